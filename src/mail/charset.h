@@ -6,14 +6,19 @@
 #include "lib/str.h"
 
 /*
- * Conversion to UTF-8. Never fails for bad bytes: what is invalid in its charset, or cut off at
- * the end, becomes U+FFFD; an unknown charset is taken as US-ASCII (RFC 2046 section 4.1.2), with
+ * Conversion to UTF-8. Never fails for bad bytes: what is invalid in its charset, or cut off at the
+ * end, becomes U+FFFD. US-ASCII, and no charset at all, are read as UTF-8, which contains it and is
+ * what such mail mostly is. An unknown charset is taken as US-ASCII (RFC 2046 section 4.1.2) with
  * U+FFFD for each byte over 0x7f. The output is always well-formed UTF-8. The only error is
- * E_TOOBIG when out is full; what fitted is kept, and never ends within a character.
+ * E_TOOBIG when out is full; what fitted is kept and never ends within a character.
+ *
+ * Charsets other than UTF-8, ISO-8859-1 and Windows-1252 come from iconv(3), which reads its
+ * modules (gconv) from disk at the first use of each: a sandbox must let it. Where it cannot, the
+ * charset counts as unknown.
  */
 struct charset_conv;
 
-/* charset: a MIME name, case does not count; empty: US-ASCII. Never NULL. */
+/* charset: a MIME name, case does not count; may be empty. Never NULL. */
 struct charset_conv *charset_conv_create(struct str charset);
 /* May be called with pieces cut anywhere. */
 enum err charset_conv_feed(struct charset_conv *c, const char *p, size_t len, struct buf *out);

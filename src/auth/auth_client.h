@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_AUTH_CLIENT_H
+#define ROOST_AUTH_CLIENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/conf.h"
+#include "lib/err.h"
+#include "lib/net.h"
+#include "lib/str.h"
+
+/*
+ * What other processes ask roost-auth. Its sockets in <state>/run, each answering only some frames
+ * (auth/auth_proto.h):
+ *   auth-login      SASL exchanges; for roost-proxy
+ *   auth-session    redeeming of tokens; for sessions
+ *   auth-directory  recipients and senders, without tickets; for smtpd and qmgr
+ *   auth-userdb     users with tickets; for lmtp and administration
+ * Blocking calls, for sessions and workers. An auth service or a database that is down or slow is
+ * E_TEMPFAIL, never E_NOTFOUND.
+ */
+
+/* A user as a session needs it. */
+struct auth_user {
+	char *name;	/* canonical address, lower case: "alice@example.test" */
+	char *home;	/* <mail_dir>/<domain>/<local>, absolute */
+	char *ticket;	/* opens this user's mail at roost-index (index_open); keep it secret */
+	uint64_t quota_bytes;	 /* 0: no limit */
+	uint64_t quota_messages; /* 0: no limit */
+};
+void auth_user_free(struct auth_user *u);
+
+/*
+ * Exchanges the one-time token that the proxy handed over for the user it was issued for.
+ * service: the session's protocol ("imap", "pop3", "smtp"); a token of another service is E_AUTH, as is
+ * an unknown, used or expired one. *out is zeroed first; the caller frees it in either case.
+ */
+enum err auth_redeem(const struct config *conf, const char *token, const char *service,
+	const char *session_id, struct auth_user *out);
+
+/*
+ * A connection to ask many questions, opened at the first of them and again after it broke. Not for
+ * several threads at once.
+ */
+struct auth_client;
+struct auth_client *auth_client_create(const struct config *conf);
+void auth_client_free(struct auth_client **c);
+
+/* What an address is. */
+enum auth_rcpt_kind {
+	AUTH_RCPT_MAILBOX,  /* a mailbox here */
+	AUTH_RCPT_ALIAS,    /* expands to others, here or elsewhere */
+	AUTH_RCPT_REMOTE,   /* its domain is not ours */
+	AUTH_RCPT_UNKNOWN,  /* its domain is ours, but nobody has this address: 550 5.1.1 */
+	AUTH_RCPT_DISABLED, /* the mailbox or domain is switched off: 550 5.2.1 */
+	AUTH_RCPT_LOOP,	    /* aliases nest too deeply or run in a circle: 5.4.6 */
+};
+struct auth_rcpt {
+	enum auth_rcpt_kind kind;
+	char *mailbox; /* MAILBOX: canonical address of the user, lower case */
+	char *detail;  /* MAILBOX: the part behind the delimiter, "" if none */
+	/*
+	 * Final addresses: fully expanded, duplicates removed, at most 10,000. For MAILBOX the
+	 * mailbox itself (with detail), for ALIAS all targets, mailboxes here and addresses elsewhere.
+	 */
+	struct auth_rcpt_target {
+		char *address;
+		int local; /* a mailbox here, deliver by LMTP */
+	} *targets;
+	size_t target_count;
+};
+void auth_rcpt_free(struct auth_rcpt *r);
+/* address: localpart@domain, UTF-8, without angle brackets; "postmaster" alone is allowed. */
+enum err auth_lookup_rcpt(struct auth_client *c, struct str address, struct auth_rcpt *out);
+
+/* OK, or E_ACCESS: whether user may use this envelope sender or From address. */
+enum err auth_may_send_as(struct auth_client *c, const char *user, struct str address);
+
+/* A user with a ticket, by address (subaddress allowed; *detail may be NULL, the caller frees it).
+ * E_NOTFOUND; E_ACCESS when switched off. */
+enum err auth_lookup_user(struct auth_client *c, struct str address, struct auth_user *out,
+	char **detail);
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+#include "lib/mem.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXIT_NO_MEMORY = 70 };
+
+static void __attribute__((noreturn))
+mem_exhausted(void)
+{
+	static const char line[] = "level=error event=memory.exhausted\n";
+
+	/* write(2), since stdio and the log would allocate. */
+	(void)!write(STDERR_FILENO, line, sizeof(line) - 1);
+	_exit(EXIT_NO_MEMORY);
+}
+
+void *
+mem_alloc(size_t size)
+{
+	void *p = malloc(size ? size : 1);
+
+	if (!p)
+		mem_exhausted();
+	return p;
+}
+
+void *
+mem_zalloc(size_t size)
+{
+	void *p = calloc(1, size ? size : 1);
+
+	if (!p)
+		mem_exhausted();
+	return p;
+}
+
+void *
+mem_realloc(void *p, size_t n, size_t size)
+{
+	if (size && n > SIZE_MAX / size)
+		mem_exhausted();
+	size *= n;
+	p = realloc(p, size ? size : 1);
+	if (!p)
+		mem_exhausted();
+	return p;
+}
+
+char *
+mem_strdup(const char *s)
+{
+	return mem_strndup(s, strlen(s));
+}
+
+char *
+mem_strndup(const char *s, size_t len)
+{
+	char *p;
+
+	if (len == SIZE_MAX)
+		mem_exhausted();
+	p = mem_alloc(len + 1);
+	if (len)
+		memcpy(p, s, len);
+	p[len] = '\0';
+	return p;
+}
+
+char *
+mem_printf(const char *fmt, ...)
+{
+	va_list ap;
+	char *p = NULL;
+
+	va_start(ap, fmt);
+	if (vasprintf(&p, fmt, ap) < 0)
+		mem_exhausted();
+	va_end(ap);
+	return p;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_LIB_SANDBOX_H
+#define ROOST_LIB_SANDBOX_H
+
+#include <stddef.h>
+
+#include "lib/err.h"
+
+/*
+ * What a process may still do once it has started, enforced by the kernel: Landlock for files and
+ * TCP, seccomp for system calls; both work without root. Where the kernel lacks one of them a line
+ * is logged once and the other still holds.
+ */
+enum sandbox_path_access {
+	SANDBOX_READ = 1,   /* read files, list directories */
+	SANDBOX_WRITE = 2,  /* write, truncate, create, remove, rename, link below it */
+	SANDBOX_EXEC = 4,   /* execute */
+};
+enum sandbox_can {
+	SANDBOX_CAN_CONNECT_TCP = 1, /* connect(2) to the network; UNIX sockets are always possible */
+	SANDBOX_CAN_FORK = 2,
+	SANDBOX_CAN_EXEC = 4,
+	SANDBOX_CAN_THREAD = 8, /* create threads */
+	SANDBOX_CAN_UDP = 16,	/* open UDP sockets (DNS) */
+};
+
+struct sandbox;
+
+struct sandbox *sandbox_create(void);
+void sandbox_free(struct sandbox **sb);
+/* access: a union of sandbox_path_access. A path that does not exist is skipped. */
+void sandbox_allow_path(struct sandbox *sb, const char *path, unsigned access);
+/* can: a union of sandbox_can; calls add up. */
+void sandbox_allow(struct sandbox *sb, unsigned can);
+/*
+ * Sets no_new_privs and applies it to the calling process and its later children and threads.
+ * Cannot be undone; a second sandbox can only narrow. E_UNSUPPORTED when the kernel has neither
+ * (logged); other errors are logged and final.
+ */
+enum err sandbox_enter(const struct sandbox *sb);
+
+#endif

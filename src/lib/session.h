@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_LIB_SESSION_H
+#define ROOST_LIB_SESSION_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/conf.h"
+#include "lib/net.h"
+#include "lib/sandbox.h"
+#include "lib/stream.h"
+
+/*
+ * The one skeleton of session processes: a warm parent that has read the settings and linked
+ * everything, and forks a child per client without exec. In the child the code is blocking and
+ * straight-line. The parent answers the control verbs "status", "who" and "kick".
+ *
+ * A client comes to the parent in one of two ways:
+ *   handover  roost-proxy (or qmgr, idle) sends a SESSION_HANDOVER frame with the client's
+ *             descriptor on the listener named spec->handover;
+ *   accept    the parent accepts it itself on the listeners in spec->accept (LMTP, run/sendmail).
+ */
+
+/* Frames on a handover socket. */
+enum session_frame {
+	SESSION_HANDOVER = 1, /* fields of struct session_info in order, descriptor attached */
+	SESSION_TAKEN = 2,    /* answer: u8 1 taken, 0 refused (too many sessions): fd closed */
+};
+
+struct session_info {
+	char *id;	/* of the connection, for all log lines */
+	char *service;	/* listener it came in by: "imap", "imaps", "submission", "lmtp" ... */
+	struct net_addr peer, local;
+	int tls;	/* 1: TLS up to the proxy */
+	char *tls_text; /* "TLSv1.3 TLS_AES_256_GCM_SHA384", "" without TLS */
+	char *user;	/* who logged in, for display; "" before that. Prove it with the token. */
+	char *token;	/* one-time token to redeem at auth; "" when nobody has logged in */
+	char *tag;	/* IMAP: tag of the log-in command, still to be answered */
+	char *helo;	/* SMTP: the client's name from EHLO/HELO, "" if none yet */
+	int esmtp;	/* SMTP: it said EHLO */
+	char *input;	/* bytes read from the client and not yet used */
+	size_t input_len;
+	/* One byte of 1 asks the session to send its protocol's greeting (direct accept). */
+	int fresh;
+};
+
+void session_info_put(struct buf *body, const struct session_info *info);
+/* E_PROTO: malformed. The caller frees with session_info_free in either case. */
+enum err session_info_get(struct str body, struct session_info *out);
+void session_info_free(struct session_info *info);
+
+struct session {
+	const struct config *conf;
+	struct session_info info;
+	struct stream *client; /* owns the descriptor; input already pushed */
+	int channel;	       /* to the warm parent: see session_report; -1 in tests */
+};
+
+struct session_program {
+	const char *name;	    /* "imap" */
+	const char *handover;	    /* listener name, or NULL */
+	const char *const *accept;  /* listener names, ended by NULL; or NULL */
+	const struct ctl_verb *ctl; /* further verbs of the parent; or NULL */
+	/* Once, in the parent before the sandbox: load tables, warm caches. May be NULL. */
+	enum err (*warm)(const struct config *conf);
+	/* The parent's sandbox, inherited by all children; each child narrows it further. */
+	void (*sandbox)(const struct config *conf, struct sandbox *sb);
+	/* The child: serves the client, returns the exit status. */
+	int (*run)(struct session *s);
+	/* Children at once; the settings' max_connections when 0. */
+	unsigned max_children;
+};
+
+int session_main(const struct session_program *program, int argc, char **argv);
+
+/*
+ * Tells the parent who the child serves now (shown by `who`): user and a free-form detail such as
+ * the selected mailbox. Cheap; never blocks.
+ */
+void session_report(struct session *s, const char *user, const char *detail);
+/*
+ * 1 once the parent asked the child to end (kick, stop). Look before each command; stream_wait
+ * and reads return E_CANCELLED then, so that the session can say goodbye (BYE, 421).
+ */
+int session_should_end(const struct session *s);
+
+#endif
