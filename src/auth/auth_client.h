@@ -71,14 +71,28 @@ struct auth_rcpt {
 	size_t target_count;
 };
 void auth_rcpt_free(struct auth_rcpt *r);
-/* address: localpart@domain, UTF-8, without angle brackets; "postmaster" alone is allowed. */
+/*
+ * address: localpart@domain, UTF-8, without angle brackets; "postmaster" alone is allowed.
+ * *out is zeroed first; after an error it holds nothing. E_PARSE: not an address; E_TEMPFAIL.
+ * "postmaster" alone is postmaster@hostname, or, where hostname is no domain of ours, the
+ * postmaster of the domain whose name sorts first. postmaster@ and abuse@ a domain of ours that
+ * nobody has there lead to that same place (RFC 2142 section 4, RFC 5321 section 4.5.1).
+ */
 enum err auth_lookup_rcpt(struct auth_client *c, struct str address, struct auth_rcpt *out);
 
-/* OK, or E_ACCESS: whether user may use this envelope sender or From address. */
+/*
+ * OK, or E_ACCESS: whether user (canonical address) may use this envelope sender or From address:
+ * the own address, an own subaddress, an alias, catch-all or domain alias that delivers to the user.
+ * E_PARSE: not an address; E_TEMPFAIL.
+ */
 enum err auth_may_send_as(struct auth_client *c, const char *user, struct str address);
 
-/* A user with a ticket, by address (subaddress allowed; *detail may be NULL, the caller frees it).
- * E_NOTFOUND; E_ACCESS when switched off. */
+/*
+ * A user with a ticket, by address: a mailbox, also with a subaddress or in a domain alias; aliases
+ * are not followed. detail: NULL, or gets the part behind the delimiter ("" if none) on the heap,
+ * NULL after an error. *out is zeroed first; after an error it holds nothing.
+ * E_NOTFOUND; E_ACCESS when switched off; E_PARSE: not an address; E_TEMPFAIL.
+ */
 enum err auth_lookup_user(struct auth_client *c, struct str address, struct auth_user *out,
 	char **detail);
 

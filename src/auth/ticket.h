@@ -25,7 +25,10 @@ enum { TICKET_LIFETIME_S = 24 * 3600 };
 
 /* key_hex: the setting. Appends printable text to *out. E_RANGE: the key is not 64 hex digits. */
 enum err ticket_make(const char *key_hex, const struct ticket *t, struct buf *out);
-/* E_AUTH: forged or expired at now. *out is zeroed first; ticket_free in either case. */
+/*
+ * E_AUTH: forged or expired at now. E_RANGE: the key is not 64 hex digits. *out is zeroed first;
+ * ticket_free in either case.
+ */
 enum err ticket_check(const char *key_hex, struct str text, time_t now, struct ticket *out);
 void ticket_free(struct ticket *t);
 

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+#include "auth/auth_client.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/auth_proto.h"
+#include "lib/io.h"
+#include "lib/ipc.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+/*
+ * The service answers within db_timeout or says E_TEMPFAIL; the margin on top covers its queue and
+ * the answer's way back.
+ */
+enum { ANSWER_MARGIN_MS = 5000, CONNECT_TIMEOUT_MS = 5000 };
+
+enum { TARGETS_MAX = 10000 };
+
+/* One of auth's sockets. */
+struct channel {
+	const char *name;
+	int fd;
+	uint32_t request;
+};
+
+struct auth_client {
+	char *directory_path, *userdb_path;
+	struct channel directory, userdb;
+	int timeout_ms;
+};
+
+static int
+answer_timeout(const struct config *conf)
+{
+	int64_t ms = conf->db_timeout + ANSWER_MARGIN_MS;
+
+	return ms > INT32_MAX ? INT32_MAX : (int)ms;
+}
+
+static enum err
+channel_open(struct channel *ch, const char *path)
+{
+	enum err e;
+
+	if (ch->fd >= 0)
+		return OK;
+	e = net_connect_unix(path, CONNECT_TIMEOUT_MS, &ch->fd);
+	if (e) {
+		ch->fd = -1;
+		log_event(LOGL_WARN, "auth.connect fail", "socket", ch->name, "error", err_word(e),
+			NULL);
+	}
+	return e;
+}
+
+static enum err
+channel_exchange(
+	struct channel *ch, uint16_t type, struct str body, struct ipc_msg *answer, int timeout_ms)
+{
+	uint32_t request = ++ch->request;
+	enum err e = ipc_send(ch->fd, type, request, body, NULL, 0, timeout_ms);
+
+	if (!e)
+		e = ipc_recv(ch->fd, answer, timeout_ms);
+	if (!e && answer->request != request)
+		e = E_PROTO;
+	return e;
+}
+
+/*
+ * Asks and waits. A connection that was open already may have died with the service while it lay
+ * idle, so that one failure on it is followed by one try on a new one: no question changes anything
+ * except the redeeming of a token, which comes on a connection of its own. After any error the
+ * connection is closed, lest a late answer is taken for that of the next question.
+ */
+static enum err
+channel_ask(struct channel *ch, const char *path, uint16_t type, struct str body,
+	struct ipc_msg *answer, int timeout_ms)
+{
+	enum err e = OK;
+
+	for (int tries = ch->fd >= 0 ? 2 : 1; tries > 0; tries--) {
+		memset(answer, 0, sizeof(*answer));
+		for (size_t i = 0; i < IPC_FDS_MAX; i++)
+			answer->fds[i] = -1;
+		e = channel_open(ch, path);
+		if (e)
+			break;
+		e = channel_exchange(ch, type, body, answer, timeout_ms);
+		if (!e)
+			return OK;
+		ipc_msg_free(answer);
+		io_close(&ch->fd);
+		log_event(
+			LOGL_WARN, "auth.ask fail", "socket", ch->name, "error", err_word(e), NULL);
+		if (e == E_TIMEOUT)
+			break;
+	}
+	return E_TEMPFAIL;
+}
+
+/* What an answer that is not the wanted one means. */
+static enum err
+error_of(const struct ipc_msg *m)
+{
+	struct ipc_reader r = ipc_reader_of(buf_str(&m->body));
+	uint32_t code = ipc_get_u32(&r);
+
+	ipc_get_str(&r);
+	if (m->type != AUTH_ERROR || ipc_reader_end(&r) || code == OK || code >= ERR_COUNT)
+		return E_TEMPFAIL;
+	return err_is_temporary((enum err)code) ? E_TEMPFAIL : (enum err)code;
+}
+
+static enum err
+user_parse(const struct ipc_msg *m, struct auth_user *out, char **detail)
+{
+	struct ipc_reader r = ipc_reader_of(buf_str(&m->body));
+	char *rest;
+
+	if (m->type != AUTH_USER)
+		return error_of(m);
+	out->name = ipc_get_dup(&r);
+	out->home = ipc_get_dup(&r);
+	out->ticket = ipc_get_dup(&r);
+	out->quota_bytes = ipc_get_u64(&r);
+	out->quota_messages = ipc_get_u64(&r);
+	rest = ipc_get_dup(&r);
+	if (ipc_reader_end(&r)) {
+		free(rest);
+		return E_TEMPFAIL;
+	}
+	if (detail)
+		*detail = rest;
+	else
+		free(rest);
+	return OK;
+}
+
+static enum err
+rcpt_parse(const struct ipc_msg *m, struct auth_rcpt *out)
+{
+	struct ipc_reader r = ipc_reader_of(buf_str(&m->body));
+	uint32_t kind, count;
+
+	if (m->type != AUTH_RCPT)
+		return error_of(m);
+	kind = ipc_get_u8(&r);
+	out->mailbox = ipc_get_dup(&r);
+	out->detail = ipc_get_dup(&r);
+	count = ipc_get_u32(&r);
+	if (r.err || kind > AUTH_RCPT_LOOP || count > TARGETS_MAX)
+		return E_TEMPFAIL;
+	out->kind = (enum auth_rcpt_kind)kind;
+	out->targets = mem_zalloc((count ? count : 1) * sizeof(*out->targets));
+	for (; out->target_count < count && !r.err; out->target_count++) {
+		out->targets[out->target_count].address = ipc_get_dup(&r);
+		out->targets[out->target_count].local = ipc_get_u8(&r) != 0;
+	}
+	return ipc_reader_end(&r) ? E_TEMPFAIL : OK;
+}
+
+enum err
+auth_redeem(const struct config *conf, const char *token, const char *service,
+	const char *session_id, struct auth_user *out)
+{
+	struct channel ch = {"auth-session", -1, 0};
+	char *path = conf_run_path(conf, ch.name);
+	struct buf body = BUF_INIT(IPC_BODY_MAX);
+	struct ipc_msg answer;
+	enum err e;
+
+	memset(out, 0, sizeof(*out));
+	ipc_put_cstr(&body, token);
+	ipc_put_cstr(&body, service);
+	ipc_put_cstr(&body, session_id);
+	e = channel_ask(&ch, path, AUTH_REDEEM, buf_str(&body), &answer, answer_timeout(conf));
+	if (e)
+		goto out;
+	e = user_parse(&answer, out, NULL);
+	if (e)
+		auth_user_free(out);
+	buf_wipe(&answer.body);
+	ipc_msg_free(&answer);
+out:
+	io_close(&ch.fd);
+	buf_free(&body);
+	free(path);
+	return e;
+}
+
+void
+auth_user_free(struct auth_user *u)
+{
+	MEM_FREE(u->name);
+	MEM_FREE(u->home);
+	MEM_FREE(u->ticket);
+	memset(u, 0, sizeof(*u));
+}
+
+struct auth_client *
+auth_client_create(const struct config *conf)
+{
+	struct auth_client *c = MEM_NEW(struct auth_client);
+
+	c->directory = (struct channel){"auth-directory", -1, 0};
+	c->userdb = (struct channel){"auth-userdb", -1, 0};
+	c->directory_path = conf_run_path(conf, c->directory.name);
+	c->userdb_path = conf_run_path(conf, c->userdb.name);
+	c->timeout_ms = answer_timeout(conf);
+	return c;
+}
+
+void
+auth_client_free(struct auth_client **c)
+{
+	if (!*c)
+		return;
+	io_close(&(*c)->directory.fd);
+	io_close(&(*c)->userdb.fd);
+	free((*c)->directory_path);
+	free((*c)->userdb_path);
+	MEM_FREE(*c);
+}
+
+void
+auth_rcpt_free(struct auth_rcpt *r)
+{
+	for (size_t i = 0; i < r->target_count; i++)
+		free(r->targets[i].address);
+	MEM_FREE(r->targets);
+	MEM_FREE(r->mailbox);
+	MEM_FREE(r->detail);
+	memset(r, 0, sizeof(*r));
+}
+
+enum err
+auth_lookup_rcpt(struct auth_client *c, struct str address, struct auth_rcpt *out)
+{
+	struct buf body = BUF_INIT(IPC_BODY_MAX);
+	struct ipc_msg answer;
+	enum err e;
+
+	memset(out, 0, sizeof(*out));
+	ipc_put_str(&body, address);
+	e = channel_ask(&c->directory, c->directory_path, AUTH_LOOKUP_RCPT, buf_str(&body), &answer,
+		c->timeout_ms);
+	if (!e) {
+		e = rcpt_parse(&answer, out);
+		if (e)
+			auth_rcpt_free(out);
+		ipc_msg_free(&answer);
+	}
+	buf_free(&body);
+	return e;
+}
+
+enum err
+auth_may_send_as(struct auth_client *c, const char *user, struct str address)
+{
+	struct buf body = BUF_INIT(IPC_BODY_MAX);
+	struct ipc_msg answer;
+	enum err e;
+
+	ipc_put_cstr(&body, user);
+	ipc_put_str(&body, address);
+	e = channel_ask(&c->directory, c->directory_path, AUTH_MAY_SEND_AS, buf_str(&body), &answer,
+		c->timeout_ms);
+	if (!e) {
+		e = answer.type == AUTH_OK ? OK : error_of(&answer);
+		ipc_msg_free(&answer);
+	}
+	buf_free(&body);
+	return e;
+}
+
+enum err
+auth_lookup_user(struct auth_client *c, struct str address, struct auth_user *out, char **detail)
+{
+	struct buf body = BUF_INIT(IPC_BODY_MAX);
+	struct ipc_msg answer;
+	enum err e;
+
+	memset(out, 0, sizeof(*out));
+	if (detail)
+		*detail = NULL;
+	ipc_put_str(&body, address);
+	e = channel_ask(&c->userdb, c->userdb_path, AUTH_LOOKUP_USER, buf_str(&body), &answer,
+		c->timeout_ms);
+	if (!e) {
+		e = user_parse(&answer, out, detail);
+		if (e)
+			auth_user_free(out);
+		ipc_msg_free(&answer);
+	}
+	buf_free(&body);
+	return e;
+}

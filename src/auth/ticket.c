@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+#include "auth/ticket.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "lib/mem.h"
+
+/*
+ * The text of a ticket is
+ *
+ *   1:<expires>:<quota bytes>:<quota messages>:<hex of user>:<hex of home>:<hex of the HMAC>
+ *
+ * The HMAC covers everything before the last colon. Names are in hex so that no byte of a name can
+ * be mistaken for a separator. The HMAC is checked before anything else is looked at.
+ */
+enum { KEY_BYTES = 32, MAC_BYTES = 32, TICKET_TEXT_MAX = 16384 };
+
+static int
+hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return -1;
+}
+
+static enum err
+hex_decode(struct str text, unsigned char *out, size_t size)
+{
+	if (text.len != 2 * size)
+		return E_PARSE;
+	for (size_t i = 0; i < size; i++) {
+		int hi = hex_value(text.p[2 * i]), lo = hex_value(text.p[2 * i + 1]);
+
+		if (hi < 0 || lo < 0)
+			return E_PARSE;
+		out[i] = (unsigned char)(hi << 4 | lo);
+	}
+	return OK;
+}
+
+static void
+hex_add(struct buf *out, const unsigned char *p, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < len; i++) {
+		buf_add_char(out, digits[p[i] >> 4]);
+		buf_add_char(out, digits[p[i] & 15]);
+	}
+}
+
+static void
+hex_add_cstr(struct buf *out, const char *s)
+{
+	hex_add(out, (const unsigned char *)s, strlen(s));
+}
+
+/* A name on the heap from its hex; NULL when it is no text. */
+static char *
+name_decode(struct str hex)
+{
+	size_t len = hex.len / 2;
+	char *name;
+
+	if (len == 0 || hex.len % 2 != 0)
+		return NULL;
+	name = mem_alloc(len + 1);
+	name[len] = '\0';
+	if (hex_decode(hex, (unsigned char *)name, len) || strlen(name) != len)
+		MEM_FREE(name);
+	return name;
+}
+
+static enum err
+key_decode(const char *key_hex, unsigned char key[KEY_BYTES])
+{
+	return hex_decode(str_of(key_hex), key, KEY_BYTES) ? E_RANGE : OK;
+}
+
+static enum err
+mac_make(const char *key_hex, struct str text, unsigned char mac[MAC_BYTES])
+{
+	unsigned char key[KEY_BYTES];
+	unsigned int len = MAC_BYTES;
+	enum err e = key_decode(key_hex, key);
+
+	if (e)
+		return e;
+	if (!HMAC(EVP_sha256(), key, KEY_BYTES, (const unsigned char *)text.p, text.len, mac,
+		    &len) ||
+		len != MAC_BYTES)
+		e = E_IO;
+	OPENSSL_cleanse(key, sizeof(key));
+	return e;
+}
+
+enum err
+ticket_make(const char *key_hex, const struct ticket *t, struct buf *out)
+{
+	unsigned char mac[MAC_BYTES];
+	struct buf text = BUF_INIT(TICKET_TEXT_MAX);
+	enum err e;
+
+	buf_printf(&text, "1:%" PRId64 ":%" PRIu64 ":%" PRIu64 ":", (int64_t)t->expires,
+		t->quota_bytes, t->quota_messages);
+	hex_add_cstr(&text, t->user);
+	buf_add_char(&text, ':');
+	hex_add_cstr(&text, t->home);
+	e = text.err;
+	if (!e)
+		e = mac_make(key_hex, buf_str(&text), mac);
+	if (e)
+		goto out;
+	buf_add_char(&text, ':');
+	hex_add(&text, mac, MAC_BYTES);
+	e = text.err;
+	if (!e)
+		e = buf_add_buf(out, &text);
+out:
+	buf_wipe(&text);
+	buf_free(&text);
+	return e;
+}
+
+/* The fields, after the HMAC was found good. */
+static enum err
+fields_parse(struct str text, struct ticket *t)
+{
+	uint64_t expires;
+	struct str version = str_split(&text, ':');
+	struct str when = str_split(&text, ':');
+	struct str bytes = str_split(&text, ':');
+	struct str messages = str_split(&text, ':');
+	struct str user = str_split(&text, ':');
+
+	if (!str_is(version, "1") || str_to_u64(when, &expires) || expires > INT64_MAX ||
+		str_to_u64(bytes, &t->quota_bytes) || str_to_u64(messages, &t->quota_messages))
+		return E_AUTH;
+	t->expires = (time_t)expires;
+	t->user = name_decode(user);
+	t->home = name_decode(text);
+	return t->user && t->home ? OK : E_AUTH;
+}
+
+enum err
+ticket_check(const char *key_hex, struct str text, time_t now, struct ticket *out)
+{
+	unsigned char want[MAC_BYTES], got[MAC_BYTES];
+	size_t end = text.len;
+	enum err e;
+
+	memset(out, 0, sizeof(*out));
+	if (text.len > TICKET_TEXT_MAX)
+		return E_AUTH;
+	while (end > 0 && text.p[end - 1] != ':')
+		end--;
+	if (end == 0)
+		return E_AUTH;
+	e = mac_make(key_hex, str_make(text.p, end - 1), want);
+	if (e)
+		return e;
+	if (hex_decode(str_make(text.p + end, text.len - end), got, MAC_BYTES) ||
+		CRYPTO_memcmp(want, got, MAC_BYTES) != 0)
+		e = E_AUTH;
+	else
+		e = fields_parse(str_make(text.p, end - 1), out);
+	if (!e && out->expires <= now)
+		e = E_AUTH;
+	OPENSSL_cleanse(want, sizeof(want));
+	if (e)
+		ticket_free(out);
+	return e;
+}
+
+void
+ticket_free(struct ticket *t)
+{
+	MEM_FREE(t->user);
+	MEM_FREE(t->home);
+	memset(t, 0, sizeof(*t));
+}
