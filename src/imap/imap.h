@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_IMAP_IMAP_H
+#define ROOST_IMAP_IMAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "auth/auth_client.h"
+#include "imap/parse.h"
+#include "index/index_client.h"
+#include "lib/buf.h"
+#include "lib/err.h"
+#include "lib/numset.h"
+#include "lib/session.h"
+#include "lib/str.h"
+
+/*
+ * One IMAP session after log-in. The dispatcher (session.c) reads a command, looks it up in the
+ * table (command.c), checks state and form, and calls its run. It alone decides about BAD and BYE.
+ */
+
+/* RFC 3501 section 3; also the bits of imap_command.states. */
+enum imap_state {
+	IMAP_AUTHENTICATED = 1,
+	IMAP_SELECTED = 2,
+	IMAP_LOGGED_OUT = 4,
+};
+#define IN_AUTHENTICATED IMAP_AUTHENTICATED
+#define IN_SELECTED IMAP_SELECTED
+#define IN_BOTH (IMAP_AUTHENTICATED | IMAP_SELECTED)
+
+/* What the tagged reply may be preceded by (RFC 3501 section 7.4.1, 5.2). */
+enum imap_sync {
+	IMAP_SYNC_NO_EXPUNGE, /* FETCH, STORE, SEARCH: EXISTS and FETCH only */
+	IMAP_SYNC_ALL, /* all others, UID FETCH too */
+	IMAP_SYNC_NOTHING, /* SELECT, LOGOUT and others that leave the mailbox */
+};
+
+struct imap_session;
+
+struct imap_command {
+	const char *name; /* upper case */
+	const char *rfc; /* "3501 6.3.6" */
+	unsigned states; /* IN_... */
+	unsigned char uid; /* there is a "UID name" too; session.uid tells which it is */
+	unsigned char uid_only; /* there is no form without UID */
+	enum imap_sync sync; /* for the form without UID; the other is always IMAP_SYNC_ALL */
+	/*
+	 * Capabilities that having this command brings, separated by blanks; NULL: none. Those that
+	 * belong to no single command stand in capability.c.
+	 */
+	const char *capabilities;
+	/*
+	 * Parses from behind the name on (the space in front of the first argument is still there)
+	 * and does it. OK: the tagged reply was sent. Otherwise the dispatcher sends what
+	 * imap_reply_error says, with the parser's position if it was the parser that failed.
+	 * Nothing may have been changed before the whole command was parsed.
+	 */
+	enum err (*run)(struct imap_session *s, struct imap_parser *p);
+};
+
+/* The table, ended by NULL. */
+extern const struct imap_command *const imap_commands[];
+/* By name in any case; NULL. uid: in its UID form. */
+const struct imap_command *imap_command_find(struct str name, int uid);
+
+extern const struct imap_command imap_command_append, imap_command_capability, imap_command_check,
+	imap_command_close, imap_command_copy, imap_command_create, imap_command_delete,
+	imap_command_enable, imap_command_examine, imap_command_expunge, imap_command_fetch,
+	imap_command_id, imap_command_idle, imap_command_list, imap_command_logout,
+	imap_command_lsub, imap_command_move, imap_command_namespace, imap_command_noop,
+	imap_command_rename, imap_command_search, imap_command_select, imap_command_status,
+	imap_command_store, imap_command_subscribe, imap_command_unselect, imap_command_unsubscribe;
+
+struct imap_session {
+	struct session *base;
+	struct stream *client; /* base->client */
+	const struct config *conf; /* base->conf */
+	struct auth_user user;
+	struct index_user *index;
+	enum imap_state state;
+	unsigned enabled; /* extensions of ENABLE, see capability.c */
+	unsigned errors; /* BADs so far */
+	const char *end; /* why the session ends, for the log; NULL: it goes on */
+
+	/* The selected mailbox; view is NULL when none is. */
+	struct index_view *view;
+	uint32_t mailbox; /* id */
+	uint32_t uidvalidity;
+	int read_only; /* EXAMINE */
+	struct numset recent; /* UIDs that are \Recent here */
+	char **keywords; /* names of the mailbox's keyword bits */
+	size_t keyword_count; /* as told to the client in FLAGS */
+
+	/* The command under way. */
+	struct str tag;
+	const struct imap_command *command;
+	int uid; /* in its UID form */
+	struct buf out; /* scratch for building one response line; empty between commands */
+};
+
+/*
+ * Serves s from the answer to the log-in on until it ends: returns the exit status. user and index
+ * are taken over (closed here).
+ */
+int imap_session_run(struct session *s, struct auth_user *user, struct index_user *index);
+
+/* ---- replies; errors stick in the stream, so nothing is returned ---- */
+
+/*
+ * The tagged reply, which each run sends once. code: a response code without brackets, "TRYCREATE",
+ * or NULL. All of them send the mailbox's changes first, as the command's sync allows. Return OK,
+ * so that a run can end with "return imap_reply_ok(...)".
+ */
+enum err imap_reply_ok(struct imap_session *s, const char *code, const char *text);
+enum err imap_reply_no(struct imap_session *s, const char *code, const char *text);
+/* Counts as an error; too many end the session. */
+enum err imap_reply_bad(struct imap_session *s, const char *text);
+/*
+ * The reply for an error of the index or another part: E_NOTFOUND NO [NONEXISTENT], E_EXISTS NO
+ * [ALREADYEXISTS], E_QUOTA NO [OVERQUOTA], E_RANGE NO [CANNOT], E_TOOBIG NO [LIMIT], E_ACCESS NO
+ * [NOPERM], temporary ones NO [UNAVAILABLE], others NO [SERVERBUG] (RFC 5530). what: "message",
+ * "mailbox", for the text.
+ */
+enum err imap_reply_error(struct imap_session *s, enum err e, const char *what);
+
+/* "* " line: fmt without "* " and CRLF. */
+void imap_untagged(struct imap_session *s, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* Sends what is in s->out as "* ...CRLF" and empties it. */
+void imap_untagged_out(struct imap_session *s);
+/* Says BYE with this text and ends the session after the command; reason: one word for the log. */
+void imap_bye(struct imap_session *s, const char *reason, const char *text);
+
+/* ---- writing values ---- */
+
+/* quoted when it can be, else a literal. text may have any bytes but NUL. */
+void imap_write_string(struct buf *out, struct str text);
+/* NIL for p == NULL. */
+void imap_write_nstring(struct buf *out, struct str text);
+/* atom when it can be, else as above. */
+void imap_write_astring(struct buf *out, struct str text);
+/* A mailbox name, given in UTF-8, as modified UTF-7 astring. */
+void imap_write_mailbox(struct buf *out, struct str name);
+/* "(\Seen \Recent $Label1)" */
+void imap_write_flags(const struct imap_session *s, const struct index_message *m, struct buf *out);
+
+/* ---- the selected mailbox (state.c) ---- */
+
+/*
+ * Parses the sequence-set of a command in either form (s->uid) into message numbers of the view.
+ * A message number beyond the last is E_PARSE (RFC 3501 section 9: an error); a UID that is not
+ * there is left out. *seqs is freed first; the caller frees it also after an error.
+ */
+enum err imap_parse_messages(struct imap_session *s, struct imap_parser *p, struct numset *seqs);
+/* What "*" stands for. */
+uint32_t imap_largest(const struct imap_session *s, int uid);
+int imap_is_recent(const struct imap_session *s, uint32_t uid);
+/*
+ * Sends "* N FETCH (FLAGS (...))", with UID when with_uid, and notes that the client knows the
+ * message as of m->modseq. Sends FLAGS first if m has a keyword the client has not heard of.
+ */
+void imap_send_flags(
+	struct imap_session *s, uint32_t seq, const struct index_message *m, int with_uid);
+/*
+ * Reads the keyword names again if m (or, NULL, the mailbox) has bits beyond those known, and tells
+ * the client the new FLAGS. To be called before imap_write_flags, while no response line is half
+ * sent.
+ */
+void imap_refresh_keywords(struct imap_session *s, const struct index_message *m);
+/*
+ * The one place that tells changes: EXPUNGE (with_expunges), FETCH FLAGS, EXISTS and RECENT. The
+ * reply functions call it. Does nothing when no mailbox is selected. If the mailbox is gone: BYE.
+ */
+void imap_state_sync(struct imap_session *s, int with_expunges);
+/* Leaves the mailbox, without expunging; state becomes authenticated. */
+void imap_state_unselect(struct imap_session *s);
+void imap_state_set(struct imap_session *s, enum imap_state state);
+
+/* The capabilities after log-in, separated by blanks, appended to out. */
+void imap_capabilities(struct buf *out);
+
+#endif
