@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "mta-lite/ehlo.h"
+
+#include <netdb.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/str.h"
+
+/* Without a resolver's answer the bare name of the machine must do. */
+static const char *
+machine_name(void)
+{
+	static char name[256];
+	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_flags = AI_CANONNAME}, *list = NULL;
+
+	if (name[0] != '\0')
+		return name;
+	if (gethostname(name, sizeof(name) - 1) != 0 || name[0] == '\0')
+		memcpy(name, "localhost", sizeof("localhost"));
+	name[sizeof(name) - 1] = '\0';
+	if (strchr(name, '.') == NULL && getaddrinfo(name, NULL, &hints, &list) == 0) {
+		const char *full = list ? list->ai_canonname : NULL;
+
+		if (full && strchr(full, '.') && strlen(full) < sizeof(name))
+			memcpy(name, full, strlen(full) + 1);
+	}
+	if (list)
+		freeaddrinfo(list);
+	return name;
+}
+
+const char *
+smtp_hostname(const struct config *conf)
+{
+	return conf->hostname && conf->hostname[0] ? conf->hostname : machine_name();
+}
+
+void
+smtp_ehlo_write(struct buf *out, const struct config *conf, const struct smtp_ehlo_options *opt)
+{
+	const char *name = opt->hostname && opt->hostname[0] ? opt->hostname : smtp_hostname(conf);
+
+	buf_printf(out, "250-%s\r\n", name);
+	buf_add_cstr(out, "250-PIPELINING\r\n"); /* RFC 2920 */
+	buf_printf(out, "250-SIZE %llu\r\n", (unsigned long long)conf->max_message_size);
+	if (opt->tls_available)
+		buf_add_cstr(out, "250-STARTTLS\r\n"); /* RFC 3207 */
+	if (opt->auth && opt->auth[0])
+		buf_printf(out, "250-AUTH %s\r\n", opt->auth); /* RFC 4954 */
+	buf_add_cstr(out, "250-ENHANCEDSTATUSCODES\r\n"); /* RFC 2034 */
+	buf_add_cstr(out, "250-8BITMIME\r\n"); /* RFC 6152 */
+	buf_add_cstr(out, "250 DSN\r\n"); /* RFC 3461 */
+}
