@@ -162,10 +162,9 @@ enum err imap_parse_sequence_set(struct imap_parser *p, uint32_t largest, struct
 /* Flags as a client gives them. A zeroed one is empty. */
 struct imap_flags {
 	unsigned system; /* union of enum index_flag */
-	const char **keywords; /* NUL-terminated names, no two the same in any case */
+	const char *
+		*keywords; /* NUL-terminated, no two the same in any case; they live as slices do */
 	size_t count;
-	char *text; /* private: the keywords' bytes */
-	size_t text_len;
 };
 void imap_flags_free(struct imap_flags *f);
 /*
