@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+#include "index/index_schema.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/mem.h"
+
+enum { READERS_MAX = 1022 };
+
+static const char *const db_names[INDEX_DB_COUNT] = {
+	[INDEX_DB_META] = "meta",
+	[INDEX_DB_MAILBOX] = "mailbox",
+	[INDEX_DB_MAILBOX_NAME] = "mailbox_name",
+	[INDEX_DB_SUBSCRIPTION] = "subscription",
+	[INDEX_DB_KEYWORD] = "keyword",
+	[INDEX_DB_MESSAGE] = "message",
+	[INDEX_DB_CHANGE] = "change",
+	[INDEX_DB_CACHE] = "cache",
+	[INDEX_DB_PENDING] = "pending",
+};
+
+enum err
+index_err_of_mdb(int rc, const char *what)
+{
+	enum err e;
+
+	switch (rc) {
+	case MDB_SUCCESS:
+		return OK;
+	case MDB_NOTFOUND:
+		return E_NOTFOUND;
+	case MDB_MAP_FULL:
+		e = E_TOOBIG;
+		break;
+	case MDB_READERS_FULL:
+	case MDB_TXN_FULL:
+		e = E_TEMPFAIL;
+		break;
+	case MDB_PAGE_NOTFOUND:
+	case MDB_CORRUPTED:
+	case MDB_PANIC:
+	case MDB_VERSION_MISMATCH:
+	case MDB_INVALID:
+	case MDB_PAGE_FULL:
+	case MDB_CURSOR_FULL:
+	case MDB_INCOMPATIBLE:
+	case MDB_BAD_RSLOT:
+	case MDB_BAD_TXN:
+	case MDB_BAD_DBI:
+		e = E_CORRUPT;
+		break;
+	case MDB_BAD_VALSIZE:
+	case MDB_KEYEXIST:
+		e = E_RANGE;
+		break;
+	default:
+		e = rc > 0 ? err_from_errno(rc) : E_IO;
+	}
+	log_event(e == E_TOOBIG ? LOGL_DEBUG : LOGL_WARN, "index.lmdb failed", "what", what,
+		"error", mdb_strerror(rc), NULL);
+	return e;
+}
+
+static int
+open_databases(struct index_env *e)
+{
+	MDB_txn *txn;
+	int rc = mdb_txn_begin(e->env, NULL, e->writable ? 0 : MDB_RDONLY, &txn);
+
+	if (rc)
+		return rc;
+	for (int i = 0; i < INDEX_DB_COUNT && rc == 0; i++)
+		rc = mdb_dbi_open(txn, db_names[i], e->writable ? MDB_CREATE : 0, &e->dbi[i]);
+	if (rc) {
+		mdb_txn_abort(txn);
+		return rc;
+	}
+	/* A reader's handles last too only when its transaction is committed. */
+	return mdb_txn_commit(txn);
+}
+
+enum err
+index_env_open(const char *dir, int writable, uint64_t map_size, struct index_env **out)
+{
+	struct index_env *e = MEM_NEW(struct index_env);
+	unsigned flags = MDB_NOTLS | (writable ? MDB_NOSYNC : MDB_RDONLY);
+	int rc;
+
+	*out = NULL;
+	e->writable = writable;
+	rc = mdb_env_create(&e->env);
+	if (rc) {
+		free(e);
+		return index_err_of_mdb(rc, "create");
+	}
+	if (rc == 0)
+		rc = mdb_env_set_maxdbs(e->env, INDEX_DB_COUNT);
+	if (rc == 0)
+		rc = mdb_env_set_maxreaders(e->env, READERS_MAX);
+	/* A reader takes the size that the file says. LMDB raises a size below what is in use. */
+	if (rc == 0 && writable)
+		rc = mdb_env_set_mapsize(e->env, (size_t)map_size);
+	if (rc == 0)
+		rc = mdb_env_open(e->env, dir, flags, 0600);
+	if (rc == 0)
+		rc = open_databases(e);
+	if (rc == ENOENT || (rc == MDB_NOTFOUND && !writable)) {
+		index_env_close(&e);
+		return E_NOTFOUND;
+	}
+	if (rc) {
+		index_env_close(&e);
+		return index_err_of_mdb(rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc, "open");
+	}
+	*out = e;
+	return OK;
+}
+
+void
+index_env_close(struct index_env **e)
+{
+	if (*e == NULL)
+		return;
+	mdb_env_close((*e)->env);
+	free(*e);
+	*e = NULL;
+}
+
+enum err
+index_env_begin(struct index_env *e, int write, MDB_txn **out)
+{
+	int rc = mdb_txn_begin(e->env, NULL, write ? 0 : MDB_RDONLY, out);
+
+	if (rc == MDB_MAP_RESIZED) {
+		rc = mdb_env_set_mapsize(e->env, 0);
+		if (rc == 0)
+			rc = mdb_txn_begin(e->env, NULL, write ? 0 : MDB_RDONLY, out);
+	}
+	return index_err_of_mdb(rc, "begin");
+}
+
+enum err
+index_env_grow(struct index_env *e)
+{
+	MDB_envinfo info;
+	int rc = mdb_env_info(e->env, &info);
+
+	if (rc)
+		return index_err_of_mdb(rc, "grow");
+	if (info.me_mapsize > SIZE_MAX / 2)
+		return E_NOSPACE;
+	rc = mdb_env_set_mapsize(e->env, info.me_mapsize * 2);
+	if (rc == ENOMEM)
+		return E_NOSPACE;
+	if (rc == 0)
+		log_event(
+			LOGL_INFO, "index.map grown", "bytes", log_u64(info.me_mapsize * 2), NULL);
+	return index_err_of_mdb(rc, "grow");
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_INDEX_PROTO_H
+#define ROOST_INDEX_PROTO_H
+
+/*
+ * Frames (lib/ipc.h) spoken on run/index. One connection is one client for one user: its first
+ * frame is OPEN, everything else follows the answer OPENED. Requests may be pipelined; answers come
+ * in the order of the requests and repeat the request id. Notices have request id 0.
+ *
+ * "str" is a length-prefixed string. "set" is u32 n, n * (u32 first, u32 last), rising and
+ * disjoint, n <= INDEX_PROTO_RANGES_MAX. A mailbox is its id (u32). Flags are enum index_flag (u8).
+ * Every request is answered by the frame named behind "->" or by ERROR. A request that breaks the
+ * protocol closes the connection.
+ *
+ * What the service changed is committed to the LMDB environment before its answer is sent: a read
+ * transaction begun after the answer sees it.
+ */
+enum index_frame {
+	/*
+	 * OPEN: str ticket (auth/ticket.h). Makes or refreshes the tree and the index.
+	 * -> OPENED: str user, str maildir (absolute path), str index directory (absolute path),
+	 * u64 generation. When the generation differs from the one that a client's open LMDB
+	 * environment came with, the environment's file was replaced: close it and open it anew.
+	 * ERROR E_AUTH: the ticket was refused.
+	 */
+	INDEX_OPEN = 1,
+	INDEX_OPENED = 2,
+
+	INDEX_OK = 3, /* nothing */
+	INDEX_ERROR = 4, /* u32 enum err, str text for the log */
+
+	/* ---- mailboxes ---- */
+
+	/* str name (UTF-8), u32 special use -> MAILBOX. E_EXISTS, E_RANGE (name), E_TOOBIG. */
+	INDEX_CREATE = 10,
+	INDEX_MAILBOX = 11, /* u32 mailbox */
+	/* str name -> OK. E_NOTFOUND; E_ACCESS: INBOX; E_EXISTS: has children. */
+	INDEX_DELETE = 12,
+	/* str from, str to -> OK. E_NOTFOUND, E_EXISTS, E_RANGE, E_TOOBIG. */
+	INDEX_RENAME = 13,
+	/* str name, u8 on -> OK. E_RANGE. */
+	INDEX_SUBSCRIBE = 14,
+
+	/* ---- messages ---- */
+
+	/*
+	 * u32 mailbox, u32 n (1..INDEX_PROTO_APPEND_MAX), n messages:
+	 *   str file name inside tmp/ of the mailbox's folder: regular, fsync'd, its mtime is the
+	 *       INTERNALDATE;
+	 *   u8 flags, u32 count, count * str keyword;
+	 *   u64 size with CRLF line ends (W); the bytes of the file (S) are taken from the file;
+	 *   str email id, str thread id: 16 bytes each, or empty when not known;
+	 *   str cache record (mail/cache.h), at most INDEX_PROTO_CACHE_MAX, or empty.
+	 * All or none. -> COMMITTED: u32 uidvalidity, u64 modseq, u32 n, n * u32 uid. The tmp files
+	 * are gone then; after ERROR they are still there. E_NOTFOUND: the mailbox, or a file;
+	 * E_QUOTA; E_TOOBIG: too many keywords; E_RANGE: a bad keyword or file name.
+	 */
+	INDEX_APPEND = 20,
+	INDEX_COMMITTED = 21,
+	/*
+	 * u32 mailbox, set, u8 enum index_store_op, u8 flags, u64 unchanged_since (UINT64_MAX: no
+	 * condition), u32 count, count * str keyword
+	 * -> STORED: u64 modseq of the change (the mailbox's highest when nothing changed), set of
+	 * conflicts.
+	 */
+	INDEX_STORE = 22,
+	INDEX_STORED = 23,
+	/*
+	 * u32 mailbox, u8 force, u8 all, set (empty when all): those of the set that have \Deleted,
+	 * with force all of them -> EXPUNGED: u64 modseq, set.
+	 */
+	INDEX_EXPUNGE = 24,
+	INDEX_EXPUNGED = 25,
+	/* u32 from, u32 to, u8 move, set -> COPIED: u32 uidvalidity, u32 n, n * (u32 src, u32 dst).
+	   All or none. */
+	INDEX_COPY = 26,
+	INDEX_COPIED = 27,
+	/* u32 mailbox -> RECENT: u32 first uid that is \Recent to the caller. */
+	INDEX_CLAIM_RECENT = 28,
+	INDEX_RECENT = 29,
+	/* u32 mailbox, u32 uid, str cache record -> no answer; dropped when it does not fit. */
+	INDEX_CACHE_PUT = 30,
+	/*
+	 * What the client found out about a message whose record has it as not known:
+	 * u32 mailbox, u32 uid, u64 size with CRLF (INDEX_SIZE_UNKNOWN: leave), i64 internal date
+	 * as u64 (0: leave), str email id, str thread id (empty: leave) -> no answer. Does not
+	 * raise the modseq.
+	 */
+	INDEX_FACTS_PUT = 31,
+	/*
+	 * u32 mailbox, u32 uid -> PATH: str path below the Maildir where the file is now. Looks in
+	 * the directory: for a reader that found no file under the recorded name. E_NOTFOUND.
+	 */
+	INDEX_LOCATE = 32,
+	INDEX_PATH = 33,
+
+	/* ---- news ---- */
+
+	/* u32 mailbox (0: all, and the tree) -> OK, after changes by other programs were taken in.
+	 */
+	INDEX_REFRESH = 40,
+	/* u32 mailbox (0: all), u8 on -> OK */
+	INDEX_WATCH = 41,
+	/* Notice: u32 mailbox (0: the tree or the subscriptions), u64 modseq. Sent to watchers, the
+	   one who made the change too. */
+	INDEX_CHANGED = 42,
+	/* -> QUOTA: u64 bytes, u64 limit, u64 messages, u64 limit (0: none) */
+	INDEX_QUOTA_GET = 43,
+	INDEX_QUOTA = 44,
+	/*
+	 * str what: the client read a record that does not hold together. -> OK; the index is
+	 * rebuilt and the generation is another then: the service closes all connections of the
+	 * user.
+	 */
+	INDEX_CORRUPT = 45,
+};
+
+enum {
+	INDEX_PROTO_RANGES_MAX = 1 << 20,
+	INDEX_PROTO_APPEND_MAX = 4096,
+	INDEX_PROTO_CACHE_MAX = 1 << 20,
+	INDEX_PROTO_BODY_MAX = 32 << 20, /* of a frame from a client */
+};
+
+#endif

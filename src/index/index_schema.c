@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: MIT */
+#include "index/index_schema.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "index/maildir_name.h"
+#include "lib/mem.h"
+
+/*
+ * Records are packed field by field in a fixed order; a value whose length does not fit is
+ * E_CORRUPT. LMDB gives no alignment, so everything goes through memcpy.
+ */
+
+static struct index_key
+key_begin(uint32_t mailbox)
+{
+	struct index_key k = {.len = 4};
+
+	k.p[0] = (unsigned char)(mailbox >> 24);
+	k.p[1] = (unsigned char)(mailbox >> 16);
+	k.p[2] = (unsigned char)(mailbox >> 8);
+	k.p[3] = (unsigned char)mailbox;
+	return k;
+}
+
+static void
+key_add(struct index_key *k, uint64_t n, size_t bytes)
+{
+	for (size_t i = bytes; i > 0; i--)
+		k->p[k->len++] = (unsigned char)(n >> (8 * (i - 1)));
+}
+
+static uint64_t
+key_read(const MDB_val *v, size_t off, size_t bytes)
+{
+	const unsigned char *p = v->mv_data;
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < bytes; i++)
+		n = n << 8 | p[off + i];
+	return n;
+}
+
+struct index_key
+index_key_u32(uint32_t mailbox)
+{
+	return key_begin(mailbox);
+}
+
+struct index_key
+index_key_keyword(uint32_t mailbox, unsigned bit)
+{
+	struct index_key k = key_begin(mailbox);
+
+	key_add(&k, bit, 1);
+	return k;
+}
+
+struct index_key
+index_key_message(uint32_t mailbox, uint32_t uid)
+{
+	struct index_key k = key_begin(mailbox);
+
+	key_add(&k, uid, 4);
+	return k;
+}
+
+struct index_key
+index_key_change(uint32_t mailbox, uint64_t modseq, uint32_t uid)
+{
+	struct index_key k = key_begin(mailbox);
+
+	key_add(&k, modseq, 8);
+	key_add(&k, uid, 4);
+	return k;
+}
+
+MDB_val
+index_key_val(struct index_key *k)
+{
+	return (MDB_val){.mv_size = k->len, .mv_data = k->p};
+}
+
+enum err
+index_key_get_u32(const MDB_val *v, uint32_t *mailbox)
+{
+	if (v->mv_size != 4)
+		return E_CORRUPT;
+	*mailbox = (uint32_t)key_read(v, 0, 4);
+	return OK;
+}
+
+enum err
+index_key_get_keyword(const MDB_val *v, uint32_t *mailbox, unsigned *bit)
+{
+	if (v->mv_size != 5 || key_read(v, 4, 1) >= INDEX_KEYWORDS_MAX)
+		return E_CORRUPT;
+	*mailbox = (uint32_t)key_read(v, 0, 4);
+	*bit = (unsigned)key_read(v, 4, 1);
+	return OK;
+}
+
+enum err
+index_key_get_message(const MDB_val *v, uint32_t *mailbox, uint32_t *uid)
+{
+	if (v->mv_size != 8)
+		return E_CORRUPT;
+	*mailbox = (uint32_t)key_read(v, 0, 4);
+	*uid = (uint32_t)key_read(v, 4, 4);
+	return OK;
+}
+
+enum err
+index_key_get_change(const MDB_val *v, uint32_t *mailbox, uint64_t *modseq, uint32_t *uid)
+{
+	if (v->mv_size != 16)
+		return E_CORRUPT;
+	*mailbox = (uint32_t)key_read(v, 0, 4);
+	*modseq = key_read(v, 4, 8);
+	*uid = (uint32_t)key_read(v, 12, 4);
+	return OK;
+}
+
+/* ---- fields of values ---- */
+
+static void
+put_u32(struct buf *b, uint32_t n)
+{
+	buf_add(b, &n, sizeof(n));
+}
+
+static void
+put_u64(struct buf *b, uint64_t n)
+{
+	buf_add(b, &n, sizeof(n));
+}
+
+struct reader {
+	const char *p;
+	size_t len;
+	int bad;
+};
+
+static struct reader
+reader_of(const MDB_val *v)
+{
+	return (struct reader){.p = v->mv_data, .len = v->mv_size};
+}
+
+static void
+get_bytes(struct reader *r, void *out, size_t len)
+{
+	if (r->bad || len > r->len) {
+		r->bad = 1;
+		memset(out, 0, len);
+		return;
+	}
+	memcpy(out, r->p, len);
+	r->p += len;
+	r->len -= len;
+}
+
+static uint32_t
+get_u32(struct reader *r)
+{
+	uint32_t n;
+
+	get_bytes(r, &n, sizeof(n));
+	return n;
+}
+
+static uint64_t
+get_u64(struct reader *r)
+{
+	uint64_t n;
+
+	get_bytes(r, &n, sizeof(n));
+	return n;
+}
+
+static struct str
+get_rest(struct reader *r, size_t len)
+{
+	struct str s = {.p = r->p, .len = len};
+
+	if (r->bad || len > r->len) {
+		r->bad = 1;
+		return (struct str){0};
+	}
+	r->p += len;
+	r->len -= len;
+	return s;
+}
+
+/* ---- meta ---- */
+
+void
+index_state_encode(const struct index_state *s, struct buf *out)
+{
+	put_u32(out, s->version);
+	put_u32(out, s->clean);
+	buf_add(out, s->boot, sizeof(s->boot));
+	put_u64(out, s->modseq);
+	put_u32(out, s->next_mailbox);
+	put_u32(out, s->last_uidvalidity);
+	put_u64(out, s->messages);
+	put_u64(out, s->bytes);
+	put_u64(out, s->messages_limit);
+	put_u64(out, s->bytes_limit);
+	put_u64(out, (uint64_t)s->tree_mtime_ns);
+}
+
+enum err
+index_state_decode(const MDB_val *v, struct index_state *out)
+{
+	struct reader r = reader_of(v);
+
+	out->version = get_u32(&r);
+	if (out->version != INDEX_SCHEMA_VERSION)
+		return E_CORRUPT;
+	out->clean = get_u32(&r);
+	get_bytes(&r, out->boot, sizeof(out->boot));
+	out->modseq = get_u64(&r);
+	out->next_mailbox = get_u32(&r);
+	out->last_uidvalidity = get_u32(&r);
+	out->messages = get_u64(&r);
+	out->bytes = get_u64(&r);
+	out->messages_limit = get_u64(&r);
+	out->bytes_limit = get_u64(&r);
+	out->tree_mtime_ns = (int64_t)get_u64(&r);
+	return r.bad || r.len ? E_CORRUPT : OK;
+}
+
+/* ---- mailbox ---- */
+
+void
+index_mailbox_encode(const struct index_mailbox_record *m, struct buf *out)
+{
+	put_u32(out, m->id);
+	put_u32(out, m->uidvalidity);
+	put_u32(out, m->uidnext);
+	put_u32(out, m->messages);
+	put_u32(out, m->unseen);
+	put_u32(out, m->deleted);
+	put_u32(out, m->recent_from);
+	put_u32(out, m->special_use);
+	put_u64(out, m->highest_modseq);
+	put_u64(out, m->size_bytes);
+	put_u64(out, m->disk_bytes);
+	put_u64(out, m->vanished_floor);
+	put_u32(out, m->vanished);
+	put_u32(out, m->uid_floor);
+	put_u64(out, (uint64_t)m->new_mtime_ns);
+	put_u64(out, (uint64_t)m->cur_mtime_ns);
+	buf_add(out, m->object_id, sizeof(m->object_id));
+	put_u32(out, (uint32_t)m->name.len);
+	buf_add_str(out, m->name);
+	put_u32(out, (uint32_t)m->dir.len);
+	buf_add_str(out, m->dir);
+}
+
+enum err
+index_mailbox_decode(const MDB_val *v, struct index_mailbox_record *out)
+{
+	struct reader r = reader_of(v);
+
+	out->id = get_u32(&r);
+	out->uidvalidity = get_u32(&r);
+	out->uidnext = get_u32(&r);
+	out->messages = get_u32(&r);
+	out->unseen = get_u32(&r);
+	out->deleted = get_u32(&r);
+	out->recent_from = get_u32(&r);
+	out->special_use = get_u32(&r);
+	out->highest_modseq = get_u64(&r);
+	out->size_bytes = get_u64(&r);
+	out->disk_bytes = get_u64(&r);
+	out->vanished_floor = get_u64(&r);
+	out->vanished = get_u32(&r);
+	out->uid_floor = get_u32(&r);
+	out->new_mtime_ns = (int64_t)get_u64(&r);
+	out->cur_mtime_ns = (int64_t)get_u64(&r);
+	get_bytes(&r, out->object_id, sizeof(out->object_id));
+	out->name = get_rest(&r, get_u32(&r));
+	out->dir = get_rest(&r, get_u32(&r));
+	return r.bad || r.len || out->name.len == 0 ? E_CORRUPT : OK;
+}
+
+/* ---- message ---- */
+
+enum { RECORD_IN_NEW = 1 };
+
+void
+index_message_encode(const struct index_message_record *m, struct buf *out)
+{
+	unsigned char head[4] = {
+		(unsigned char)m->flags,
+		m->in_new ? RECORD_IN_NEW : 0,
+		(unsigned char)m->base_len,
+		(unsigned char)m->name.len,
+	};
+
+	buf_add(out, head, sizeof(head));
+	put_u64(out, m->modseq);
+	buf_add(out, m->keywords.bits, sizeof(m->keywords.bits));
+	put_u64(out, (uint64_t)m->internal_date);
+	put_u64(out, (uint64_t)m->save_date);
+	put_u64(out, m->size);
+	put_u64(out, m->disk_size);
+	buf_add(out, m->email_id, sizeof(m->email_id));
+	buf_add(out, m->thread_id, sizeof(m->thread_id));
+	buf_add_str(out, m->name);
+}
+
+enum err
+index_message_decode(const MDB_val *v, struct index_message_record *out)
+{
+	struct reader r = reader_of(v);
+	unsigned char head[4];
+
+	get_bytes(&r, head, sizeof(head));
+	out->flags = head[0] & INDEX_FLAGS_ALL;
+	out->in_new = (head[1] & RECORD_IN_NEW) != 0;
+	out->base_len = head[2];
+	out->modseq = get_u64(&r);
+	get_bytes(&r, out->keywords.bits, sizeof(out->keywords.bits));
+	out->internal_date = (int64_t)get_u64(&r);
+	out->save_date = (int64_t)get_u64(&r);
+	out->size = get_u64(&r);
+	out->disk_size = get_u64(&r);
+	get_bytes(&r, out->email_id, sizeof(out->email_id));
+	get_bytes(&r, out->thread_id, sizeof(out->thread_id));
+	out->name = get_rest(&r, head[3]);
+	if (r.bad || r.len || out->base_len == 0 || out->base_len > out->name.len)
+		return E_CORRUPT;
+	return OK;
+}
+
+static void
+add_dir(struct str dir, int in_new, struct buf *out)
+{
+	if (dir.len) {
+		buf_add_str(out, dir);
+		buf_add_char(out, '/');
+	}
+	buf_add_cstr(out, in_new ? "new/" : "cur/");
+}
+
+void
+index_message_path(struct str dir, const struct index_message_record *m, struct buf *out)
+{
+	add_dir(dir, m->in_new, out);
+	buf_add_str(out, m->name);
+}
+
+void
+index_message_wanted_path(struct str dir, const struct index_message_record *m, struct buf *out)
+{
+	struct maildir_name n;
+
+	/* A name that cannot be parsed was never recorded by us; others is 0 then. */
+	(void)maildir_name_parse(m->name, &n);
+	add_dir(dir, 0, out);
+	buf_add(out, m->name.p, m->base_len);
+	maildir_info_build(m->flags, (uint32_t)(m->keywords.bits[0] & 0x3ffffff), n.others, out);
+}
+
+/* ---- paths ---- */
+
+enum err
+index_paths(const struct config *conf, const char *home, char **maildir, char **index_dir)
+{
+	size_t root = strlen(conf->mail_dir);
+	struct str rest, part;
+	size_t parts = 0;
+
+	*maildir = *index_dir = NULL;
+	while (root > 0 && conf->mail_dir[root - 1] == '/')
+		root--;
+	if (home[0] != '/' || strncmp(home, conf->mail_dir, root) != 0 || home[root] != '/')
+		return E_RANGE;
+	rest = str_of(home + root + 1);
+	for (struct str s = rest; s.p; parts++) {
+		part = str_split(&s, '/');
+		if (part.len == 0 || part.p[0] == '.')
+			return E_RANGE;
+	}
+	if (parts == 0 || str_has_control(rest))
+		return E_RANGE;
+	*maildir = mem_printf("%s/Maildir", home);
+	if (conf->index_dir[0])
+		*index_dir = mem_printf("%s/%.*s", conf->index_dir, STR_ARG(rest));
+	else
+		*index_dir = mem_printf("%s/index", home);
+	return OK;
+}
