@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_MTA_JOB_H
+#define ROOST_MTA_JOB_H
+
+#include <stdint.h>
+
+#include "lib/ipc.h"
+#include "mta-lite/queue_file.h"
+
+/* Frames (lib/ipc.h) to the socket run/qmgr. */
+enum qmgr_frame {
+	QMGR_NEW = 1, /* str id: a file is in incoming. No answer. */
+};
+
+/*
+ * Frames on the socket pair between qmgr and a delivery process. qmgr hands one end over with
+ * SESSION_HANDOVER and sends JOB_START with the queue file's descriptor (read only) on the other.
+ * The end of the pair without JOB_DONE is a crash of the agent: its recipients without a result
+ * are tried again.
+ */
+enum job_frame {
+	JOB_START = 1, /* struct job in order; descriptor attached */
+	JOB_RESULT = 2, /* struct job_result in order */
+	JOB_DONE = 3, /* no fields */
+};
+
+struct job_rcpt {
+	uint32_t index; /* in the queue file */
+	char *address, *orcpt;
+	unsigned notify;
+};
+
+/* One delivery: some recipients of one message to one next hop. */
+struct job {
+	char *id, *sender, *envid;
+	unsigned ret, flags; /* enum dsn_ret, enum queue_flag */
+	int64_t arrival;
+	uint64_t content_offset, content_len;
+	char *nexthop; /* a domain, a relayhost as in the settings; "" for LMTP here */
+	int relayhost; /* nexthop is the setting's value */
+	struct job_rcpt *rcpts;
+	size_t rcpt_count;
+};
+enum { JOB_RCPTS_MAX = 100, JOB_BODY_MAX = 1 << 20 };
+
+struct job_result {
+	uint32_t index;
+	/* DELIVERED, RELAYED, FAILED; PENDING: try again later. */
+	enum queue_status status;
+	struct str dsn, text, mta; /* borrowed */
+};
+
+void job_put(struct buf *body, const struct job *j);
+/* E_PROTO. The caller frees *out in either case. */
+enum err job_get(struct str body, struct job *out);
+void job_free(struct job *j);
+void job_result_put(struct buf *body, const struct job_result *r);
+enum err job_result_get(struct str body, struct job_result *out);
+
+#endif

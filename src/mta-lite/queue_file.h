@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_MTA_QUEUE_FILE_H
+#define ROOST_MTA_QUEUE_FILE_H
+
+#include <stdint.h>
+
+#include "lib/buf.h"
+#include "lib/err.h"
+#include "lib/str.h"
+#include "mta-lite/dsn.h"
+
+/*
+ * A queued message as one file (doc/queue.md):
+ *
+ *   prefix    32 bytes: "ROOSTQ1\n", u32 header length, u32 CRC-32 of the header, u64 content
+ * length, u32 0, u32 CRC-32 of the 28 bytes before header    envelope and recipients,
+ * length-prefixed fields, never changed content   the message with CRLF line ends, never changed
+ *   statuses  appended one by one: u32 length, u32 CRC-32, fields; the last for a recipient counts.
+ *             A torn or broken record ends the list: it was never promised to anybody.
+ *
+ * Numbers are in the machine's byte order: a queue stays on machines of one kind.
+ */
+enum { QUEUE_PREFIX_SIZE = 32, QUEUE_ID_SIZE = 24, QUEUE_RCPTS_MAX = 20000 };
+enum { QUEUE_HEADER_MAX = 32 << 20, QUEUE_STATUS_MAX = 4096 };
+
+enum queue_status {
+	QUEUE_PENDING, /* to be tried, at next_try */
+	QUEUE_DELIVERED, /* final delivery here, or to a hop that does not report success itself */
+	QUEUE_RELAYED, /* handed to a server that took over the duty of reporting (DSN) */
+	QUEUE_EXPANDED, /* an alias: its targets stand for it */
+	QUEUE_FAILED, /* permanently */
+	QUEUE_STATUS_COUNT,
+};
+
+enum queue_flag {
+	QUEUE_8BIT = 1, /* the content has bytes over 0x7f */
+	QUEUE_BOUNCE = 2, /* a delivery report of ours */
+	QUEUE_DOUBLE_BOUNCE = 4, /* a report about an undeliverable report: dropped if it fails */
+};
+
+struct queue_rcpt {
+	/* Fixed, from the header. */
+	char *address;
+	char *orcpt; /* decoded, "rfc822;alice@example.test"; "" if none */
+	unsigned notify; /* enum dsn_notify */
+	int local; /* by LMTP */
+	/* What the last status record says. */
+	enum queue_status status;
+	int reported; /* the sender knows, or need not know */
+	uint32_t attempts;
+	int64_t next_try; /* Unix time, seconds */
+	char *dsn; /* "5.1.1"; "" before the first try */
+	char *text; /* what the other side said */
+	char *mta; /* who said it; "" if nobody */
+};
+
+struct queue_entry {
+	char id[QUEUE_ID_SIZE];
+	char *sender; /* "" for <> */
+	char *envid; /* decoded */
+	char *client; /* "mail.example.com[192.0.2.1]", for the log and mailq */
+	enum dsn_ret ret;
+	unsigned flags; /* enum queue_flag */
+	int64_t arrival; /* Unix time, seconds */
+	struct queue_rcpt *rcpts;
+	size_t rcpt_count;
+	uint64_t content_offset, content_len;
+	uint64_t end; /* behind the last good status record: where the next one goes */
+};
+
+/* Adds an empty recipient with copies of these. */
+struct queue_rcpt *queue_entry_add_rcpt(
+	struct queue_entry *q, const char *address, const char *orcpt, unsigned notify, int local);
+void queue_entry_free(struct queue_entry *q);
+/* Sets the changeable part; dsn, text and mta are copied, control bytes in them become "?". */
+void queue_rcpt_set(struct queue_rcpt *r, enum queue_status status, struct str dsn, struct str text,
+	struct str mta);
+
+/* Appends prefix and header for this content length. E_TOOBIG. */
+enum err queue_header_write(const struct queue_entry *q, uint64_t content_len, struct buf *out);
+/* Appends a status record for recipient index. */
+void queue_status_write(const struct queue_entry *q, size_t index, struct buf *out);
+
+/* The three numbers of the prefix. bytes: QUEUE_PREFIX_SIZE of them. E_CORRUPT. */
+enum err queue_prefix_parse(
+	struct str bytes, uint32_t *header_len, uint32_t *header_crc, uint64_t *content_len);
+/* Fills *q, which is zeroed first, from the header alone. E_CORRUPT: *q is empty. */
+enum err queue_header_parse(struct str header, uint32_t crc, struct queue_entry *q);
+/* Applies the records at the front of bytes; returns how many bytes were good. */
+size_t queue_status_apply(struct queue_entry *q, struct str bytes);
+/* A whole file in memory: for tests and small tools. */
+enum err queue_file_parse(struct str file, struct queue_entry *q);
+/* The same from a descriptor, content not read. E_CORRUPT, E_IO. */
+enum err queue_file_load(int fd, const char *id, struct queue_entry *q);
+
+/* Whether a status is the last word for a recipient. */
+int queue_status_final(enum queue_status s);
+/* "pending", "delivered", ...; never NULL. */
+const char *queue_status_word(enum queue_status s);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+#include "mta-lite/smtp_args.h"
+
+#include <string.h>
+
+static const char syntax_mail[] = "501 5.5.4 Syntax: MAIL FROM:<address>";
+static const char syntax_rcpt[] = "501 5.5.4 Syntax: RCPT TO:<address>";
+static const char bad_parameter[] = "501 5.5.4 Bad parameter";
+static const char unknown_parameter[] = "555 5.5.4 Unsupported parameter";
+
+/* Skips "FROM:" or "TO:"; blanks behind the colon are a common fault of clients, and harmless. */
+static int
+cut_keyword(struct str *s, const char *keyword)
+{
+	size_t len = strlen(keyword);
+
+	*s = str_trim(*s);
+	if (!str_starts_i(*s, keyword))
+		return 0;
+	*s = str_trim(str_make(s->p + len, s->len - len));
+	return 1;
+}
+
+/* The next parameter: name and, when there is "=", a value. 0 at the end. */
+static int
+next_parameter(struct str *s, struct str *name, struct str *value)
+{
+	size_t end, equal;
+
+	while (s->len > 0 && s->p[0] == ' ')
+		*s = str_make(s->p + 1, s->len - 1);
+	if (s->len == 0)
+		return 0;
+	end = str_find(*s, 0, ' ');
+	*name = str_make(s->p, end);
+	*s = str_make(s->p + end, s->len - end);
+	equal = str_find(*name, 0, '=');
+	*value = (struct str){NULL, 0};
+	if (equal < name->len) {
+		*value = str_make(name->p + equal + 1, name->len - equal - 1);
+		name->len = equal;
+	}
+	return 1;
+}
+
+static const char *
+path_reject(enum err e, const char *syntax)
+{
+	if (e == E_TOOBIG)
+		return "501 5.1.7 Address too long";
+	if (e == E_UNSUPPORTED)
+		return "553 5.6.7 Address with bytes that are not ASCII";
+	return syntax;
+}
+
+static enum err
+copy_out(struct buf *text, char *out, size_t size)
+{
+	enum err e = text->err;
+
+	if (e == OK && text->len >= size)
+		e = E_TOOBIG;
+	if (e == OK) {
+		memcpy(out, text->p, text->len);
+		out[text->len] = '\0';
+	}
+	buf_free(text);
+	return e;
+}
+
+static const char *
+mail_parameter(struct str name, struct str value, int auth, struct smtp_mail *out)
+{
+	struct buf text = BUF_INIT(SMTP_ENVID_SIZE);
+	enum err e;
+
+	if (str_is_i(name, "SIZE"))
+		return value.len <= 20 && str_to_u64(value, &out->size) == OK ? NULL
+									      : bad_parameter;
+	if (str_is_i(name, "BODY")) {
+		/* The content itself tells whether it has 8-bit bytes. */
+		return str_is_i(value, "7BIT") || str_is_i(value, "8BITMIME") ? NULL
+									      : bad_parameter;
+	}
+	if (str_is_i(name, "RET"))
+		return out->ret == DSN_RET_NONE && dsn_ret_parse(value, &out->ret) == OK
+			       ? NULL
+			       : bad_parameter;
+	if (str_is_i(name, "ENVID")) {
+		if (value.len == 0 || out->envid[0] != '\0')
+			return bad_parameter;
+		e = dsn_xtext_decode(value, &text);
+		if (e) {
+			buf_free(&text);
+			return bad_parameter;
+		}
+		return copy_out(&text, out->envid, sizeof(out->envid)) ? bad_parameter : NULL;
+	}
+	/* RFC 4954 section 5: read, and not trusted. */
+	if (auth && str_is_i(name, "AUTH"))
+		return value.len > 0 ? NULL : bad_parameter;
+	return unknown_parameter;
+}
+
+static const char *
+rcpt_parameter(struct str name, struct str value, struct smtp_rcpt *out)
+{
+	struct buf text = BUF_INIT(SMTP_ORCPT_SIZE);
+
+	if (str_is_i(name, "NOTIFY"))
+		return out->notify == 0 && dsn_notify_parse(value, &out->notify) == OK
+			       ? NULL
+			       : bad_parameter;
+	if (str_is_i(name, "ORCPT")) {
+		if (out->orcpt[0] != '\0' || dsn_orcpt_parse(value, &text)) {
+			buf_free(&text);
+			return bad_parameter;
+		}
+		return copy_out(&text, out->orcpt, sizeof(out->orcpt)) ? bad_parameter : NULL;
+	}
+	return unknown_parameter;
+}
+
+const char *
+smtp_mail_parse(struct str args, int esmtp, int auth, struct smtp_mail *out)
+{
+	struct str name, value;
+	enum err e;
+
+	memset(out, 0, sizeof(*out));
+	if (!cut_keyword(&args, "FROM:"))
+		return syntax_mail;
+	e = smtp_path_cut(&args, &out->from);
+	if (e)
+		return path_reject(e, syntax_mail);
+	if (out->from.address[0] != '\0' && out->from.domain == 0)
+		return "501 5.1.7 Sender address without a domain";
+	if (args.len > 0 && args.p[0] != ' ')
+		return syntax_mail;
+	while (next_parameter(&args, &name, &value)) {
+		const char *reject =
+			esmtp ? mail_parameter(name, value, auth, out) : unknown_parameter;
+
+		if (reject)
+			return reject;
+	}
+	return NULL;
+}
+
+const char *
+smtp_rcpt_parse(struct str args, int esmtp, struct smtp_rcpt *out)
+{
+	struct str name, value;
+	enum err e;
+
+	memset(out, 0, sizeof(*out));
+	if (!cut_keyword(&args, "TO:"))
+		return syntax_rcpt;
+	e = smtp_path_cut(&args, &out->to);
+	if (e)
+		return path_reject(e, syntax_rcpt);
+	/* RFC 5321 section 4.1.1.3: "<postmaster>" alone has no domain. */
+	if (out->to.domain == 0 && !str_is_i(str_of(out->to.address), "postmaster"))
+		return "501 5.1.3 Recipient address without a domain";
+	if (args.len > 0 && args.p[0] != ' ')
+		return syntax_rcpt;
+	while (next_parameter(&args, &name, &value)) {
+		const char *reject = esmtp ? rcpt_parameter(name, value, out) : unknown_parameter;
+
+		if (reject)
+			return reject;
+	}
+	return NULL;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_MTA_SMTP_ARGS_H
+#define ROOST_MTA_SMTP_ARGS_H
+
+#include <stdint.h>
+
+#include "lib/str.h"
+#include "mta-lite/dsn.h"
+#include "mta-lite/smtp_path.h"
+
+/* The arguments of MAIL and RCPT, without touching any state. */
+
+enum { SMTP_ENVID_SIZE = DSN_ENVID_MAX + 1, SMTP_ORCPT_SIZE = DSN_ORCPT_MAX + 1 };
+
+struct smtp_mail {
+	struct smtp_path from;
+	uint64_t size; /* SIZE= (RFC 1870); 0: not given */
+	enum dsn_ret ret;
+	char envid[SMTP_ENVID_SIZE]; /* decoded */
+};
+
+struct smtp_rcpt {
+	struct smtp_path to;
+	unsigned notify; /* enum dsn_notify */
+	char orcpt[SMTP_ORCPT_SIZE]; /* "rfc822;address", decoded */
+};
+
+/*
+ * args: what stands behind "MAIL" or "RCPT". esmtp: parameters are allowed; auth: AUTH= too.
+ * NULL: parsed. Otherwise the reply line to be sent, without its CRLF.
+ */
+const char *smtp_mail_parse(struct str args, int esmtp, int auth, struct smtp_mail *out);
+const char *smtp_rcpt_parse(struct str args, int esmtp, struct smtp_rcpt *out);
+
+#endif
