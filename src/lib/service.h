@@ -25,7 +25,8 @@ struct event_base;
  *   others   listening sockets by name, several may have the same name
  * and, started as root, with the user to become in ROOST_USER ("" stays).
  *
- * Order: settings, log, spec->start, drop of privileges, sandbox, "ready" to the master, loop.
+ * Order: settings, log, spec->start, drop of privileges, sandbox, spec->begin, "ready" to the
+ * master, loop.
  * SIGTERM or the master's word (or its death) drains: listeners close, spec->drain runs, and the
  * process ends when service_exit is called, or at once when spec->drain is NULL.
  */
@@ -45,10 +46,17 @@ struct service {
 	enum err (*start)(struct service_run *run);
 	/* Adds what the process may touch later on. NULL: nothing at all. */
 	void (*sandbox)(const struct config *conf, struct sandbox *sb);
+	/*
+	 * The sandbox has closed; the loop begins next. Threads are started here and not earlier, since
+	 * Landlock holds for threads made after it alone. An error ends the process.
+	 */
+	enum err (*begin)(struct service_run *run);
 	/* New settings are in place (service_conf). The old ones are freed after the call. */
 	void (*reload)(struct service_run *run, const struct config *old);
 	/* Finish what is under way, then call service_exit. */
 	void (*drain)(struct service_run *run);
+	/* The loop has ended: free what start and begin made. */
+	void (*stop)(struct service_run *run);
 	/* Adds "key": value pairs to the answer of the control verb "status". */
 	void (*status)(struct service_run *run, json_t *object);
 };
@@ -67,10 +75,10 @@ void service_pause_accept(struct service_run *run, int on);
 /* The listening descriptors with that name; returns how many, at most max are written. */
 size_t service_listener_fds(struct service_run *run, const char *name, int *fds, size_t max);
 /*
- * For a child that the service forked: closes the loop's, the listeners' and the control
- * descriptors, restores default signal handling. Settings stay valid.
+ * For a child that the service forked: closes every descriptor but 0 to 2 and those in keep,
+ * restores default signal handling. The loop must not be used any more; settings stay valid.
  */
-void service_leave_in_child(struct service_run *run);
+void service_leave_in_child(struct service_run *run, const int *keep, size_t keep_count);
 int service_is_draining(const struct service_run *run);
 
 #endif
