@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include "config.h"
+
 #include "lib/sandbox.h"
 
 #include <errno.h>
