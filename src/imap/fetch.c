@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: MIT */
+#include "imap/fetch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "imap/scan.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/stream.h"
+
+/*
+ * FETCH in one of two ways. Where the file is not needed, messages are scanned with the cursor and
+ * their answers are collected in memory; every TEXT_MAX bytes the read transaction ends and the
+ * text goes to the client, so that a slow one never holds a transaction. Otherwise messages are
+ * taken in batches: \Seen is set for a whole batch with one request, then each is answered by
+ * itself, its file streamed.
+ *
+ * Messages that another session expunged and this client was not told of yet are in the view but
+ * nowhere else. They get no answer. The tagged reply is OK [EXPUNGEISSUED] (RFC 5530) if others
+ * were answered (RFC 2180 section 4.1.2), and NO [EXPUNGEISSUED] if the numbers named nothing else.
+ * UID FETCH is always OK: it ignores what is not there (RFC 3501 section 6.4.8).
+ */
+enum {
+	TEXT_MAX = 128 << 10,
+	/*
+	 * A batch is marked \Seen before it is sent, so a client that goes away in the middle
+	 * leaves messages marked that it never got. These bounds keep them few.
+	 */
+	BATCH_MESSAGES = 256,
+	BATCH_BYTES = 4 << 20,
+};
+
+struct batch_entry {
+	uint32_t seq, uid;
+	int unseen;
+};
+
+struct fetch_run {
+	struct imap_session *s;
+	struct fetch_plan plan;
+	struct fetch_context context;
+	struct fetch_message msg;
+	struct numset seqs;
+	struct buf text, scratch;
+	struct imap_scan scan;
+	uint64_t known[2]; /* keyword bits that have names */
+	uint32_t refresh_for; /* UID with a keyword bit beyond them; 0: none */
+	uint32_t refreshed; /* UID for which the names were read again already */
+
+	struct batch_entry batch[BATCH_MESSAGES];
+	size_t batch_count;
+	uint64_t batch_bytes;
+
+	uint64_t answered, gone;
+	enum err failed; /* the first message that could not be read */
+	uint32_t failed_seq, failed_uid;
+};
+
+/* ---- the context of the command ---- */
+
+static void
+learn_keywords(struct fetch_run *run)
+{
+	size_t n = run->s->keyword_count;
+
+	run->context.keywords = run->s->keywords;
+	run->context.keyword_count = n;
+	for (size_t i = 0; i < 2; i++) {
+		size_t here = n > i * 64 ? n - i * 64 : 0;
+
+		run->known[i] = here >= 64 ? UINT64_MAX : ((uint64_t)1 << here) - 1;
+	}
+}
+
+static int
+has_unknown_keyword(const struct fetch_run *run, const struct index_message *m)
+{
+	return (m->keywords.bits[0] & ~run->known[0]) || (m->keywords.bits[1] & ~run->known[1]);
+}
+
+static struct fetch_run *
+run_create(struct imap_session *s)
+{
+	struct fetch_run *run = MEM_NEW(struct fetch_run);
+
+	run->s = s;
+	run->scan.s = s;
+	run->scan.seqs = &run->seqs;
+	run->scan.ctx = run;
+	run->context.plan = &run->plan;
+	run->context.index = s->index;
+	run->context.mailbox = s->mailbox;
+	fetch_flags_text_init(&run->context.flags);
+	learn_keywords(run);
+	return run;
+}
+
+static void
+run_free(struct fetch_run *run)
+{
+	fetch_message_fini(&run->msg);
+	fetch_plan_fini(&run->plan);
+	numset_free(&run->seqs);
+	buf_free(&run->text);
+	buf_free(&run->scratch);
+	free(run);
+}
+
+/* ---- one message ---- */
+
+static void
+note_failure(struct fetch_run *run, uint32_t seq, uint32_t uid, enum err e)
+{
+	if (e == E_NOTFOUND) {
+		run->gone++;
+		return;
+	}
+	if (run->failed)
+		return;
+	run->failed = e;
+	run->failed_seq = seq;
+	run->failed_uid = uid;
+	log_event(LOGL_WARN, "imap.fetch failed", "error", err_word(e), "mailbox",
+		log_u64(run->s->mailbox), "uid", log_u64(uid), NULL);
+}
+
+/* Appends the answer for m to run->text; holes are left in run->msg. */
+static enum err
+write_message(struct fetch_run *run, uint32_t seq, const struct index_message *m, int tell_flags)
+{
+	struct fetch_message *msg = &run->msg;
+	enum err e = OK;
+
+	msg->seq = seq;
+	msg->m = m;
+	msg->recent = imap_is_recent(run->s, m->uid);
+	msg->tell_flags = tell_flags;
+	msg->record = (struct str){NULL, 0};
+	if (run->plan.need >= FETCH_NEED_CACHE) {
+		buf_reset(&run->scratch);
+		e = index_cache_get(
+			run->s->index, run->s->mailbox, m->uid, &run->scratch, &msg->record);
+	}
+	if (!e)
+		e = fetch_item_write(&run->context, msg, &run->text);
+	if (e) {
+		note_failure(run, seq, m->uid, e);
+		return e;
+	}
+	run->answered++;
+	if ((run->plan.has_flags || tell_flags) && m->modseq > index_view_modseq(run->s->view))
+		index_view_told(run->s->view, m->uid, m->modseq);
+	return OK;
+}
+
+/* ---- scanning ---- */
+
+static enum err
+visit_text(uint32_t seq, const struct index_message *m, void *ctx)
+{
+	struct fetch_run *run = ctx;
+
+	if (run->text.len >= TEXT_MAX)
+		return E_CANCELLED;
+	if (run->plan.has_flags && has_unknown_keyword(run, m) && run->refreshed != m->uid) {
+		run->refresh_for = m->uid;
+		return E_CANCELLED;
+	}
+	if (!write_message(run, seq, m, 0) && run->plan.need > FETCH_NEED_RECORD)
+		fetch_message_fini(&run->msg);
+	return OK;
+}
+
+static enum err
+visit_batch(uint32_t seq, const struct index_message *m, void *ctx)
+{
+	struct fetch_run *run = ctx;
+
+	if (run->batch_count == BATCH_MESSAGES ||
+		(run->batch_count && m->size > BATCH_BYTES - run->batch_bytes))
+		return E_CANCELLED;
+	run->batch[run->batch_count++] =
+		(struct batch_entry){seq, m->uid, !(m->flags & INDEX_SEEN)};
+	run->batch_bytes += m->size < BATCH_BYTES ? m->size : BATCH_BYTES;
+	if (run->batch_bytes > BATCH_BYTES)
+		run->batch_bytes = BATCH_BYTES;
+	return OK;
+}
+
+static enum err
+flush_text(struct fetch_run *run)
+{
+	enum err e = stream_write(run->s->client, run->text.p, run->text.len);
+
+	buf_reset(&run->text);
+	return e;
+}
+
+static enum err
+fetch_texts(struct fetch_run *run)
+{
+	int more = 1;
+	enum err e = OK;
+
+	run->scan.visit = visit_text;
+	while (more && !e) {
+		e = imap_scan_round(&run->scan, &more);
+		if (flush_text(run) || session_should_end(run->s->base))
+			return E_CLOSED;
+		if (run->refresh_for) {
+			imap_refresh_keywords(run->s, NULL);
+			learn_keywords(run);
+			run->refreshed = run->refresh_for;
+			run->refresh_for = 0;
+		}
+	}
+	return e;
+}
+
+/* ---- batches ---- */
+
+/* Sends run->text with the literals of the file in their places. */
+static enum err
+send_message(struct fetch_run *run)
+{
+	struct fetch_message *msg = &run->msg;
+	struct stream *client = run->s->client;
+	size_t at = 0;
+	enum err e = OK;
+
+	for (size_t i = 0; i < msg->hole_count && !e; i++) {
+		struct fetch_hole *hole = &msg->holes[i];
+
+		e = stream_write(client, run->text.p + at, hole->at - at);
+		at = hole->at;
+		if (!e)
+			e = fetch_body_send(msg, &run->plan.items[hole->item], hole, client);
+	}
+	if (!e)
+		e = stream_write(client, run->text.p + at, run->text.len - at);
+	fetch_message_fini(msg);
+	buf_reset(&run->text);
+	return e;
+}
+
+/*
+ * A literal was announced and cannot be filled: whatever came next would be taken for message
+ * text. The connection is cut.
+ */
+static enum err
+cut_connection(struct fetch_run *run, uint32_t uid, enum err e)
+{
+	if (!stream_error(run->s->client)) {
+		log_event(LOGL_ERROR, "imap.fetch cut", "error", err_word(e), "mailbox",
+			log_u64(run->s->mailbox), "uid", log_u64(uid), NULL);
+		run->s->end = "message file changed while it was sent";
+	}
+	shutdown(stream_fd(run->s->client), SHUT_RDWR);
+	return E_CLOSED;
+}
+
+static enum err
+fetch_one(struct fetch_run *run, const struct batch_entry *entry, int marked)
+{
+	struct imap_session *s = run->s;
+	struct index_message m;
+	enum err e = index_read_begin(s->index);
+
+	if (e)
+		return e;
+	e = index_message_get(s->index, s->mailbox, entry->uid, &m);
+	if (!e && (run->plan.has_flags || marked) && has_unknown_keyword(run, &m)) {
+		imap_refresh_keywords(s, &m);
+		learn_keywords(run);
+	}
+	if (e)
+		note_failure(run, entry->seq, entry->uid, e);
+	else
+		e = write_message(run, entry->seq, &m, marked);
+	index_read_end(s->index);
+	if (e)
+		return OK; /* noted; the others are answered */
+	e = send_message(run);
+	return e ? cut_connection(run, entry->uid, e) : OK;
+}
+
+/*
+ * 1 when the messages of the batch that were unseen are \Seen now. When the index cannot be asked,
+ * mail can still be read: the client gets it, unmarked.
+ */
+static int
+mark_seen(struct fetch_run *run)
+{
+	struct imap_session *s = run->s;
+	struct numset uids = {0};
+	uint64_t modseq;
+	enum err e = OK;
+
+	if (!run->plan.marks_seen || s->read_only)
+		return 0;
+	for (size_t i = 0; i < run->batch_count; i++)
+		if (run->batch[i].unseen)
+			numset_add(&uids, run->batch[i].uid);
+	if (!numset_is_empty(&uids))
+		e = index_store(s->index, s->mailbox, &uids, INDEX_STORE_ADD, INDEX_SEEN, NULL, 0,
+			UINT64_MAX, NULL, &modseq);
+	if (e)
+		log_event(LOGL_WARN, "imap.fetch unmarked", "error", err_word(e), "mailbox",
+			log_u64(s->mailbox), NULL);
+	numset_free(&uids);
+	return !e;
+}
+
+static enum err
+fetch_batches(struct fetch_run *run)
+{
+	int more = 1;
+	enum err e = OK;
+
+	run->scan.visit = visit_batch;
+	while (more && !e) {
+		int marked;
+
+		run->batch_count = 0;
+		run->batch_bytes = 0;
+		e = imap_scan_round(&run->scan, &more);
+		marked = mark_seen(run);
+		for (size_t i = 0; i < run->batch_count && !e; i++) {
+			e = fetch_one(run, &run->batch[i], marked && run->batch[i].unseen);
+			if (session_should_end(run->s->base))
+				e = E_CLOSED;
+		}
+	}
+	return e;
+}
+
+/* ---- the command ---- */
+
+static enum err
+reply(struct fetch_run *run, enum err e)
+{
+	struct imap_session *s = run->s;
+	uint64_t gone = run->gone + run->scan.gone;
+	char text[128];
+
+	if (e && e != E_CLOSED)
+		return imap_reply_error(s, e, "message");
+	if (run->failed) {
+		snprintf(text, sizeof(text), "Message %u (UID %u) cannot be read: %s",
+			run->failed_seq, run->failed_uid, err_text(run->failed));
+		return imap_reply_no(
+			s, err_is_temporary(run->failed) ? "UNAVAILABLE" : "SERVERBUG", text);
+	}
+	if (gone && !run->answered && !s->uid)
+		return imap_reply_no(s, "EXPUNGEISSUED", "These messages no longer exist");
+	if (gone)
+		return imap_reply_ok(s, "EXPUNGEISSUED", "Some of the messages no longer exist");
+	return imap_reply_ok(s, NULL, s->uid ? "UID FETCH completed" : "FETCH completed");
+}
+
+static enum err
+fetch(struct imap_session *s, struct imap_parser *p)
+{
+	struct fetch_run *run = run_create(s);
+	enum err e;
+
+	imap_parse_space(p);
+	imap_parse_messages(s, p, &run->seqs);
+	imap_parse_space(p);
+	e = fetch_plan_parse(p, s->uid, &run->plan);
+	if (!e) {
+		if (run->plan.need == FETCH_NEED_CONTENT || run->plan.marks_seen)
+			e = fetch_batches(run);
+		else
+			e = fetch_texts(run);
+		e = reply(run, e);
+	}
+	run_free(run);
+	return e;
+}
+
+const struct imap_command imap_command_fetch = {
+	.name = "FETCH",
+	.rfc = "3501 6.4.5",
+	.states = IN_SELECTED,
+	.uid = 1,
+	.sync = IMAP_SYNC_NO_EXPUNGE,
+	.run = fetch,
+};

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_IMAP_FETCH_H
+#define ROOST_IMAP_FETCH_H
+
+/* Private to fetch*.c: FETCH and UID FETCH (RFC 3501 sections 6.4.5, 6.4.8 and 7.4.2). */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "imap/imap.h"
+#include "imap/parse.h"
+#include "index/index_client.h"
+#include "lib/buf.h"
+#include "lib/err.h"
+#include "mail/section.h"
+
+/* ---- the plan: what one command asks for (fetch_parse.c) ---- */
+
+enum fetch_kind {
+	FETCH_UID,
+	FETCH_FLAGS,
+	FETCH_INTERNALDATE,
+	FETCH_RFC822_SIZE,
+	FETCH_ENVELOPE,
+	FETCH_BODY,
+	FETCH_BODYSTRUCTURE,
+	FETCH_SECTION, /* BODY[...], RFC822, RFC822.HEADER, RFC822.TEXT */
+};
+
+/* What it takes to answer, the cheaper first. */
+enum fetch_need {
+	FETCH_NEED_RECORD, /* the message's record */
+	FETCH_NEED_CACHE, /* its cache record too; rarely the file, for fields not cached */
+	FETCH_NEED_CONTENT, /* bytes of the file go out */
+};
+
+enum { FETCH_ITEMS_MAX = 256 };
+
+struct fetch_item {
+	enum fetch_kind kind;
+	struct section section; /* FETCH_SECTION */
+	int partial;
+	uint64_t off, count; /* octets wanted, when partial */
+	struct buf label; /* FETCH_SECTION: as the response calls it, "BODY[1]<0>" */
+};
+
+struct fetch_plan {
+	struct fetch_item *items; /* in the order asked for */
+	size_t count;
+	enum fetch_need need; /* the largest of all items */
+	int marks_seen; /* \Seen is set implicitly */
+	int has_flags; /* FLAGS is among the items */
+};
+
+/*
+ * Parses what follows the sequence set, through the end of the command. with_uid: UID goes in
+ * front unless it was asked for. Errors are the parser's; more than FETCH_ITEMS_MAX items are
+ * E_TOOBIG. The caller calls fetch_plan_fini also after an error.
+ */
+enum err fetch_plan_parse(struct imap_parser *p, int with_uid, struct fetch_plan *out);
+void fetch_plan_fini(struct fetch_plan *plan);
+
+/* ---- one message of the answer (fetch_item.c) ---- */
+
+/* Where bytes of the file stand in the text of a response: behind its first `at` bytes. */
+struct fetch_hole {
+	size_t at;
+	size_t item; /* of the plan */
+	uint64_t len; /* of the literal */
+	struct section_data data;
+};
+
+/*
+ * A message while it is being answered. The caller sets the first group; what fetch_item_write puts
+ * into the second is freed with fetch_message_fini, after which the struct can be used again.
+ */
+struct fetch_message {
+	uint32_t seq;
+	int recent;
+	int tell_flags; /* FLAGS goes in although not asked for: \Seen was just set */
+	const struct index_message *m; /* borrowed */
+	struct str record; /* cache record, borrowed; empty when the plan needs none */
+
+	struct index_content content;
+	int has_content;
+	struct part_table parts;
+	int has_parts;
+	int has_nul; /* the message holds NULs: never send the file as it is */
+	struct fetch_hole *holes; /* FETCH_ITEMS_MAX, allocated when first needed */
+	size_t hole_count;
+};
+
+/* "\Seen \Draft" for every union of flags, + 32 with \Recent. */
+struct fetch_flags_text {
+	unsigned char len[64];
+	char text[64][64];
+};
+void fetch_flags_text_init(struct fetch_flags_text *t);
+
+struct fetch_context {
+	const struct fetch_plan *plan;
+	struct fetch_flags_text flags;
+	char *const *keywords; /* borrowed from the session */
+	size_t keyword_count;
+	struct index_user *index;
+	uint32_t mailbox;
+};
+
+/*
+ * Appends "* N FETCH (...)" CRLF to out. Literals of the file are left out and noted as holes, for
+ * fetch_body_send. After an error out is as it was.
+ * E_NOTFOUND: the message or its file is gone; others: it cannot be read now.
+ */
+enum err fetch_item_write(struct fetch_context *c, struct fetch_message *msg, struct buf *out);
+void fetch_message_fini(struct fetch_message *msg);
+
+/* ---- bytes of a file (fetch_body.c) ---- */
+
+/*
+ * Finds the section of an item in the message, opening its file when the cache record cannot
+ * answer: *data is to be freed with section_data_fini in any case. *nil: there is no such part.
+ * Errors as fetch_item_write.
+ */
+enum err fetch_body_find(struct fetch_context *c, struct fetch_message *msg,
+	const struct fetch_item *item, struct section_data *data, int *nil);
+/*
+ * Sends the octets of a hole, exactly hole->len of them. E_CORRUPT: the file did not hold them: the
+ * client must not get anything more. Others: of the stream.
+ */
+enum err fetch_body_send(const struct fetch_message *msg, const struct fetch_item *item,
+	struct fetch_hole *hole, struct stream *client);
+
+#endif
