@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "config.h"
+#include "lib/sandbox.h"
 
 #include "lib/sandbox.h"
 
