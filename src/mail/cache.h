@@ -74,9 +74,10 @@ enum err mail_cache_sizes(struct str record, struct mail_cache_sizes *out);
 enum err mail_cache_parts(struct str record, struct part_table *out);
 
 /*
- * The next id of a MAIL_CACHE_REFERENCES field, oldest first, In-Reply-To at the end if it is not
- * among References. *list is the field and is cut shorter. Ids are normalised like MESSAGE_ID. 1,
- * or 0 at the end.
+ * The next id of a MAIL_CACHE_REFERENCES field, oldest first: those of References or, when it has
+ * none, the first of In-Reply-To (RFC 5256 section 3, REFERENCES step 1). A very long list keeps
+ * its first and its last ones. *list is the field and is cut shorter. Ids are normalised like
+ * MESSAGE_ID. 1, or 0 at the end.
  */
 int mail_cache_reference_next(struct str *list, struct str *id);
 

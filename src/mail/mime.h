@@ -48,6 +48,7 @@ struct mime_params {
 struct mime_field {
 	struct str name; /* as written, without the colon */
 	struct str value; /* as header_field.value in header.h: folding kept */
+	struct str whole; /* the field as stored, its last line end included */
 	uint64_t off; /* of the field in the input */
 	uint64_t len; /* with its last line end */
 };

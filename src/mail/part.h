@@ -28,7 +28,7 @@ struct part_table {
 	size_t n;
 };
 
-enum { PART_TABLE_MAX = 65536 };
+enum { PART_TABLE_MAX = 65536, PART_DEPTH_MAX = 64 };
 
 void part_table_from_message(const struct mime_message *m, struct part_table *out);
 /* Frees what it holds; a zeroed one is valid. */

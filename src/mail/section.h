@@ -25,9 +25,8 @@ struct section {
 	enum section_kind kind;
 	uint32_t path[SECTION_PATH_MAX];
 	size_t path_len;
-	struct str *names; /* field names of HEADER.FIELDS, owned */
+	struct str *names; /* field names of HEADER.FIELDS; the array and their bytes are owned */
 	size_t name_count;
-	char *name_text; /* private: the bytes of names */
 };
 
 /*
@@ -72,8 +71,9 @@ enum { SECTION_KEEP_NUL = 1 }; /* for section_write: NUL goes out as it is, else
 
 /*
  * Octets off to off + count (or to the end) of the CRLF view, in pieces, nothing copied as a whole.
- * Off beyond the end writes nothing. With a bound: section_range_len says beforehand how many
- * octets there will be.
+ * Off beyond the end writes nothing. section_range_len says beforehand how many octets there will
+ * be, for the literal's count. E_CORRUPT: the stored bytes do not fit the table and fewer came: who
+ * has announced the count must end the connection. Other errors are the sink's.
  */
 enum err section_write(struct section_data *d, uint64_t off, uint64_t count, int flags,
 	section_sink sink, void *ctx);

@@ -10,18 +10,20 @@
 
 /*
  * HTML to plain text, in pieces cut anywhere, in constant memory: tags become a blank (block
- * elements) or nothing (inline ones), <script>, <style>, <head>'s <title> and comments are dropped
- * with their contents, character references are decoded (unknown ones stay), runs of blanks become
- * one. Input and output are UTF-8 (see charset.h). Never fails for bad input; text in an unfinished
- * tag is dropped. Fields are private.
+ * elements) or nothing (inline ones), <script>, <style>, <title> and comments are dropped with
+ * their contents, character references are decoded (unknown ones stay), runs of blanks become one.
+ * Input and output are UTF-8 (see charset.h). Never fails for bad input; text in an unfinished tag
+ * is dropped. Fields are private.
  */
 struct html_text {
-	int state, skip, blank, any;
-	char name[32];
+	int state;
+	int skip; /* which element's content is dropped; 0: none */
+	int blank, any; /* a blank is owed; something came out already */
+	int closing; /* the tag began with "</" */
+	char quote; /* of an attribute's value */
+	unsigned dashes; /* seen in a row in a comment */
+	char name[32]; /* of a tag or character reference */
 	size_t name_len;
-	char tail[8];
-	size_t tail_len;
-	char quote;
 };
 
 void html_text_init(struct html_text *h);
@@ -30,8 +32,10 @@ enum err html_text_feed(struct html_text *h, const char *p, size_t len, struct b
 enum err html_text_finish(struct html_text *h, struct buf *out);
 
 /*
- * Appends a preview (RFC 8970) of a UTF-8 plain text: runs of blanks and controls as one space,
- * leading ones dropped, at most max_chars characters, never a part of one.
+ * Appends a preview (RFC 8970 section 3.3) of a UTF-8 plain text: lines quoted with ">" left out
+ * unless there are no others, runs of blanks, line ends and controls as one space, invisible
+ * characters and blanks at the start dropped, at most max_chars characters, never a part of one.
+ * Ill-formed bytes become U+FFFD, an unfinished character at the end is dropped.
  */
 enum err text_preview(struct str utf8, size_t max_chars, struct buf *out);
 

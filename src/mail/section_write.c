@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "mail/header.h"
+#include "mail/section.h"
+
+enum { PIECE = 16384 };
+
+/* Collects small pieces, so that a line does not cost a call of the sink. */
+struct writer {
+	section_sink sink;
+	void *ctx;
+	int flags;
+	char piece[PIECE];
+	size_t used;
+	uint64_t total;
+};
+
+static enum err
+writer_flush(struct writer *w)
+{
+	enum err e = w->used ? w->sink(w->ctx, w->piece, w->used) : OK;
+
+	w->used = 0;
+	return e;
+}
+
+static enum err
+writer_add(struct writer *w, const char *p, size_t len)
+{
+	w->total += len;
+	while (len) {
+		size_t n = PIECE - w->used < len ? PIECE - w->used : len;
+
+		memcpy(w->piece + w->used, p, n);
+		if (!(w->flags & SECTION_KEEP_NUL))
+			for (char *z = w->piece + w->used, *end = z + n;
+				(z = memchr(z, '\0', (size_t)(end - z))) != NULL;)
+				*z++ = (char)0x80;
+		w->used += n;
+		p += n;
+		len -= n;
+		if (w->used == PIECE) {
+			enum err e = writer_flush(w);
+
+			if (e)
+				return e;
+		}
+	}
+	return OK;
+}
+
+/* Where in the stored bytes, and what of a widened line end is still owed. */
+struct place {
+	uint64_t off; /* in the CRLF view */
+	uint64_t stored; /* in the stored bytes */
+};
+
+/*
+ * The next run of the view, at most max octets, that is the same in the stored bytes: up to and
+ * without the next bare LF. at_lf: a bare LF stands right behind it.
+ */
+static size_t
+run_len(struct str s, uint64_t stored, uint64_t max, int *at_lf)
+{
+	size_t left = s.len - (size_t)stored, len = left < max ? left : (size_t)max;
+	const char *p = s.p + stored, *end = p + len, *lf = p;
+
+	*at_lf = 0;
+	while (lf < end && (lf = memchr(lf, '\n', (size_t)(end - lf))) != NULL) {
+		if (lf == s.p || lf[-1] != '\r') {
+			*at_lf = 1;
+			return (size_t)(lf - p);
+		}
+		lf++;
+	}
+	return len;
+}
+
+/* Goes on to where the view reaches off, but never behind it. A place is never inside a widened
+ * end. */
+static void
+seek(const struct section_data *d, struct place *at, uint64_t off)
+{
+	while (at->off < off && at->stored < d->stored.len) {
+		int lf;
+		size_t run = run_len(d->stored, at->stored, off - at->off, &lf);
+
+		at->off += run;
+		at->stored += run;
+		if (!lf || off - at->off < 2)
+			return;
+		at->off += 2;
+		at->stored++;
+	}
+}
+
+uint64_t
+section_range_len(const struct section_data *d, uint64_t off, uint64_t count)
+{
+	if (off >= d->size)
+		return 0;
+	return count < d->size - off ? count : d->size - off;
+}
+
+static enum err
+write_plain(const struct section_data *d, uint64_t off, uint64_t count, struct writer *w)
+{
+	const char *p = d->stored.p + off;
+	int clean = (w->flags & SECTION_KEEP_NUL) || !memchr(p, '\0', (size_t)count);
+
+	return clean ? w->sink(w->ctx, p, (size_t)count) : writer_add(w, p, (size_t)count);
+}
+
+/* Line by line, from a place at or one octet before off (then the CR of a widened end was sent). */
+static enum err
+write_widened(const struct section_data *d, struct place *at, uint64_t off, uint64_t end,
+	struct writer *w)
+{
+	enum err e = OK;
+
+	while (!e && at->off < end && at->stored < d->stored.len) {
+		int lf;
+		size_t run = run_len(d->stored, at->stored, end - at->off, &lf);
+
+		e = writer_add(w, d->stored.p + at->stored, run);
+		at->off += run;
+		at->stored += run;
+		if (e || !lf)
+			break;
+		if (at->off >= off)
+			e = writer_add(w, "\r", 1);
+		if (at->off + 1 == end)
+			break; /* the LF is for the next range: the place stays before the CR */
+		if (!e)
+			e = writer_add(w, "\n", 1);
+		at->off += 2;
+		at->stored++;
+	}
+	return e;
+}
+
+enum err
+section_write(struct section_data *d, uint64_t off, uint64_t count, int flags, section_sink sink,
+	void *ctx)
+{
+	struct writer w;
+	struct place at = {0, 0};
+	enum err e;
+
+	count = section_range_len(d, off, count);
+	if (!count)
+		return OK;
+	w.sink = sink;
+	w.ctx = ctx;
+	w.flags = flags;
+	w.used = 0;
+	w.total = 0;
+	if (!d->bare_lf) {
+		e = write_plain(d, off, count, &w);
+	} else {
+		if (d->hint_off <= off && d->hint_stored <= d->hint_off &&
+			d->hint_stored <= d->stored.len)
+			at = (struct place){d->hint_off, d->hint_stored};
+		seek(d, &at, off);
+		e = write_widened(d, &at, off, off + count, &w);
+		d->hint_off = at.off;
+		d->hint_stored = at.stored;
+	}
+	if (!e)
+		e = writer_flush(&w);
+	/* The stored bytes have fewer bare LFs than the table says. */
+	return !e && d->bare_lf && w.total != count ? E_CORRUPT : e;
+}
+
+enum err
+section_write_crlf(struct str bytes, int flags, section_sink sink, void *ctx)
+{
+	struct section_data d = {.stored = bytes, .size = bytes.len};
+
+	/* Only whether there is a bare LF at all is needed, and how far the view can reach. */
+	for (size_t i = 0; (i = str_find(bytes, i, '\n')) < bytes.len; i++)
+		if (i == 0 || bytes.p[i - 1] != '\r')
+			d.bare_lf++;
+	d.size += d.bare_lf;
+	return section_write(&d, 0, d.size, flags, sink, ctx);
+}
+
+static int
+is_named(struct str name, const struct str *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (str_equal_i(names[i], name))
+			return 1;
+	return 0;
+}
+
+/* Copies a field with CRLF line ends; the last one is added when the block ended without. */
+static enum err
+add_field(struct str field, struct buf *out)
+{
+	size_t from = 0;
+
+	while (from < field.len) {
+		size_t lf = str_find(field, from, '\n'), end = lf;
+
+		if (lf < field.len && end > from && field.p[end - 1] == '\r')
+			end--;
+		buf_add(out, field.p + from, end - from);
+		buf_add(out, "\r\n", 2);
+		from = lf + 1;
+	}
+	return out->err;
+}
+
+enum err
+section_header_fields(
+	struct str block, const struct str *names, size_t name_count, int inverted, struct buf *out)
+{
+	struct header_iter it = HEADER_ITER(block);
+	struct header_field f;
+
+	while (header_next(&it, &f)) {
+		int named = f.name.len && is_named(f.name, names, name_count);
+
+		if (named != !!inverted && add_field(str_make(block.p + f.off, f.len), out))
+			return E_TOOBIG;
+	}
+	return buf_add(out, "\r\n", 2);
+}
