@@ -30,7 +30,8 @@ set_from_text(struct config *conf, size_t i, const char *text, struct buf *why)
 	if (conf_defs()[i].type != CONF_LIST)
 		return conf_value_set(conf, i, &text, 1, why);
 	copy = mem_strdup(text);
-	for (char *item = strtok_r(copy, " \t\n", &save); item; item = strtok_r(NULL, " \t\n", &save)) {
+	for (char *item = strtok_r(copy, " \t\n", &save); item;
+		item = strtok_r(NULL, " \t\n", &save)) {
 		items = mem_realloc(items, n + 1, sizeof(*items));
 		items[n++] = item;
 	}
@@ -127,15 +128,15 @@ conf_run_path(const struct config *conf, const char *name)
 /* ---- the file ---- */
 
 /*
- * One reading of a file. A name that is no setting ends libconfuse's pass; the file is read again with
- * that name known, so that everything wrong is found at once. libconfuse's callbacks have no
+ * One reading of a file. A name that is no setting ends libconfuse's pass; the file is read again
+ * with that name known, so that everything wrong is found at once. libconfuse's callbacks have no
  * argument of ours, hence the pointer below.
  */
 struct load {
 	const char *path;
 	struct config *conf;
 	struct buf unknown_problems; /* of all passes */
-	struct buf problems;	     /* of this pass */
+	struct buf problems; /* of this pass */
 	char *unknown[UNKNOWN_MAX];
 	size_t unknown_count;
 	int retry;
@@ -191,8 +192,8 @@ on_value(cfg_t *cfg, cfg_opt_t *opt)
 	for (size_t k = 0; k < n; k++)
 		texts[k] = cfg_opt_getnstr(opt, (unsigned)k);
 	if (conf_value_set(loading->conf, (size_t)i, texts, n, &why))
-		buf_printf(&loading->problems, "%s:%d: setting '%s': %s\n", loading->path, cfg->line,
-			cfg_opt_name(opt), buf_cstr(&why));
+		buf_printf(&loading->problems, "%s:%d: setting '%s': %s\n", loading->path,
+			cfg->line, cfg_opt_name(opt), buf_cstr(&why));
 	free(texts);
 	buf_free(&why);
 	return 0;
@@ -317,7 +318,8 @@ conf_load(const char *path, struct buf *problems, struct config **out)
 	e = io_read_file(path, &text);
 	if (e)
 		buf_printf(problems, "%s: %s; name the configuration file with -c FILE\n", path,
-			e == E_TOOBIG ? "larger than a configuration file may be" : strerror(errno));
+			e == E_TOOBIG ? "larger than a configuration file may be"
+				      : strerror(errno));
 	else
 		e = conf_parse(&text, path, 0, problems, out);
 	if (!e) {

@@ -11,7 +11,7 @@
 /* ---- the table, twice the same rows ---- */
 
 #define SECTION(title)
-#define SETTING(type, name, def, min, max, unit, help)                                            \
+#define SETTING(type, name, def, min, max, unit, help)                                             \
 	{CONF_##type, offsetof(struct config, name), min, max},
 static const struct conf_def defs[] = {
 #include "lib/settings.def"
@@ -315,7 +315,8 @@ explain(const struct conf_row *row, enum conf_type type, enum err e, const char 
 	if (e == E_RANGE)
 		return; /* check_range has said it */
 	if (type == CONF_ENUM)
-		buf_printf(why, "\"%s\" is not one of its values; write one of %s", text, row->unit);
+		buf_printf(
+			why, "\"%s\" is not one of its values; write one of %s", text, row->unit);
 	else
 		buf_printf(why, "\"%s\" does not fit; write %s", text, examples[type]);
 }
@@ -329,8 +330,8 @@ check_range(size_t i, int64_t value, struct buf *why)
 	if ((d->min == 0 && d->max == 0) || (value >= d->min && value <= d->max))
 		return OK;
 	if (why && d->type == CONF_DURATION)
-		buf_printf(why, "out of range; write a time from %" PRId64 "ms to %" PRId64 "ms", d->min,
-			d->max);
+		buf_printf(why, "out of range; write a time from %" PRId64 "ms to %" PRId64 "ms",
+			d->min, d->max);
 	else if (why)
 		buf_printf(why, "out of range; write a value from %" PRId64 " to %" PRId64, d->min,
 			d->max);

@@ -36,8 +36,8 @@ const char *conf_nearest(const char *name);
  * Sets row i from n texts (n is 1 except for lists). E_PARSE, E_RANGE: *why gets "what is wrong;
  * what to write instead".
  */
-enum err conf_value_set(struct config *conf, size_t i, const char *const *texts, size_t n,
-	struct buf *why);
+enum err conf_value_set(
+	struct config *conf, size_t i, const char *const *texts, size_t n, struct buf *why);
 void conf_value_free(struct config *conf, size_t i);
 /* The value as one text; list items separated by blanks. */
 void conf_value_write(const struct config *conf, size_t i, struct buf *out);

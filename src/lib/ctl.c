@@ -19,7 +19,8 @@ enum {
 
 /* ---- the service's side ---- */
 
-/* A connection counts its unanswered requests: an answer after the client has gone finds conn NULL. */
+/* A connection counts its unanswered requests: an answer after the client has gone finds conn NULL.
+ */
 struct ctl_client {
 	struct service_run *run;
 	struct ipc_conn *conn;
@@ -74,7 +75,8 @@ ctl_reply_error(struct ctl_request *req, enum err e, const char *fmt, ...)
 	message = json_string(buf_cstr(&text));
 	if (!message)
 		message = json_string(err_text(e)); /* not UTF-8 */
-	answer(req, json_pack("{s:b, s:s, s:o}", "ok", 0, "error", err_word(e), "message", message));
+	answer(req,
+		json_pack("{s:b, s:s, s:o}", "ok", 0, "error", err_word(e), "message", message));
 	buf_free(&text);
 }
 
@@ -110,8 +112,9 @@ on_message(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 	req->client = client;
 	req->id = m->request;
 	client->pending++;
-	req->document = m->type == CTL_REQUEST ? json_loadb(m->body.p ? m->body.p : "", m->body.len, 0, NULL)
-					       : NULL;
+	req->document = m->type == CTL_REQUEST
+				? json_loadb(m->body.p ? m->body.p : "", m->body.len, 0, NULL)
+				: NULL;
 	if (json_is_object(req->document))
 		dispatch(client, req);
 	else
@@ -162,7 +165,8 @@ read_answer(const struct ipc_msg *m, json_t **result, char **message)
 		*result = json_incref(json_object_get(reply, "result"));
 	} else {
 		e = error_of_word(json_string_value(json_object_get(reply, "error")));
-		*message = mem_strdup(text ? text : "the service gave an answer that is not understood");
+		*message = mem_strdup(
+			text ? text : "the service gave an answer that is not understood");
 	}
 	json_decref(reply);
 	return e;
@@ -172,7 +176,8 @@ enum err
 ctl_call(const struct config *conf, const char *service, const char *verb, json_t *args,
 	json_t **result, char **message)
 {
-	json_t *request = json_pack("{s:s, s:o}", "verb", verb, "args", args ? args : json_object());
+	json_t *request =
+		json_pack("{s:s, s:o}", "verb", verb, "args", args ? args : json_object());
 	char *text = json_dumps(request, JSON_COMPACT);
 	char *name = mem_printf("ctl-%s", service);
 	char *path = conf_run_path(conf, name);
@@ -190,12 +195,13 @@ ctl_call(const struct config *conf, const char *service, const char *verb, json_
 	if (!e)
 		e = read_answer(&m, result, message);
 	else if (e == E_ACCESS)
-		*message = mem_printf("%s: permission denied; run this as the user who runs roost", path);
+		*message = mem_printf(
+			"%s: permission denied; run this as the user who runs roost", path);
 	else if (e == E_PARSE)
 		*message = mem_strdup("an argument is not UTF-8");
 	else
-		*message = mem_printf("%s: %s; is Roost running? Start it with \"roost -c FILE\"", path,
-			err_text(e));
+		*message = mem_printf("%s: %s; is Roost running? Start it with \"roost -c FILE\"",
+			path, err_text(e));
 	if (e && !err_is_temporary(e) && fd < 0 && e != E_ACCESS && e != E_PARSE)
 		e = E_TEMPFAIL;
 	ipc_msg_free(&m);

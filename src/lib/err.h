@@ -10,29 +10,29 @@ enum err {
 	OK = 0,
 
 	/* What somebody sent us. */
-	E_PARSE,	/* malformed */
-	E_TOOBIG,	/* over a bound of ours */
-	E_RANGE,	/* well formed, but out of the allowed range */
-	E_UNSUPPORTED,	/* well formed, not offered here */
-	E_PROTO,	/* the peer broke the protocol between us */
-	E_STATE,	/* not allowed now */
+	E_PARSE, /* malformed */
+	E_TOOBIG, /* over a bound of ours */
+	E_RANGE, /* well formed, but out of the allowed range */
+	E_UNSUPPORTED, /* well formed, not offered here */
+	E_PROTO, /* the peer broke the protocol between us */
+	E_STATE, /* not allowed now */
 
 	/* What was asked for. */
-	E_NOTFOUND,	/* no such thing: final */
-	E_EXISTS,	/* there already */
-	E_CONFLICT,	/* changed meanwhile (UNCHANGEDSINCE), or in use */
-	E_ACCESS,	/* not permitted */
-	E_AUTH,		/* wrong credentials */
-	E_QUOTA,	/* over quota */
-	E_CORRUPT,	/* stored data that does not hold together */
+	E_NOTFOUND, /* no such thing: final */
+	E_EXISTS, /* there already */
+	E_CONFLICT, /* changed meanwhile (UNCHANGEDSINCE), or in use */
+	E_ACCESS, /* not permitted */
+	E_AUTH, /* wrong credentials */
+	E_QUOTA, /* over quota */
+	E_CORRUPT, /* stored data that does not hold together */
 
 	/* The world outside. */
-	E_TEMPFAIL,	/* a part we need is down or overloaded: try again later */
-	E_TIMEOUT,	/* took too long */
-	E_CLOSED,	/* the peer closed the connection */
-	E_IO,		/* the system said EIO or something like it; errno was logged */
-	E_NOSPACE,	/* disk, inodes or descriptors used up */
-	E_CANCELLED,	/* called off by us */
+	E_TEMPFAIL, /* a part we need is down or overloaded: try again later */
+	E_TIMEOUT, /* took too long */
+	E_CLOSED, /* the peer closed the connection */
+	E_IO, /* the system said EIO or something like it; errno was logged */
+	E_NOSPACE, /* disk, inodes or descriptors used up */
+	E_CANCELLED, /* called off by us */
 
 	ERR_COUNT
 };

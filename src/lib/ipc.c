@@ -131,8 +131,8 @@ ipc_msg_free(struct ipc_msg *m)
 }
 
 void
-ipc_header_write(char out[IPC_HEADER_SIZE], uint32_t len, uint16_t type, size_t nfds,
-	uint32_t request)
+ipc_header_write(
+	char out[IPC_HEADER_SIZE], uint32_t len, uint16_t type, size_t nfds, uint32_t request)
 {
 	uint16_t flags = nfds ? (uint16_t)(IPC_FLAG_FDS | nfds << 4) : 0;
 

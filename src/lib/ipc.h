@@ -47,7 +47,7 @@ uint8_t ipc_get_u8(struct ipc_reader *r);
 uint32_t ipc_get_u32(struct ipc_reader *r);
 uint64_t ipc_get_u64(struct ipc_reader *r);
 struct str ipc_get_str(struct ipc_reader *r); /* borrowed from the body */
-char *ipc_get_dup(struct ipc_reader *r);      /* heap copy, never NULL; the caller frees it */
+char *ipc_get_dup(struct ipc_reader *r); /* heap copy, never NULL; the caller frees it */
 /* OK when everything was read without an error and nothing is left over; else E_PROTO. */
 enum err ipc_reader_end(const struct ipc_reader *r);
 
@@ -64,7 +64,8 @@ void ipc_msg_free(struct ipc_msg *m);
 
 /* ---- blocking: sessions and tools ---- */
 
-/* Sends one frame. fds: nfds descriptors to pass (they stay open here). E_CLOSED, E_TIMEOUT, E_IO. */
+/* Sends one frame. fds: nfds descriptors to pass (they stay open here). E_CLOSED, E_TIMEOUT, E_IO.
+ */
 enum err ipc_send(int fd, uint16_t type, uint32_t request, struct str body, const int *fds,
 	size_t nfds, int timeout_ms);
 /* Reads one frame into *m, which is zeroed first; the caller frees it. */
@@ -78,8 +79,8 @@ struct ipc_conn_handler {
 	/* *m is freed after the call; take fds and steal the body to keep them. */
 	void (*on_message)(struct ipc_conn *c, struct ipc_msg *m, void *arg);
 	/*
-	 * The peer is gone or broke the framing (e: E_CLOSED, E_PROTO, E_IO, E_TOOBIG). The connection is
-	 * freed after the call. Not called for ipc_conn_free.
+	 * The peer is gone or broke the framing (e: E_CLOSED, E_PROTO, E_IO, E_TOOBIG). The
+	 * connection is freed after the call. Not called for ipc_conn_free.
 	 */
 	void (*on_close)(struct ipc_conn *c, enum err e, void *arg);
 };

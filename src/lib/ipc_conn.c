@@ -145,8 +145,8 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 		return; /* the write event reports it */
 	buf_reserve(&c->in, CONN_READ_CHUNK);
 	for (;;) {
-		ssize_t n = ipc_recvmsg(fd, c->in.p + c->in.len, c->in.cap - c->in.len - 1, c->in_fds,
-			&c->in_nfds, MSG_DONTWAIT);
+		ssize_t n = ipc_recvmsg(fd, c->in.p + c->in.len, c->in.cap - c->in.len - 1,
+			c->in_fds, &c->in_nfds, MSG_DONTWAIT);
 
 		if (n > 0) {
 			c->in.len += (size_t)n;
@@ -217,7 +217,8 @@ conn_process(struct ipc_conn *c)
 		e = conn_next(c, &m, &used);
 		if (e || !used)
 			break;
-		/* Before the call: a handler that detaches must find only what follows its frame. */
+		/* Before the call: a handler that detaches must find only what follows its frame.
+		 */
 		buf_consume(&c->in, used);
 		c->handler->on_message(c, &m, c->arg);
 		ipc_msg_free(&m);

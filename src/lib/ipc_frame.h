@@ -16,14 +16,14 @@ struct ipc_header {
 	size_t nfds;
 };
 
-void ipc_header_write(char out[IPC_HEADER_SIZE], uint32_t len, uint16_t type, size_t nfds,
-	uint32_t request);
+void ipc_header_write(
+	char out[IPC_HEADER_SIZE], uint32_t len, uint16_t type, size_t nfds, uint32_t request);
 /* E_TOOBIG: longer than IPC_BODY_MAX. E_PROTO: too many descriptors. */
 enum err ipc_header_read(const char in[IPC_HEADER_SIZE], struct ipc_header *h);
 
 /* sendmsg(2) and recvmsg(2) with descriptors; -1 and errno as those. */
-ssize_t ipc_sendmsg(int fd, struct iovec *iov, size_t iov_count, const int *fds, size_t nfds,
-	int flags);
+ssize_t ipc_sendmsg(
+	int fd, struct iovec *iov, size_t iov_count, const int *fds, size_t nfds, int flags);
 /* Appends received descriptors to fds (*nfds in use); those beyond IPC_FDS_MAX are closed. */
 ssize_t ipc_recvmsg(int fd, void *p, size_t len, int fds[IPC_FDS_MAX], size_t *nfds, int flags);
 

@@ -23,14 +23,15 @@ struct launch {
 	size_t count;
 };
 
-/* Reads and unsets ROOST_FDS; marks the descriptors close-on-exec. E_PARSE: not started by roost. */
+/* Reads and unsets ROOST_FDS; marks the descriptors close-on-exec. E_PARSE: not started by roost.
+ */
 enum err launch_read(struct launch *out);
 void launch_free(struct launch *l);
 /* The first descriptor with that name, or -1. */
 int launch_find(const struct launch *l, const char *name);
 /*
- * Becomes the user in ROOST_USER for good: groups, gid, uid; keeps no capability. Nothing to do when it
- * is empty. E_NOTFOUND: no such user; E_ACCESS.
+ * Becomes the user in ROOST_USER for good: groups, gid, uid; keeps no capability. Nothing to do
+ * when it is empty. E_NOTFOUND: no such user; E_ACCESS.
  */
 enum err launch_drop_privileges(void);
 

@@ -42,8 +42,8 @@ void log_event(enum log_level level, const char *event, ...) __attribute__((sent
  */
 const char *log_u64(uint64_t n);
 const char *log_i64(int64_t n);
-const char *log_str(struct str s);   /* cut at 255 bytes */
-const char *log_errno(int errnum);   /* "No such file or directory" */
+const char *log_str(struct str s); /* cut at 255 bytes */
+const char *log_errno(int errnum); /* "No such file or directory" */
 
 /* For a bug of ours: logs "bug" with the place and ends the process with abort(). */
 void log_bug(const char *file, int line, const char *what) __attribute__((noreturn));

@@ -6,11 +6,11 @@
  * Frames (lib/ipc.h) on the control socket between the master and each daemon, see service.h.
  */
 enum master_frame {
-	MASTER_READY = 1,  /* daemon → master: start-up is done; no fields */
+	MASTER_READY = 1, /* daemon → master: start-up is done; no fields */
 	MASTER_RELOAD = 2, /* master → daemon: new settings; descriptor of a memfd attached */
-	MASTER_STOP = 3,   /* master → daemon: drain and end; no fields */
+	MASTER_STOP = 3, /* master → daemon: drain and end; no fields */
 	MASTER_RELOADED = 4, /* daemon → master: u8 1 done, 0 refused; str why */
-	MASTER_LOG = 5,    /* master → daemon: descriptor of a new log to put in place of 2 */
+	MASTER_LOG = 5, /* master → daemon: descriptor of a new log to put in place of 2 */
 };
 
 #endif

@@ -10,8 +10,7 @@
 
 enum { EXIT_NO_MEMORY = 70 };
 
-static void __attribute__((noreturn))
-mem_exhausted(void)
+static void __attribute__((noreturn)) mem_exhausted(void)
 {
 	static const char line[] = "level=error event=memory.exhausted\n";
 

@@ -152,8 +152,9 @@ net_addr_format(const struct net_addr *a, char out[NET_ADDR_TEXT])
 		const struct sockaddr_un *un = (const struct sockaddr_un *)&a->sa;
 
 		snprintf(out, NET_ADDR_TEXT, "%s",
-			a->len > offsetof(struct sockaddr_un, sun_path) && un->sun_path[0] ? un->sun_path
-											   : "local");
+			a->len > offsetof(struct sockaddr_un, sun_path) && un->sun_path[0]
+				? un->sun_path
+				: "local");
 		return;
 	}
 	net_addr_format_ip(a, ip);

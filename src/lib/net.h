@@ -36,7 +36,7 @@ int net_addr_same_host(const struct net_addr *a, const struct net_addr *b);
 /* A network such as 10.0.0.0/8, 2001:db8::/32 or a bare address. */
 struct net_cidr {
 	unsigned char addr[16]; /* IPv4 as ::ffff:a.b.c.d */
-	unsigned bits;		/* 0..128 */
+	unsigned bits; /* 0..128 */
 };
 enum err net_cidr_parse(struct str text, struct net_cidr *out);
 int net_cidr_match(const struct net_cidr *c, const struct net_addr *a);

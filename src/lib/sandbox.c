@@ -82,16 +82,18 @@ sandbox_allow(struct sandbox *sb, unsigned can)
 
 static const uint64_t fs_read = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
 static const uint64_t fs_write = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
-	LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
-	LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_REFER | LANDLOCK_ACCESS_FS_TRUNCATE;
-static const uint64_t fs_file_only = LANDLOCK_ACCESS_FS_READ_FILE |
-	LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_TRUNCATE | LANDLOCK_ACCESS_FS_EXECUTE;
+				 LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR |
+				 LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
+				 LANDLOCK_ACCESS_FS_REFER | LANDLOCK_ACCESS_FS_TRUNCATE;
+static const uint64_t fs_file_only = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE |
+				     LANDLOCK_ACCESS_FS_TRUNCATE | LANDLOCK_ACCESS_FS_EXECUTE;
 
 static uint64_t
 handled_fs(int abi)
 {
-	uint64_t all = fs_read | fs_write | LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
-		LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_SYM;
+	uint64_t all = fs_read | fs_write | LANDLOCK_ACCESS_FS_EXECUTE |
+		       LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
+		       LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_SYM;
 
 	if (abi < 2)
 		all &= ~LANDLOCK_ACCESS_FS_REFER;
@@ -130,7 +132,8 @@ add_rule(int ruleset, const struct path_rule *rule, uint64_t handled)
 static enum err
 enter_landlock(const struct sandbox *sb)
 {
-	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	int abi =
+		(int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	struct ruleset_attr attr = {0};
 	int ruleset;
 	enum err e = OK;
@@ -150,8 +153,8 @@ enter_landlock(const struct sandbox *sb)
 	for (size_t i = 0; i < sb->count && !e; i++) {
 		e = add_rule(ruleset, &sb->rules[i], attr.handled_fs);
 		if (e)
-			log_event(LOGL_ERROR, "sandbox.path failed", "path", sb->rules[i].path, "error",
-				err_word(e), NULL);
+			log_event(LOGL_ERROR, "sandbox.path failed", "path", sb->rules[i].path,
+				"error", err_word(e), NULL);
 	}
 	if (!e && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
 		e = err_from_errno(errno);
@@ -188,7 +191,8 @@ deny(scmp_filter_ctx ctx, const int *calls, size_t count)
 	return 0;
 }
 
-/* clone(2) for a new process lacks CLONE_THREAD; clone3(2) cannot be looked into: glibc goes back. */
+/* clone(2) for a new process lacks CLONE_THREAD; clone3(2) cannot be looked into: glibc goes back.
+ */
 static int
 deny_processes(scmp_filter_ctx ctx, unsigned can)
 {
@@ -264,8 +268,8 @@ sandbox_enter(const struct sandbox *sb)
 		return err_from_errno(errno);
 	landlock = enter_landlock(sb);
 	if (landlock && landlock != E_UNSUPPORTED) {
-		log_event(LOGL_ERROR, "sandbox.landlock failed", "error", err_word(landlock), "detail",
-			log_errno(errno), NULL);
+		log_event(LOGL_ERROR, "sandbox.landlock failed", "error", err_word(landlock),
+			"detail", log_errno(errno), NULL);
 		return landlock;
 	}
 #ifdef ROOST_ASAN

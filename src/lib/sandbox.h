@@ -12,16 +12,17 @@
  * is logged once and the other still holds.
  */
 enum sandbox_path_access {
-	SANDBOX_READ = 1,   /* read files, list directories */
-	SANDBOX_WRITE = 2,  /* write, truncate, create, remove, rename, link below it */
-	SANDBOX_EXEC = 4,   /* execute */
+	SANDBOX_READ = 1, /* read files, list directories */
+	SANDBOX_WRITE = 2, /* write, truncate, create, remove, rename, link below it */
+	SANDBOX_EXEC = 4, /* execute */
 };
 enum sandbox_can {
-	SANDBOX_CAN_CONNECT_TCP = 1, /* connect(2) to the network; UNIX sockets are always possible */
+	SANDBOX_CAN_CONNECT_TCP =
+		1, /* connect(2) to the network; UNIX sockets are always possible */
 	SANDBOX_CAN_FORK = 2,
 	SANDBOX_CAN_EXEC = 4,
 	SANDBOX_CAN_THREAD = 8, /* create threads */
-	SANDBOX_CAN_UDP = 16,	/* open UDP sockets (DNS) */
+	SANDBOX_CAN_UDP = 16, /* open UDP sockets (DNS) */
 };
 
 struct sandbox;

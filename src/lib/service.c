@@ -170,8 +170,8 @@ on_acceptable(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	for (int i = 0; i < ACCEPTS_PER_TURN && !l->run->paused && !l->run->draining; i++) {
 		struct net_addr peer = {.len = sizeof(peer.sa)};
-		int client = accept4(fd, (struct sockaddr *)&peer.sa, &peer.len,
-			SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int client = accept4(
+			fd, (struct sockaddr *)&peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (client >= 0) {
 			l->listener->on_accept(l->run, client, &peer);
@@ -305,8 +305,8 @@ on_control_close(struct ipc_conn *c, enum err e, void *arg)
 	struct service_run *run = arg;
 
 	(void)c;
-	log_event(LOGL_WARN, "service.master gone", "service", run->spec->name, "reason", err_word(e),
-		NULL);
+	log_event(LOGL_WARN, "service.master gone", "service", run->spec->name, "reason",
+		err_word(e), NULL);
 	run->control = NULL;
 	drain(run);
 }
@@ -370,8 +370,8 @@ events_open(struct service_run *run)
 	event_add(run->int_event, NULL);
 	event_add(run->hup_event, NULL);
 	if (control >= 0)
-		run->control = ipc_conn_create(run->base, control, CONTROL_BODY_MAX, &control_handler,
-			run);
+		run->control = ipc_conn_create(
+			run->base, control, CONTROL_BODY_MAX, &control_handler, run);
 }
 
 static void
@@ -408,8 +408,9 @@ service_main(const struct service *spec, int argc, char **argv)
 	run->spec = spec;
 	run->started_ms = io_now_ms();
 	if (launch_read(&run->launch)) {
-		static const char usage[] = "This program is a part of Roost and is started by roost(8): "
-					    "run \"roost -c FILE\".\n";
+		static const char usage[] =
+			"This program is a part of Roost and is started by roost(8): "
+			"run \"roost -c FILE\".\n";
 
 		(void)!write(STDERR_FILENO, usage, sizeof(usage) - 1);
 		free(run);

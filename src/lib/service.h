@@ -41,14 +41,14 @@ struct service_listener {
 struct service {
 	const char *name;
 	const struct service_listener *listeners; /* ended by a NULL name */
-	const struct ctl_verb *ctl;		  /* ended by a NULL name; NULL: only "status" */
+	const struct ctl_verb *ctl; /* ended by a NULL name; NULL: only "status" */
 	/* Opens what must be opened before the sandbox closes. An error ends the process. */
 	enum err (*start)(struct service_run *run);
 	/* Adds what the process may touch later on. NULL: nothing at all. */
 	void (*sandbox)(const struct config *conf, struct sandbox *sb);
 	/*
-	 * The sandbox has closed; the loop begins next. Threads are started here and not earlier, since
-	 * Landlock holds for threads made after it alone. An error ends the process.
+	 * The sandbox has closed; the loop begins next. Threads are started here and not earlier,
+	 * since Landlock holds for threads made after it alone. An error ends the process.
 	 */
 	enum err (*begin)(struct service_run *run);
 	/* New settings are in place (service_conf). The old ones are freed after the call. */

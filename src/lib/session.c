@@ -326,10 +326,11 @@ log_end(const struct child *c, int status)
 {
 	if (WIFSIGNALED(status))
 		log_event(LOGL_ERROR, "session.crash signal", "signal", strsignal(WTERMSIG(status)),
-			"service", c->service, "session", c->id, "user", c->user, "ip", c->peer, NULL);
+			"service", c->service, "session", c->id, "user", c->user, "ip", c->peer,
+			NULL);
 	else if (WEXITSTATUS(status))
-		log_event(LOGL_WARN, "session.exit status", "status",
-			log_i64(WEXITSTATUS(status)), "service", c->service, "session", c->id, NULL);
+		log_event(LOGL_WARN, "session.exit status", "status", log_i64(WEXITSTATUS(status)),
+			"service", c->service, "session", c->id, NULL);
 }
 
 static void
@@ -390,9 +391,9 @@ who_add(struct child *c, void *arg)
 {
 	json_array_append_new(arg,
 		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:I, s:i}", "session", c->id,
-			"service", c->service, "user", c->user, "address", c->peer, "detail", c->detail,
-			"tls_text", c->tls_text, "tls", c->tls, "protocol", c->service, "since",
-			(json_int_t)c->since, "pid", (int)c->pid));
+			"service", c->service, "user", c->user, "address", c->peer, "detail",
+			c->detail, "tls_text", c->tls_text, "tls", c->tls, "protocol", c->service,
+			"since", (json_int_t)c->since, "pid", (int)c->pid));
 }
 
 static void

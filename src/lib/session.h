@@ -24,21 +24,21 @@
 /* Frames on a handover socket. */
 enum session_frame {
 	SESSION_HANDOVER = 1, /* fields of struct session_info in order, descriptor attached */
-	SESSION_TAKEN = 2,    /* answer: u8 1 taken, 0 refused (too many sessions): fd closed */
+	SESSION_TAKEN = 2, /* answer: u8 1 taken, 0 refused (too many sessions): fd closed */
 };
 
 struct session_info {
-	char *id;	/* of the connection, for all log lines */
-	char *service;	/* listener it came in by: "imap", "imaps", "submission", "lmtp" ... */
+	char *id; /* of the connection, for all log lines */
+	char *service; /* listener it came in by: "imap", "imaps", "submission", "lmtp" ... */
 	struct net_addr peer, local;
-	int tls;	/* 1: TLS up to the proxy */
+	int tls; /* 1: TLS up to the proxy */
 	char *tls_text; /* "TLSv1.3 TLS_AES_256_GCM_SHA384", "" without TLS */
-	char *user;	/* who logged in, for display; "" before that. Prove it with the token. */
-	char *token;	/* one-time token to redeem at auth; "" when nobody has logged in */
-	char *tag;	/* IMAP: tag of the log-in command, still to be answered */
-	char *helo;	/* SMTP: the client's name from EHLO/HELO, "" if none yet */
-	int esmtp;	/* SMTP: it said EHLO */
-	char *input;	/* bytes read from the client and not yet used */
+	char *user; /* who logged in, for display; "" before that. Prove it with the token. */
+	char *token; /* one-time token to redeem at auth; "" when nobody has logged in */
+	char *tag; /* IMAP: tag of the log-in command, still to be answered */
+	char *helo; /* SMTP: the client's name from EHLO/HELO, "" if none yet */
+	int esmtp; /* SMTP: it said EHLO */
+	char *input; /* bytes read from the client and not yet used */
 	size_t input_len;
 	/* One byte of 1 asks the session to send its protocol's greeting (direct accept). */
 	int fresh;
@@ -53,13 +53,13 @@ struct session {
 	const struct config *conf;
 	struct session_info info;
 	struct stream *client; /* owns the descriptor; input already pushed */
-	int channel;	       /* to the warm parent: see session_report; -1 in tests */
+	int channel; /* to the warm parent: see session_report; -1 in tests */
 };
 
 struct session_program {
-	const char *name;	    /* "imap" */
-	const char *handover;	    /* listener name, or NULL */
-	const char *const *accept;  /* listener names, ended by NULL; or NULL */
+	const char *name; /* "imap" */
+	const char *handover; /* listener name, or NULL */
+	const char *const *accept; /* listener names, ended by NULL; or NULL */
 	const struct ctl_verb *ctl; /* further verbs of the parent; or NULL */
 	/* Once, in the parent before the sandbox: load tables, warm caches. May be NULL. */
 	enum err (*warm)(const struct config *conf);

@@ -55,7 +55,7 @@ enum err str_to_u64(struct str s, uint64_t *out);
 int str_is_digit(char c);
 int str_is_alpha(char c);
 int str_is_alnum(char c);
-int str_is_space(char c);	/* space, tab, CR, LF */
+int str_is_space(char c); /* space, tab, CR, LF */
 char str_lower(char c);
 char str_upper(char c);
 

@@ -15,7 +15,7 @@
 #include "lib/mem.h"
 
 enum {
-	STREAM_OUT_FLUSH = 32 * 1024,  /* output that is sent without being asked */
+	STREAM_OUT_FLUSH = 32 * 1024, /* output that is sent without being asked */
 	STREAM_IN_CHUNK = 16 * 1024,
 	STREAM_KEEP_CAP = 4096, /* an idle stream keeps no larger buffers than this */
 	STREAM_LINE_MAX = 1 << 20,
@@ -25,7 +25,7 @@ enum {
 struct stream {
 	int fd;
 	int read_ms, write_ms;
-	struct buf in;	/* in.p + at .. in.p + in.len is unread */
+	struct buf in; /* in.p + at .. in.p + in.len is unread */
 	size_t at;
 	struct buf out;
 	uint64_t bytes_in, bytes_out;
@@ -285,7 +285,8 @@ fill(struct stream *s)
 	compact(s);
 	buf_reserve(&s->in, STREAM_IN_CHUNK);
 	for (;;) {
-		ssize_t n = recv(s->fd, s->in.p + s->in.len, s->in.cap - s->in.len - 1, MSG_DONTWAIT);
+		ssize_t n =
+			recv(s->fd, s->in.p + s->in.len, s->in.cap - s->in.len - 1, MSG_DONTWAIT);
 
 		if (n > 0) {
 			s->in.len += (size_t)n;

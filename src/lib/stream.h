@@ -39,7 +39,8 @@ enum stream_line_end { STREAM_CRLF, STREAM_LF };
  * NULL. max: bytes without the line end, <= 1 MiB. E_TOOBIG: the line is longer, nothing of it was
  * consumed (see stream_skip_line). E_TIMEOUT, E_CLOSED, E_IO.
  */
-enum err stream_read_line(struct stream *s, size_t max, struct str *line, enum stream_line_end *end);
+enum err stream_read_line(
+	struct stream *s, size_t max, struct str *line, enum stream_line_end *end);
 /* Reads and drops up to and with the next LF, whatever the length. */
 enum err stream_skip_line(struct stream *s);
 /* Exactly len bytes. */
@@ -56,7 +57,8 @@ void stream_consume(struct stream *s, size_t len);
 enum err stream_write(struct stream *s, const void *p, size_t len);
 enum err stream_write_cstr(struct stream *s, const char *text);
 enum err stream_write_str(struct stream *s, struct str text);
-enum err stream_printf(struct stream *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+enum err stream_printf(struct stream *s, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 enum err stream_flush(struct stream *s);
 /* Flushes, then sends len bytes of file_fd from offset with sendfile(2). */
 enum err stream_send_file(struct stream *s, int file_fd, uint64_t offset, uint64_t len);
