@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+#include "mta-lite/smtp_client.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/buf.h"
+#include "lib/mem.h"
+#include "mta-lite/smtp_client_private.h"
+
+void
+smtp_answer_set(
+	struct smtp_answer *a, enum queue_status status, const char *dsn, const char *fmt, ...)
+{
+	struct buf text = BUF_INIT(2000);
+	va_list ap;
+
+	a->status = status;
+	a->code = 0;
+	(void)snprintf(a->dsn, sizeof(a->dsn), "%s", dsn);
+	va_start(ap, fmt);
+	buf_vprintf(&text, fmt, ap);
+	va_end(ap);
+	free(a->text);
+	a->text = buf_steal(&text);
+}
+
+void
+smtp_answer_copy(struct smtp_answer *a, const struct smtp_answer *from)
+{
+	free(a->text);
+	*a = *from;
+	a->text = mem_strdup(from->text ? from->text : "");
+}
+
+void
+smtp_answer_free(struct smtp_answer *a)
+{
+	free(a->text);
+	memset(a, 0, sizeof(*a));
+}
+
+struct smtp_client *
+smtp_client_create(int fd, const char *helo, int lmtp)
+{
+	struct smtp_client *c = MEM_NEW(struct smtp_client);
+
+	c->io = smtp_io_create(fd);
+	c->helo = helo;
+	c->lmtp = lmtp;
+	return c;
+}
+
+void
+smtp_client_free(struct smtp_client **c)
+{
+	if (*c == NULL)
+		return;
+	if (!(*c)->broken) {
+		struct str line;
+
+		smtp_io_set_timeout((*c)->io, 2000);
+		if (smtp_io_write((*c)->io, STR("QUIT\r\n")) == OK && !(*c)->lmtp)
+			(void)smtp_io_read_line((*c)->io, &line);
+		else
+			(void)smtp_io_flush((*c)->io);
+	}
+	smtp_io_free(&(*c)->io);
+	smtp_reply_free(&(*c)->reply);
+	MEM_FREE(*c);
+}
+
+void
+smtp_client_set_deadline(struct smtp_client *c, int64_t deadline_ms)
+{
+	smtp_io_set_deadline(c->io, deadline_ms);
+}
+
+unsigned
+smtp_client_extensions(const struct smtp_client *c)
+{
+	return c->ext;
+}
+
+const char *
+smtp_client_tls_text(const struct smtp_client *c)
+{
+	return smtp_io_tls_text(c->io);
+}
+
+int
+smtp_client_is_usable(struct smtp_client *c)
+{
+	return !c->broken && !smtp_io_is_stale(c->io);
+}
+
+enum err
+smtp_client_command(struct smtp_client *c, const char *fmt, ...)
+{
+	struct buf line = BUF_INIT(4096);
+	va_list ap;
+	enum err e;
+
+	va_start(ap, fmt);
+	e = buf_vprintf(&line, fmt, ap);
+	va_end(ap);
+	buf_add(&line, "\r\n", 2);
+	if (e == OK)
+		e = line.err ? line.err : smtp_io_write(c->io, buf_str(&line));
+	buf_free(&line);
+	return e;
+}
+
+enum err
+smtp_client_reply(struct smtp_client *c, int timeout_ms)
+{
+	struct str line;
+	enum err e;
+
+	smtp_reply_reset(&c->reply);
+	smtp_io_set_timeout(c->io, timeout_ms);
+	do {
+		e = smtp_io_read_line(c->io, &line);
+		if (e == OK)
+			e = smtp_reply_line(&c->reply, line);
+	} while (e == OK && !c->reply.done);
+	if (e)
+		c->broken = 1;
+	else if (c->reply.code == 421)
+		c->closing = 1;
+	return e;
+}
+
+void
+smtp_client_answer(struct smtp_client *c, enum err e, const char *step, struct smtp_answer *a)
+{
+	struct buf text = {0};
+
+	if (e == OK) {
+		int cls = smtp_reply_class(&c->reply);
+		enum queue_status status = cls == 2   ? QUEUE_DELIVERED
+					   : cls == 5 ? QUEUE_FAILED
+						      : QUEUE_PENDING;
+
+		smtp_reply_format(&c->reply, 900, &text);
+		smtp_answer_set(a, status, smtp_reply_dsn(&c->reply), "%s", buf_cstr(&text));
+		/* A 3xx that nobody asked for. */
+		if (cls == 3)
+			memcpy(a->dsn, "4.5.0", sizeof("4.5.0"));
+		a->code = c->reply.code;
+		buf_free(&text);
+		return;
+	}
+	switch (e) {
+	case E_TIMEOUT:
+		smtp_answer_set(a, QUEUE_PENDING, "4.4.2", "timed out at %s", step);
+		break;
+	case E_CLOSED:
+		smtp_answer_set(a, QUEUE_PENDING, "4.4.2", "connection lost at %s", step);
+		break;
+	case E_PROTO:
+	case E_TOOBIG:
+		smtp_answer_set(a, QUEUE_PENDING, "4.5.0", "protocol error at %s", step);
+		break;
+	default:
+		smtp_answer_set(a, QUEUE_PENDING, "4.4.0", "%s at %s", err_text(e), step);
+	}
+}
+
+/* Reads the extensions out of the reply's lines; the first one is the greeting's text. */
+static void
+take_extensions(struct smtp_client *c)
+{
+	static const struct {
+		const char *word;
+		unsigned bit;
+	} known[] = {
+		{"PIPELINING", SMTP_EXT_PIPELINING},
+		{"SIZE", SMTP_EXT_SIZE},
+		{"8BITMIME", SMTP_EXT_8BITMIME},
+		{"DSN", SMTP_EXT_DSN},
+		{"STARTTLS", SMTP_EXT_STARTTLS},
+	};
+	struct str text = buf_str(&c->reply.text);
+	size_t i;
+
+	c->ext = 0;
+	c->size_limit = 0;
+	(void)str_split(&text, '\n');
+	while (text.p) {
+		struct str line = str_split(&text, '\n'), word = str_split(&line, ' ');
+
+		for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+			if (str_is_i(word, known[i].word))
+				c->ext |= known[i].bit;
+		}
+		if (str_is_i(word, "SIZE"))
+			(void)str_to_u64(str_trim(line), &c->size_limit);
+	}
+}
+
+/* RFC 5321 section 4.1.1.1; HELO for servers that do not know EHLO (section 3.2). */
+static enum err
+say_hello(struct smtp_client *c, struct smtp_answer *why)
+{
+	enum err e = smtp_client_command(c, "%s %s", c->lmtp ? "LHLO" : "EHLO", c->helo);
+
+	if (e == OK)
+		e = smtp_client_reply(c, SMTP_WAIT_GREETING_MS);
+	if (e == OK && smtp_reply_class(&c->reply) == 2) {
+		take_extensions(c);
+		return OK;
+	}
+	if (e == OK && smtp_reply_class(&c->reply) == 5 && !c->lmtp) {
+		c->ext = 0;
+		e = smtp_client_command(c, "HELO %s", c->helo);
+		if (e == OK)
+			e = smtp_client_reply(c, SMTP_WAIT_GREETING_MS);
+		if (e == OK && smtp_reply_class(&c->reply) == 2)
+			return OK;
+	}
+	smtp_client_answer(c, e, c->lmtp ? "LHLO" : "EHLO", why);
+	return e ? e : E_PROTO;
+}
+
+enum err
+smtp_client_hello(struct smtp_client *c, struct smtp_answer *why)
+{
+	enum err e = smtp_client_reply(c, SMTP_WAIT_GREETING_MS);
+
+	if (e || smtp_reply_class(&c->reply) != 2) {
+		smtp_client_answer(c, e, "the greeting", why);
+		/* RFC 5321 section 3.1: 554 says that there is no service here; another MX may. */
+		return e ? e : E_PROTO;
+	}
+	return say_hello(c, why);
+}
+
+enum err
+smtp_client_starttls(struct smtp_client *c, SSL_CTX *ctx, const char *name, struct smtp_answer *why)
+{
+	enum err e = smtp_client_command(c, "STARTTLS");
+
+	if (e == OK)
+		e = smtp_client_reply(c, SMTP_WAIT_DATA_MS);
+	if (e || smtp_reply_class(&c->reply) != 2) {
+		smtp_client_answer(c, e, "STARTTLS", why);
+		return e ? e : E_PROTO;
+	}
+	e = smtp_io_start_tls(c->io, ctx, name);
+	if (e) {
+		c->broken = 1;
+		smtp_answer_set(
+			why, QUEUE_PENDING, "4.7.5", "TLS handshake failed: %s", err_text(e));
+		return e;
+	}
+	return say_hello(c, why);
+}

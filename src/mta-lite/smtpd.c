@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "mta-lite/smtpd.h"
+
+#include <search.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "mta-lite/ehlo.h"
+#include "mta-lite/queue_store.h"
+
+void
+smtpd_reply(struct smtpd *d, const char *fmt, ...)
+{
+	struct buf line = BUF_INIT(1200);
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)buf_vprintf(&line, fmt, ap);
+	va_end(ap);
+	if (line.len > 0 && (line.p[0] == '4' || line.p[0] == '5'))
+		d->errors++;
+	line.max = 0;
+	buf_add(&line, "\r\n", 2);
+	(void)stream_write_str(d->io, buf_str(&line));
+	buf_free(&line);
+}
+
+static void
+keep_node(void *node)
+{
+	(void)node;
+}
+
+void
+smtpd_transaction_reset(struct smtpd *d)
+{
+	struct smtpd_transaction *t = &d->t;
+
+	tdestroy(t->seen, keep_node);
+	t->seen = NULL;
+	queue_entry_free(&t->entry);
+	memset(&t->mail, 0, sizeof(t->mail));
+	t->open = 0;
+	t->rcpt_count = t->rcpt_refused = 0;
+	MEM_FREE(t->first_rcpt);
+	spool_reset(&t->spool);
+	t->data = SMTP_DATA_INIT;
+	buf_reset(&t->head);
+	t->started_ms = 0;
+}
+
+static void
+set_helo(struct smtpd *d, struct str name)
+{
+	size_t i;
+
+	free(d->helo);
+	if (name.len > 255)
+		name.len = 255;
+	d->helo = str_dup(name);
+	/* It goes into Received fields and log lines. */
+	for (i = 0; i < name.len; i++) {
+		char c = d->helo[i];
+
+		if (!str_is_alnum(c) && (c == '\0' || !strchr(".-_:[]", c)))
+			d->helo[i] = '?';
+	}
+}
+
+static void
+hello(struct smtpd *d, struct str args, int esmtp)
+{
+	struct smtp_ehlo_options opt = {0};
+	struct buf out = {0};
+
+	if (args.len == 0) {
+		smtpd_reply(d, "501 5.5.4 Syntax: %s hostname", esmtp ? "EHLO" : "HELO");
+		return;
+	}
+	smtpd_transaction_reset(d);
+	set_helo(d, args);
+	d->esmtp = esmtp;
+	if (!esmtp) {
+		smtpd_reply(d, "250 %s", smtp_hostname(d->conf));
+		return;
+	}
+	smtp_ehlo_write(&out, d->conf, &opt);
+	(void)stream_write_str(d->io, buf_str(&out));
+	buf_free(&out);
+}
+
+static void
+cmd_ehlo(struct smtpd *d, struct str args)
+{
+	hello(d, args, 1);
+}
+
+static void
+cmd_helo(struct smtpd *d, struct str args)
+{
+	hello(d, args, 0);
+}
+
+static void
+junk(struct smtpd *d)
+{
+	/* Harmless commands without end are a way to hold a slot. */
+	if (++d->junk > SMTPD_JUNK_MAX)
+		d->errors++;
+}
+
+static void
+cmd_rset(struct smtpd *d, struct str args)
+{
+	if (args.len > 0) {
+		smtpd_reply(d, "501 5.5.4 Syntax: RSET");
+		return;
+	}
+	junk(d);
+	smtpd_transaction_reset(d);
+	smtpd_reply(d, "250 2.0.0 Ok");
+}
+
+static void
+cmd_noop(struct smtpd *d, struct str args)
+{
+	(void)args;
+	junk(d);
+	smtpd_reply(d, "250 2.0.0 Ok");
+}
+
+static void
+cmd_vrfy(struct smtpd *d, struct str args)
+{
+	junk(d);
+	if (args.len == 0)
+		smtpd_reply(d, "501 5.5.4 Syntax: VRFY address");
+	else
+		smtpd_reply(d, "252 2.0.0 Send a message to find out");
+}
+
+static void
+cmd_expn(struct smtpd *d, struct str args)
+{
+	(void)args;
+	smtpd_reply(d, "502 5.5.1 Lists are not shown here");
+}
+
+static void
+cmd_help(struct smtpd *d, struct str args)
+{
+	(void)args;
+	junk(d);
+	smtpd_reply(d, "214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT");
+}
+
+static void
+cmd_quit(struct smtpd *d, struct str args)
+{
+	if (args.len > 0) {
+		smtpd_reply(d, "501 5.5.4 Syntax: QUIT");
+		return;
+	}
+	smtpd_reply(d, "221 2.0.0 Bye");
+	d->quit = 1;
+}
+
+/* What only the proxy can do, and only before the first other command. */
+static void
+cmd_too_late(struct smtpd *d, struct str args)
+{
+	(void)args;
+	smtpd_reply(d, "503 5.5.1 Not now");
+}
+
+static const struct {
+	const char *verb;
+	void (*run)(struct smtpd *d, struct str args);
+} commands[] = {
+	{"MAIL", smtpd_mail},
+	{"RCPT", smtpd_rcpt},
+	{"DATA", smtpd_data},
+	{"QUIT", cmd_quit},
+	{"RSET", cmd_rset},
+	{"EHLO", cmd_ehlo},
+	{"HELO", cmd_helo},
+	{"NOOP", cmd_noop},
+	{"VRFY", cmd_vrfy},
+	{"EXPN", cmd_expn},
+	{"HELP", cmd_help},
+	{"STARTTLS", cmd_too_late},
+	{"AUTH", cmd_too_late},
+};
+
+static void
+dispatch(struct smtpd *d, struct str line)
+{
+	struct str verb;
+	size_t i;
+
+	if (memchr(line.p ? line.p : "", '\0', line.len)) {
+		smtpd_reply(d, "500 5.5.2 NUL byte in a command");
+		return;
+	}
+	line = str_trim(line);
+	verb = str_split(&line, ' ');
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (str_is_i(verb, commands[i].verb)) {
+			commands[i].run(d, str_trim(line));
+			return;
+		}
+	}
+	smtpd_reply(d, "500 5.5.2 Unknown command");
+}
+
+/* The last word to a client that cannot go on; the session ends. */
+static int
+say_goodbye(struct smtpd *d, enum err e)
+{
+	switch (e) {
+	case E_TIMEOUT:
+		smtpd_reply(d, "421 4.4.2 %s Timed out, closing", smtp_hostname(d->conf));
+		break;
+	case E_CANCELLED:
+		smtpd_reply(d, "421 4.3.2 %s Shutting down, try again", smtp_hostname(d->conf));
+		break;
+	default:
+		break;
+	}
+	(void)stream_flush(d->io);
+	return e == E_CLOSED || e == E_TIMEOUT || e == E_CANCELLED ? 0 : 1;
+}
+
+static int
+serve(struct smtpd *d)
+{
+	struct str line;
+	enum err e;
+
+	while (!d->quit) {
+		if (session_should_end(d->session))
+			return say_goodbye(d, E_CANCELLED);
+		if (d->errors >= (unsigned)d->conf->smtpd_hard_error_limit) {
+			smtpd_reply(d, "421 4.7.0 %s Too many errors", smtp_hostname(d->conf));
+			log_event(LOGL_INFO, "smtpd.errors limit", "ip", d->peer_ip, NULL);
+			break;
+		}
+		e = stream_read_line(d->io, SMTPD_LINE_MAX, &line, NULL);
+		if (e == E_TOOBIG) {
+			smtpd_reply(d, "500 5.5.2 Line too long");
+			e = stream_skip_line(d->io);
+			if (e == OK)
+				continue;
+		}
+		if (e)
+			return say_goodbye(d, e);
+		dispatch(d, line);
+	}
+	(void)stream_flush(d->io);
+	return 0;
+}
+
+static int
+in_mynetworks(const struct config *conf, const struct net_addr *peer)
+{
+	struct net_cidr net;
+	size_t i;
+
+	for (i = 0; i < conf->mynetworks.count; i++) {
+		if (net_cidr_parse(str_of(conf->mynetworks.items[i]), &net) == OK &&
+			net_cidr_match(&net, peer))
+			return 1;
+	}
+	return 0;
+}
+
+static long
+peer_uid(int fd)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
+		return -1;
+	return (long)cred.uid;
+}
+
+/* Who is it, and what may it do? Not OK: the session cannot begin. */
+static enum err
+identify(struct smtpd *d)
+{
+	const struct session_info *info = &d->session->info;
+	struct auth_user user;
+	enum err e;
+
+	net_addr_format_ip(&info->peer, d->peer_ip);
+	if (strcmp(info->service, "sendmail") == 0) {
+		d->kind = SMTPD_LOCAL;
+		d->trusted = 1;
+		d->local_uid = peer_uid(stream_fd(d->io));
+	} else if (strcmp(info->service, "smtp") == 0) {
+		d->kind = SMTPD_MX;
+		d->trusted = in_mynetworks(d->conf, &info->peer);
+	} else {
+		d->kind = SMTPD_SUBMISSION;
+	}
+	if (info->token[0] == '\0')
+		return OK;
+	e = auth_redeem(d->conf, info->token, "smtp", info->id, &user);
+	if (e == OK) {
+		d->user = mem_strdup(user.name);
+		d->trusted = 1;
+		session_report(d->session, d->user, "");
+	}
+	auth_user_free(&user);
+	return e;
+}
+
+int
+smtpd_run(struct session *s)
+{
+	struct smtpd d = {.session = s, .conf = s->conf, .io = s->client, .local_uid = -1};
+	int status;
+	enum err e;
+
+	d.spool_dir = queue_dir_path(s->conf, QUEUE_INCOMING);
+	d.auth = auth_client_create(s->conf);
+	d.esmtp = s->info.esmtp;
+	set_helo(&d, str_of(s->info.helo));
+	spool_init(&d.t.spool, d.spool_dir);
+	stream_set_timeouts(d.io, (int)s->conf->smtpd_timeout, (int)s->conf->client_write_timeout);
+	e = identify(&d);
+	if (e) {
+		log_event(LOGL_WARN, "smtpd.login failed", "ip", d.peer_ip, "error", err_word(e),
+			NULL);
+		smtpd_reply(&d, "421 4.7.0 %s The log-in could not be confirmed",
+			smtp_hostname(s->conf));
+		(void)stream_flush(d.io);
+		status = 1;
+	} else {
+		if (s->info.fresh)
+			smtpd_reply(&d, "220 %s ESMTP Roost", smtp_hostname(s->conf));
+		status = serve(&d);
+	}
+	smtpd_transaction_reset(&d);
+	spool_free(&d.t.spool);
+	buf_free(&d.t.head);
+	smtp_client_free(&d.lmtp);
+	auth_client_free(&d.auth);
+	free(d.user);
+	free(d.helo);
+	free(d.spool_dir);
+	return status;
+}

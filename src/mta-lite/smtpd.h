@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_MTA_SMTPD_H
+#define ROOST_MTA_SMTPD_H
+
+#include "auth/auth_client.h"
+#include "lib/session.h"
+#include "mta-lite/queue_file.h"
+#include "mta-lite/smtp_args.h"
+#include "mta-lite/smtp_client.h"
+#include "mta-lite/smtp_data.h"
+#include "mta-lite/spool.h"
+
+/*
+ * One SMTP client (RFC 5321). Where it came from decides what it may do:
+ *   MX          port 25: mail for addresses here; elsewhere only from mynetworks
+ *   SUBMISSION  587, 465: logged in, sender addresses of its own (RFC 6409)
+ *   LOCAL       run/sendmail: a user of this machine
+ */
+enum smtpd_kind { SMTPD_MX, SMTPD_SUBMISSION, SMTPD_LOCAL };
+
+enum { SMTPD_LINE_MAX = 4096, SMTPD_HOPS_MAX = 50, SMTPD_JUNK_MAX = 100 };
+
+/* All that belongs to one message; see smtpd_transaction_reset. */
+struct smtpd_transaction {
+	int open; /* MAIL was accepted */
+	struct smtp_mail mail;
+	struct queue_entry entry; /* final targets, without repetitions */
+	void *seen; /* tsearch(3) tree of the targets' addresses, owned by entry */
+	unsigned rcpt_count; /* accepted RCPT commands */
+	unsigned rcpt_refused;
+	char *first_rcpt; /* as given; for Received when it is the only one */
+	struct spool spool;
+	struct smtp_data data;
+	struct buf head; /* header fields that we add */
+	int64_t started_ms;
+};
+
+struct smtpd {
+	struct session *session;
+	const struct config *conf;
+	struct stream *io;
+	enum smtpd_kind kind;
+	char *user; /* logged in; or NULL */
+	int trusted; /* may send to other domains */
+	long local_uid; /* LOCAL: who; -1 */
+	int esmtp;
+	char *helo; /* "" before HELO or EHLO; printable */
+	char peer_ip[NET_ADDR_TEXT];
+	unsigned errors, junk;
+	int quit;
+	char *spool_dir;
+	struct auth_client *auth;
+	struct smtp_client *lmtp; /* kept between messages; or NULL */
+	struct smtpd_transaction t;
+};
+
+/* The whole session: what session_program.run is. */
+int smtpd_run(struct session *s);
+
+/* The one way back to the start: nothing of a message, accepted or not, survives it. */
+void smtpd_transaction_reset(struct smtpd *d);
+
+/* Sends a reply line, CRLF is added. A 4xx or 5xx one counts as an error. */
+void smtpd_reply(struct smtpd *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Commands; args: what stands behind the verb, trimmed. */
+void smtpd_mail(struct smtpd *d, struct str args);
+void smtpd_rcpt(struct smtpd *d, struct str args);
+void smtpd_data(struct smtpd *d, struct str args);
+
+/*
+ * A complete message is in d->t: cut-through, queue, reply. Header fields to be added are in
+ * d->t.head.
+ */
+void smtpd_deliver(struct smtpd *d);
+
+/*
+ * Builds d->t.head: Received and, for submissions, what RFC 6409 section 8 lets us add. header: the
+ * content's first bytes with at least its header. *hops: Received fields that it had.
+ */
+void smtpd_head_write(struct smtpd *d, struct str header, unsigned *hops);
+
+#endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "mta-lite/smtpd.h"
+
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/statvfs.h>
+
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+static void
+log_reject(struct smtpd *d, const char *to, const char *reply)
+{
+	log_event(LOGL_INFO, "smtpd.reject", "ip", d->peer_ip, "helo", d->helo, "user", d->user,
+		"from", d->t.mail.from.address, "to", to, "reply", reply, NULL);
+}
+
+static void
+refuse(struct smtpd *d, const char *to, const char *reply)
+{
+	log_reject(d, to, reply);
+	smtpd_reply(d, "%s", reply);
+}
+
+/* Whether the disk has room for the message and then some. */
+static int
+queue_has_room(struct smtpd *d, uint64_t size)
+{
+	struct statvfs fs;
+	uint64_t need = size + (size >> 1) + (1 << 20);
+
+	if (statvfs(d->spool_dir, &fs) != 0)
+		return 1; /* the write will tell */
+	return (uint64_t)fs.f_bavail * fs.f_frsize >= need;
+}
+
+/* NULL: this client may use this sender. */
+static const char *
+sender_reject(struct smtpd *d, const struct smtp_mail *mail)
+{
+	if (d->kind == SMTPD_SUBMISSION && d->user == NULL)
+		return "530 5.7.0 Authentication required";
+	if (d->user == NULL || mail->from.address[0] == '\0')
+		return NULL;
+	switch (auth_may_send_as(d->auth, d->user, str_of(mail->from.address))) {
+	case OK:
+		return NULL;
+	case E_ACCESS:
+	case E_NOTFOUND:
+		return "553 5.7.1 Sender address not owned by the logged-in user";
+	default:
+		return "451 4.3.0 Directory not available, try again later";
+	}
+}
+
+void
+smtpd_mail(struct smtpd *d, struct str args)
+{
+	struct smtp_mail mail;
+	const char *reject;
+
+	if (d->t.open) {
+		smtpd_reply(d, "503 5.5.1 MAIL was said already");
+		return;
+	}
+	if (d->helo[0] == '\0') {
+		smtpd_reply(d, "503 5.5.1 Say HELO or EHLO first");
+		return;
+	}
+	reject = smtp_mail_parse(args, d->esmtp, d->user != NULL, &mail);
+	if (reject == NULL)
+		reject = sender_reject(d, &mail);
+	if (reject == NULL && mail.size > d->conf->max_message_size)
+		reject = "552 5.3.4 Message too large";
+	if (reject == NULL && !queue_has_room(d, mail.size))
+		reject = "452 4.3.1 Not enough disk space";
+	if (reject) {
+		log_event(LOGL_INFO, "smtpd.reject", "ip", d->peer_ip, "helo", d->helo, "user",
+			d->user, "from", mail.from.address, "reply", reject, NULL);
+		smtpd_reply(d, "%s", reject);
+		return;
+	}
+	smtpd_transaction_reset(d);
+	d->t.mail = mail;
+	d->t.open = 1;
+	d->t.started_ms = io_now_ms();
+	smtpd_reply(d, "250 2.1.0 Ok");
+}
+
+static int
+compare_addresses(const void *a, const void *b)
+{
+	return strcasecmp(a, b);
+}
+
+/* Adds a final address unless it is there already. Local parts of others are case-sensitive, but
+ * two spellings of one address within one message never mean two people. */
+static void
+add_target(struct smtpd *d, const char *address, const struct smtp_rcpt *rcpt, unsigned notify,
+	int local)
+{
+	struct queue_rcpt *r;
+
+	if (tfind(address, &d->t.seen, compare_addresses))
+		return;
+	r = queue_entry_add_rcpt(&d->t.entry, address, rcpt->orcpt, notify, local);
+	(void)tsearch(r->address, &d->t.seen, compare_addresses);
+}
+
+/*
+ * RFC 3461 section 5.2.7.3 (c): of an alias with several targets, SUCCESS is answered by an
+ * "expanded" report and not passed on; with one target everything is passed on (5.2.7.2).
+ */
+static void
+add_targets(struct smtpd *d, const struct smtp_rcpt *rcpt, const struct auth_rcpt *found)
+{
+	unsigned notify = rcpt->notify;
+	size_t i;
+
+	if (found->kind == AUTH_RCPT_REMOTE) {
+		add_target(d, rcpt->to.address, rcpt, notify, 0);
+		return;
+	}
+	if (found->target_count > 1 && (notify & DSN_NOTIFY_SUCCESS)) {
+		struct queue_rcpt *alias =
+			queue_entry_add_rcpt(&d->t.entry, rcpt->to.address, rcpt->orcpt, notify, 1);
+
+		queue_rcpt_set(alias, QUEUE_EXPANDED, STR("2.1.5"),
+			STR("expanded to the addresses behind the alias"), STR(""));
+		notify &= ~(unsigned)DSN_NOTIFY_SUCCESS;
+		/* An empty set would mean the default again. */
+		if (notify == 0)
+			notify = DSN_NOTIFY_NEVER;
+	}
+	for (i = 0; i < found->target_count; i++)
+		add_target(d, found->targets[i].address, rcpt, notify, found->targets[i].local);
+}
+
+static const char *
+lookup_reject(struct smtpd *d, enum err e, const struct auth_rcpt *found)
+{
+	if (e)
+		return e == E_PARSE || e == E_RANGE || e == E_TOOBIG
+			       ? "550 5.1.3 Bad recipient address"
+			       : "451 4.3.0 Directory not available, try again later";
+	switch (found->kind) {
+	case AUTH_RCPT_MAILBOX:
+	case AUTH_RCPT_ALIAS:
+		if (found->target_count == 0)
+			return "550 5.1.1 No such user here";
+		if (found->target_count > QUEUE_RCPTS_MAX - d->t.entry.rcpt_count - 1)
+			return "452 4.5.3 Too many recipients";
+		return NULL;
+	case AUTH_RCPT_REMOTE:
+		return d->trusted ? NULL : "554 5.7.1 Relay access denied";
+	case AUTH_RCPT_UNKNOWN:
+		return "550 5.1.1 No such user here";
+	case AUTH_RCPT_DISABLED:
+		return "550 5.2.1 Mailbox disabled";
+	case AUTH_RCPT_LOOP:
+		return "554 5.4.6 Alias loop";
+	}
+	return "451 4.3.0 Directory not available, try again later";
+}
+
+void
+smtpd_rcpt(struct smtpd *d, struct str args)
+{
+	struct auth_rcpt found = {0};
+	struct smtp_rcpt rcpt;
+	const char *reject;
+	enum err e;
+
+	if (!d->t.open) {
+		smtpd_reply(d, "503 5.5.1 Need MAIL before RCPT");
+		return;
+	}
+	reject = smtp_rcpt_parse(args, d->esmtp, &rcpt);
+	if (reject == NULL && d->t.rcpt_count >= (unsigned)d->conf->smtpd_recipient_limit)
+		reject = "452 4.5.3 Too many recipients";
+	if (reject == NULL && d->t.entry.rcpt_count + 2 >= QUEUE_RCPTS_MAX)
+		reject = "452 4.5.3 Too many recipients";
+	if (reject == NULL) {
+		e = auth_lookup_rcpt(d->auth, str_of(rcpt.to.address), &found);
+		reject = lookup_reject(d, e, &found);
+		if (reject == NULL) {
+			add_targets(d, &rcpt, &found);
+			if (d->t.rcpt_count++ == 0)
+				d->t.first_rcpt = mem_strdup(rcpt.to.address);
+		}
+		auth_rcpt_free(&found);
+	}
+	if (reject) {
+		d->t.rcpt_refused++;
+		refuse(d, rcpt.to.address, reject);
+		return;
+	}
+	smtpd_reply(d, "250 2.1.5 Ok");
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "mta-lite/smtpd.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "mail/date.h"
+#include "mail/header.h"
+#include "mta-lite/ehlo.h"
+
+/* What of the header matters here. */
+struct seen {
+	unsigned received;
+	int date, message_id, from;
+};
+
+static void
+scan(struct str header, struct seen *seen)
+{
+	struct header_iter it = HEADER_ITER(header);
+	struct header_field f;
+
+	memset(seen, 0, sizeof(*seen));
+	while (header_next(&it, &f)) {
+		if (str_is_i(f.name, "Received"))
+			seen->received++;
+		else if (str_is_i(f.name, "Date"))
+			seen->date = 1;
+		else if (str_is_i(f.name, "Message-ID"))
+			seen->message_id = 1;
+		else if (str_is_i(f.name, "From"))
+			seen->from = 1;
+	}
+}
+
+/* RFC 3848: the protocol's name tells of TLS and log-in. */
+static const char *
+protocol(const struct smtpd *d)
+{
+	static const char *const names[] = {"ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA"};
+
+	if (!d->esmtp)
+		return "SMTP";
+	return names[(d->session->info.tls ? 1 : 0) + (d->user ? 2 : 0)];
+}
+
+/* Keeps what we add within a header field's grammar: no comment or line may be broken out of. */
+static void
+add_clean(struct buf *out, const char *s)
+{
+	for (; *s; s++) {
+		int ok = *s >= ' ' && *s <= '~' && *s != '(' && *s != ')' && *s != '\\';
+
+		buf_add_char(out, ok ? *s : '?');
+	}
+}
+
+static void
+add_received(struct smtpd *d, const char *date)
+{
+	const struct session_info *info = &d->session->info;
+	struct buf *h = &d->t.head;
+	int ip6 = strchr(d->peer_ip, ':') != NULL;
+
+	/* RFC 5321 section 4.4. */
+	buf_add_cstr(h, "Received: ");
+	if (d->kind == SMTPD_LOCAL) {
+		buf_printf(
+			h, "by %s (Roost, from userid %ld)", smtp_hostname(d->conf), d->local_uid);
+	} else {
+		buf_add_cstr(h, "from ");
+		buf_add_cstr(h, d->helo);
+		buf_printf(h, " ([%s%s])\r\n", ip6 ? "IPv6:" : "", d->peer_ip);
+		if (info->tls && info->tls_text[0]) {
+			buf_add_cstr(h, "\t(using ");
+			add_clean(h, info->tls_text);
+			buf_add_cstr(h, ")\r\n");
+		}
+		buf_printf(h, "\tby %s (Roost) with %s", smtp_hostname(d->conf), protocol(d));
+	}
+	buf_printf(h, " id %s", d->t.entry.id);
+	if (d->t.rcpt_count == 1) {
+		/* Only then: else it would tell of the others. */
+		buf_add_cstr(h, "\r\n\tfor <");
+		buf_add_cstr(h, d->t.first_rcpt);
+		buf_add_cstr(h, ">");
+	}
+	buf_printf(h, ";\r\n\t%s\r\n", date);
+}
+
+static void
+add_missing(struct smtpd *d, const struct seen *seen, const char *date)
+{
+	struct buf *h = &d->t.head;
+
+	if (!seen->date)
+		buf_printf(h, "Date: %s\r\n", date);
+	if (!seen->message_id)
+		buf_printf(h, "Message-ID: <%s@%s>\r\n", d->t.entry.id, smtp_hostname(d->conf));
+	if (!seen->from) {
+		const char *from = d->t.mail.from.address;
+
+		/* The parser let only printable ASCII into the address. */
+		if (from[0])
+			buf_printf(h, "From: <%s>\r\n", from);
+		else
+			buf_printf(h, "From: <MAILER-DAEMON@%s>\r\n", smtp_hostname(d->conf));
+	}
+}
+
+void
+smtpd_head_write(struct smtpd *d, struct str header, unsigned *hops)
+{
+	struct buf date = {0};
+	time_t now = time(NULL);
+	struct seen seen;
+
+	header.len = header_block_len(header);
+	scan(header, &seen);
+	*hops = seen.received;
+	(void)date_format_rfc5322(now, date_local_zone(now), &date);
+	buf_reset(&d->t.head);
+	add_received(d, buf_cstr(&date));
+	if (d->kind != SMTPD_MX)
+		add_missing(d, &seen, buf_cstr(&date));
+	buf_free(&date);
+}

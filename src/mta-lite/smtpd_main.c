@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+#include "lib/session.h"
+
+#include <stdlib.h>
+
+#include "mta-lite/queue_store.h"
+#include "mta-lite/smtpd.h"
+#include "mta-lite/ehlo.h"
+
+static enum err
+smtpd_warm(const struct config *conf)
+{
+	(void)smtp_hostname(conf); /* looked up while files can still be read */
+	return queue_store_init(conf);
+}
+
+/* Create-only, and only where new mail goes: the rest of the queue is out of reach. */
+static void
+smtpd_sandbox(const struct config *conf, struct sandbox *sb)
+{
+	char *incoming = queue_dir_path(conf, QUEUE_INCOMING);
+
+	sandbox_allow_path(sb, incoming, SANDBOX_READ | SANDBOX_WRITE);
+	sandbox_allow(sb, SANDBOX_CAN_FORK);
+	free(incoming);
+}
+
+static const char *const smtpd_accept[] = {"sendmail", NULL};
+
+static const struct session_program smtpd_program = {
+	.name = "smtpd",
+	.handover = "smtpd",
+	.accept = smtpd_accept,
+	.warm = smtpd_warm,
+	.sandbox = smtpd_sandbox,
+	.run = smtpd_run,
+};
+
+int
+main(int argc, char **argv)
+{
+	return session_main(&smtpd_program, argc, argv);
+}
