@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "ctl/ctl_tool.h"
+#include "lib/mem.h"
+
+/* Users, domains and aliases: all through roost-auth, the only one who touches the database. */
+
+static const char *const user_columns[] = {"address", "active", "quota_bytes", "name", NULL};
+static const char *const domain_columns[] = {"domain", "active", "users", NULL};
+static const char *const alias_columns[] = {"address", "targets", "active", NULL};
+static const char *const domain_alias_columns[] = {"alias", "target", NULL};
+
+enum { PASSWORD_MAX = 1024 };
+
+/* ---- passwords ---- */
+
+static char *
+read_secret_line(const char *prompt)
+{
+	char line[PASSWORD_MAX];
+	struct termios saved, quiet;
+	int tty = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &saved) == 0;
+	char *text = NULL;
+
+	if (tty) {
+		fprintf(stderr, "%s: ", prompt);
+		quiet = saved;
+		quiet.c_lflag &= ~(tcflag_t)ECHO;
+		tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+	}
+	if (fgets(line, sizeof(line), stdin)) {
+		line[strcspn(line, "\r\n")] = '\0';
+		text = mem_strdup(line);
+	}
+	if (tty) {
+		tcsetattr(STDIN_FILENO, TCSAFLUSH, &saved);
+		fputc('\n', stderr);
+	}
+	explicit_bzero(line, sizeof(line));
+	return text;
+}
+
+/* From --password, else from standard input (twice from a terminal). E_PARSE: said. */
+static enum err
+get_password(const char *given, char **out)
+{
+	char *again;
+	enum err e = OK;
+
+	*out = given ? mem_strdup(given) : read_secret_line("Password");
+	if (!*out || !**out) {
+		tool_error("no password; give one with --password or on standard input");
+		MEM_FREE(*out);
+		return E_PARSE;
+	}
+	if (given || !isatty(STDIN_FILENO))
+		return OK;
+	again = read_secret_line("Once more");
+	if (!again || strcmp(again, *out) != 0) {
+		tool_error("the two passwords differ");
+		e = E_ACCESS;
+		MEM_FREE(*out);
+	}
+	free(again);
+	return e;
+}
+
+/* ---- small makers of arguments ---- */
+
+static enum err
+add_quota(json_t *args, const char *text)
+{
+	uint64_t bytes;
+
+	if (!text)
+		return OK;
+	if (conf_parse_size(str_of(text), &bytes)) {
+		tool_error("--quota %s: write a size such as 500M or 2G; 0 for none", text);
+		return E_PARSE;
+	}
+	json_object_set_new(args, "quota_bytes", json_integer((json_int_t)bytes));
+	return OK;
+}
+
+static enum err
+add_active(json_t *args, const char *text)
+{
+	if (!text)
+		return OK;
+	if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0) {
+		tool_error("--active %s: write yes or no", text);
+		return E_PARSE;
+	}
+	json_object_set_new(args, "active", json_boolean(strcmp(text, "yes") == 0));
+	return OK;
+}
+
+/* Asks auth, prints what comes back. */
+static enum err
+ask(struct tool *t, const char *verb, json_t *args, const char *const *columns)
+{
+	json_t *result;
+	enum err e = tool_call(t, "auth", verb, args, &result);
+
+	if (!e)
+		tool_print(t, &result, columns);
+	return e;
+}
+
+/* A verb with one word as its only argument. */
+static enum err
+ask_with_word(struct tool *t, int argc, char **argv, const char *verb, const char *key)
+{
+	struct tool_args a;
+	enum err e = tool_args_parse(argc, argv, NULL, 1, 1, &a);
+
+	return e ? e : ask(t, verb, json_pack("{s:s}", key, a.positional[0]), NULL);
+}
+
+/* ---- users ---- */
+
+static enum err
+user_add(struct tool *t, int argc, char **argv)
+{
+	static const struct tool_option options[] = {{"password", 0}, {"quota", 0}, {"name", 0}, {0}};
+	struct tool_args a;
+	char *password = NULL;
+	json_t *args;
+	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
+
+	if (!e)
+		e = get_password(a.values[0], &password);
+	if (e)
+		return e;
+	args = json_pack("{s:s, s:s}", "address", a.positional[0], "password", password);
+	if (a.values[2])
+		json_object_set_new(args, "name", json_string(a.values[2]));
+	e = add_quota(args, a.values[1]);
+	if (e)
+		json_decref(args);
+	else
+		e = ask(t, "user-add", args, NULL);
+	explicit_bzero(password, strlen(password));
+	free(password);
+	return e;
+}
+
+static enum err
+user_list(struct tool *t, int argc, char **argv)
+{
+	struct tool_args a;
+	json_t *args = json_object();
+	enum err e = tool_args_parse(argc, argv, NULL, 0, 1, &a);
+
+	if (!e && a.count)
+		json_object_set_new(args, "domain", json_string(a.positional[0]));
+	if (!e)
+		return ask(t, "user-list", args, user_columns);
+	json_decref(args);
+	return e;
+}
+
+static enum err
+user_show(struct tool *t, int argc, char **argv)
+{
+	return ask_with_word(t, argc, argv, "user-show", "address");
+}
+
+static enum err
+user_set(struct tool *t, int argc, char **argv)
+{
+	static const struct tool_option options[] = {
+		{"quota", 0}, {"active", 0}, {"name", 0}, {0}};
+	struct tool_args a;
+	json_t *args;
+	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
+
+	if (e)
+		return e;
+	args = json_pack("{s:s}", "address", a.positional[0]);
+	e = add_quota(args, a.values[0]);
+	if (!e)
+		e = add_active(args, a.values[1]);
+	if (!e && a.values[2])
+		json_object_set_new(args, "name", json_string(a.values[2]));
+	if (!e)
+		return ask(t, "user-set", args, NULL);
+	json_decref(args);
+	return e;
+}
+
+static enum err
+user_password(struct tool *t, int argc, char **argv)
+{
+	static const struct tool_option options[] = {{"password", 0}, {0}};
+	struct tool_args a;
+	char *password = NULL;
+	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
+
+	if (!e)
+		e = get_password(a.values[0], &password);
+	if (e)
+		return e;
+	e = ask(t, "user-set",
+		json_pack("{s:s, s:s}", "address", a.positional[0], "password", password), NULL);
+	explicit_bzero(password, strlen(password));
+	free(password);
+	return e;
+}
+
+static enum err
+user_remove(struct tool *t, int argc, char **argv)
+{
+	return ask_with_word(t, argc, argv, "user-remove", "address");
+}
+
+/* ---- domains ---- */
+
+static enum err
+domain_add(struct tool *t, int argc, char **argv)
+{
+	return ask_with_word(t, argc, argv, "domain-add", "domain");
+}
+
+static enum err
+domain_list(struct tool *t, int argc, char **argv)
+{
+	struct tool_args a;
+	enum err e = tool_args_parse(argc, argv, NULL, 0, 0, &a);
+
+	return e ? e : ask(t, "domain-list", NULL, domain_columns);
+}
+
+static enum err
+domain_set(struct tool *t, int argc, char **argv)
+{
+	static const struct tool_option options[] = {{"active", 0}, {0}};
+	struct tool_args a;
+	json_t *args;
+	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
+
+	if (e)
+		return e;
+	args = json_pack("{s:s}", "domain", a.positional[0]);
+	e = add_active(args, a.values[0]);
+	if (!e)
+		return ask(t, "domain-set", args, NULL);
+	json_decref(args);
+	return e;
+}
+
+static enum err
+domain_remove(struct tool *t, int argc, char **argv)
+{
+	static const struct tool_option options[] = {{"force", 1}, {0}};
+	struct tool_args a;
+	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
+
+	return e ? e
+		 : ask(t, "domain-remove",
+			   json_pack("{s:s, s:b}", "domain", a.positional[0], "force",
+				   a.values[0] != NULL),
+			   NULL);
+}
+
+/* ---- aliases ---- */
+
+static enum err
+alias_add(struct tool *t, int argc, char **argv)
+{
+	struct tool_args a;
+	json_t *targets;
+	enum err e = tool_args_parse(argc, argv, NULL, 2, TOOL_POSITIONALS_MAX, &a);
+
+	if (e)
+		return e;
+	targets = json_array();
+	for (size_t i = 1; i < a.count; i++)
+		json_array_append_new(targets, json_string(a.positional[i]));
+	return ask(t, "alias-add",
+		json_pack("{s:s, s:o}", "address", a.positional[0], "targets", targets), NULL);
+}
+
+static enum err
+alias_list(struct tool *t, int argc, char **argv)
+{
+	struct tool_args a;
+	enum err e = tool_args_parse(argc, argv, NULL, 0, 0, &a);
+
+	return e ? e : ask(t, "alias-list", NULL, alias_columns);
+}
+
+static enum err
+alias_remove(struct tool *t, int argc, char **argv)
+{
+	return ask_with_word(t, argc, argv, "alias-remove", "address");
+}
+
+static enum err
+domain_alias_add(struct tool *t, int argc, char **argv)
+{
+	struct tool_args a;
+	enum err e = tool_args_parse(argc, argv, NULL, 2, 2, &a);
+
+	return e ? e
+		 : ask(t, "domain-alias-add",
+			   json_pack("{s:s, s:s}", "alias", a.positional[0], "target",
+				   a.positional[1]),
+			   NULL);
+}
+
+static enum err
+domain_alias_list(struct tool *t, int argc, char **argv)
+{
+	struct tool_args a;
+	enum err e = tool_args_parse(argc, argv, NULL, 0, 0, &a);
+
+	return e ? e : ask(t, "domain-alias-list", NULL, domain_alias_columns);
+}
+
+static enum err
+domain_alias_remove(struct tool *t, int argc, char **argv)
+{
+	return ask_with_word(t, argc, argv, "domain-alias-remove", "alias");
+}
+
+const struct tool_verb tool_verbs_directory[] = {
+	{"user", "add", "ADDRESS [--password PW] [--quota SIZE] [--name NAME]",
+		"Makes a mailbox; the password is read from standard input unless given", user_add},
+	{"user", "list", "[DOMAIN]", "Lists users", user_list},
+	{"user", "show", "ADDRESS", "Shows one user", user_show},
+	{"user", "set", "ADDRESS [--quota SIZE] [--active yes|no] [--name NAME]", "Changes a user",
+		user_set},
+	{"user", "password", "ADDRESS [--password PW]",
+		"Sets a password; the old one fails from then on", user_password},
+	{"user", "remove", "ADDRESS", "Removes the account; the mail stays on disk", user_remove},
+	{"domain", "add", "DOMAIN", "Takes mail for a domain", domain_add},
+	{"domain", "list", "", "Lists domains", domain_list},
+	{"domain", "set", "DOMAIN --active yes|no", "Switches a domain on or off", domain_set},
+	{"domain", "remove", "DOMAIN [--force]", "Removes a domain; --force: with its users",
+		domain_remove},
+	{"alias", "add", "ADDRESS TARGET...",
+		"Mail for ADDRESS goes to the targets; \"@domain\" catches all", alias_add},
+	{"alias", "list", "", "Lists aliases", alias_list},
+	{"alias", "remove", "ADDRESS", "Removes an alias", alias_remove},
+	{"domain-alias", "add", "ALIAS DOMAIN", "ALIAS becomes another name of DOMAIN",
+		domain_alias_add},
+	{"domain-alias", "list", "", "Lists domain aliases", domain_alias_list},
+	{"domain-alias", "remove", "ALIAS", "Removes a domain alias", domain_alias_remove},
+	{0},
+};

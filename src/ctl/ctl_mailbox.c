@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "auth/auth_client.h"
+#include "ctl/ctl_tool.h"
+#include "index/index_client.h"
+#include "lib/mem.h"
+
+/* A user's mailboxes, through roost-index like any session. */
+
+static const char *const mailbox_columns[] = {
+	"name", "messages", "unseen", "size", "uidvalidity", "uidnext", NULL};
+
+static enum err
+open_user(struct tool *t, const char *address, struct index_user **out)
+{
+	struct auth_client *auth = auth_client_create(t->conf);
+	struct auth_user user;
+	enum err e = auth_lookup_user(auth, str_of(address), &user, NULL);
+
+	*out = NULL;
+	if (e) {
+		tool_error("%s: %s%s", address, e == E_NOTFOUND ? "there is no such user" : err_text(e),
+			err_is_temporary(e) ? "; is Roost running?" : "");
+	} else {
+		e = index_open(t->conf, &user, out);
+		if (e)
+			tool_error("%s: the mail cannot be opened: %s", address, err_text(e));
+	}
+	auth_user_free(&user);
+	auth_client_free(&auth);
+	return e;
+}
+
+static enum err
+add_row(const struct index_mailbox *m, void *arg)
+{
+	json_array_append_new(arg,
+		json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name", m->name, "messages",
+			(json_int_t)m->messages, "unseen", (json_int_t)m->unseen, "size",
+			(json_int_t)m->size_bytes, "uidvalidity", (json_int_t)m->uidvalidity, "uidnext",
+			(json_int_t)m->uidnext, "highest_modseq", (json_int_t)m->highest_modseq));
+	return OK;
+}
+
+static enum err
+mailbox_list(struct tool *t, int argc, char **argv)
+{
+	struct index_user *u = NULL;
+	struct tool_args a;
+	json_t *rows;
+	enum err e = tool_args_parse(argc, argv, NULL, 1, 1, &a);
+
+	if (!e)
+		e = open_user(t, a.positional[0], &u);
+	if (e)
+		return e;
+	rows = json_array();
+	e = index_mailbox_each(u, add_row, rows);
+	if (e)
+		tool_error("%s: %s", a.positional[0], err_text(e));
+	else
+		tool_print(t, &rows, mailbox_columns);
+	json_decref(rows);
+	index_close(&u);
+	return e;
+}
+
+enum change { CHANGE_CREATE, CHANGE_DELETE, CHANGE_RENAME };
+
+static enum err
+change(struct tool *t, int argc, char **argv, enum change what)
+{
+	struct index_user *u = NULL;
+	struct tool_args a;
+	size_t words = what == CHANGE_RENAME ? 3 : 2;
+	enum err e = tool_args_parse(argc, argv, NULL, words, words, &a);
+	json_t *done = NULL;
+
+	if (!e)
+		e = open_user(t, a.positional[0], &u);
+	if (e)
+		return e;
+	switch (what) {
+	case CHANGE_CREATE:
+		e = index_mailbox_create(u, str_of(a.positional[1]), 0, NULL);
+		break;
+	case CHANGE_DELETE:
+		e = index_mailbox_delete(u, str_of(a.positional[1]));
+		break;
+	case CHANGE_RENAME:
+		e = index_mailbox_rename(u, str_of(a.positional[1]), str_of(a.positional[2]));
+		break;
+	}
+	if (e) {
+		tool_error("mailbox \"%s\" of %s: %s", a.positional[1], a.positional[0], err_text(e));
+	} else {
+		done = json_object();
+		tool_print(t, &done, NULL);
+	}
+	index_close(&u);
+	return e;
+}
+
+static enum err
+mailbox_create(struct tool *t, int argc, char **argv)
+{
+	return change(t, argc, argv, CHANGE_CREATE);
+}
+
+static enum err
+mailbox_delete(struct tool *t, int argc, char **argv)
+{
+	return change(t, argc, argv, CHANGE_DELETE);
+}
+
+static enum err
+mailbox_rename(struct tool *t, int argc, char **argv)
+{
+	return change(t, argc, argv, CHANGE_RENAME);
+}
+
+const struct tool_verb tool_verbs_mailbox[] = {
+	{"mailbox", "list", "USER", "Lists a user's mailboxes with their counts", mailbox_list},
+	{"mailbox", "create", "USER NAME", "Makes a mailbox; levels are separated by /",
+		mailbox_create},
+	{"mailbox", "delete", "USER NAME", "Deletes a mailbox and its messages", mailbox_delete},
+	{"mailbox", "rename", "USER FROM TO", "Renames a mailbox and those below it",
+		mailbox_rename},
+	{0},
+};

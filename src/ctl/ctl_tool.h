@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_CTL_TOOL_H
+#define ROOST_CTL_TOOL_H
+
+#include <jansson.h>
+
+#include "lib/conf.h"
+#include "lib/err.h"
+
+/* roostctl: a table of verbs; each noun's file brings its rows (see tool_nouns in roostctl.c). */
+
+struct tool {
+	const struct config *conf;
+	int json; /* --json: the result as JSON on standard output */
+};
+
+struct tool_verb {
+	const char *noun, *verb; /* verb NULL: the noun is the verb ("status") */
+	const char *args;	 /* for the usage: "ADDRESS [--quota SIZE]" */
+	const char *help;
+	/*
+	 * argv: what stands behind the verb. OK, or an error that was printed already (E_PARSE: the usage
+	 * of the verb is printed behind it).
+	 */
+	enum err (*run)(struct tool *t, int argc, char **argv);
+};
+
+/* Rows of each file, ended by a NULL noun. */
+extern const struct tool_verb tool_verbs_directory[];
+extern const struct tool_verb tool_verbs_mailbox[];
+extern const struct tool_verb tool_verbs_queue[];
+extern const struct tool_verb tool_verbs_server[];
+
+/* ---- arguments ---- */
+
+enum { TOOL_POSITIONALS_MAX = 256, TOOL_OPTIONS_MAX = 16 };
+
+/* One "--name VALUE" that a verb knows; a flag has no value. */
+struct tool_option {
+	const char *name; /* without the dashes */
+	int is_flag;
+};
+struct tool_args {
+	const char *positional[TOOL_POSITIONALS_MAX];
+	size_t count;
+	const char *values[TOOL_OPTIONS_MAX]; /* parallel to the options; NULL when not given */
+};
+/* Between min and max positionals. E_PARSE: said on standard error. */
+enum err tool_args_parse(int argc, char **argv, const struct tool_option *options, size_t min,
+	size_t max, struct tool_args *out);
+
+/* ---- asking and printing ---- */
+
+/*
+ * ctl_call with the error printed on standard error. args is taken over. OK: the caller drops
+ * *result.
+ */
+enum err tool_call(struct tool *t, const char *service, const char *verb, json_t *args,
+	json_t **result);
+/*
+ * Prints *result and drops it: as JSON, or as a table of the named columns (an array of objects),
+ * or as "key: value" lines (an object; columns NULL), or nothing for an empty object.
+ */
+void tool_print(struct tool *t, json_t **result, const char *const *columns);
+void tool_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

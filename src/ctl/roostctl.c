@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "ctl/ctl_tool.h"
+#include "lib/log.h"
+
+enum { EXIT_USAGE = 64, EXIT_UNAVAILABLE = 69, EXIT_TEMPORARY = 75, EXIT_CONF = 78 };
+
+static const struct tool_verb *const tool_nouns[] = {
+	tool_verbs_directory, tool_verbs_mailbox, tool_verbs_queue, tool_verbs_server, NULL};
+
+static void
+print_verb(FILE *f, const struct tool_verb *v)
+{
+	fprintf(f, "  %s%s%s%s%s\n        %s\n", v->noun, v->verb ? " " : "", v->verb ? v->verb : "",
+		*v->args ? " " : "", v->args, v->help);
+}
+
+static void
+print_usage(FILE *f, const char *noun)
+{
+	fputs("usage: roostctl [-c FILE] [--json] VERB ...\n\n"
+	      "Administers a running Roost. FILE is its configuration file (default: $ROOST_CONF,\n"
+	      "then " ROOST_SYSCONFDIR "/roost.conf). With --json the result is JSON. The exit status is\n"
+	      "0 when it was done, 75 when trying again later may help, another on failure.\n\n",
+		f);
+	for (size_t i = 0; tool_nouns[i]; i++)
+		for (const struct tool_verb *v = tool_nouns[i]; v->noun; v++)
+			if (!noun || strcmp(noun, v->noun) == 0)
+				print_verb(f, v);
+}
+
+/* *used: how many words name the verb. */
+static const struct tool_verb *
+find_verb(int argc, char **argv, int *used)
+{
+	for (size_t i = 0; tool_nouns[i]; i++) {
+		for (const struct tool_verb *v = tool_nouns[i]; v->noun; v++) {
+			if (argc < 1 || strcmp(argv[0], v->noun) != 0)
+				continue;
+			*used = v->verb ? 2 : 1;
+			if (!v->verb || (argc >= 2 && strcmp(argv[1], v->verb) == 0))
+				return v;
+		}
+	}
+	return NULL;
+}
+
+static int
+noun_exists(const char *noun)
+{
+	for (size_t i = 0; tool_nouns[i]; i++)
+		for (const struct tool_verb *v = tool_nouns[i]; v->noun; v++)
+			if (strcmp(noun, v->noun) == 0)
+				return 1;
+	return 0;
+}
+
+static int
+run_verb(struct tool *t, int argc, char **argv)
+{
+	int used = 0;
+	const struct tool_verb *v = find_verb(argc, argv, &used);
+	enum err e;
+
+	if (!v) {
+		tool_error("\"%s%s%s\" is no verb; these are:", argv[0], argc > 1 ? " " : "",
+			argc > 1 ? argv[1] : "");
+		print_usage(stderr, noun_exists(argv[0]) ? argv[0] : NULL);
+		return EXIT_USAGE;
+	}
+	e = v->run(t, argc - used, argv + used);
+	if (e == E_PARSE) {
+		fputs("usage:\n", stderr);
+		print_verb(stderr, v);
+		return EXIT_USAGE;
+	}
+	if (e)
+		return err_is_temporary(e) ? EXIT_TEMPORARY : EXIT_FAILURE;
+	return EXIT_SUCCESS;
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *path = getenv("ROOST_CONF");
+	struct config *conf = NULL;
+	struct buf problems = {0};
+	struct tool t = {0};
+	int i, status;
+
+	signal(SIGPIPE, SIG_IGN);
+	log_init("roostctl", LOGL_WARN);
+	if (!path || !*path)
+		path = ROOST_SYSCONFDIR "/roost.conf";
+	for (i = 1; i < argc && argv[i][0] == '-'; i++) {
+		if (strcmp(argv[i], "-c") == 0 && i + 1 < argc) {
+			path = argv[++i];
+		} else if (strcmp(argv[i], "--json") == 0) {
+			t.json = 1;
+		} else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+			print_usage(stdout, NULL);
+			return EXIT_SUCCESS;
+		} else if (strcmp(argv[i], "--version") == 0) {
+			puts("roostctl " PACKAGE_VERSION);
+			return EXIT_SUCCESS;
+		} else {
+			tool_error("there is no option %s; see roostctl --help", argv[i]);
+			return EXIT_USAGE;
+		}
+	}
+	/* --json is welcome at the end too. */
+	if (i < argc && strcmp(argv[argc - 1], "--json") == 0) {
+		t.json = 1;
+		argc--;
+	}
+	if (i >= argc) {
+		print_usage(stderr, NULL);
+		return EXIT_USAGE;
+	}
+	if (conf_load(path, &problems, &conf)) {
+		fputs(buf_cstr(&problems), stderr);
+		buf_free(&problems);
+		return EXIT_CONF;
+	}
+	t.conf = conf;
+	status = run_verb(&t, argc - i, argv + i);
+	conf_free(&conf);
+	buf_free(&problems);
+	return status;
+}
