@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_PROXY_CLIENT_H
+#define ROOST_PROXY_CLIENT_H
+
+#include "proxy/conn.h"
+#include "proxy/proxy.h"
+
+/* Between client.c, client_auth.c and handover.c. */
+
+enum client_phase {
+	CLIENT_HEADER, /* a PROXY header is due */
+	CLIENT_HANDSHAKE, /* TLS */
+	CLIENT_DIALOGUE, /* the machine in prelogin.h speaks */
+	CLIENT_HANDOVER, /* the session daemon has been asked */
+	CLIENT_LINGER, /* the last words are sent; what still comes is thrown away */
+};
+
+struct client {
+	struct client *prev, *next;
+	struct proxy *px;
+	const struct proxy_listener *listener;
+	enum client_phase phase;
+	struct conn conn;
+	struct prelogin prelogin;
+	struct net_addr peer, local;
+	char id[PROXY_ID_SIZE];
+	struct buf header; /* of the PROXY protocol, so far */
+	int counted; /* in the limits */
+	int refused; /* there is no room: only a goodbye is said */
+	enum prelogin_reply refusal;
+	int tls_wanted, handover_wanted;
+	enum err auth_error; /* to be told to the machine when it has returned */
+	struct event deadline; /* until logged in; then of the lingering */
+	struct event wait; /* for auth or the session daemon */
+	struct link_request auth, handover;
+	int session_fd; /* our end of the socketpair while handing over; -1 */
+};
+
+/* Does what can be done now. The client may be gone afterwards. */
+void client_run(struct client *c);
+void client_close(struct client *c, const char *reason);
+void client_arm(struct event *timer, int64_t ms);
+
+/* ---- client_auth.c ---- */
+void client_auth_start(
+	struct prelogin *p, struct str mechanism, int has_initial, struct str initial);
+void client_auth_continue(struct prelogin *p, struct str response);
+void client_auth_abort(struct prelogin *p);
+void client_auth_timeout(struct client *c);
+
+/* ---- handover.c ---- */
+/* Gives the client away; out is empty. */
+void client_handover(struct client *c);
+void client_handover_timeout(struct client *c);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/* The exchange of a client with roost-auth (auth/auth_proto.h). */
+#include <stddef.h>
+
+#include "auth/auth_proto.h"
+#include "lib/log.h"
+#include "proxy/client.h"
+
+/* What auth needs at most besides the penalty: a queue of hashes, a slow database. */
+enum { AUTH_GRACE_MS = 20 * 1000 };
+
+static void
+arm_wait(struct client *c)
+{
+	const struct config *conf = proxy_conf(c->px);
+
+	client_arm(&c->wait, conf->login_delay_max + conf->db_timeout + AUTH_GRACE_MS);
+}
+
+static void
+finish(struct client *c)
+{
+	link_forget(c->px->auth, &c->auth);
+	event_del(&c->wait);
+}
+
+static void
+failed(struct client *c, enum err e)
+{
+	c->px->failed_logins++;
+	prelogin_auth_failed(&c->prelogin, e);
+	client_run(c);
+}
+
+static void
+on_failed(struct client *c, struct ipc_reader *r)
+{
+	uint32_t code = ipc_get_u32(r);
+
+	ipc_get_str(r);
+	finish(c);
+	failed(c,
+		ipc_reader_end(r) || code == OK || code >= ERR_COUNT ? E_TEMPFAIL : (enum err)code);
+}
+
+static void
+on_done(struct client *c, struct ipc_reader *r)
+{
+	struct str user = ipc_get_str(r), token = ipc_get_str(r), data = ipc_get_str(r);
+
+	finish(c);
+	if (ipc_reader_end(r)) {
+		failed(c, E_TEMPFAIL);
+		return;
+	}
+	c->px->logins++;
+	prelogin_auth_done(&c->prelogin, user, token, data);
+	client_run(c);
+}
+
+static void
+on_challenge(struct client *c, struct ipc_reader *r)
+{
+	struct str data = ipc_get_str(r);
+
+	event_del(&c->wait);
+	if (ipc_reader_end(r)) {
+		client_auth_abort(&c->prelogin);
+		failed(c, E_TEMPFAIL);
+		return;
+	}
+	prelogin_auth_challenge(&c->prelogin, data);
+	client_run(c);
+}
+
+static void
+on_answer(struct link_request *request, struct ipc_msg *m)
+{
+	struct client *c = (struct client *)((char *)request - offsetof(struct client, auth));
+
+	if (c->prelogin.state != PRELOGIN_AUTH) {
+		/* Auth is gone while the client is to speak: its next line finds nobody. */
+		if (!m) {
+			c->auth_error = E_TEMPFAIL;
+			return;
+		}
+		log_event(LOGL_ERROR, "proxy.auth out-of-turn", "session", c->id, NULL);
+		return;
+	}
+	if (!m) {
+		event_del(&c->wait);
+		failed(c, E_TEMPFAIL);
+		return;
+	}
+	struct ipc_reader r = ipc_reader_of(buf_str(&m->body));
+	switch (m->type) {
+	case AUTH_CONTINUE:
+		on_challenge(c, &r);
+		break;
+	case AUTH_DONE:
+		on_done(c, &r);
+		break;
+	case AUTH_FAILED:
+		on_failed(c, &r);
+		break;
+	default:
+		log_event(LOGL_ERROR, "proxy.auth bad-frame", "type", log_u64(m->type), NULL);
+		finish(c);
+		failed(c, E_TEMPFAIL);
+		break;
+	}
+}
+
+void
+client_auth_start(struct prelogin *p, struct str mechanism, int has_initial, struct str initial)
+{
+	struct client *c = p->host_arg;
+	struct buf body = {0};
+	char peer[NET_ADDR_TEXT], local[NET_ADDR_TEXT];
+
+	net_addr_format(&c->peer, peer);
+	net_addr_format(&c->local, local);
+	ipc_put_cstr(&body, p->proto->auth_service);
+	ipc_put_str(&body, mechanism);
+	ipc_put_u8(&body, has_initial != 0);
+	ipc_put_str(&body, initial);
+	ipc_put_cstr(&body, peer);
+	ipc_put_cstr(&body, local);
+	ipc_put_u8(&body, p->tls != 0);
+	ipc_put_cstr(&body, c->id);
+	c->auth.on_answer = on_answer;
+	c->auth_error = link_ask(c->px->auth, &c->auth, AUTH_START, buf_str(&body), NULL, 0);
+	if (!c->auth_error)
+		arm_wait(c);
+	buf_wipe(&body);
+	buf_free(&body);
+}
+
+void
+client_auth_continue(struct prelogin *p, struct str response)
+{
+	struct client *c = p->host_arg;
+	struct buf body = {0};
+
+	if (c->auth.id == 0) {
+		c->auth_error = E_TEMPFAIL;
+		return;
+	}
+	ipc_put_str(&body, response);
+	link_tell(c->px->auth, &c->auth, AUTH_CONTINUE, buf_str(&body));
+	arm_wait(c);
+	buf_wipe(&body);
+	buf_free(&body);
+}
+
+void
+client_auth_abort(struct prelogin *p)
+{
+	struct client *c = p->host_arg;
+
+	link_tell(c->px->auth, &c->auth, AUTH_ABORT, (struct str){0});
+	finish(c);
+	c->auth_error = OK;
+}
+
+void
+client_auth_timeout(struct client *c)
+{
+	log_event(LOGL_WARN, "proxy.auth timeout", "session", c->id, NULL);
+	client_auth_abort(&c->prelogin);
+	failed(c, E_TEMPFAIL);
+}

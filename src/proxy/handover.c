@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Giving a client to its session daemon (lib/session.h): a plaintext client's socket itself, for a
+ * TLS client one end of a socketpair, whose other end is relayed here.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/session.h"
+#include "proxy/client.h"
+#include "proxy/relay.h"
+
+/* A daemon that is being restarted answers when it is back; the client waits that long. */
+enum { HANDOVER_WAIT_MS = 15 * 1000 };
+
+static void
+failed(struct client *c, const char *reason)
+{
+	log_event(LOGL_WARN, "proxy.handover failed", "session", c->id, "service",
+		c->listener->name, "reason", reason, NULL);
+	link_forget(proxy_target_link(c->px, c->listener->proto), &c->handover);
+	event_del(&c->wait);
+	io_close(&c->session_fd);
+	c->phase = CLIENT_DIALOGUE;
+	prelogin_handover_failed(&c->prelogin);
+	client_run(c);
+}
+
+static void
+taken(struct client *c)
+{
+	struct proxy *px = c->px;
+
+	px->handed_over++;
+	log_event(LOGL_DEBUG, "proxy.handover ok", "session", c->id, "service", c->listener->name,
+		NULL);
+	if (c->conn.ssl) {
+		int fd = c->session_fd;
+		int counted = c->counted;
+
+		c->session_fd = -1;
+		c->counted = 0;
+		relay_start(px, &c->conn, fd, &c->peer, counted, c->id);
+	}
+	client_close(c, "handed over");
+}
+
+static void
+on_answer(struct link_request *request, struct ipc_msg *m)
+{
+	struct client *c = (struct client *)((char *)request - offsetof(struct client, handover));
+	struct ipc_reader r;
+
+	if (!m) {
+		failed(c, "session daemon gone");
+		return;
+	}
+	r = ipc_reader_of(buf_str(&m->body));
+	int ok = ipc_get_u8(&r);
+	if (m->type != SESSION_TAKEN || ipc_reader_end(&r))
+		failed(c, "malformed answer");
+	else if (!ok)
+		failed(c, "too many sessions");
+	else {
+		link_forget(proxy_target_link(c->px, c->listener->proto), request);
+		taken(c);
+	}
+}
+
+static void
+fill_info(struct client *c, struct session_info *info)
+{
+	struct prelogin *p = &c->prelogin;
+
+	/* Borrowed for the call; session_info_put copies. */
+	info->id = c->id;
+	info->service = (char *)c->listener->name;
+	info->peer = c->peer;
+	info->local = c->local;
+	info->tls = p->tls;
+	info->user = p->login_user;
+	info->token = p->token;
+	info->tag = p->tag;
+	info->helo = p->helo;
+	info->esmtp = p->esmtp;
+	info->input = p->in.p;
+	info->input_len = p->in.len;
+}
+
+void
+client_handover(struct client *c)
+{
+	struct session_info info = {0};
+	struct buf body = {0}, tls_text = {0};
+	int pair[2] = {-1, -1}, fd = c->conn.fd;
+
+	c->handover_wanted = 0;
+	c->phase = CLIENT_HANDOVER;
+	event_del(&c->deadline);
+	conn_want(&c->conn, 0, 0);
+	if (c->conn.ssl) {
+		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
+			failed(c, log_errno(errno));
+			return;
+		}
+		c->session_fd = pair[0];
+		fd = pair[1];
+		buf_printf(&tls_text, "%s %s", SSL_get_version(c->conn.ssl),
+			SSL_get_cipher_name(c->conn.ssl));
+	}
+	fill_info(c, &info);
+	info.tls_text = (char *)buf_cstr(&tls_text);
+	session_info_put(&body, &info);
+	c->handover.on_answer = on_answer;
+	enum err e = link_ask(proxy_target_link(c->px, c->listener->proto), &c->handover,
+		SESSION_HANDOVER, buf_str(&body), &fd, 1);
+	io_close(&pair[1]);
+	buf_wipe(&body);
+	buf_free(&body);
+	buf_free(&tls_text);
+	if (e)
+		failed(c, "session daemon cannot be reached");
+	else
+		client_arm(&c->wait, HANDOVER_WAIT_MS);
+}
+
+void
+client_handover_timeout(struct client *c)
+{
+	failed(c, "session daemon does not answer");
+}

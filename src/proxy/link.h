@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_PROXY_LINK_H
+#define ROOST_PROXY_LINK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+#include "lib/ipc.h"
+#include "lib/str.h"
+
+struct event_base;
+
+/*
+ * A lasting connection to another daemon's socket with any number of requests under way. It is
+ * opened when something is to be sent and again after it broke. The master holds the listening
+ * socket, so connecting works (and waits in the backlog) while the daemon is being restarted.
+ */
+struct link;
+
+/* One request; embedded in its owner, who keeps it where it is until link_forget. Zero it first. */
+struct link_request {
+	uint32_t id; /* 0: not under way */
+	struct link_request *next;
+	/*
+	 * An answer; the request stays under way until link_forget. m NULL: the connection broke
+	 * and the request is forgotten already.
+	 */
+	void (*on_answer)(struct link_request *r, struct ipc_msg *m);
+};
+
+/* path: copied. Nothing is connected yet. */
+struct link *link_create(struct event_base *base, const char *path);
+void link_free(struct link **l); /* answers NULL to all that is under way */
+/* Called after each connecting, to ask what has to be asked first. */
+void link_on_open(struct link *l, void (*fn)(struct link *l, void *arg), void *arg);
+/* Called after the connection broke and all requests were told. */
+void link_on_lost(struct link *l, void (*fn)(struct link *l, void *arg), void *arg);
+/* Connects if it is not. E_TEMPFAIL: nobody can be reached there. */
+enum err link_open(struct link *l);
+/*
+ * Sends a frame with a new id and enters r. fds are duplicated. E_TEMPFAIL: could not connect; r is
+ * not entered.
+ */
+enum err link_ask(struct link *l, struct link_request *r, uint16_t type, struct str body,
+	const int *fds, size_t nfds);
+/* A further frame for a request under way. */
+void link_tell(struct link *l, const struct link_request *r, uint16_t type, struct str body);
+/* Later answers are dropped. A request that is not under way may be given too. */
+void link_forget(struct link *l, struct link_request *r);
+int link_is_open(const struct link *l);
+size_t link_pending(const struct link *l);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * POP3 in the AUTHORIZATION state: RFC 1939 sections 4 and 7, CAPA (RFC 2449), STLS (RFC 2595
+ * section 4), AUTH (RFC 5034), AUTH-RESP-CODE (RFC 3206).
+ */
+#include <stdlib.h>
+
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "proxy/prelogin.h"
+
+struct command {
+	const char *name;
+	/* args: behind the name and one space; p is NULL without a space. */
+	void (*run)(struct prelogin *p, struct str args);
+};
+
+static void
+bad(struct prelogin *p, const char *text)
+{
+	prelogin_say(p, text);
+	prelogin_error(p);
+}
+
+static void
+greet(struct prelogin *p)
+{
+	prelogin_say(p, "+OK Roost ready\r\n");
+}
+
+/* RFC 2449 section 5: what holds in both states is listed in both. */
+static void
+run_capa(struct prelogin *p, struct str args)
+{
+	if (args.p) {
+		bad(p, "-ERR CAPA takes no argument\r\n");
+		return;
+	}
+	prelogin_say(p, "+OK Capabilities follow\r\n"
+			"TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n");
+	if (!p->tls && p->tls_available)
+		prelogin_say(p, "STLS\r\n");
+	if (prelogin_may_auth(p)) {
+		prelogin_say(p, "USER\r\n");
+		if (p->mechanisms[0])
+			buf_printf(&p->out, "SASL %s\r\n", p->mechanisms);
+	}
+	prelogin_say(p, "IMPLEMENTATION Roost\r\n.\r\n");
+}
+
+static void
+run_noop(struct prelogin *p, struct str args)
+{
+	(void)args;
+	prelogin_say(p, "+OK\r\n");
+}
+
+static void
+run_quit(struct prelogin *p, struct str args)
+{
+	(void)args;
+	prelogin_say(p, "+OK Bye\r\n");
+	prelogin_set_state(p, PRELOGIN_CLOSED);
+}
+
+static void
+run_stls(struct prelogin *p, struct str args)
+{
+	if (args.p || p->tls || !p->tls_available) {
+		bad(p, args.p	 ? "-ERR STLS takes no argument\r\n"
+			: p->tls ? "-ERR TLS is active already\r\n"
+				 : "-ERR TLS is not available\r\n");
+		return;
+	}
+	prelogin_say(p, "+OK Begin TLS negotiation\r\n");
+	prelogin_set_state(p, PRELOGIN_TLS);
+	p->host->start_tls(p);
+}
+
+static void
+run_user(struct prelogin *p, struct str args)
+{
+	MEM_FREE(p->user);
+	if (!prelogin_may_auth(p)) {
+		prelogin_reply(p, REPLY_NEED_TLS);
+		prelogin_error(p);
+		return;
+	}
+	if (args.len == 0) {
+		bad(p, "-ERR USER needs a name\r\n");
+		return;
+	}
+	p->user = str_dup(args);
+	prelogin_say(p, "+OK Send the password\r\n");
+}
+
+static void
+run_pass(struct prelogin *p, struct str args)
+{
+	if (!p->user) {
+		bad(p, "-ERR Send USER first\r\n");
+		return;
+	}
+	/* RFC 1939 section 7, PASS: spaces belong to the password. */
+	sasl_begin_plain(p, str_of(p->user), args);
+	MEM_FREE(p->user);
+}
+
+static void
+run_auth(struct prelogin *p, struct str args)
+{
+	struct str mechanism = str_split(&args, ' ');
+
+	MEM_FREE(p->user);
+	if (mechanism.len == 0) {
+		/* Older than RFC 5034, still asked by some: the list of mechanisms. */
+		prelogin_say(p, "+OK Mechanisms follow\r\n");
+		struct str list = str_of(prelogin_may_auth(p) ? p->mechanisms : "");
+		while (list.p) {
+			struct str one = str_split(&list, ' ');
+			if (one.len > 0)
+				buf_printf(&p->out, "%.*s\r\n", STR_ARG(one));
+		}
+		prelogin_say(p, ".\r\n");
+		return;
+	}
+	sasl_begin(p, mechanism, args.p != NULL, args);
+}
+
+static const struct command commands[] = {
+	{"CAPA", run_capa},
+	{"NOOP", run_noop},
+	{"QUIT", run_quit},
+	{"STLS", run_stls},
+	{"USER", run_user},
+	{"PASS", run_pass},
+	{"AUTH", run_auth},
+};
+
+static int
+command(struct prelogin *p)
+{
+	struct str line, name;
+	size_t used;
+
+	if (!prelogin_line(p, &line, &used))
+		return 0;
+	name = str_split(&line, ' ');
+	const struct command *cmd = NULL;
+	for (size_t i = 0; i < sizeof commands / sizeof *commands && !cmd; i++)
+		if (str_is_i(name, commands[i].name))
+			cmd = &commands[i];
+	if (cmd)
+		cmd->run(p, line);
+	else
+		bad(p, "-ERR Unknown command, or not before log-in\r\n");
+	/* What came in one packet with STLS was not said under TLS. */
+	prelogin_consume(p, p->state == PRELOGIN_TLS ? p->in.len : used);
+	return 1;
+}
+
+static void
+challenge(struct prelogin *p, struct str base64)
+{
+	buf_printf(&p->out, "+ %.*s\r\n", STR_ARG(base64));
+}
+
+/* The session says +OK when it has the mailbox. */
+static void
+success(struct prelogin *p)
+{
+	(void)p;
+}
+
+const struct prelogin_protocol prelogin_pop3 = {
+	.name = "pop3",
+	.auth_service = "pop3",
+	.handover = "pop3",
+	.greet = greet,
+	.command = command,
+	.challenge = challenge,
+	.success = success,
+	.replies =
+		{
+			[REPLY_BAD_BASE64] = "-ERR Invalid base64\r\n",
+			[REPLY_CANCELLED] = "-ERR Authentication cancelled\r\n",
+			[REPLY_AUTH_FAILED] = "-ERR [AUTH] Authentication failed\r\n",
+			[REPLY_AUTH_DISABLED] = "-ERR [AUTH] This account is disabled\r\n",
+			[REPLY_AUTH_MECHANISM] = "-ERR Unsupported authentication mechanism\r\n",
+			[REPLY_AUTH_RESPONSE] = "-ERR Invalid authentication response\r\n",
+			[REPLY_AUTH_TEMPFAIL] =
+				"-ERR [SYS/TEMP] Temporary authentication failure\r\n",
+			[REPLY_NEED_TLS] = "-ERR Plaintext log-in needs TLS: send STLS first\r\n",
+			[REPLY_LINE_TOO_LONG] = "-ERR Line too long\r\n",
+			[REPLY_TOO_MANY_ATTEMPTS] = "-ERR Too many failed log-ins\r\n",
+			[REPLY_TOO_MANY_ERRORS] = "-ERR Too many commands without logging in\r\n",
+			[REPLY_TIMEOUT] = "-ERR Too slow to log in\r\n",
+			[REPLY_SHUTDOWN] = "-ERR [SYS/TEMP] Server is shutting down\r\n",
+			[REPLY_NO_SESSION] =
+				"-ERR [SYS/TEMP] Mail service is not available, try later\r\n",
+			[REPLY_BUSY] = "-ERR [SYS/TEMP] Too many connections, try later\r\n",
+			[REPLY_BUSY_HOST] =
+				"-ERR [SYS/TEMP] Too many connections from your address\r\n",
+		},
+};

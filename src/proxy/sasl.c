@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/* The client's side of a SASL exchange (RFC 4422), alike in IMAP, POP3 and SMTP. */
+#include <limits.h>
+#include <stdlib.h>
+
+#include <openssl/evp.h>
+
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "proxy/prelogin.h"
+
+enum { MECHANISM_MAX = 20 /* RFC 4422 section 3.1 */ };
+
+static int
+is_base64(char c)
+{
+	return str_is_alnum(c) || c == '+' || c == '/';
+}
+
+enum err
+sasl_base64_decode(struct str text, struct buf *out)
+{
+	size_t pad = 0;
+
+	if (text.len % 4 != 0 || text.len > INT_MAX)
+		return E_PARSE;
+	if (text.len == 0)
+		return OK;
+	while (pad < 2 && text.p[text.len - 1 - pad] == '=')
+		pad++;
+	for (size_t i = 0; i < text.len - pad; i++)
+		if (!is_base64(text.p[i]))
+			return E_PARSE;
+	enum err e = buf_reserve(out, text.len / 4 * 3);
+	if (e)
+		return e;
+	int n = EVP_DecodeBlock(
+		(unsigned char *)out->p + out->len, (const unsigned char *)text.p, (int)text.len);
+	if (n < 0 || (size_t)n < pad)
+		return E_PARSE;
+	out->len += (size_t)n - pad;
+	return OK;
+}
+
+void
+sasl_base64_encode(struct str data, struct buf *out)
+{
+	ROOST_ASSERT(data.len < INT_MAX / 2);
+	/* EVP_EncodeBlock adds a NUL. */
+	if (data.len == 0 || buf_reserve(out, (data.len + 2) / 3 * 4 + 1))
+		return;
+	out->len += (size_t)EVP_EncodeBlock(
+		(unsigned char *)out->p + out->len, (const unsigned char *)data.p, (int)data.len);
+}
+
+/* RFC 4422 section 3.1: 1 to 20 of A-Z 0-9 - _; written in any case by clients. */
+static int
+mechanism_upper(struct str mechanism, char out[MECHANISM_MAX])
+{
+	if (mechanism.len == 0 || mechanism.len > MECHANISM_MAX)
+		return 0;
+	for (size_t i = 0; i < mechanism.len; i++) {
+		char c = mechanism.p[i];
+		if (!str_is_alnum(c) && c != '-' && c != '_')
+			return 0;
+		out[i] = str_upper(c);
+	}
+	return 1;
+}
+
+void
+sasl_begin(struct prelogin *p, struct str mechanism, int has_initial, struct str initial)
+{
+	char name[MECHANISM_MAX];
+	struct buf decoded = BUF_INIT(p->in.max);
+
+	if (!prelogin_may_auth(p)) {
+		prelogin_reply(p, REPLY_NEED_TLS);
+		prelogin_error(p);
+		return;
+	}
+	if (!mechanism_upper(mechanism, name)) {
+		prelogin_reply(p, REPLY_AUTH_MECHANISM);
+		prelogin_error(p);
+		return;
+	}
+	if (has_initial && !str_is(initial, "=") &&
+		(initial.len == 0 || sasl_base64_decode(initial, &decoded))) {
+		prelogin_reply(p, REPLY_BAD_BASE64);
+		prelogin_error(p);
+	} else {
+		prelogin_set_state(p, PRELOGIN_AUTH);
+		p->host->auth_start(
+			p, str_make(name, mechanism.len), has_initial, buf_str(&decoded));
+	}
+	buf_wipe(&decoded);
+	buf_free(&decoded);
+}
+
+void
+sasl_begin_plain(struct prelogin *p, struct str user, struct str password)
+{
+	struct buf message = {0};
+
+	if (!prelogin_may_auth(p)) {
+		prelogin_reply(p, REPLY_NEED_TLS);
+		prelogin_error(p);
+		return;
+	}
+	prelogin_set_state(p, PRELOGIN_AUTH);
+	buf_add_char(&message, '\0');
+	buf_add_str(&message, user);
+	buf_add_char(&message, '\0');
+	buf_add_str(&message, password);
+	p->host->auth_start(p, STR("PLAIN"), 1, buf_str(&message));
+	buf_wipe(&message);
+	buf_free(&message);
+}
+
+/* The client has read the success data and answers with an empty line. */
+static void
+final_line(struct prelogin *p, struct str line, size_t used)
+{
+	int empty = line.len == 0, cancelled = str_is(line, "*");
+
+	prelogin_consume(p, used);
+	if (empty) {
+		prelogin_set_state(p, PRELOGIN_HANDOVER);
+		p->proto->success(p);
+		p->host->handover(p);
+		return;
+	}
+	MEM_FREE(p->token);
+	prelogin_set_state(p, PRELOGIN_COMMAND);
+	prelogin_reply(p, cancelled ? REPLY_CANCELLED : REPLY_BAD_BASE64);
+	prelogin_error(p);
+}
+
+/* The exchange ends by the client's fault. */
+static void
+give_up(struct prelogin *p, enum prelogin_reply why)
+{
+	p->host->auth_abort(p);
+	prelogin_set_state(p, PRELOGIN_COMMAND);
+	prelogin_reply(p, why);
+	prelogin_error(p);
+}
+
+int
+sasl_line(struct prelogin *p)
+{
+	struct str line;
+	size_t used;
+	struct buf decoded = BUF_INIT(p->in.max);
+
+	if (!prelogin_line(p, &line, &used))
+		return 0;
+	if (p->state == PRELOGIN_SASL_FINAL) {
+		final_line(p, line, used);
+		return 1;
+	}
+	if (str_is(line, "*")) {
+		give_up(p, REPLY_CANCELLED);
+	} else if (sasl_base64_decode(line, &decoded)) {
+		give_up(p, REPLY_BAD_BASE64);
+	} else {
+		prelogin_set_state(p, PRELOGIN_AUTH);
+		p->host->auth_continue(p, buf_str(&decoded));
+	}
+	prelogin_consume(p, used);
+	buf_wipe(&decoded);
+	buf_free(&decoded);
+	return 1;
+}
