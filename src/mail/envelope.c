@@ -9,7 +9,7 @@
 enum { QUOTED_MAX = 1000 };
 
 enum err
-imap_write_string(struct str s, struct buf *out)
+envelope_write_string(struct str s, struct buf *out)
 {
 	int quotable = s.len <= QUOTED_MAX;
 	size_t escapes = 0;
@@ -42,9 +42,9 @@ imap_write_string(struct str s, struct buf *out)
 }
 
 enum err
-imap_write_nstring(struct str s, struct buf *out)
+envelope_write_nstring(struct str s, struct buf *out)
 {
-	return s.p ? imap_write_string(s, out) : buf_add(out, "NIL", 3);
+	return s.p ? envelope_write_string(s, out) : buf_add(out, "NIL", 3);
 }
 
 /* A field's value as a string. Most are one line and need no copy. */
@@ -65,7 +65,7 @@ write_value(const struct mime_field *f, struct buf *out)
 		header_unfold(v, &unfolded);
 		v = buf_str(&unfolded);
 	}
-	imap_write_string(v, out);
+	envelope_write_string(v, out);
 	buf_free(&unfolded);
 }
 
@@ -73,13 +73,13 @@ static void
 write_address(const struct address *a, struct buf *out)
 {
 	buf_add_char(out, '(');
-	imap_write_nstring(a->name, out);
+	envelope_write_nstring(a->name, out);
 	buf_add_char(out, ' ');
-	imap_write_nstring(a->route, out);
+	envelope_write_nstring(a->route, out);
 	buf_add_char(out, ' ');
-	imap_write_nstring(a->mailbox, out);
+	envelope_write_nstring(a->mailbox, out);
 	buf_add_char(out, ' ');
-	imap_write_nstring(a->host, out);
+	envelope_write_nstring(a->host, out);
 	buf_add_char(out, ')');
 }
 
@@ -165,9 +165,9 @@ write_params(const struct mime_params *params, struct buf *out)
 			name[n.len] = '*';
 			n = str_make(name, n.len + 1);
 		}
-		imap_write_string(n, out);
+		envelope_write_string(n, out);
 		buf_add_char(out, ' ');
-		imap_write_string(p->raw, out);
+		envelope_write_string(p->raw, out);
 	}
 	buf_add_char(out, ')');
 }
@@ -178,7 +178,7 @@ write_extension_tail(const struct mime_part *part, struct buf *out)
 {
 	if (part->disposition.p) {
 		buf_add_cstr(out, " (");
-		imap_write_string(part->disposition, out);
+		envelope_write_string(part->disposition, out);
 		buf_add_char(out, ' ');
 		write_params(&part->disposition_params, out);
 		buf_add_char(out, ')');
@@ -190,14 +190,14 @@ write_extension_tail(const struct mime_part *part, struct buf *out)
 		for (size_t i = 0; i < part->language_count; i++) {
 			if (i)
 				buf_add_char(out, ' ');
-			imap_write_string(part->languages[i], out);
+			envelope_write_string(part->languages[i], out);
 		}
 		buf_add_char(out, ')');
 	} else {
 		buf_add_cstr(out, " NIL");
 	}
 	buf_add_char(out, ' ');
-	imap_write_nstring(part->location, out);
+	envelope_write_nstring(part->location, out);
 }
 
 static void write_body(const struct mime_part *part, int extended, struct buf *out);
@@ -222,7 +222,7 @@ write_multipart(const struct mime_part *part, int extended, struct buf *out)
 	if (!part->child)
 		write_empty_part(extended, out);
 	buf_add_char(out, ' ');
-	imap_write_string(part->subtype, out);
+	envelope_write_string(part->subtype, out);
 	if (extended) {
 		buf_add_char(out, ' ');
 		write_params(&part->params, out);
@@ -258,20 +258,20 @@ write_single(const struct mime_part *part, int extended, struct buf *out)
 	int message = is_message(part), text = str_is_i(part->type, "text");
 
 	buf_add_char(out, '(');
-	imap_write_string(part->type, out);
+	envelope_write_string(part->type, out);
 	buf_add_char(out, ' ');
-	imap_write_string(part->subtype, out);
+	envelope_write_string(part->subtype, out);
 	buf_add_char(out, ' ');
 	if (text && !part->has_type)
 		buf_add_cstr(out, "(\"charset\" \"us-ascii\")");
 	else
 		write_params(&part->params, out);
 	buf_add_char(out, ' ');
-	imap_write_nstring(part->content_id, out);
+	envelope_write_nstring(part->content_id, out);
 	buf_add_char(out, ' ');
-	imap_write_nstring(part->description, out);
+	envelope_write_nstring(part->description, out);
 	buf_add_char(out, ' ');
-	imap_write_string(part->encoding_name.p ? part->encoding_name : STR("7bit"), out);
+	envelope_write_string(part->encoding_name.p ? part->encoding_name : STR("7bit"), out);
 	buf_add_char(out, ' ');
 	buf_add_u64(out, mime_body_size(part));
 	if (message)
@@ -282,7 +282,7 @@ write_single(const struct mime_part *part, int extended, struct buf *out)
 	}
 	if (extended) {
 		buf_add_char(out, ' ');
-		imap_write_nstring(part->md5, out);
+		envelope_write_nstring(part->md5, out);
 		write_extension_tail(part, out);
 	}
 	buf_add_char(out, ')');

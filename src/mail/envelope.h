@@ -24,8 +24,8 @@ enum err envelope_write_bodystructure(const struct mime_message *m, struct buf *
  * A string: quoted when it has at most 1,000 bytes, all of them 0x20..0x7e; a literal otherwise.
  * A literal cannot hold NUL: such bytes become 0x80. astring-safe atoms are quoted as well.
  */
-enum err imap_write_string(struct str s, struct buf *out);
+enum err envelope_write_string(struct str s, struct buf *out);
 /* NIL when s.p is NULL. */
-enum err imap_write_nstring(struct str s, struct buf *out);
+enum err envelope_write_nstring(struct str s, struct buf *out);
 
 #endif
