@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "index/client_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "index/maildir_name.h"
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "mail/cache.h"
+#include "mail/mime.h"
+
+enum {
+	/* A message up to this size is one write(2). */
+	APPEND_BUFFER = 256 * 1024,
+	APPEND_PIECE = 16 * 1024,
+	NAME_TRIES = 16,
+	/* Descriptors from here on are closed until the commit: MULTIAPPEND can have thousands. */
+	APPEND_FD_KEEP = 128,
+};
+
+/* The bytes of one message on disk; several appends share it through hard links. */
+struct append_file {
+	unsigned refs;
+	int fd; /* -1 before it is made, and while closed to save descriptors */
+	int synced;
+	int64_t mtime; /* set already; 0: that of writing */
+	uint64_t size, size_crlf;
+	unsigned char email_id[16], thread_id[16];
+	struct buf cache;
+};
+
+struct index_append {
+	struct index_user *u; /* until finished */
+	uint32_t mailbox;
+	char *tmp_path, *tmp_name;
+	int made, finished, committed;
+	enum err err;
+	struct append_file *file;
+
+	/* while writing */
+	int crlf, pending_crs;
+	struct buf out; /* stored form, not yet written */
+	struct mime_parser *parser;
+	struct client_hash *hash;
+};
+
+/* ---- files in tmp/ ---- */
+
+static void
+file_unref(struct append_file **f)
+{
+	if (*f != NULL && --(*f)->refs == 0) {
+		io_close(&(*f)->fd);
+		buf_free(&(*f)->cache);
+		free(*f);
+	}
+	*f = NULL;
+}
+
+/* A new name in the tmp/ of the mailbox's folder. */
+static enum err
+tmp_name(struct index_user *u, struct index_append *a)
+{
+	struct index_mailbox_record box;
+	struct timespec now;
+	struct buf name = {0};
+	enum err e = index_read_begin(u);
+
+	if (e) {
+		return e;
+	}
+	e = client_mailbox_record(u, a->mailbox, &box);
+	if (e == OK) {
+		clock_gettime(CLOCK_REALTIME, &now);
+		maildir_unique_build(
+			&(struct maildir_unique){
+				.time_s = now.tv_sec,
+				.usec = (uint32_t)(now.tv_nsec / 1000),
+				.pid = (uint32_t)getpid(),
+				.counter = ++u->tmp_counter,
+				.host = u->conf->hostname,
+			},
+			&name);
+		free(a->tmp_name);
+		free(a->tmp_path);
+		a->tmp_name = buf_steal(&name);
+		a->tmp_path = mem_printf("%s/%.*s%stmp/%s", u->maildir, STR_ARG(box.dir),
+			box.dir.len > 0 ? "/" : "", a->tmp_name);
+	}
+	index_read_end(u);
+	return e;
+}
+
+/* What went wrong with the path p; a folder that is not there is gone. */
+static enum err
+path_error(const char *path)
+{
+	enum err e = errno == ENOENT ? E_NOTFOUND : err_from_errno(errno);
+
+	if (e != E_NOTFOUND) {
+		log_event(LOGL_ERROR, "index.append failed", "path", path, "error",
+			log_errno(errno), NULL);
+	}
+	return e;
+}
+
+/* Makes the file, or with from a hard link to that. E_UNSUPPORTED: links do not work here. */
+static enum err
+tmp_make(struct index_user *u, struct index_append *a, const char *from)
+{
+	for (int i = 0; i < NAME_TRIES; i++) {
+		enum err e = tmp_name(u, a);
+		int rc;
+
+		if (e) {
+			return e;
+		}
+		if (from != NULL) {
+			rc = link(from, a->tmp_path);
+		} else {
+			rc = a->file->fd = open(a->tmp_path,
+				O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		}
+		if (rc >= 0) {
+			a->made = 1;
+			return OK;
+		}
+		if (from != NULL && (errno == EXDEV || errno == EMLINK || errno == EPERM ||
+					    errno == EACCES || errno == EOPNOTSUPP)) {
+			return E_UNSUPPORTED;
+		}
+		if (errno != EEXIST) {
+			return path_error(a->tmp_path);
+		}
+	}
+	return E_IO;
+}
+
+static enum err
+file_write(struct index_append *a, const char *p, size_t len)
+{
+	enum err e = OK;
+
+	if (a->file->fd < 0) {
+		e = tmp_make(a->u, a, NULL);
+	}
+	if (e == OK && io_write_all(a->file->fd, p, len) != OK) {
+		e = path_error(a->tmp_path);
+	}
+	return e;
+}
+
+static enum err
+out_flush(struct index_append *a)
+{
+	enum err e = file_write(a, a->out.p, a->out.len);
+
+	a->out.len = 0;
+	return e;
+}
+
+/* ---- writing ---- */
+
+enum err
+index_append_create(
+	struct index_user *u, uint32_t mailbox, uint64_t size_hint, struct index_append **out)
+{
+	struct index_quota q = {0};
+	struct index_mailbox_record box;
+	enum err e = index_read_begin(u);
+
+	*out = NULL;
+	if (e) {
+		return e;
+	}
+	e = client_mailbox_record(u, mailbox, &box);
+	e = e ? e : index_quota_get(u, &q);
+	index_read_end(u);
+	if (e) {
+		return e;
+	}
+	if ((q.bytes_limit > 0 &&
+		    (size_hint > q.bytes_limit || q.bytes > q.bytes_limit - size_hint)) ||
+		(q.messages_limit > 0 && q.messages >= q.messages_limit)) {
+		return E_QUOTA;
+	}
+	*out = MEM_NEW(struct index_append);
+	(*out)->u = u;
+	(*out)->mailbox = mailbox;
+	(*out)->crlf = strcmp(u->conf->maildir_line_endings, "crlf") == 0;
+	(*out)->file = MEM_NEW(struct append_file);
+	(*out)->file->refs = 1;
+	(*out)->file->fd = -1;
+	(*out)->parser = mime_parser_create(NULL);
+	(*out)->hash = client_hash_create();
+	return OK;
+}
+
+/* Bytes in the stored form. */
+static void
+store(struct index_append *a, const char *p, size_t len)
+{
+	if (a->err || len == 0) {
+		return;
+	}
+	if (a->out.len + len > APPEND_BUFFER) {
+		a->err = out_flush(a);
+	}
+	buf_add(&a->out, p, len);
+}
+
+/*
+ * Line ends come in as LF or CRLF and go out as the setting says. Further CRs before an LF are
+ * dropped with it: kept, they would be read back as part of the line end and be lost then.
+ */
+static void
+convert(struct index_append *a, const char *p, size_t len)
+{
+	const char *end = p + len;
+
+	while (p < end) {
+		const char *stop;
+
+		if (a->pending_crs > 0 && *p != '\r') {
+			for (; a->pending_crs > 0; a->pending_crs--) {
+				if (*p != '\n') {
+					store(a, "\r", 1);
+				}
+			}
+		}
+		stop = memchr(p, '\r', (size_t)(end - p));
+		if (stop == NULL) {
+			stop = end;
+		}
+		if (!a->crlf) {
+			store(a, p, (size_t)(stop - p));
+			p = stop;
+		}
+		while (p < stop) {
+			const char *lf = memchr(p, '\n', (size_t)(stop - p));
+
+			store(a, p, (size_t)((lf != NULL ? lf : stop) - p));
+			if (lf != NULL) {
+				store(a, "\r\n", 2);
+			}
+			p = lf != NULL ? lf + 1 : stop;
+		}
+		for (; p < end && *p == '\r'; p++) {
+			a->pending_crs++;
+		}
+	}
+}
+
+/* Parser and hash see what was stored since out was at from. */
+static void
+look_at(struct index_append *a, size_t from)
+{
+	const char *p = a->out.p + from;
+	size_t len = a->out.len - from;
+
+	if (a->err == OK && len > 0) {
+		mime_parser_feed(a->parser, p, len);
+		client_hash_feed(a->hash, p, len);
+		a->file->size += len;
+	}
+}
+
+enum err
+index_append_write(struct index_append *a, const void *bytes, size_t len)
+{
+	const char *p = bytes;
+
+	while (len > 0 && a->err == OK) {
+		size_t n = len < APPEND_PIECE ? len : APPEND_PIECE, from;
+
+		/* Twice the room for a piece of line ends only, so that store need not flush in it.
+		 */
+		if (a->out.len + 2 * n + (size_t)a->pending_crs > APPEND_BUFFER) {
+			a->err = out_flush(a);
+		}
+		from = a->out.len;
+		convert(a, p, n);
+		look_at(a, from);
+		p += n;
+		len -= n;
+	}
+	return a->err;
+}
+
+/* What parsing and hashing brought. */
+static void
+file_describe(struct index_append *a)
+{
+	struct append_file *f = a->file;
+	struct mime_message *m = NULL;
+
+	mime_parser_finish(a->parser, &m);
+	f->size_crlf = m->size_crlf;
+	f->cache.max = INDEX_PROTO_CACHE_MAX;
+	/* A record over the bound is left out: readers parse the message then. */
+	mail_cache_build(m, &f->cache);
+	mime_message_free(&m);
+	client_hash_finish(&a->hash, f->email_id);
+	client_thread_id(buf_str(&f->cache), f->email_id, f->thread_id);
+}
+
+enum err
+index_append_finish(struct index_append *a)
+{
+	size_t from = a->out.len;
+
+	if (a->finished || a->err) {
+		return a->err;
+	}
+	for (; a->pending_crs > 0; a->pending_crs--) {
+		store(a, "\r", 1); /* the last line ends in CR alone */
+	}
+	look_at(a, from);
+	if (a->err == OK) {
+		a->err = out_flush(a);
+	}
+	buf_free(&a->out);
+	if (a->err == OK) {
+		file_describe(a);
+		a->finished = 1;
+		if (a->file->fd >= APPEND_FD_KEEP) {
+			io_close(&a->file->fd);
+		}
+	}
+	mime_parser_free(&a->parser);
+	a->u = NULL;
+	return a->err;
+}
+
+static enum err
+file_reopen(struct index_append *a)
+{
+	if (a->file->fd < 0) {
+		a->file->fd = open(a->tmp_path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	}
+	return a->file->fd < 0 ? path_error(a->tmp_path) : OK;
+}
+
+/* ---- links ---- */
+
+/* Copies the bytes, for where links do not work. */
+static enum err
+file_copy(struct index_user *u, struct index_append *a, struct index_append *from)
+{
+	struct append_file *f = MEM_NEW(struct append_file);
+	char *bytes = mem_alloc(APPEND_PIECE);
+	off_t off = 0;
+	enum err e;
+
+	*f = *from->file;
+	f->refs = 1;
+	f->synced = 0;
+	f->mtime = 0;
+	f->fd = -1;
+	f->cache = (struct buf){0};
+	buf_add_buf(&f->cache, &from->file->cache);
+	file_unref(&a->file);
+	a->file = f;
+	e = file_reopen(from);
+	e = e ? e : tmp_make(u, a, NULL);
+	while (e == OK) {
+		ssize_t n = pread(from->file->fd, bytes, APPEND_PIECE, off);
+
+		if (n < 0 && errno == EINTR) {
+			continue;
+		}
+		if (n <= 0) {
+			e = n == 0 ? OK : path_error(from->tmp_path);
+			break;
+		}
+		off += n;
+		if (io_write_all(f->fd, bytes, (size_t)n) != OK) {
+			e = path_error(a->tmp_path);
+		}
+	}
+	free(bytes);
+	return e;
+}
+
+enum err
+index_append_link(struct index_user *u, uint32_t mailbox, struct index_append *from,
+	struct index_append **out)
+{
+	struct index_append *a;
+	struct index_quota q = {0};
+	enum err e;
+
+	*out = NULL;
+	if (!from->finished || from->committed) {
+		return from->err ? from->err : E_STATE;
+	}
+	e = index_quota_get(u, &q);
+	if (e == OK && q.bytes_limit > 0 &&
+		(from->file->size > q.bytes_limit || q.bytes > q.bytes_limit - from->file->size)) {
+		e = E_QUOTA;
+	}
+	if (e) {
+		return e;
+	}
+	a = MEM_NEW(struct index_append);
+	a->mailbox = mailbox;
+	a->finished = 1;
+	a->file = from->file;
+	a->file->refs++;
+	e = tmp_make(u, a, from->tmp_path);
+	if (e == E_UNSUPPORTED) {
+		e = file_copy(u, a, from);
+	}
+	if (e) {
+		index_append_free(&a);
+	}
+	*out = a;
+	return e;
+}
+
+/* ---- commit ---- */
+
+/*
+ * The date is set and everything is on disk before the service hears of it. Links of one file are
+ * synced once.
+ */
+static enum err
+file_sync(struct index_append *a, int64_t date, int want_fsync)
+{
+	struct append_file *f = a->file;
+	int redate = date != 0 && date != f->mtime;
+
+	if ((redate || !f->synced) && file_reopen(a)) {
+		return E_NOTFOUND;
+	}
+	if (redate) {
+		struct timespec times[2] = {{.tv_sec = (time_t)date}, {.tv_sec = (time_t)date}};
+
+		if (futimens(f->fd, times) != 0) {
+			return path_error(a->tmp_path);
+		}
+		f->mtime = date;
+		f->synced = 0;
+	}
+	if (!f->synced && want_fsync && fsync(f->fd) != 0) {
+		return path_error(a->tmp_path);
+	}
+	f->synced = 1;
+	if (f->fd >= APPEND_FD_KEEP) {
+		io_close(&f->fd);
+	}
+	return OK;
+}
+
+static void
+message_put(struct buf *b, const struct index_append *a, const struct index_append_info *info)
+{
+	const struct append_file *f = a->file;
+
+	ipc_put_cstr(b, a->tmp_name);
+	ipc_put_u8(b, (uint8_t)info->flags);
+	ipc_put_u32(b, (uint32_t)info->keyword_count);
+	for (size_t i = 0; i < info->keyword_count; i++) {
+		ipc_put_cstr(b, info->keywords[i]);
+	}
+	ipc_put_u64(b, f->size_crlf);
+	ipc_put_str(b, str_make((const char *)f->email_id, sizeof(f->email_id)));
+	ipc_put_str(b, str_make((const char *)f->thread_id, sizeof(f->thread_id)));
+	ipc_put_str(b, buf_str(&f->cache));
+}
+
+static enum err
+committed_read(struct index_user *u, const struct ipc_msg *m, size_t n, uint32_t *uidvalidity,
+	uint32_t *uids)
+{
+	struct ipc_reader r = ipc_reader_of(buf_str(&m->body));
+
+	*uidvalidity = ipc_get_u32(&r);
+	ipc_get_u64(&r);
+	if (ipc_get_u32(&r) != n) {
+		r.err = E_PROTO;
+	}
+	for (size_t i = 0; i < n; i++) {
+		uids[i] = ipc_get_u32(&r);
+	}
+	return client_answer_end(u, &r);
+}
+
+enum err
+index_append_commit(struct index_user *u, struct index_append *const *a,
+	const struct index_append_info *info, size_t n, uint32_t *uidvalidity, uint32_t *uids)
+{
+	struct buf body = BUF_INIT(INDEX_PROTO_BODY_MAX);
+	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
+	enum err e = OK;
+
+	*uidvalidity = 0;
+	if (n == 0 || n > INDEX_PROTO_APPEND_MAX) {
+		return E_TOOBIG;
+	}
+	for (size_t i = 0; i < n && e == OK; i++) {
+		e = a[i]->finished && a[i]->mailbox == a[0]->mailbox
+			    ? client_mailbox_check(u, a[i]->mailbox)
+		    : a[i]->err ? a[i]->err
+				: E_STATE;
+		e = e ? e : file_sync(a[i], info[i].internal_date, u->conf->mail_fsync);
+	}
+	if (e) {
+		return e;
+	}
+	ipc_put_u32(&body, a[0]->mailbox);
+	ipc_put_u32(&body, (uint32_t)n);
+	for (size_t i = 0; i < n; i++) {
+		message_put(&body, a[i], &info[i]);
+	}
+	e = client_request(u, INDEX_APPEND, &body, INDEX_COMMITTED, &m);
+	/* After an ERROR the files are still ours; after a lost connection nobody knows. */
+	for (size_t i = 0; e == OK && i < n; i++) {
+		a[i]->committed = 1;
+	}
+	e = e ? e : committed_read(u, &m, n, uidvalidity, uids);
+	ipc_msg_free(&m);
+	buf_free(&body);
+	return e;
+}
+
+void
+index_append_free(struct index_append **ap)
+{
+	struct index_append *a = *ap;
+
+	if (a == NULL) {
+		return;
+	}
+	if (a->made && !a->committed) {
+		unlink(a->tmp_path);
+	}
+	mime_parser_free(&a->parser);
+	client_hash_finish(&a->hash, NULL);
+	buf_free(&a->out);
+	file_unref(&a->file);
+	free(a->tmp_path);
+	free(a->tmp_name);
+	MEM_FREE(*ap);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+#include "index/client_private.h"
+
+/* Every change is one request; what can be wrong with it is the service's to say. */
+
+/* ---- mailboxes ---- */
+
+enum err
+index_mailbox_create(
+	struct index_user *u, struct str name, unsigned special_use, struct index_mailbox *out)
+{
+	struct buf body = {0};
+	struct ipc_msg m;
+	struct ipc_reader r;
+	uint32_t id = 0;
+	enum err e;
+
+	if (out != NULL) {
+		*out = (struct index_mailbox){0};
+	}
+	ipc_put_str(&body, name);
+	ipc_put_u32(&body, special_use);
+	e = client_request(u, INDEX_CREATE, &body, INDEX_MAILBOX, &m);
+	if (e == OK) {
+		r = ipc_reader_of(buf_str(&m.body));
+		id = ipc_get_u32(&r);
+		e = client_answer_end(u, &r);
+	}
+	if (e == OK && out != NULL) {
+		e = index_mailbox_get_id(u, id, out);
+	}
+	ipc_msg_free(&m);
+	buf_free(&body);
+	return e;
+}
+
+static enum err
+request_ok(struct index_user *u, enum index_frame type, struct buf *body)
+{
+	enum err e = client_request(u, type, body, INDEX_OK, NULL);
+
+	buf_free(body);
+	return e;
+}
+
+enum err
+index_mailbox_delete(struct index_user *u, struct str name)
+{
+	struct buf body = {0};
+
+	ipc_put_str(&body, name);
+	return request_ok(u, INDEX_DELETE, &body);
+}
+
+enum err
+index_mailbox_rename(struct index_user *u, struct str from, struct str to)
+{
+	struct buf body = {0};
+
+	ipc_put_str(&body, from);
+	ipc_put_str(&body, to);
+	return request_ok(u, INDEX_RENAME, &body);
+}
+
+enum err
+index_subscribe(struct index_user *u, struct str name, int on)
+{
+	struct buf body = {0};
+
+	ipc_put_str(&body, name);
+	ipc_put_u8(&body, on != 0);
+	return request_ok(u, INDEX_SUBSCRIBE, &body);
+}
+
+/* ---- messages ---- */
+
+/* A million ranges are over what any command line can hold. */
+static enum err
+set_check(const struct numset *s)
+{
+	return s != NULL && s->count > INDEX_PROTO_RANGES_MAX ? E_TOOBIG : OK;
+}
+
+enum err
+index_store(struct index_user *u, uint32_t mailbox, const struct numset *uids,
+	enum index_store_op op, unsigned flags, const char *const *keywords, size_t keyword_count,
+	uint64_t unchanged_since, struct numset *conflicts, uint64_t *modseq)
+{
+	struct buf body = {0};
+	struct ipc_msg m;
+	struct ipc_reader r;
+	struct numset bad = {0};
+	enum err e = client_mailbox_check(u, mailbox);
+
+	e = e ? e : set_check(uids);
+	if (e) {
+		return e;
+	}
+	ipc_put_u32(&body, mailbox);
+	client_put_set(&body, uids);
+	ipc_put_u8(&body, (uint8_t)op);
+	ipc_put_u8(&body, (uint8_t)flags);
+	ipc_put_u64(&body, unchanged_since);
+	ipc_put_u32(&body, (uint32_t)keyword_count);
+	for (size_t i = 0; i < keyword_count; i++) {
+		ipc_put_cstr(&body, keywords[i]);
+	}
+	e = client_request(u, INDEX_STORE, &body, INDEX_STORED, &m);
+	if (e == OK) {
+		uint64_t seq;
+
+		r = ipc_reader_of(buf_str(&m.body));
+		seq = ipc_get_u64(&r);
+		client_get_set(&r, &bad);
+		e = client_answer_end(u, &r);
+		if (e == OK && modseq != NULL) {
+			*modseq = seq;
+		}
+		if (e == OK && conflicts != NULL) {
+			numset_copy(conflicts, &bad);
+		}
+	}
+	numset_free(&bad);
+	ipc_msg_free(&m);
+	buf_free(&body);
+	return e;
+}
+
+enum err
+index_expunge(struct index_user *u, uint32_t mailbox, const struct numset *uids, int force,
+	struct numset *expunged)
+{
+	struct buf body = {0};
+	struct ipc_msg m;
+	struct ipc_reader r;
+	struct numset gone = {0};
+	enum err e = client_mailbox_check(u, mailbox);
+
+	e = e ? e : set_check(uids);
+	if (e) {
+		return e;
+	}
+	ipc_put_u32(&body, mailbox);
+	ipc_put_u8(&body, force != 0);
+	ipc_put_u8(&body, uids == NULL);
+	client_put_set(&body, uids);
+	e = client_request(u, INDEX_EXPUNGE, &body, INDEX_EXPUNGED, &m);
+	if (e == OK) {
+		r = ipc_reader_of(buf_str(&m.body));
+		ipc_get_u64(&r);
+		client_get_set(&r, &gone);
+		e = client_answer_end(u, &r);
+		if (e == OK && expunged != NULL) {
+			numset_copy(expunged, &gone);
+		}
+	}
+	numset_free(&gone);
+	ipc_msg_free(&m);
+	buf_free(&body);
+	return e;
+}
+
+enum err
+index_copy(struct index_user *u, uint32_t from, uint32_t to, const struct numset *uids, int move,
+	struct index_copied *out)
+{
+	struct buf body = {0};
+	struct ipc_msg m;
+	struct ipc_reader r;
+	uint32_t n;
+	enum err e = client_mailbox_check(u, from);
+
+	*out = (struct index_copied){0};
+	e = e ? e : client_mailbox_check(u, to);
+	e = e ? e : set_check(uids);
+	if (e) {
+		return e;
+	}
+	ipc_put_u32(&body, from);
+	ipc_put_u32(&body, to);
+	ipc_put_u8(&body, move != 0);
+	client_put_set(&body, uids);
+	e = client_request(u, INDEX_COPY, &body, INDEX_COPIED, &m);
+	if (e == OK) {
+		r = ipc_reader_of(buf_str(&m.body));
+		out->uidvalidity = ipc_get_u32(&r);
+		n = ipc_get_u32(&r);
+		for (uint32_t i = 0; i < n && !r.err; i++) {
+			uint32_t src = ipc_get_u32(&r), dst = ipc_get_u32(&r);
+
+			if (!r.err) {
+				numset_add(&out->src, src);
+				numset_add(&out->dst, dst);
+			}
+		}
+		e = client_answer_end(u, &r);
+	}
+	if (e) {
+		numset_free(&out->src);
+		numset_free(&out->dst);
+	}
+	ipc_msg_free(&m);
+	buf_free(&body);
+	return e;
+}
+
+enum err
+index_claim_recent(struct index_user *u, uint32_t mailbox, uint32_t *first)
+{
+	struct buf body = {0};
+	struct ipc_msg m;
+	struct ipc_reader r;
+	enum err e = client_mailbox_check(u, mailbox);
+
+	*first = UINT32_MAX;
+	if (e) {
+		return e;
+	}
+	ipc_put_u32(&body, mailbox);
+	e = client_request(u, INDEX_CLAIM_RECENT, &body, INDEX_RECENT, &m);
+	if (e == OK) {
+		uint32_t uid;
+
+		r = ipc_reader_of(buf_str(&m.body));
+		uid = ipc_get_u32(&r);
+		e = client_answer_end(u, &r);
+		if (e == OK) {
+			*first = uid;
+		}
+	}
+	ipc_msg_free(&m);
+	buf_free(&body);
+	return e;
+}
+
+enum err
+index_refresh(struct index_user *u, uint32_t mailbox)
+{
+	struct buf body = {0};
+	enum err e = client_mailbox_check(u, mailbox);
+
+	if (e) {
+		return e;
+	}
+	ipc_put_u32(&body, mailbox);
+	return request_ok(u, INDEX_REFRESH, &body);
+}

@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "index/client_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "lib/net.h"
+#include "lib/sandbox.h"
+
+/* ---- frames ---- */
+
+void
+client_put_set(struct buf *b, const struct numset *s)
+{
+	size_t n = s != NULL ? s->count : 0;
+
+	ipc_put_u32(b, (uint32_t)n);
+	for (size_t i = 0; i < n; i++) {
+		ipc_put_u32(b, s->ranges[i].first);
+		ipc_put_u32(b, s->ranges[i].last);
+	}
+}
+
+void
+client_get_set(struct ipc_reader *r, struct numset *out)
+{
+	uint32_t n = ipc_get_u32(r);
+
+	for (uint32_t i = 0; i < n && !r->err; i++) {
+		uint32_t first = ipc_get_u32(r), last = ipc_get_u32(r);
+
+		if (r->err || first > last) {
+			r->err = E_PROTO;
+		} else {
+			numset_add_range(out, first, last);
+		}
+	}
+}
+
+static void
+disconnect(struct index_user *u)
+{
+	io_close(&u->fd);
+}
+
+enum err
+client_answer_end(struct index_user *u, const struct ipc_reader *r)
+{
+	if (ipc_reader_end(r) == OK) {
+		return OK;
+	}
+	log_event(LOGL_ERROR, "index.client bad_answer", "user", u->name, NULL);
+	disconnect(u);
+	return E_TEMPFAIL;
+}
+
+/* The meaning of an ERROR frame. */
+static enum err
+error_of(const struct ipc_msg *m)
+{
+	struct ipc_reader r = ipc_reader_of(buf_str(&m->body));
+	uint32_t e = ipc_get_u32(&r);
+
+	ipc_get_str(&r);
+	return ipc_reader_end(&r) || e == OK || e >= ERR_COUNT ? E_PROTO : (enum err)e;
+}
+
+/* The answer to a request; notices on the way are counted in *news (may be NULL). */
+static enum err
+receive(int fd, uint32_t request, enum index_frame want, struct ipc_msg *out, int *news)
+{
+	for (;;) {
+		enum err e = ipc_recv(fd, out, CLIENT_TIMEOUT_MS);
+
+		if (e) {
+			return E_CLOSED; /* whatever it was, this connection is of no use any more
+					  */
+		}
+		if (out->request == request) {
+			break;
+		}
+		if (news != NULL && out->request == 0 && out->type == INDEX_CHANGED) {
+			*news = 1;
+		}
+		ipc_msg_free(out);
+	}
+	if (out->type == want) {
+		return OK;
+	}
+	return out->type == INDEX_ERROR ? error_of(out) : E_PROTO;
+}
+
+/* ---- connecting ---- */
+
+static enum err
+open_frame(struct index_user *u, int fd, uint64_t *generation)
+{
+	struct buf body = {0};
+	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
+	struct ipc_reader r;
+	struct str maildir, dir;
+	enum err e;
+
+	ipc_put_cstr(&body, u->ticket);
+	e = ipc_send(fd, INDEX_OPEN, ++u->request, buf_str(&body), NULL, 0, CLIENT_TIMEOUT_MS);
+	e = e ? e : receive(fd, u->request, INDEX_OPENED, &m, NULL);
+	if (e) {
+		goto out;
+	}
+	r = ipc_reader_of(buf_str(&m.body));
+	ipc_get_str(&r); /* the user, whom we know */
+	maildir = ipc_get_str(&r);
+	dir = ipc_get_str(&r);
+	*generation = ipc_get_u64(&r);
+	e = ipc_reader_end(&r);
+	if (!e && u->maildir == NULL) {
+		u->maildir = str_dup(maildir);
+		u->index_dir = str_dup(dir);
+	}
+out:
+	buf_wipe(&body);
+	buf_free(&body);
+	ipc_msg_free(&m);
+	/* A refused ticket is final; the rest is the service's trouble, however it came out. */
+	return e == OK || e == E_AUTH || e == E_NOSPACE ? e : E_TEMPFAIL;
+}
+
+/* A new connection that is past OPEN. */
+static enum err
+connect_new(struct index_user *u, int *fd, uint64_t *generation)
+{
+	char *path = conf_run_path(u->conf, "index");
+	enum err e = net_connect_unix(path, CLIENT_CONNECT_MS, fd);
+
+	if (e) {
+		log_event(LOGL_ERROR, "index.client connect_failed", "path", path, "reason",
+			err_word(e), NULL);
+		e = E_TEMPFAIL;
+		*fd = -1;
+	} else {
+		e = open_frame(u, *fd, generation);
+		if (e) {
+			io_close(fd);
+		}
+	}
+	free(path);
+	return e;
+}
+
+enum err
+client_connect(struct index_user *u)
+{
+	uint64_t generation = 0;
+	enum err e;
+
+	if (u->fd >= 0) {
+		return OK;
+	}
+	if (u->ticket == NULL) {
+		return E_TEMPFAIL;
+	}
+	e = connect_new(u, &u->fd, &generation);
+	if (e) {
+		return e;
+	}
+	if (u->env != NULL && generation != u->generation) {
+		u->env_stale = 1;
+	}
+	u->generation = generation;
+	return OK;
+}
+
+void
+client_check(struct index_user *u)
+{
+	char c;
+
+	/* Nothing is waiting between requests but notices and the end. */
+	if (u->fd >= 0 && recv(u->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
+		disconnect(u);
+		client_connect(u);
+	}
+}
+
+/* ---- requests ---- */
+
+enum err
+client_request(struct index_user *u, enum index_frame type, const struct buf *body,
+	enum index_frame want, struct ipc_msg *out)
+{
+	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
+	int fresh = u->fd < 0;
+	enum err e;
+
+	if (out != NULL) {
+		*out = m;
+	}
+	if (body->err) {
+		return body->err;
+	}
+	e = client_connect(u);
+	if (e) {
+		return e;
+	}
+	e = ipc_send(
+		u->fd, (uint16_t)type, ++u->request, buf_str(body), NULL, 0, CLIENT_TIMEOUT_MS);
+	if (e && !fresh) {
+		/* The service was restarted since the last request: it has not seen this one. */
+		disconnect(u);
+		if (client_connect(u) || u->env_stale) {
+			return E_TEMPFAIL;
+		}
+		e = ipc_send(u->fd, (uint16_t)type, ++u->request, buf_str(body), NULL, 0,
+			CLIENT_TIMEOUT_MS);
+	}
+	e = e ? E_CLOSED : receive(u->fd, u->request, want, &m, NULL);
+	if (e == E_CLOSED || e == E_PROTO) {
+		log_event(LOGL_ERROR, "index.client lost", "user", u->name, "reason", err_word(e),
+			NULL);
+		disconnect(u);
+		e = E_TEMPFAIL;
+	}
+	if (e || out == NULL) {
+		ipc_msg_free(&m);
+	} else {
+		*out = m;
+	}
+	return e;
+}
+
+void
+client_notify(struct index_user *u, enum index_frame type, const struct buf *body)
+{
+	if (body->err || u->fd < 0) {
+		return;
+	}
+	if (ipc_send(u->fd, (uint16_t)type, 0, buf_str(body), NULL, 0, CLIENT_TIMEOUT_MS)) {
+		disconnect(u);
+	}
+}
+
+enum err
+client_corrupt(struct index_user *u, const char *what)
+{
+	struct buf body = {0};
+
+	log_event(LOGL_ERROR, "index.client corrupt", "user", u->name, "what", what, NULL);
+	ipc_put_cstr(&body, what);
+	if (client_request(u, INDEX_CORRUPT, &body, INDEX_OK, NULL) == OK) {
+		disconnect(u); /* a rebuilt index has another generation: the next OPENED tells */
+	}
+	buf_free(&body);
+	return E_CORRUPT;
+}
+
+enum err
+client_mailbox_check(const struct index_user *u, uint32_t mailbox)
+{
+	return numset_contains(&u->dead, mailbox) ? E_NOTFOUND : OK;
+}
+
+/* ---- opening ---- */
+
+static enum err
+env_open(struct index_user *u)
+{
+	enum err e = index_env_open(u->index_dir, 0, u->conf->index_map_size, &u->env);
+
+	return e == E_NOTFOUND ? E_TEMPFAIL : e;
+}
+
+static void
+env_close(struct index_user *u)
+{
+	if (u->txn != NULL) {
+		mdb_txn_abort(u->txn);
+		u->txn = NULL;
+	}
+	index_env_close(&u->env);
+}
+
+/* What an id of the old index stood for. */
+struct known {
+	uint32_t id, uidvalidity;
+	unsigned char object_id[16];
+};
+
+/* All mailboxes of an index that is about to be closed, on the heap. */
+static struct known *
+mailboxes_known(struct index_env *env, size_t *count)
+{
+	struct known *list = NULL;
+	struct index_mailbox_record r;
+	MDB_txn *txn;
+	MDB_cursor *c;
+	MDB_val k, v;
+
+	*count = 0;
+	if (index_env_begin(env, 0, &txn)) {
+		return NULL;
+	}
+	if (mdb_cursor_open(txn, env->dbi[INDEX_DB_MAILBOX], &c) == 0) {
+		while (mdb_cursor_get(c, &k, &v, MDB_NEXT) == 0) {
+			struct known *n;
+
+			if (index_mailbox_decode(&v, &r)) {
+				continue; /* that is why it was rebuilt */
+			}
+			list = mem_realloc(list, *count + 1, sizeof(*list));
+			n = &list[(*count)++];
+			n->id = r.id;
+			n->uidvalidity = r.uidvalidity;
+			memcpy(n->object_id, r.object_id, sizeof(n->object_id));
+		}
+		mdb_cursor_close(c);
+	}
+	mdb_txn_abort(txn);
+	return list;
+}
+
+/* An id that stands for another mailbox now, or for none, must not be used by those who have it. */
+static void
+mailboxes_compare(struct index_user *u, const struct known *list, size_t count)
+{
+	MDB_txn *txn = NULL;
+
+	if (count > 0 && index_env_begin(u->env, 0, &txn)) {
+		txn = NULL;
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct index_key key = index_key_u32(list[i].id);
+		MDB_val k = index_key_val(&key), v;
+		struct index_mailbox_record r;
+
+		if (txn == NULL || mdb_get(txn, u->env->dbi[INDEX_DB_MAILBOX], &k, &v) != 0 ||
+			index_mailbox_decode(&v, &r) || r.uidvalidity != list[i].uidvalidity ||
+			memcmp(r.object_id, list[i].object_id, sizeof(r.object_id)) != 0) {
+			numset_add(&u->dead, list[i].id);
+		}
+	}
+	if (txn != NULL) {
+		mdb_txn_abort(txn);
+	}
+}
+
+/*
+ * Called outside of transactions: puts the new index in the place of a replaced one. The old one is
+ * closed first; LMDB's locks do not bear two of them in one process.
+ */
+static enum err
+env_replace(struct index_user *u)
+{
+	size_t count;
+	struct known *list = mailboxes_known(u->env, &count);
+	enum err e;
+
+	env_close(u);
+	u->env_stale = 0;
+	e = env_open(u);
+	if (e == OK) {
+		mailboxes_compare(u, list, count);
+	} else {
+		/* Nothing to compare with: none of them can be trusted. */
+		for (size_t i = 0; i < count; i++) {
+			numset_add(&u->dead, list[i].id);
+		}
+		e = E_TEMPFAIL;
+	}
+	free(list);
+	return e;
+}
+
+enum err
+index_read_begin(struct index_user *u)
+{
+	enum err e = OK;
+
+	if (u->depth == 0) {
+		if (u->env_stale && (e = env_replace(u)) != OK) {
+			return e;
+		}
+		if (u->env == NULL && ((e = client_connect(u)) != OK || (e = env_open(u)) != OK)) {
+			return e;
+		}
+		/* Renewing keeps the slot in the table of readers; a map grown meanwhile needs
+		 * more. */
+		if (u->txn != NULL && mdb_txn_renew(u->txn) != 0) {
+			mdb_txn_abort(u->txn);
+			u->txn = NULL;
+		}
+		if (u->txn == NULL) {
+			e = index_env_begin(u->env, 0, &u->txn);
+		}
+	}
+	if (e == OK) {
+		u->depth++;
+	}
+	return e;
+}
+
+void
+index_read_end(struct index_user *u)
+{
+	ROOST_ASSERT(u->depth > 0);
+	if (--u->depth == 0) {
+		mdb_txn_reset(u->txn);
+	}
+}
+
+static struct index_user *
+user_new(const struct config *conf, const char *name)
+{
+	struct index_user *u = MEM_NEW(struct index_user);
+
+	u->conf = conf;
+	u->name = mem_strdup(name);
+	u->fd = u->watch_fd = -1;
+	return u;
+}
+
+enum err
+client_user_create(const struct config *conf, const char *name, const char *maildir,
+	const char *index_dir, struct index_user **out)
+{
+	enum err e;
+
+	*out = user_new(conf, name);
+	(*out)->maildir = mem_strdup(maildir);
+	(*out)->index_dir = mem_strdup(index_dir);
+	e = env_open(*out);
+	if (e) {
+		index_close(out);
+	}
+	return e;
+}
+
+enum err
+index_open(const struct config *conf, const struct auth_user *user, struct index_user **out)
+{
+	enum err e;
+
+	*out = user_new(conf, user->name);
+	(*out)->ticket = mem_strdup(user->ticket);
+	e = client_connect(*out);
+	e = e ? e : env_open(*out);
+	if (e == E_CORRUPT) {
+		/* Found so on opening: one rebuild is worth a try. */
+		client_corrupt(*out, "open");
+		e = client_connect(*out);
+		e = e ? e : env_open(*out);
+	}
+	if (e) {
+		index_close(out);
+	}
+	return e;
+}
+
+void
+index_close(struct index_user **u)
+{
+	if (*u == NULL) {
+		return;
+	}
+	if ((*u)->env != NULL) {
+		env_close(*u);
+	}
+	io_close(&(*u)->fd);
+	io_close(&(*u)->watch_fd);
+	numset_free(&(*u)->dead);
+	free((*u)->name);
+	if ((*u)->ticket != NULL) {
+		explicit_bzero((*u)->ticket, strlen((*u)->ticket));
+	}
+	free((*u)->ticket);
+	free((*u)->maildir);
+	free((*u)->index_dir);
+	MEM_FREE(*u);
+}
+
+void
+index_sandbox_allow(const struct index_user *u, struct sandbox *sb)
+{
+	char *socket_path = conf_run_path(u->conf, "index");
+
+	sandbox_allow_path(sb, u->maildir, SANDBOX_READ | SANDBOX_WRITE);
+	/* Readers of LMDB write, too: their slot in the table of readers. */
+	sandbox_allow_path(sb, u->index_dir, SANDBOX_READ | SANDBOX_WRITE);
+	sandbox_allow_path(sb, socket_path, SANDBOX_READ | SANDBOX_WRITE);
+	free(socket_path);
+}
+
+/* ---- news ---- */
+
+enum err
+index_watch(struct index_user *u, uint32_t mailbox, int on)
+{
+	struct buf body = {0};
+	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
+	uint64_t generation = 0;
+	enum err e = client_mailbox_check(u, mailbox);
+
+	if (e) {
+		return e;
+	}
+	if (u->watch_fd < 0) {
+		if (!on) {
+			return OK;
+		}
+		e = connect_new(u, &u->watch_fd, &generation);
+		if (e) {
+			return e;
+		}
+		if (generation != u->generation) {
+			/* The service is another than the one we knew: so is the other
+			 * connection's. */
+			disconnect(u);
+			client_connect(u);
+		}
+	}
+	ipc_put_u32(&body, mailbox);
+	ipc_put_u8(&body, on != 0);
+	e = ipc_send(
+		u->watch_fd, INDEX_WATCH, ++u->request, buf_str(&body), NULL, 0, CLIENT_TIMEOUT_MS);
+	e = e ? E_CLOSED : receive(u->watch_fd, u->request, INDEX_OK, &m, &u->watch_news);
+	if (e == E_CLOSED || e == E_PROTO) {
+		io_close(&u->watch_fd);
+		e = E_TEMPFAIL;
+	}
+	ipc_msg_free(&m);
+	buf_free(&body);
+	return e;
+}
+
+int
+index_watch_fd(const struct index_user *u)
+{
+	return u->watch_fd;
+}
+
+enum err
+index_watch_read(struct index_user *u, int *changed)
+{
+	*changed = u->watch_news;
+	u->watch_news = 0;
+	if (u->watch_fd < 0) {
+		return E_TEMPFAIL;
+	}
+	while (io_wait_readable(u->watch_fd, 0) == OK) {
+		struct ipc_msg m;
+		/* Once the first byte is there the rest of the small frame is, too. */
+		enum err e = ipc_recv(u->watch_fd, &m, CLIENT_CONNECT_MS);
+
+		if (!e && m.request == 0 && m.type == INDEX_CHANGED) {
+			*changed = 1;
+		}
+		ipc_msg_free(&m);
+		if (e) {
+			io_close(&u->watch_fd);
+			return E_TEMPFAIL;
+		}
+	}
+	return OK;
+}

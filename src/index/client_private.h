@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_INDEX_CLIENT_PRIVATE_H
+#define ROOST_INDEX_CLIENT_PRIVATE_H
+
+#include <stdint.h>
+
+#include "index/index_client.h"
+#include "index/index_proto.h"
+#include "index/index_schema.h"
+#include "lib/buf.h"
+#include "lib/ipc.h"
+#include "lib/numset.h"
+
+/* Between the files of the client library only. */
+
+enum {
+	CLIENT_CONNECT_MS = 5 * 1000,
+	CLIENT_TIMEOUT_MS = 120 * 1000, /* a rebuild of a big mailbox may stand before an answer */
+};
+
+struct index_user {
+	const struct config *conf;
+	char *name, *ticket, *maildir, *index_dir;
+	int fd; /* to the service, -1 while not connected */
+	uint32_t request; /* last id used */
+	uint64_t generation; /* of the environment that the service has open */
+	int watch_fd;
+	int watch_news; /* a notice was read before somebody asked for it */
+
+	struct index_env *env;
+	int env_stale; /* the service replaced the file: open it anew */
+	MDB_txn *txn; /* kept, reset, between transactions */
+	unsigned depth;
+	/* Mailboxes whose ids mean something else since the index was rebuilt: not found any more.
+	 */
+	struct numset dead;
+
+	uint64_t tmp_counter;
+};
+
+/* ---- client_conn.c ---- */
+
+/* A user with its environment open but no service behind it: for tests. */
+enum err client_user_create(const struct config *conf, const char *name, const char *maildir,
+	const char *index_dir, struct index_user **out);
+/* Connects if need be. E_TEMPFAIL, E_AUTH. */
+enum err client_connect(struct index_user *u);
+/* Closes the connection if the service has; to be called where the environment is about to be used.
+ */
+void client_check(struct index_user *u);
+/*
+ * Sends a request and waits for its answer, which must be of type want. *out may be NULL; else it
+ * is zeroed first and the caller frees it. An ERROR of the service is returned as what it says.
+ */
+enum err client_request(struct index_user *u, enum index_frame type, const struct buf *body,
+	enum index_frame want, struct ipc_msg *out);
+/* Sends what has no answer. Errors do not matter. */
+void client_notify(struct index_user *u, enum index_frame type, const struct buf *body);
+/* Tells the service that the index is broken. Returns E_CORRUPT. */
+enum err client_corrupt(struct index_user *u, const char *what);
+/* E_NOTFOUND for a mailbox id of an index that is no more. */
+enum err client_mailbox_check(const struct index_user *u, uint32_t mailbox);
+
+void client_put_set(struct buf *b, const struct numset *s);
+/* E_PROTO in r->err for a set that is none. */
+void client_get_set(struct ipc_reader *r, struct numset *out);
+/* The err of reading an answer: E_PROTO closes the connection and becomes E_TEMPFAIL. */
+enum err client_answer_end(struct index_user *u, const struct ipc_reader *r);
+
+/* ---- client_read.c ---- */
+
+/* mdb_get inside a transaction. E_NOTFOUND. */
+enum err client_get(struct index_user *u, enum index_db db, struct index_key *key, MDB_val *out);
+/* The record of a mailbox; strings borrowed from the transaction. E_NOTFOUND, E_CORRUPT (reported).
+ */
+enum err client_mailbox_record(
+	struct index_user *u, uint32_t mailbox, struct index_mailbox_record *out);
+enum err client_message_record(
+	struct index_user *u, uint32_t mailbox, uint32_t uid, struct index_message_record *out);
+
+/* ---- client_content.c ---- */
+
+/* What a record may leave open and its file tells. */
+struct client_facts {
+	uint64_t size;
+	int64_t internal_date;
+};
+/* Finds out what rec does not know, and tells the service. E_NOTFOUND: the file is gone. */
+enum err client_facts(struct index_user *u, uint32_t mailbox, uint32_t uid,
+	const struct index_message_record *rec, struct client_facts *out);
+/* Sum of the size with every line end CRLF. */
+uint64_t client_crlf_size(const char *p, size_t len);
+
+/* ---- client_id.c ---- */
+
+/* SHA-256, cut, over a message with LF line ends: the email id. Fed in pieces cut anywhere. */
+struct client_hash;
+struct client_hash *client_hash_create(void);
+void client_hash_feed(struct client_hash *h, const char *p, size_t len);
+/* Frees it; out may be NULL. */
+void client_hash_finish(struct client_hash **h, unsigned char out[16]);
+/* The thread id: of the oldest message that the cache record refers to; email_id if it names none.
+ */
+void client_thread_id(
+	struct str cache_record, const unsigned char email_id[16], unsigned char out[16]);
+
+#endif

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: MIT */
+#include "index/client_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/mem.h"
+
+enum err
+client_get(struct index_user *u, enum index_db db, struct index_key *key, MDB_val *out)
+{
+	MDB_val k = index_key_val(key);
+	int rc = mdb_get(u->txn, u->env->dbi[db], &k, out);
+
+	return rc == 0 ? OK : rc == MDB_NOTFOUND ? E_NOTFOUND : index_err_of_mdb(rc, "get");
+}
+
+/* ---- mailboxes ---- */
+
+enum err
+client_mailbox_record(struct index_user *u, uint32_t mailbox, struct index_mailbox_record *out)
+{
+	struct index_key key = index_key_u32(mailbox);
+	MDB_val v;
+	enum err e = client_mailbox_check(u, mailbox);
+
+	e = e ? e : client_get(u, INDEX_DB_MAILBOX, &key, &v);
+	if (e) {
+		return e;
+	}
+	return index_mailbox_decode(&v, out) ? client_corrupt(u, "mailbox") : OK;
+}
+
+static void
+mailbox_fill(const struct index_mailbox_record *r, struct index_mailbox *out)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	*out = (struct index_mailbox){
+		.id = r->id,
+		.name = str_dup(r->name),
+		.uidvalidity = r->uidvalidity,
+		.uidnext = r->uidnext,
+		.messages = r->messages,
+		.unseen = r->unseen,
+		.deleted = r->deleted,
+		.recent_from = r->recent_from,
+		.highest_modseq = r->highest_modseq,
+		.size_bytes = r->size_bytes,
+		.special_use = r->special_use,
+	};
+	for (size_t i = 0; i < sizeof(r->object_id); i++) {
+		out->object_id[2 * i] = hex[r->object_id[i] >> 4];
+		out->object_id[2 * i + 1] = hex[r->object_id[i] & 15];
+	}
+}
+
+void
+index_mailbox_free(struct index_mailbox *m)
+{
+	MEM_FREE(m->name);
+}
+
+enum err
+index_mailbox_get_id(struct index_user *u, uint32_t id, struct index_mailbox *out)
+{
+	struct index_mailbox_record r;
+	enum err e;
+
+	*out = (struct index_mailbox){0};
+	e = index_read_begin(u);
+	if (e) {
+		return e;
+	}
+	e = client_mailbox_record(u, id, &r);
+	if (e == OK) {
+		mailbox_fill(&r, out);
+	}
+	index_read_end(u);
+	return e;
+}
+
+/* The id behind a name, inside a transaction. */
+static enum err
+mailbox_id(struct index_user *u, struct str name, uint32_t *id)
+{
+	MDB_val k, v;
+	int rc;
+
+	if (str_is_i(name, "INBOX")) {
+		name = STR("INBOX");
+	}
+	/* LMDB takes no empty key and none over 511 bytes. */
+	if (name.len == 0 || name.len > INDEX_MAILBOX_NAME_MAX) {
+		return E_NOTFOUND;
+	}
+	k = (MDB_val){.mv_size = name.len, .mv_data = (void *)name.p};
+	rc = mdb_get(u->txn, u->env->dbi[INDEX_DB_MAILBOX_NAME], &k, &v);
+	if (rc != 0) {
+		return rc == MDB_NOTFOUND ? E_NOTFOUND : index_err_of_mdb(rc, "mailbox name");
+	}
+	if (v.mv_size != sizeof(*id)) {
+		return client_corrupt(u, "mailbox name");
+	}
+	memcpy(id, v.mv_data, sizeof(*id));
+	return OK;
+}
+
+enum err
+index_mailbox_get(struct index_user *u, struct str name, struct index_mailbox *out)
+{
+	uint32_t id = 0;
+	enum err e;
+
+	*out = (struct index_mailbox){0};
+	e = index_read_begin(u);
+	if (e) {
+		return e;
+	}
+	e = mailbox_id(u, name, &id);
+	e = e ? e : index_mailbox_get_id(u, id, out);
+	index_read_end(u);
+	return e;
+}
+
+/* Goes through a whole sub-database in the order of its keys. */
+static enum err
+each_entry(struct index_user *u, enum index_db db,
+	enum err (*cb)(struct index_user *u, const MDB_val *k, const MDB_val *v, void *ctx),
+	void *ctx)
+{
+	MDB_cursor *c;
+	MDB_val k, v;
+	int rc;
+	enum err e = index_read_begin(u);
+
+	if (e) {
+		return e;
+	}
+	rc = mdb_cursor_open(u->txn, u->env->dbi[db], &c);
+	if (rc == 0) {
+		while (e == OK && (rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) == 0) {
+			e = cb(u, &k, &v, ctx);
+		}
+		mdb_cursor_close(c);
+	}
+	if (e == OK && rc != MDB_NOTFOUND) {
+		e = index_err_of_mdb(rc, "list");
+	}
+	index_read_end(u);
+	return e;
+}
+
+struct mailbox_each {
+	enum err (*cb)(const struct index_mailbox *m, void *arg);
+	void *arg;
+};
+
+static enum err
+mailbox_entry(struct index_user *u, const MDB_val *k, const MDB_val *v, void *ctx)
+{
+	const struct mailbox_each *each = ctx;
+	struct index_mailbox m = {0};
+	uint32_t id;
+	enum err e;
+
+	(void)k;
+	if (v->mv_size != sizeof(id)) {
+		return client_corrupt(u, "mailbox name");
+	}
+	memcpy(&id, v->mv_data, sizeof(id));
+	e = index_mailbox_get_id(u, id, &m);
+	if (e == OK) {
+		e = each->cb(&m, each->arg);
+	} else if (e == E_NOTFOUND) {
+		e = OK; /* of a dead id, see find_dead */
+	}
+	index_mailbox_free(&m);
+	return e;
+}
+
+enum err
+index_mailbox_each(
+	struct index_user *u, enum err (*cb)(const struct index_mailbox *m, void *arg), void *arg)
+{
+	struct mailbox_each each = {.cb = cb, .arg = arg};
+
+	return each_entry(u, INDEX_DB_MAILBOX_NAME, mailbox_entry, &each);
+}
+
+struct subscription_each {
+	enum err (*cb)(struct str name, void *arg);
+	void *arg;
+};
+
+static enum err
+subscription_entry(struct index_user *u, const MDB_val *k, const MDB_val *v, void *ctx)
+{
+	const struct subscription_each *each = ctx;
+
+	(void)u;
+	(void)v;
+	return each->cb(str_make(k->mv_data, k->mv_size), each->arg);
+}
+
+enum err
+index_subscription_each(struct index_user *u, enum err (*cb)(struct str name, void *arg), void *arg)
+{
+	struct subscription_each each = {.cb = cb, .arg = arg};
+
+	return each_entry(u, INDEX_DB_SUBSCRIPTION, subscription_entry, &each);
+}
+
+/* ---- keywords ---- */
+
+static enum err
+keywords_read(struct index_user *u, MDB_cursor *c, uint32_t mailbox, char ***names, size_t *count)
+{
+	struct index_key key = index_key_keyword(mailbox, 0);
+	MDB_val k = index_key_val(&key), v;
+	int rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+
+	for (; rc == 0; rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
+		uint32_t id;
+		unsigned bit;
+
+		if (index_key_get_keyword(&k, &id, &bit)) {
+			return client_corrupt(u, "keyword");
+		}
+		if (id != mailbox) {
+			return OK;
+		}
+		/* Bits are given one after the other and never taken back. */
+		if (bit != *count || bit >= INDEX_KEYWORDS_MAX ||
+			v.mv_size > INDEX_KEYWORD_LEN_MAX) {
+			return client_corrupt(u, "keyword");
+		}
+		*names = mem_realloc(*names, *count + 1, sizeof(char *));
+		(*names)[(*count)++] = mem_strndup(v.mv_data, v.mv_size);
+	}
+	return rc == MDB_NOTFOUND ? OK : index_err_of_mdb(rc, "keywords");
+}
+
+enum err
+index_mailbox_keywords(struct index_user *u, uint32_t mailbox, char ***names, size_t *count)
+{
+	MDB_cursor *c;
+	int rc;
+	enum err e;
+
+	*names = NULL;
+	*count = 0;
+	e = client_mailbox_check(u, mailbox);
+	e = e ? e : index_read_begin(u);
+	if (e) {
+		return e;
+	}
+	rc = mdb_cursor_open(u->txn, u->env->dbi[INDEX_DB_KEYWORD], &c);
+	if (rc == 0) {
+		e = keywords_read(u, c, mailbox, names, count);
+		mdb_cursor_close(c);
+	} else {
+		e = index_err_of_mdb(rc, "keywords");
+	}
+	index_read_end(u);
+	if (e) {
+		index_names_free(names, *count);
+		*count = 0;
+	}
+	return e;
+}
+
+void
+index_names_free(char ***names, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free((*names)[i]);
+	}
+	MEM_FREE(*names);
+}
+
+/* ---- messages ---- */
+
+static enum err
+message_fill(struct index_user *u, uint32_t mailbox, uint32_t uid,
+	const struct index_message_record *r, struct index_message *out)
+{
+	struct client_facts facts = {.size = r->size, .internal_date = r->internal_date};
+	enum err e = OK;
+
+	if (r->size == INDEX_SIZE_UNKNOWN || r->internal_date == 0) {
+		e = client_facts(u, mailbox, uid, r, &facts);
+		if (e == E_NOTFOUND) {
+			/* The file went a moment ago and the service does not know yet. */
+			facts = (struct client_facts){
+				.size = r->size == INDEX_SIZE_UNKNOWN ? r->disk_size : r->size,
+				.internal_date = r->internal_date ? r->internal_date : r->save_date,
+			};
+			e = OK;
+		}
+	}
+	*out = (struct index_message){
+		.uid = uid,
+		.modseq = r->modseq,
+		.flags = r->flags,
+		.keywords = r->keywords,
+		.internal_date = facts.internal_date,
+		.save_date = r->save_date,
+		.size = facts.size,
+		.disk_size = r->disk_size,
+		.file = str_make(r->name.p, r->base_len),
+	};
+	memcpy(out->email_id, r->email_id, sizeof(out->email_id));
+	memcpy(out->thread_id, r->thread_id, sizeof(out->thread_id));
+	return e;
+}
+
+enum err
+client_message_record(
+	struct index_user *u, uint32_t mailbox, uint32_t uid, struct index_message_record *out)
+{
+	struct index_key key = index_key_message(mailbox, uid);
+	MDB_val v;
+	enum err e = client_mailbox_check(u, mailbox);
+
+	e = e ? e : client_get(u, INDEX_DB_MESSAGE, &key, &v);
+	if (e) {
+		return e;
+	}
+	return index_message_decode(&v, out) ? client_corrupt(u, "message") : OK;
+}
+
+enum err
+index_message_get(struct index_user *u, uint32_t mailbox, uint32_t uid, struct index_message *out)
+{
+	struct index_message_record r;
+	enum err e = client_message_record(u, mailbox, uid, &r);
+
+	return e ? e : message_fill(u, mailbox, uid, &r, out);
+}
+
+static enum err
+messages_walk(struct index_user *u, MDB_cursor *c, uint32_t mailbox, uint32_t first, uint32_t last,
+	enum err (*cb)(const struct index_message *m, void *arg), void *arg)
+{
+	struct index_key key = index_key_message(mailbox, first);
+	MDB_val k = index_key_val(&key), v;
+	int rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+
+	for (; rc == 0; rc = mdb_cursor_get(c, &k, &v, MDB_NEXT)) {
+		struct index_message_record r;
+		struct index_message m;
+		uint32_t id, uid;
+		enum err e;
+
+		if (index_key_get_message(&k, &id, &uid)) {
+			return client_corrupt(u, "message key");
+		}
+		if (id != mailbox || uid > last) {
+			return OK;
+		}
+		if (index_message_decode(&v, &r)) {
+			return client_corrupt(u, "message");
+		}
+		e = message_fill(u, mailbox, uid, &r, &m);
+		e = e ? e : cb(&m, arg);
+		if (e) {
+			return e;
+		}
+	}
+	return rc == MDB_NOTFOUND ? OK : index_err_of_mdb(rc, "messages");
+}
+
+enum err
+index_message_each(struct index_user *u, uint32_t mailbox, uint32_t first, uint32_t last,
+	enum err (*cb)(const struct index_message *m, void *arg), void *arg)
+{
+	MDB_cursor *c;
+	int rc;
+	enum err e = client_mailbox_check(u, mailbox);
+
+	e = e ? e : index_read_begin(u);
+	if (e) {
+		return e;
+	}
+	rc = mdb_cursor_open(u->txn, u->env->dbi[INDEX_DB_MESSAGE], &c);
+	if (rc == 0) {
+		e = messages_walk(u, c, mailbox, first, last, cb, arg);
+		mdb_cursor_close(c);
+	} else {
+		e = index_err_of_mdb(rc, "messages");
+	}
+	index_read_end(u);
+	return e;
+}
+
+/* ---- quota ---- */
+
+enum err
+index_quota_get(struct index_user *u, struct index_quota *out)
+{
+	MDB_val k = {.mv_size = 5, .mv_data = (void *)"state"}, v;
+	struct index_state s;
+	int rc;
+	enum err e;
+
+	*out = (struct index_quota){0};
+	e = index_read_begin(u);
+	if (e) {
+		return e;
+	}
+	rc = mdb_get(u->txn, u->env->dbi[INDEX_DB_META], &k, &v);
+	if (rc != 0 || index_state_decode(&v, &s)) {
+		e = client_corrupt(u, "state");
+	} else {
+		*out = (struct index_quota){
+			.bytes = s.bytes,
+			.bytes_limit = s.bytes_limit,
+			.messages = s.messages,
+			.messages_limit = s.messages_limit,
+		};
+	}
+	index_read_end(u);
+	return e;
+}
