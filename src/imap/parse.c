@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "imap/parse_private.h"
 #include "lib/mem.h"
 
 /*
@@ -90,6 +91,15 @@ enum err
 imap_parser_next(struct imap_parser *p)
 {
 	imap_parser_reset(p);
+	return line_read(p);
+}
+
+enum err
+imap_parser_continue(struct imap_parser *p)
+{
+	if (imap_parse_end(p))
+		return p->err;
+	p->base += 2;
 	return line_read(p);
 }
 

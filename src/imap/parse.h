@@ -73,6 +73,11 @@ enum err imap_parser_next(struct imap_parser *p);
  * tagged BAD or NO; a synchronizing literal is refused by that reply.
  */
 enum err imap_parser_drain(struct imap_parser *p, uint64_t max);
+/*
+ * The command goes on with a line that is no literal's (DONE of IDLE): reads it. To be called at
+ * the end of a line.
+ */
+enum err imap_parser_continue(struct imap_parser *p);
 /* What was wrong, for "BAD Position N: reason"; "" when nothing was. */
 const char *imap_parser_reason(const struct imap_parser *p);
 /* The byte of the command where, from 1. */

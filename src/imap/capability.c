@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+#include "imap/imap.h"
+
+/*
+ * What no single command brings: the protocol itself, literals of the parser (RFC 7888), the
+ * initial response of the log-in dialogue (RFC 4959), attributes of LIST (RFC 3348), UIDs in the
+ * replies of APPEND, COPY and EXPUNGE (RFC 4315).
+ */
+static const char base_capabilities[] = "IMAP4rev1 SASL-IR LITERAL+ CHILDREN UIDPLUS";
+
+void
+imap_capabilities(struct buf *out)
+{
+	(void)buf_add_cstr(out, base_capabilities);
+	for (size_t i = 0; imap_commands[i]; i++) {
+		if (!imap_commands[i]->capabilities)
+			continue;
+		(void)buf_add_char(out, ' ');
+		(void)buf_add_cstr(out, imap_commands[i]->capabilities);
+	}
+}
+
+static enum err
+run_capability(struct imap_session *s, struct imap_parser *p)
+{
+	if (imap_parse_end(p))
+		return p->err;
+	(void)buf_add_cstr(&s->out, "CAPABILITY ");
+	imap_capabilities(&s->out);
+	imap_untagged_out(s);
+	return imap_reply_ok(s, NULL, "Capability completed");
+}
+
+/*
+ * Names we do not know, and those that need no enabling, are passed over (RFC 5161 section 3.1): at
+ * present that is all of them.
+ */
+static enum err
+run_enable(struct imap_session *s, struct imap_parser *p)
+{
+	struct str name;
+
+	do {
+		(void)imap_parse_space(p);
+		(void)imap_parse_atom(p, "expected a capability", &name);
+	} while (!p->err && !imap_parse_at_end(p));
+	if (imap_parse_end(p))
+		return p->err;
+	imap_untagged(s, "ENABLED");
+	return imap_reply_ok(s, NULL, "Enable completed");
+}
+
+const struct imap_command imap_command_capability = {
+	.name = "CAPABILITY",
+	.rfc = "3501 6.1.1",
+	.states = IN_BOTH,
+	.sync = IMAP_SYNC_ALL,
+	.run = run_capability,
+};
+const struct imap_command imap_command_enable = {
+	.name = "ENABLE",
+	.rfc = "5161 3.1",
+	.states = IN_BOTH,
+	.sync = IMAP_SYNC_ALL,
+	.capabilities = "ENABLE",
+	.run = run_enable,
+};

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+#include "imap/login.h"
+
+#include <time.h>
+
+#include "imap/imap.h"
+#include "lib/log.h"
+#include "lib/sandbox.h"
+
+enum { EXIT_REFUSED = 1 };
+
+/* iconv(3) loads its tables from here when it first sees a charset. */
+static const char charset_path[] = "/usr/lib";
+
+enum err
+imap_login_warm(const struct config *conf)
+{
+	(void)conf;
+	/* The zone of INTERNALDATE, whose file is out of reach later. */
+	tzset();
+	return OK;
+}
+
+void
+imap_login_sandbox(const struct config *conf, struct sandbox *sb)
+{
+	sandbox_allow_path(sb, conf->mail_dir, SANDBOX_READ | SANDBOX_WRITE);
+	if (conf->index_dir[0])
+		sandbox_allow_path(sb, conf->index_dir, SANDBOX_READ | SANDBOX_WRITE);
+	sandbox_allow_path(sb, charset_path, SANDBOX_READ);
+}
+
+/* Answers the log-in command with what went wrong, and says goodbye. */
+static int
+refuse(struct session *s, enum err e)
+{
+	const char *code = e == E_AUTH ? "AUTHENTICATIONFAILED" : "UNAVAILABLE";
+	const char *text = e == E_AUTH ? "Authentication failed"
+				       : "Your mail is not available at the moment, try again";
+
+	log_event(LOGL_WARN, "imap.login failed", "user", s->info.user, "error", err_word(e), NULL);
+	(void)stream_printf(s->client, "* BYE %s\r\n%s NO [%s] %s\r\n", text,
+		s->info.tag && s->info.tag[0] ? s->info.tag : "*", code, text);
+	(void)stream_flush(s->client);
+	return EXIT_REFUSED;
+}
+
+static enum err
+confine(const struct index_user *index)
+{
+	struct sandbox *sb = sandbox_create();
+	enum err e;
+
+	index_sandbox_allow(index, sb);
+	sandbox_allow_path(sb, charset_path, SANDBOX_READ);
+	e = sandbox_enter(sb);
+	sandbox_free(&sb);
+	/* A kernel without any means was logged; the service runs on as the others do. */
+	return e == E_UNSUPPORTED ? OK : e;
+}
+
+int
+imap_login_run(struct session *s)
+{
+	struct auth_user user = {0};
+	struct index_user *index = NULL;
+	char ip[NET_ADDR_TEXT];
+	enum err e;
+
+	e = auth_redeem(s->conf, s->info.token, "imap", s->info.id, &user);
+	if (!e)
+		e = index_open(s->conf, &user, &index);
+	if (!e)
+		e = confine(index);
+	if (e) {
+		index_close(&index);
+		auth_user_free(&user);
+		return refuse(s, e);
+	}
+	net_addr_format_ip(&s->info.peer, ip);
+	log_event(LOGL_INFO, "imap.login ok", "user", user.name, "ip", ip, "tls",
+		s->info.tls ? s->info.tls_text : "no", "service", s->info.service, NULL);
+	return imap_session_run(s, &user, index);
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+#include "imap/imap.h"
+
+#include "imap/special_use.h"
+
+/* CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 3501 section 6.3.3 to 6.3.7). */
+
+/* ---- CREATE ---- */
+
+/* "(USE (\Sent))" (RFC 6154 section 3). *use: what is asked for; *known: whether we have all of it.
+ */
+static enum err
+create_params_parse(struct imap_parser *p, unsigned *use, int *known)
+{
+	size_t n = 0;
+
+	*use = 0;
+	*known = 1;
+	(void)imap_parse_open(p);
+	if (!p->err && !imap_parse_try_word(p, "USE"))
+		return imap_parser_fail(p, E_PARSE, "expected USE");
+	(void)imap_parse_space(p);
+	(void)imap_parse_open(p);
+	while (imap_parse_item(p, &n)) {
+		struct str name;
+		unsigned bit;
+
+		(void)imap_parse_char(p, '\\');
+		if (imap_parse_atom(p, "expected a special use", &name))
+			break;
+		bit = imap_special_use_find(name);
+		*use |= bit;
+		*known &= bit != 0;
+	}
+	return imap_parse_close(p);
+}
+
+/* One use a mailbox; \All and \Flagged are views of other mailboxes, which we do not have. */
+static int
+use_is_supported(unsigned use)
+{
+	return (use & (use - 1)) == 0 && !(use & (INDEX_USE_ALL | INDEX_USE_FLAGGED));
+}
+
+static enum err
+run_create(struct imap_session *s, struct imap_parser *p)
+{
+	struct str name;
+	unsigned use = 0;
+	int known = 1;
+	enum err e;
+
+	(void)imap_parse_space(p);
+	(void)imap_parse_mailbox(p, &name);
+	if (imap_parse_try(p, ' '))
+		(void)create_params_parse(p, &use, &known);
+	if (imap_parse_end(p))
+		return p->err;
+	if (!known || (use && !use_is_supported(use)))
+		return imap_reply_no(s, "USEATTR", "This special use is not supported");
+	/* "a/" says that names below it are to come, which is true of all (section 6.3.3). */
+	if (name.len > 1 && name.p[name.len - 1] == '/')
+		name.len--;
+	e = index_mailbox_create(s->index, name, use, NULL);
+	if (e == E_TOOBIG)
+		return imap_reply_no(s, "CANNOT", "The name is too long");
+	if (e)
+		return imap_reply_error(s, e, "mailbox");
+	return imap_reply_ok(s, NULL, "Create completed");
+}
+
+/* ---- DELETE ---- */
+
+static enum err
+run_delete(struct imap_session *s, struct imap_parser *p)
+{
+	struct index_mailbox box = {0};
+	struct str name;
+	uint32_t id;
+	enum err e;
+
+	(void)imap_parse_space(p);
+	(void)imap_parse_mailbox(p, &name);
+	if (imap_parse_end(p))
+		return p->err;
+	e = index_mailbox_get(s->index, name, &box);
+	id = box.id;
+	index_mailbox_free(&box);
+	if (!e)
+		e = index_mailbox_delete(s->index, name);
+	if (e == E_EXISTS)
+		return imap_reply_no(s, "HASCHILDREN", "There are mailboxes below it");
+	if (e == E_ACCESS)
+		return imap_reply_no(s, "CANNOT", "INBOX cannot be deleted");
+	if (e)
+		return imap_reply_error(s, e, "mailbox");
+	/* Others who have it selected are sent away; the one who deletes it knows. */
+	if (s->view && id == s->mailbox)
+		imap_state_unselect(s);
+	return imap_reply_ok(s, NULL, "Delete completed");
+}
+
+/* ---- RENAME ---- */
+
+static enum err
+run_rename(struct imap_session *s, struct imap_parser *p)
+{
+	struct str from, to;
+	enum err e;
+
+	(void)imap_parse_space(p);
+	(void)imap_parse_mailbox(p, &from);
+	(void)imap_parse_space(p);
+	(void)imap_parse_mailbox(p, &to);
+	if (imap_parse_end(p))
+		return p->err;
+	e = index_mailbox_rename(s->index, from, to);
+	if (e == E_TOOBIG)
+		return imap_reply_no(s, "CANNOT", "The name is too long");
+	if (e)
+		return imap_reply_error(s, e, "mailbox");
+	return imap_reply_ok(s, NULL, "Rename completed");
+}
+
+/* ---- SUBSCRIBE, UNSUBSCRIBE ---- */
+
+static enum err
+subscribe(struct imap_session *s, struct imap_parser *p, int on)
+{
+	struct str name;
+	enum err e;
+
+	(void)imap_parse_space(p);
+	(void)imap_parse_mailbox(p, &name);
+	if (imap_parse_end(p))
+		return p->err;
+	e = index_subscribe(s->index, name, on);
+	if (e == E_TOOBIG)
+		return imap_reply_no(s, "CANNOT", "The name is too long");
+	if (e)
+		return imap_reply_error(s, e, "mailbox");
+	return imap_reply_ok(s, NULL, on ? "Subscribe completed" : "Unsubscribe completed");
+}
+
+static enum err
+run_subscribe(struct imap_session *s, struct imap_parser *p)
+{
+	return subscribe(s, p, 1);
+}
+
+static enum err
+run_unsubscribe(struct imap_session *s, struct imap_parser *p)
+{
+	return subscribe(s, p, 0);
+}
+
+const struct imap_command imap_command_create = {
+	.name = "CREATE",
+	.rfc = "3501 6.3.3",
+	.states = IN_BOTH,
+	.sync = IMAP_SYNC_ALL,
+	.capabilities = "CREATE-SPECIAL-USE",
+	.run = run_create,
+};
+const struct imap_command imap_command_delete = {
+	.name = "DELETE",
+	.rfc = "3501 6.3.4",
+	.states = IN_BOTH,
+	.sync = IMAP_SYNC_ALL,
+	.run = run_delete,
+};
+const struct imap_command imap_command_rename = {
+	.name = "RENAME",
+	.rfc = "3501 6.3.5",
+	.states = IN_BOTH,
+	.sync = IMAP_SYNC_ALL,
+	.run = run_rename,
+};
+const struct imap_command imap_command_subscribe = {
+	.name = "SUBSCRIBE",
+	.rfc = "3501 6.3.6",
+	.states = IN_BOTH,
+	.sync = IMAP_SYNC_ALL,
+	.run = run_subscribe,
+};
+const struct imap_command imap_command_unsubscribe = {
+	.name = "UNSUBSCRIBE",
+	.rfc = "3501 6.3.7",
+	.states = IN_BOTH,
+	.sync = IMAP_SYNC_ALL,
+	.run = run_unsubscribe,
+};

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#include "imap/login.h"
+
+static const struct session_program imap_program = {
+	.name = "imap",
+	.handover = "imap",
+	.warm = imap_login_warm,
+	.sandbox = imap_login_sandbox,
+	.run = imap_login_run,
+};
+
+int
+main(int argc, char **argv)
+{
+	return session_main(&imap_program, argc, argv);
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+#include "imap/imap.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "imap/source.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+/*
+ * How much we swallow of a refused command's literals that the client sends unasked. A client that
+ * would send more has to be cut off: RFC 7888 section 4 leaves no third way.
+ */
+enum { DRAIN_LINES_MAX = 1 << 20 };
+
+static uint64_t
+drain_max(const struct imap_session *s)
+{
+	return 2 * s->conf->max_message_size + DRAIN_LINES_MAX;
+}
+
+/* BYE and the end for an error of the connection; nothing can be said when it is gone. */
+static void
+connection_end(struct imap_session *s, enum err e)
+{
+	if (s->end)
+		return;
+	if (e == E_TIMEOUT)
+		imap_bye(s, "timeout", "Too long without a command");
+	else if (e == E_CANCELLED)
+		imap_bye(s, "shutdown", "Server is going down");
+	else if (e == E_CLOSED)
+		s->end = "disconnect";
+	else
+		s->end = err_word(e);
+}
+
+/* Answers a command that the parser did not like. */
+static void
+refuse(struct imap_session *s, struct imap_parser *p)
+{
+	char *text = mem_printf(
+		"Position %" PRIu64 ": %s", imap_parser_position(p), imap_parser_reason(p));
+
+	(void)imap_reply_bad(s, text);
+	free(text);
+}
+
+/* What is left of a command that ended before its end. 0: the session cannot go on. */
+static int
+drain(struct imap_session *s, struct imap_parser *p)
+{
+	enum err e;
+
+	if (imap_parse_at_end(p))
+		return 1;
+	e = imap_parser_drain(p, drain_max(s));
+	if (e == E_TOOBIG)
+		imap_bye(s, "toobig", "[TOOBIG] The literal is too large");
+	else if (e)
+		connection_end(s, e);
+	return !e;
+}
+
+/* Commands of the dialogue before log-in, so that the answer is not "unknown". */
+static int
+is_login_command(struct str name)
+{
+	return str_is_i(name, "LOGIN") || str_is_i(name, "AUTHENTICATE") ||
+	       str_is_i(name, "STARTTLS");
+}
+
+/* The command's name, and its entry: NULL with *problem set when it cannot be run. */
+static const struct imap_command *
+lookup(struct imap_session *s, struct imap_parser *p, const char **problem)
+{
+	const struct imap_command *c;
+	struct str name = {NULL, 0};
+
+	*problem = NULL;
+	(void)imap_parse_space(p);
+	s->uid = 0;
+	if (imap_parse_atom(p, "expected a command", &name))
+		return NULL;
+	if (str_is_i(name, "UID")) {
+		s->uid = 1;
+		(void)imap_parse_space(p);
+		if (imap_parse_atom(p, "expected a command", &name))
+			return NULL;
+	}
+	c = imap_command_find(name, s->uid);
+	if (!c)
+		*problem = is_login_command(name) ? "Already logged in" : "Unknown command";
+	else if (!(c->states & s->state))
+		*problem = "Select a mailbox first";
+	return *problem ? NULL : c;
+}
+
+static void
+command_run(struct imap_session *s, struct imap_parser *p)
+{
+	const char *problem;
+	enum err e;
+
+	s->command = lookup(s, p, &problem);
+	e = s->command ? s->command->run(s, p) : p->err;
+	if (p->err && p->err != E_PARSE && p->err != E_TOOBIG) {
+		connection_end(s, p->err);
+		return;
+	}
+	if (!drain(s, p))
+		return;
+	if (problem)
+		(void)imap_reply_bad(s, problem);
+	else if (e && p->err)
+		refuse(s, p);
+	else if (e)
+		(void)imap_reply_error(s, e, "message");
+	buf_reset(&s->out);
+}
+
+/* A line that is longer than allowed still tells its tag. */
+static void
+long_line_refuse(struct imap_session *s, struct imap_parser *p)
+{
+	struct imap_parser line = {.line = p->line};
+
+	(void)imap_parse_tag(&line, &s->tag);
+	if (drain(s, p))
+		(void)imap_reply_bad(s, "The command line is too long");
+}
+
+static void
+command_serve(struct imap_session *s, struct imap_parser *p)
+{
+	enum err e = imap_parser_next(p);
+
+	s->command = NULL;
+	s->tag = (struct str){NULL, 0};
+	if (e == E_TOOBIG) {
+		long_line_refuse(s, p);
+		return;
+	}
+	if (e) {
+		connection_end(s, e);
+		return;
+	}
+	if (imap_parse_tag(p, &s->tag)) {
+		s->tag = (struct str){NULL, 0};
+		if (drain(s, p))
+			refuse(s, p);
+		return;
+	}
+	command_run(s, p);
+}
+
+static void
+commands_serve(struct imap_session *s)
+{
+	struct imap_stream_source from = {s->client, s->conf->imap_max_line, BUF_INIT(0)};
+	struct imap_source source = imap_stream_source(&from);
+	struct imap_parser parser;
+	enum err e;
+
+	imap_parser_init(&parser, &source);
+	while (!s->end) {
+		if (session_should_end(s->base)) {
+			connection_end(s, E_CANCELLED);
+			break;
+		}
+		command_serve(s, &parser);
+		e = stream_error(s->client);
+		if (e)
+			connection_end(s, e);
+		if (!s->end && s->errors >= (uint64_t)s->conf->imap_max_errors)
+			imap_bye(s, "errors", "Too many bad commands");
+	}
+	imap_parser_reset(&parser);
+	imap_stream_source_fini(&from);
+}
+
+void
+imap_state_set(struct imap_session *s, enum imap_state state)
+{
+	static const char *const names[] = {
+		[IMAP_AUTHENTICATED] = "authenticated",
+		[IMAP_SELECTED] = "selected",
+		[IMAP_LOGGED_OUT] = "logout",
+	};
+
+	if (s->state == state)
+		return;
+	log_event(LOGL_DEBUG, "imap.state change", "from", s->state ? names[s->state] : "none",
+		"to", names[state], NULL);
+	s->state = state;
+}
+
+void
+imap_bye(struct imap_session *s, const char *reason, const char *text)
+{
+	(void)stream_printf(s->client, "* BYE %s\r\n", text);
+	s->end = reason;
+}
+
+static void
+greet(struct imap_session *s)
+{
+	(void)buf_add_cstr(&s->out, "CAPABILITY ");
+	imap_capabilities(&s->out);
+	s->tag = str_of(s->base->info.tag);
+	(void)imap_reply_ok(s, buf_cstr(&s->out), "Logged in");
+	buf_reset(&s->out);
+}
+
+int
+imap_session_run(struct session *base, struct auth_user *user, struct index_user *index)
+{
+	struct imap_session s = {
+		.base = base,
+		.client = base->client,
+		.conf = base->conf,
+		.user = *user,
+		.index = index,
+	};
+
+	*user = (struct auth_user){0};
+	stream_set_timeouts(
+		s.client, (int)s.conf->imap_idle_timeout, (int)s.conf->client_write_timeout);
+	imap_state_set(&s, IMAP_AUTHENTICATED);
+	session_report(base, s.user.name, "");
+	greet(&s);
+	commands_serve(&s);
+	imap_state_unselect(&s);
+	imap_state_set(&s, IMAP_LOGGED_OUT);
+	(void)stream_flush(s.client);
+	log_event(LOGL_INFO, "imap.logout", "user", s.user.name, "reason", s.end, "in",
+		log_u64(stream_bytes_in(s.client)), "out", log_u64(stream_bytes_out(s.client)),
+		NULL);
+	buf_free(&s.out);
+	index_close(&s.index);
+	auth_user_free(&s.user);
+	return 0;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#include "imap/special_use.h"
+
+#include "index/index_client.h"
+
+static const struct {
+	unsigned bit;
+	const char *name;
+} uses[] = {
+	{INDEX_USE_ALL, "All"},
+	{INDEX_USE_ARCHIVE, "Archive"},
+	{INDEX_USE_DRAFTS, "Drafts"},
+	{INDEX_USE_FLAGGED, "Flagged"},
+	{INDEX_USE_JUNK, "Junk"},
+	{INDEX_USE_SENT, "Sent"},
+	{INDEX_USE_TRASH, "Trash"},
+};
+
+unsigned
+imap_special_use_find(struct str name)
+{
+	for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++)
+		if (str_is_i(name, uses[i].name))
+			return uses[i].bit;
+	return 0;
+}
+
+void
+imap_special_use_write(unsigned use, struct buf *out)
+{
+	for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++)
+		if (use & uses[i].bit)
+			(void)buf_printf(out, " \\%s", uses[i].name);
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+#include "imap/imap.h"
+
+#include <inttypes.h>
+
+#include "imap/seqset.h"
+#include "imap/state.h"
+
+uint32_t
+imap_largest(const struct imap_session *s, int uid)
+{
+	uint32_t count;
+
+	if (!s->view)
+		return 0;
+	count = index_view_count(s->view);
+	return uid ? index_view_uid(s->view, count) : count;
+}
+
+int
+imap_is_recent(const struct imap_session *s, uint32_t uid)
+{
+	return numset_contains(&s->recent, uid);
+}
+
+enum err
+imap_parse_messages(struct imap_session *s, struct imap_parser *p, struct numset *seqs)
+{
+	struct numset uids = {0};
+	size_t start = p->at;
+
+	numset_free(seqs);
+	if (!s->uid) {
+		if (imap_parse_sequence_set(p, imap_largest(s, 0), seqs))
+			return p->err;
+		if (seqs->count > 0 &&
+			seqs->ranges[seqs->count - 1].last > index_view_count(s->view)) {
+			numset_free(seqs);
+			p->at = start;
+			return imap_parser_fail(
+				p, E_PARSE, "there is no message with such a number");
+		}
+		return OK;
+	}
+	if (!imap_parse_sequence_set(p, imap_largest(s, 1), &uids))
+		imap_seqset_from_uids(s->view, &uids, seqs);
+	numset_free(&uids);
+	return p->err;
+}
+
+/* ---- keywords ---- */
+
+static int
+has_unknown_keyword(const struct imap_session *s, const struct index_message *m)
+{
+	for (size_t i = s->keyword_count; i < INDEX_KEYWORDS_MAX; i++)
+		if (m->keywords.bits[i / 64] >> (i % 64) & 1)
+			return 1;
+	return 0;
+}
+
+static void
+flags_add(const struct imap_session *s, struct buf *out, const char *last)
+{
+	(void)buf_add_cstr(out, "(\\Answered \\Flagged \\Deleted \\Seen \\Draft");
+	for (size_t i = 0; i < s->keyword_count; i++)
+		(void)buf_printf(out, " %s", s->keywords[i]);
+	(void)buf_printf(out, "%s)", last);
+}
+
+void
+imap_send_mailbox_flags(struct imap_session *s)
+{
+	struct buf line = BUF_INIT(0);
+	int full = s->keyword_count >= INDEX_KEYWORDS_MAX;
+
+	(void)buf_add_cstr(&line, "FLAGS ");
+	flags_add(s, &line, "");
+	imap_untagged(s, "%s", buf_cstr(&line));
+	buf_reset(&line);
+	(void)buf_add_cstr(&line, "OK [PERMANENTFLAGS ");
+	if (s->read_only)
+		(void)buf_add_cstr(&line, "()");
+	else
+		flags_add(s, &line, full ? "" : " \\*");
+	imap_untagged(s, "%s] Flags that are kept", buf_cstr(&line));
+	buf_free(&line);
+}
+
+void
+imap_refresh_keywords(struct imap_session *s, const struct index_message *m)
+{
+	char **names = NULL;
+	size_t count = 0;
+
+	if (m && !has_unknown_keyword(s, m))
+		return;
+	if (index_mailbox_keywords(s->index, s->mailbox, &names, &count))
+		return;
+	if (count <= s->keyword_count) {
+		index_names_free(&names, count);
+		return;
+	}
+	index_names_free(&s->keywords, s->keyword_count);
+	s->keywords = names;
+	s->keyword_count = count;
+	imap_send_mailbox_flags(s);
+}
+
+/* ---- telling changes ---- */
+
+void
+imap_send_flags(struct imap_session *s, uint32_t seq, const struct index_message *m, int with_uid)
+{
+	struct buf line = BUF_INIT(0);
+
+	imap_refresh_keywords(s, m);
+	(void)buf_printf(&line, "%" PRIu32 " FETCH (", seq);
+	if (with_uid)
+		(void)buf_printf(&line, "UID %" PRIu32 " ", m->uid);
+	(void)buf_add_cstr(&line, "FLAGS ");
+	imap_write_flags(s, m, &line);
+	imap_untagged(s, "%s)", buf_cstr(&line));
+	buf_free(&line);
+	index_view_told(s->view, m->uid, m->modseq);
+}
+
+void
+imap_state_claim_recent(struct imap_session *s, uint32_t first_seq)
+{
+	uint32_t from = 0, count = index_view_count(s->view);
+
+	if (s->read_only) {
+		struct index_mailbox box = {0};
+
+		/* EXAMINE must not take \Recent from anybody (RFC 3501 section 6.3.2). */
+		if (!index_mailbox_get_id(s->index, s->mailbox, &box))
+			from = box.recent_from;
+		index_mailbox_free(&box);
+	} else if (index_claim_recent(s->index, s->mailbox, &from)) {
+		from = 0;
+	}
+	if (from == 0)
+		return;
+	if (first_seq < index_view_lower(s->view, from))
+		first_seq = index_view_lower(s->view, from);
+	for (uint32_t seq = first_seq; seq <= count; seq++)
+		numset_add(&s->recent, index_view_uid(s->view, seq));
+}
+
+static void
+on_expunged(uint32_t seq, uint32_t uid, void *arg)
+{
+	struct imap_session *s = arg;
+
+	numset_remove_range(&s->recent, uid, uid);
+	imap_untagged(s, "%" PRIu32 " EXPUNGE", seq);
+}
+
+static void
+on_changed(uint32_t seq, const struct index_message *m, void *arg)
+{
+	struct imap_session *s = arg;
+
+	/* RFC 3501 section 6.4.8: answers to a UID command have the UID. */
+	imap_send_flags(s, seq, m, s->uid);
+}
+
+static void
+on_exists(uint32_t count, void *arg)
+{
+	struct imap_session *s = arg;
+
+	imap_untagged(s, "%" PRIu32 " EXISTS", count);
+}
+
+void
+imap_state_sync(struct imap_session *s, int with_expunges)
+{
+	static const struct index_view_events events = {on_expunged, on_changed, on_exists};
+	uint32_t last_uid;
+	enum err e;
+
+	if (!s->view)
+		return;
+	last_uid = imap_largest(s, 1);
+	e = index_view_sync(s->view, with_expunges, &events, s);
+	if (e == E_NOTFOUND && !s->end)
+		imap_bye(s, "deleted", "The selected mailbox was deleted");
+	if (e)
+		return;
+	/* New messages stand at the end: UIDs rise. */
+	if (imap_largest(s, 1) > last_uid) {
+		imap_state_claim_recent(s, index_view_lower(s->view, last_uid + 1));
+		imap_untagged(s, "%" PRIu64 " RECENT", numset_size(&s->recent));
+	}
+}
+
+void
+imap_state_unselect(struct imap_session *s)
+{
+	index_view_close(&s->view);
+	index_names_free(&s->keywords, s->keyword_count);
+	s->keyword_count = 0;
+	s->mailbox = 0;
+	s->uidvalidity = 0;
+	s->read_only = 0;
+	numset_free(&s->recent);
+	if (s->state == IMAP_SELECTED) {
+		imap_state_set(s, IMAP_AUTHENTICATED);
+		session_report(s->base, s->user.name, "");
+	}
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include "imap/status.h"
+
+#include <inttypes.h>
+
+/* STATUS (RFC 3501 section 6.3.10); also for the STATUS return option of LIST (RFC 5819). */
+
+static const struct {
+	const char *name;
+	unsigned bit;
+} item_names[] = {
+	{"MESSAGES", IMAP_STATUS_MESSAGES},
+	{"RECENT", IMAP_STATUS_RECENT},
+	{"UIDNEXT", IMAP_STATUS_UIDNEXT},
+	{"UIDVALIDITY", IMAP_STATUS_UIDVALIDITY},
+	{"UNSEEN", IMAP_STATUS_UNSEEN},
+};
+enum { ITEM_COUNT = sizeof(item_names) / sizeof(item_names[0]) };
+
+enum err
+imap_parse_status_items(struct imap_parser *p, unsigned *items)
+{
+	size_t n = 0;
+
+	*items = 0;
+	(void)imap_parse_open(p);
+	while (imap_parse_item(p, &n)) {
+		size_t start = p->at, i = 0;
+		struct str word;
+
+		if (imap_parse_word(p, "expected a status item", &word))
+			break;
+		while (i < ITEM_COUNT && !str_is_i(word, item_names[i].name))
+			i++;
+		if (i == ITEM_COUNT) {
+			p->at = start;
+			return imap_parser_fail(p, E_PARSE, "there is no such status item");
+		}
+		*items |= item_names[i].bit;
+	}
+	if (!p->err && !*items)
+		return imap_parser_fail(p, E_PARSE, "expected a status item");
+	return p->err;
+}
+
+static enum err
+message_count(const struct index_message *m, void *arg)
+{
+	(void)m;
+	++*(uint32_t *)arg;
+	return OK;
+}
+
+static uint32_t
+item_value(struct imap_session *s, const struct index_mailbox *box, unsigned bit)
+{
+	uint32_t recent = 0;
+
+	switch (bit) {
+	case IMAP_STATUS_MESSAGES:
+		return box->messages;
+	case IMAP_STATUS_UIDNEXT:
+		return box->uidnext;
+	case IMAP_STATUS_UIDVALIDITY:
+		return box->uidvalidity;
+	case IMAP_STATUS_UNSEEN:
+		return box->unseen;
+	default:
+		if (box->recent_from < box->uidnext)
+			(void)index_message_each(s->index, box->id, box->recent_from, UINT32_MAX,
+				message_count, &recent);
+		return recent;
+	}
+}
+
+enum err
+imap_status_send(struct imap_session *s, struct str name, unsigned items)
+{
+	struct index_mailbox box = {0};
+	const char *gap = "";
+	enum err e = index_mailbox_get(s->index, name, &box);
+
+	if (!e && !index_refresh(s->index, box.id)) {
+		index_mailbox_free(&box);
+		box = (struct index_mailbox){0};
+		e = index_mailbox_get(s->index, name, &box);
+	}
+	if (!e) {
+		(void)buf_add_cstr(&s->out, "STATUS ");
+		imap_write_mailbox(&s->out, str_of(box.name));
+		(void)buf_add_cstr(&s->out, " (");
+		for (size_t i = 0; i < ITEM_COUNT; i++) {
+			if (!(items & item_names[i].bit))
+				continue;
+			(void)buf_printf(&s->out, "%s%s %" PRIu32, gap, item_names[i].name,
+				item_value(s, &box, item_names[i].bit));
+			gap = " ";
+		}
+		(void)buf_add_char(&s->out, ')');
+		imap_untagged_out(s);
+	}
+	index_mailbox_free(&box);
+	return e;
+}
+
+static enum err
+run_status(struct imap_session *s, struct imap_parser *p)
+{
+	struct str name;
+	unsigned items;
+	enum err e;
+
+	(void)imap_parse_space(p);
+	(void)imap_parse_mailbox(p, &name);
+	(void)imap_parse_space(p);
+	(void)imap_parse_status_items(p, &items);
+	if (imap_parse_end(p))
+		return p->err;
+	e = imap_status_send(s, name, items);
+	if (e)
+		return imap_reply_error(s, e, "mailbox");
+	return imap_reply_ok(s, NULL, "Status completed");
+}
+
+const struct imap_command imap_command_status = {
+	.name = "STATUS",
+	.rfc = "3501 6.3.10",
+	.states = IN_BOTH,
+	.sync = IMAP_SYNC_ALL,
+	.run = run_status,
+};

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_IMAP_STATUS_H
+#define ROOST_IMAP_STATUS_H
+
+#include "imap/imap.h"
+
+enum imap_status_item {
+	IMAP_STATUS_MESSAGES = 1,
+	IMAP_STATUS_RECENT = 2,
+	IMAP_STATUS_UIDNEXT = 4,
+	IMAP_STATUS_UIDVALIDITY = 8,
+	IMAP_STATUS_UNSEEN = 16,
+};
+
+/* "(MESSAGES UNSEEN)", at least one: *items is a union of enum imap_status_item. */
+enum err imap_parse_status_items(struct imap_parser *p, unsigned *items);
+/* Sends "* STATUS name (...)". E_NOTFOUND and other errors of the index: nothing was sent. */
+enum err imap_status_send(struct imap_session *s, struct str name, unsigned items);
+
+#endif
