@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <string.h>
+
+#include "auth/auth_client.h"
+#include "index/index_client.h"
+#include "lib/log.h"
+#include "lib/session.h"
+#include "pop3/pop3_maildrop.h"
+#include "pop3/pop3_session.h"
+
+/* The answer to the log-in that the proxy has left to us. */
+static const char *
+refusal(enum err e)
+{
+	switch (e) {
+	case E_AUTH:
+	case E_ACCESS:
+		return "-ERR [AUTH] Authentication failed\r\n"; /* RFC 3206 */
+	case E_CONFLICT:
+		return "-ERR [IN-USE] Another session has this mailbox open\r\n"; /* RFC 2449 8.1.2
+										   */
+	default:
+		return "-ERR [SYS/TEMP] Mailbox not available now, try again later\r\n";
+	}
+}
+
+/* From here on the process can reach this user's mail and nothing else. */
+static enum err
+confine(const struct index_user *u)
+{
+	struct sandbox *sb = sandbox_create();
+	enum err e;
+
+	index_sandbox_allow(u, sb);
+	e = sandbox_enter(sb);
+	sandbox_free(&sb);
+	/* The kernel can do neither: logged, and no reason to lock everybody out. */
+	return e == E_UNSUPPORTED ? OK : e;
+}
+
+static void
+log_out(const struct session *s, const char *user, const struct pop3_totals *t)
+{
+	log_event(LOGL_INFO, "pop3.logout", "user", user, "reason", t->reason, "retr",
+		log_u64(t->retrieved), "top", log_u64(t->topped), "deleted", log_u64(t->removed),
+		"in", log_u64(stream_bytes_in(s->client)), "out",
+		log_u64(stream_bytes_out(s->client)), NULL);
+}
+
+static int
+run(struct session *s)
+{
+	struct auth_user user = {0};
+	struct index_user *index = NULL;
+	struct pop3_maildrop drop = {.lock = -1};
+	struct pop3_totals totals;
+	char ip[NET_ADDR_TEXT];
+	enum err e = auth_redeem(s->conf, s->info.token, "pop3", s->info.id, &user);
+
+	e = e ? e : index_open(s->conf, &user, &index);
+	e = e ? e : confine(index);
+	e = e ? e : pop3_maildrop_open(index, &drop);
+	net_addr_format_ip(&s->info.peer, ip);
+	if (e) {
+		log_event(LOGL_WARN, "pop3.login failed", "user", s->info.user, "ip", ip, "reason",
+			err_word(e), NULL);
+		stream_write_cstr(s->client, refusal(e));
+		stream_flush(s->client);
+	} else {
+		log_event(LOGL_INFO, "pop3.login ok", "user", user.name, "ip", ip, "tls",
+			s->info.tls ? "yes" : "no", "messages", log_u64(drop.count), NULL);
+		session_report(s, user.name, "");
+		stream_write_cstr(s->client, "+OK Logged in.\r\n");
+		pop3_session_serve(s, &drop, &totals);
+		log_out(s, user.name, &totals);
+	}
+	pop3_maildrop_close(&drop);
+	index_close(&index);
+	auth_user_free(&user);
+	return 0;
+}
+
+/* The warm parent; each child narrows it to one user. */
+static void
+sandbox(const struct config *conf, struct sandbox *sb)
+{
+	sandbox_allow_path(sb, conf->mail_dir, SANDBOX_READ | SANDBOX_WRITE);
+	if (*conf->index_dir != '\0') {
+		sandbox_allow_path(sb, conf->index_dir, SANDBOX_READ | SANDBOX_WRITE);
+	}
+	sandbox_allow(sb, SANDBOX_CAN_FORK);
+}
+
+static const struct session_program program = {
+	.name = "pop3",
+	.handover = "pop3",
+	.sandbox = sandbox,
+	.run = run,
+};
+
+int
+main(int argc, char **argv)
+{
+	return session_main(&program, argc, argv);
+}

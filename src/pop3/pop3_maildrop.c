@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+#include "pop3/pop3_maildrop.h"
+
+#include <stdlib.h>
+
+#include "lib/io.h"
+#include "lib/mem.h"
+
+struct loading {
+	struct pop3_maildrop *m;
+	size_t cap;
+};
+
+static enum err
+add_message(const struct index_message *msg, void *arg)
+{
+	struct loading *l = arg;
+	struct pop3_maildrop *m = l->m;
+
+	if (m->count == l->cap) {
+		l->cap = l->cap ? l->cap + l->cap / 2 : 64;
+		m->v = mem_realloc(m->v, l->cap, sizeof(struct pop3_message));
+	}
+	m->v[m->count++] = (struct pop3_message){
+		.uid = msg->uid, .size = msg->size, .seen = (msg->flags & INDEX_SEEN) != 0};
+	return OK;
+}
+
+enum err
+pop3_maildrop_open(struct index_user *u, struct pop3_maildrop *out)
+{
+	struct index_mailbox box = {0};
+	struct loading l = {.m = out};
+	enum err e;
+
+	*out = (struct pop3_maildrop){.user = u, .lock = -1};
+	e = index_lock(u, "pop3", &out->lock);
+	e = e ? e : index_mailbox_get(u, STR("INBOX"), &box);
+	if (e == OK) {
+		out->mailbox = box.id;
+		out->uidvalidity = box.uidvalidity;
+		/* Mail that another program has put there is to be seen, too. */
+		e = index_refresh(u, box.id);
+		e = e ? e : index_message_each(u, box.id, 1, UINT32_MAX, add_message, &l);
+	}
+	index_mailbox_free(&box);
+	pop3_maildrop_reset(out);
+	return e;
+}
+
+void
+pop3_maildrop_close(struct pop3_maildrop *m)
+{
+	MEM_FREE(m->v);
+	m->count = m->left = 0;
+	io_close(&m->lock);
+}
+
+struct pop3_message *
+pop3_maildrop_get(struct pop3_maildrop *m, uint32_t number)
+{
+	return number >= 1 && number <= m->count && !m->v[number - 1].deleted ? &m->v[number - 1]
+									      : NULL;
+}
+
+void
+pop3_maildrop_delete(struct pop3_maildrop *m, struct pop3_message *msg)
+{
+	msg->deleted = 1;
+	m->left--;
+	m->left_size -= msg->size;
+}
+
+void
+pop3_maildrop_reset(struct pop3_maildrop *m)
+{
+	m->left = m->count;
+	m->left_size = 0;
+	for (uint32_t i = 0; i < m->count; i++) {
+		m->v[i].deleted = 0;
+		m->left_size += m->v[i].size;
+	}
+}
+
+enum err
+pop3_maildrop_update(struct pop3_maildrop *m, uint32_t *removed)
+{
+	struct numset gone = {0}, seen = {0};
+	enum err e = OK;
+
+	*removed = 0;
+	for (uint32_t i = 0; i < m->count; i++) {
+		if (m->v[i].deleted) {
+			numset_add(&gone, m->v[i].uid);
+		} else if (m->v[i].retrieved && !m->v[i].seen) {
+			numset_add(&seen, m->v[i].uid);
+		}
+	}
+	if (!numset_is_empty(&gone)) {
+		e = index_expunge(m->user, m->mailbox, &gone, 1, NULL);
+		if (e == E_TEMPFAIL) {
+			/* Removing twice does no harm: once more, should the service be back. */
+			e = index_expunge(m->user, m->mailbox, &gone, 1, NULL);
+		}
+		*removed = e ? 0 : (uint32_t)numset_size(&gone);
+	}
+	if (!numset_is_empty(&seen)) {
+		/* A courtesy to IMAP clients; no reason to tell the client that QUIT failed. */
+		index_store(m->user, m->mailbox, &seen, INDEX_STORE_ADD, INDEX_SEEN, NULL, 0,
+			UINT64_MAX, NULL, NULL);
+	}
+	numset_free(&gone);
+	numset_free(&seen);
+	return e;
+}

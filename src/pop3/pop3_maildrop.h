@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_POP3_MAILDROP_H
+#define ROOST_POP3_MAILDROP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "index/index_client.h"
+#include "lib/err.h"
+
+/*
+ * INBOX as it was at log-in (RFC 1939 section 3: numbers do not change during a session), with what
+ * the client wants deleted. Exclusive: nobody else opens the same maildrop meanwhile.
+ */
+struct pop3_message {
+	uint32_t uid;
+	uint64_t size; /* with CRLF line ends */
+	unsigned char deleted, retrieved, seen;
+};
+
+struct pop3_maildrop {
+	struct index_user *user; /* borrowed */
+	uint32_t mailbox, uidvalidity;
+	struct pop3_message *v;
+	uint32_t count;
+	uint32_t left; /* not marked as deleted, and their size */
+	uint64_t left_size;
+	int lock;
+};
+
+/* E_CONFLICT: another session has it. Others as in index_client.h. pop3_maildrop_close in any case.
+ */
+enum err pop3_maildrop_open(struct index_user *u, struct pop3_maildrop *out);
+void pop3_maildrop_close(struct pop3_maildrop *m);
+/* A message by its number that is not marked as deleted, or NULL. */
+struct pop3_message *pop3_maildrop_get(struct pop3_maildrop *m, uint32_t number);
+void pop3_maildrop_delete(struct pop3_maildrop *m, struct pop3_message *msg);
+void pop3_maildrop_reset(struct pop3_maildrop *m);
+/*
+ * The UPDATE state (RFC 1939 section 6): removes what is marked; sets \Seen on the retrieved ones
+ * that stay. *removed: how many went. An error: some or all of them are still there.
+ */
+enum err pop3_maildrop_update(struct pop3_maildrop *m, uint32_t *removed);
+
+#endif
