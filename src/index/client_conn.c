@@ -4,8 +4,10 @@
 #include "index/client_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 
 #include "lib/io.h"
@@ -494,6 +496,27 @@ index_sandbox_allow(const struct index_user *u, struct sandbox *sb)
 	sandbox_allow_path(sb, u->index_dir, SANDBOX_READ | SANDBOX_WRITE);
 	sandbox_allow_path(sb, socket_path, SANDBOX_READ | SANDBOX_WRITE);
 	free(socket_path);
+}
+
+enum err
+index_lock(struct index_user *u, const char *name, int *fd)
+{
+	char *path = mem_printf("%s/%s.lock", u->index_dir, name);
+	enum err e = OK;
+
+	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (*fd < 0) {
+		e = err_from_errno(errno);
+	} else if (flock(*fd, LOCK_EX | LOCK_NB) != 0) {
+		e = errno == EWOULDBLOCK ? E_CONFLICT : err_from_errno(errno);
+		io_close(fd);
+	}
+	if (e && e != E_CONFLICT) {
+		log_event(
+			LOGL_ERROR, "index.lock failed", "path", path, "reason", err_word(e), NULL);
+	}
+	free(path);
+	return e;
 }
 
 /* ---- news ---- */

@@ -71,6 +71,12 @@ struct sandbox;
 /* What a session with this user open may touch: its Maildir and index, nothing else. */
 void index_sandbox_allow(const struct index_user *u, struct sandbox *sb);
 
+/*
+ * Takes a lock named name ("pop3") of this user, held until *fd is closed or the process ends.
+ * E_CONFLICT: another process has it. The caller closes *fd.
+ */
+enum err index_lock(struct index_user *u, const char *name, int *fd);
+
 /* ---- mailboxes ---- */
 
 struct index_mailbox {
@@ -198,10 +204,13 @@ enum err index_append_create(struct index_user *u, uint32_t mailbox, uint64_t si
 	struct index_append **out);
 /* Any pieces; CRLF or LF. The first error sticks. */
 enum err index_append_write(struct index_append *a, const void *p, size_t len);
-/* The same bytes for another user or mailbox: hard link to the first, else a copy. a must be finished. */
+/*
+ * The same bytes for another user or mailbox: hard link to the first, else a copy. a must be finished and
+ * not committed yet. Errors as index_append_create.
+ */
 enum err index_append_link(struct index_user *u, uint32_t mailbox, struct index_append *a,
 	struct index_append **out);
-/* End of the message: fsync of the file (mail_fsync). */
+/* End of the message: all is written. The fsync (mail_fsync) is index_append_commit's. */
 enum err index_append_finish(struct index_append *a);
 struct index_append_info {
 	unsigned flags;
@@ -249,7 +258,8 @@ enum err index_claim_recent(struct index_user *u, uint32_t mailbox, uint32_t *fi
 enum err index_refresh(struct index_user *u, uint32_t mailbox);
 /* Asks to be told of changes of this mailbox, 0: of all, or on = 0: no longer. */
 enum err index_watch(struct index_user *u, uint32_t mailbox, int on);
-/* Becomes readable when news is waiting; -1 while not connected. */
+/* Becomes readable when news is waiting; -1 while not connected. What changed before index_watch
+ * returned is found by a sync behind it. */
 int index_watch_fd(const struct index_user *u);
 /* Takes the waiting news without blocking; *changed says whether any watched mailbox changed. E_TEMPFAIL: the service
  * went away; call index_watch again (connects anew). */
