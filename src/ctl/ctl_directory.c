@@ -127,7 +127,8 @@ ask_with_word(struct tool *t, int argc, char **argv, const char *verb, const cha
 static enum err
 user_add(struct tool *t, int argc, char **argv)
 {
-	static const struct tool_option options[] = {{"password", 0}, {"quota", 0}, {"name", 0}, {0}};
+	static const struct tool_option options[] = {
+		{"password", 0}, {"quota", 0}, {"name", 0}, {0}};
 	struct tool_args a;
 	char *password = NULL;
 	json_t *args;
@@ -174,8 +175,7 @@ user_show(struct tool *t, int argc, char **argv)
 static enum err
 user_set(struct tool *t, int argc, char **argv)
 {
-	static const struct tool_option options[] = {
-		{"quota", 0}, {"active", 0}, {"name", 0}, {0}};
+	static const struct tool_option options[] = {{"quota", 0}, {"active", 0}, {"name", 0}, {0}};
 	struct tool_args a;
 	json_t *args;
 	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);

@@ -20,7 +20,8 @@ open_user(struct tool *t, const char *address, struct index_user **out)
 
 	*out = NULL;
 	if (e) {
-		tool_error("%s: %s%s", address, e == E_NOTFOUND ? "there is no such user" : err_text(e),
+		tool_error("%s: %s%s", address,
+			e == E_NOTFOUND ? "there is no such user" : err_text(e),
 			err_is_temporary(e) ? "; is Roost running?" : "");
 	} else {
 		e = index_open(t->conf, &user, out);
@@ -35,11 +36,12 @@ open_user(struct tool *t, const char *address, struct index_user **out)
 static enum err
 add_row(const struct index_mailbox *m, void *arg)
 {
-	json_array_append_new(arg,
-		json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name", m->name, "messages",
-			(json_int_t)m->messages, "unseen", (json_int_t)m->unseen, "size",
-			(json_int_t)m->size_bytes, "uidvalidity", (json_int_t)m->uidvalidity, "uidnext",
-			(json_int_t)m->uidnext, "highest_modseq", (json_int_t)m->highest_modseq));
+	json_array_append_new(
+		arg, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "name", m->name, "messages",
+			     (json_int_t)m->messages, "unseen", (json_int_t)m->unseen, "size",
+			     (json_int_t)m->size_bytes, "uidvalidity", (json_int_t)m->uidvalidity,
+			     "uidnext", (json_int_t)m->uidnext, "highest_modseq",
+			     (json_int_t)m->highest_modseq));
 	return OK;
 }
 
@@ -93,7 +95,8 @@ change(struct tool *t, int argc, char **argv, enum change what)
 		break;
 	}
 	if (e) {
-		tool_error("mailbox \"%s\" of %s: %s", a.positional[1], a.positional[0], err_text(e));
+		tool_error(
+			"mailbox \"%s\" of %s: %s", a.positional[1], a.positional[0], err_text(e));
 	} else {
 		done = json_object();
 		tool_print(t, &done, NULL);

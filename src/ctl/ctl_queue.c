@@ -80,8 +80,8 @@ queue_delete(struct tool *t, int argc, char **argv)
 const struct tool_verb tool_verbs_queue[] = {
 	{"queue", "list", "", "Lists the messages waiting", queue_list},
 	{"queue", "show", "ID", "Shows one message's envelope and what became of it", queue_show},
-	{"queue", "flush", "[ID] [--destination DOMAIN]", "Tries now: all, one, or one destination's",
-		queue_flush},
+	{"queue", "flush", "[ID] [--destination DOMAIN]",
+		"Tries now: all, one, or one destination's", queue_flush},
 	{"queue", "hold", "ID", "Keeps a message back until it is released", queue_hold},
 	{"queue", "release", "ID", "Lets a held message go on", queue_release},
 	{"queue", "delete", "ID", "Removes a message without a bounce", queue_delete},

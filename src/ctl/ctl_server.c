@@ -180,8 +180,10 @@ server_stop(struct tool *t, int argc, char **argv)
 }
 
 const struct tool_verb tool_verbs_server[] = {
-	{"who", NULL, "", "Shows the sessions: user, protocol, address, TLS, since when", server_who},
-	{"kick", NULL, "ADDRESS|SESSION", "Ends the sessions of a user, or one session", server_kick},
+	{"who", NULL, "", "Shows the sessions: user, protocol, address, TLS, since when",
+		server_who},
+	{"kick", NULL, "ADDRESS|SESSION", "Ends the sessions of a user, or one session",
+		server_kick},
 	{"status", NULL, "", "Shows the services", server_status},
 	{"reload", NULL, "", "Reads the configuration file again; no session is dropped",
 		server_reload},

@@ -95,8 +95,7 @@ tool_call(struct tool *t, const char *service, const char *verb, json_t *args, j
 	if (!e)
 		return OK;
 	if (t->json) {
-		json_t *object =
-			json_pack("{s:s, s:s}", "error", err_word(e), "message", message);
+		json_t *object = json_pack("{s:s, s:s}", "error", err_word(e), "message", message);
 
 		json_dumpf(object, stdout, JSON_INDENT(2));
 		putchar('\n');
@@ -179,7 +178,8 @@ print_table(const json_t *rows, const char *const *columns)
 		}
 	}
 	for (size_t c = 0; c < n; c++)
-		printf("%-*s%s", c + 1 < n ? (int)width[c] : 0, columns[c], c + 1 < n ? "  " : "\n");
+		printf("%-*s%s", c + 1 < n ? (int)width[c] : 0, columns[c],
+			c + 1 < n ? "  " : "\n");
 	json_array_foreach(rows, r, row)
 	{
 		for (size_t c = 0; c < n; c++)

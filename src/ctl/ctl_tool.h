@@ -16,11 +16,11 @@ struct tool {
 
 struct tool_verb {
 	const char *noun, *verb; /* verb NULL: the noun is the verb ("status") */
-	const char *args;	 /* for the usage: "ADDRESS [--quota SIZE]" */
+	const char *args; /* for the usage: "ADDRESS [--quota SIZE]" */
 	const char *help;
 	/*
-	 * argv: what stands behind the verb. OK, or an error that was printed already (E_PARSE: the usage
-	 * of the verb is printed behind it).
+	 * argv: what stands behind the verb. OK, or an error that was printed already (E_PARSE: the
+	 * usage of the verb is printed behind it).
 	 */
 	enum err (*run)(struct tool *t, int argc, char **argv);
 };
@@ -55,8 +55,8 @@ enum err tool_args_parse(int argc, char **argv, const struct tool_option *option
  * ctl_call with the error printed on standard error. args is taken over. OK: the caller drops
  * *result.
  */
-enum err tool_call(struct tool *t, const char *service, const char *verb, json_t *args,
-	json_t **result);
+enum err tool_call(
+	struct tool *t, const char *service, const char *verb, json_t *args, json_t **result);
 /*
  * Prints *result and drops it: as JSON, or as a table of the named columns (an array of objects),
  * or as "key: value" lines (an object; columns NULL), or nothing for an empty object.

@@ -16,8 +16,8 @@ static const struct tool_verb *const tool_nouns[] = {
 static void
 print_verb(FILE *f, const struct tool_verb *v)
 {
-	fprintf(f, "  %s%s%s%s%s\n        %s\n", v->noun, v->verb ? " " : "", v->verb ? v->verb : "",
-		*v->args ? " " : "", v->args, v->help);
+	fprintf(f, "  %s%s%s%s%s\n        %s\n", v->noun, v->verb ? " " : "",
+		v->verb ? v->verb : "", *v->args ? " " : "", v->args, v->help);
 }
 
 static void
@@ -25,7 +25,8 @@ print_usage(FILE *f, const char *noun)
 {
 	fputs("usage: roostctl [-c FILE] [--json] VERB ...\n\n"
 	      "Administers a running Roost. FILE is its configuration file (default: $ROOST_CONF,\n"
-	      "then " ROOST_SYSCONFDIR "/roost.conf). With --json the result is JSON. The exit status is\n"
+	      "then " ROOST_SYSCONFDIR
+	      "/roost.conf). With --json the result is JSON. The exit status is\n"
 	      "0 when it was done, 75 when trying again later may help, another on failure.\n\n",
 		f);
 	for (size_t i = 0; tool_nouns[i]; i++)

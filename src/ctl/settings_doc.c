@@ -4,7 +4,8 @@
 
 #include "lib/conf.h"
 
-/* Writes roost.conf.example (argument "example") or roost.conf(5) ("man") from the settings table. */
+/* Writes roost.conf.example (argument "example") or roost.conf(5) ("man") from the settings table.
+ */
 
 /* "lf|crlf" as "lf or crlf". */
 static void
@@ -28,7 +29,8 @@ type_text(const struct conf_row *row)
 		{"PATH", "a path"},
 		{"INT", "a number"},
 		{"SIZE", "a size in bytes; K, M, G and T may follow"},
-		{"DURATION", "a time: ms, s, m, h, d or w follow each number; a bare number is seconds"},
+		{"DURATION",
+			"a time: ms, s, m, h, d or w follow each number; a bare number is seconds"},
 		{"BOOL", "yes or no"},
 		{"LIST", "a list: {\"one\", \"two\"}"},
 	};

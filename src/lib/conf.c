@@ -224,6 +224,20 @@ make_options(int with_internal)
 	return opts;
 }
 
+/* libconfuse calls on_value for items alone, so an empty list "{}" is looked for afterwards. */
+static void
+take_empty_lists(cfg_t *cfg)
+{
+	for (unsigned n = 0; n < cfg_num(cfg); n++) {
+		cfg_opt_t *opt = cfg_getnopt(cfg, n);
+		int i = conf_find(cfg_opt_name(opt));
+
+		if (i >= 0 && conf_defs()[i].type == CONF_LIST && (opt->flags & CFGF_MODIFIED) &&
+			cfg_opt_size(opt) == 0)
+			conf_value_set(loading->conf, (size_t)i, NULL, 0, NULL);
+	}
+}
+
 static void
 parse_once(FILE *f, int with_internal)
 {
@@ -234,6 +248,7 @@ parse_once(FILE *f, int with_internal)
 	if (cfg_parse_fp(cfg, f) != CFG_SUCCESS && !loading->problems.len && !loading->retry)
 		buf_printf(&loading->problems, "%s:%d: cannot be read as settings\n", loading->path,
 			cfg->line);
+	take_empty_lists(cfg);
 	cfg_free(cfg);
 	free(opts);
 }

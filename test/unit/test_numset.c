@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+#include "lib/numset.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static void
+expect(const struct numset *s, const char *text)
+{
+	struct buf out = {0};
+
+	assert_int_equal(numset_format(s, &out), OK);
+	assert_string_equal(buf_cstr(&out), text);
+	buf_free(&out);
+}
+
+static void
+parses_and_normalises(void **state)
+{
+	static const struct {
+		const char *text;
+		enum err e;
+		const char *normal;
+	} rows[] = {
+		{"1", OK, "1"},
+		{"3,1,2", OK, "1:3"},
+		{"5:2", OK, "2:5"},
+		{"1:3,7,9:12,10:20", OK, "1:3,7,9:20"},
+		{"4294967295,4294967294", OK, "4294967294:4294967295"},
+		{"1:4294967295,5", OK, "1:4294967295"},
+		{"0", E_RANGE, ""},
+		{"1:0", E_RANGE, ""},
+		{"4294967296", E_RANGE, ""},
+		{"", E_PARSE, ""},
+		{"1,", E_PARSE, ""},
+		{"1:", E_PARSE, ""},
+		{"1:2:3", E_PARSE, ""},
+		{"*", E_PARSE, ""},
+		{"1 2", E_PARSE, ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct numset s;
+
+		assert_int_equal(numset_parse(str_of(rows[i].text), &s), rows[i].e);
+		expect(&s, rows[i].normal);
+		numset_free(&s);
+	}
+}
+
+/* Compares with a plain array of booleans over many random changes. */
+static void
+agrees_with_a_model(void **state)
+{
+	enum { SIZE = 64 };
+	struct numset s = {0};
+	int model[SIZE] = {0};
+	unsigned seed = 7;
+
+	(void)state;
+	for (int round = 0; round < 20000; round++) {
+		uint32_t first, last;
+		uint64_t size = 0;
+
+		seed = seed * 1103515245u + 12345u;
+		first = (seed >> 16) % SIZE;
+		last = first + (seed >> 8) % 5;
+		if (last >= SIZE)
+			last = SIZE - 1;
+		if (seed & 0x40000000)
+			numset_add_range(&s, first, last);
+		else
+			numset_remove_range(&s, first, last);
+		for (uint32_t n = first; n <= last; n++)
+			model[n] = (seed & 0x40000000) != 0;
+		for (uint32_t n = 0; n < SIZE; n++) {
+			assert_int_equal(numset_contains(&s, n), model[n]);
+			size += (uint64_t)model[n];
+		}
+		assert_int_equal(numset_size(&s), size);
+		for (size_t i = 1; i < s.count; i++)
+			assert_true(s.ranges[i].first > s.ranges[i - 1].last + 1);
+	}
+	numset_free(&s);
+}
+
+static void
+copies(void **state)
+{
+	struct numset a = {0}, b = {0};
+
+	(void)state;
+	numset_add_range(&a, 3, 9);
+	numset_add(&b, 100);
+	numset_copy(&b, &a);
+	numset_remove_range(&a, 1, 100);
+	assert_true(numset_is_empty(&a));
+	expect(&b, "3:9");
+	numset_copy(&b, &a);
+	assert_true(numset_is_empty(&b));
+	numset_free(&a);
+	numset_free(&b);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(parses_and_normalises),
+		cmocka_unit_test(agrees_with_a_model),
+		cmocka_unit_test(copies),
+	};
+
+	return cmocka_run_group_tests_name("numset", tests, NULL, NULL);
+}
