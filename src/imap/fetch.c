@@ -93,6 +93,7 @@ run_create(struct imap_session *s)
 	run->context.plan = &run->plan;
 	run->context.index = s->index;
 	run->context.mailbox = s->mailbox;
+	run->context.place = &s->fetch_place;
 	fetch_flags_text_init(&run->context.flags);
 	learn_keywords(run);
 	return run;
@@ -208,8 +209,10 @@ fetch_texts(struct fetch_run *run)
 	run->scan.visit = visit_text;
 	while (more && !e) {
 		e = imap_scan_round(&run->scan, &more);
-		if (flush_text(run) || session_should_end(run->s->base))
-			return E_CLOSED;
+		if (!e)
+			e = flush_text(run);
+		if (!e && session_should_end(run->s->base))
+			e = E_CANCELLED;
 		if (run->refresh_for) {
 			imap_refresh_keywords(run->s, NULL);
 			learn_keywords(run);
@@ -237,7 +240,7 @@ send_message(struct fetch_run *run)
 		e = stream_write(client, run->text.p + at, hole->at - at);
 		at = hole->at;
 		if (!e)
-			e = fetch_body_send(msg, &run->plan.items[hole->item], hole, client);
+			e = fetch_body_send(&run->context, msg, hole, client);
 	}
 	if (!e)
 		e = stream_write(client, run->text.p + at, run->text.len - at);
@@ -253,10 +256,10 @@ send_message(struct fetch_run *run)
 static enum err
 cut_connection(struct fetch_run *run, uint32_t uid, enum err e)
 {
-	if (!stream_error(run->s->client)) {
+	if (e == E_CORRUPT) {
 		log_event(LOGL_ERROR, "imap.fetch cut", "error", err_word(e), "mailbox",
 			log_u64(run->s->mailbox), "uid", log_u64(uid), NULL);
-		run->s->end = "message file changed while it was sent";
+		run->s->end = "cut";
 	}
 	shutdown(stream_fd(run->s->client), SHUT_RDWR);
 	return E_CLOSED;
@@ -330,8 +333,8 @@ fetch_batches(struct fetch_run *run)
 		marked = mark_seen(run);
 		for (size_t i = 0; i < run->batch_count && !e; i++) {
 			e = fetch_one(run, &run->batch[i], marked && run->batch[i].unseen);
-			if (session_should_end(run->s->base))
-				e = E_CLOSED;
+			if (!e && session_should_end(run->s->base))
+				e = E_CANCELLED;
 		}
 	}
 	return e;
@@ -346,7 +349,7 @@ reply(struct fetch_run *run, enum err e)
 	uint64_t gone = run->gone + run->scan.gone;
 	char text[128];
 
-	if (e && e != E_CLOSED)
+	if (e)
 		return imap_reply_error(s, e, "message");
 	if (run->failed) {
 		snprintf(text, sizeof(text), "Message %u (UID %u) cannot be read: %s",

@@ -104,6 +104,7 @@ struct fetch_context {
 	size_t keyword_count;
 	struct index_user *index;
 	uint32_t mailbox;
+	struct imap_fetch_place *place; /* of the session; borrowed */
 };
 
 /*
@@ -127,7 +128,7 @@ enum err fetch_body_find(struct fetch_context *c, struct fetch_message *msg,
  * Sends the octets of a hole, exactly hole->len of them. E_CORRUPT: the file did not hold them: the
  * client must not get anything more. Others: of the stream.
  */
-enum err fetch_body_send(const struct fetch_message *msg, const struct fetch_item *item,
+enum err fetch_body_send(struct fetch_context *c, const struct fetch_message *msg,
 	struct fetch_hole *hole, struct stream *client);
 
 #endif

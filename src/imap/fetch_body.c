@@ -168,18 +168,56 @@ send_as_stored(const struct fetch_message *msg, const struct section_data *data,
 	return stream_write(client, data->stored.p + off, len);
 }
 
-enum err
-fetch_body_send(const struct fetch_message *msg, const struct fetch_item *item,
-	struct fetch_hole *hole, struct stream *client)
+/*
+ * Clients fetch a large part in pieces, one command each. Where lines end in LF a piece is found by
+ * counting lines, so the place where the last one ended is kept: else the whole would take
+ * quadratic time. A UID stands for the same bytes for ever.
+ */
+static int
+is_place_of(const struct imap_fetch_place *place, const struct fetch_context *c,
+	const struct fetch_message *msg, const struct section *s, uint64_t size)
 {
+	return place->uid == msg->m->uid && place->mailbox == c->mailbox && place->size == size &&
+	       place->kind == s->kind && place->path_len == s->path_len &&
+	       memcmp(place->path, s->path, s->path_len * sizeof(s->path[0])) == 0;
+}
+
+static void
+keep_place(struct imap_fetch_place *place, const struct fetch_context *c,
+	const struct fetch_message *msg, const struct section *s, const struct section_data *data)
+{
+	*place = (struct imap_fetch_place){
+		.mailbox = c->mailbox,
+		.uid = msg->m->uid,
+		.size = data->size,
+		.kind = s->kind,
+		.path_len = s->path_len,
+		.off = data->hint_off,
+		.stored = data->hint_stored,
+	};
+	memcpy(place->path, s->path, s->path_len * sizeof(s->path[0]));
+}
+
+enum err
+fetch_body_send(struct fetch_context *c, const struct fetch_message *msg, struct fetch_hole *hole,
+	struct stream *client)
+{
+	const struct fetch_item *item = &c->plan->items[hole->item];
+	struct section_data *data = &hole->data;
 	struct stream_sink sink = {client, hole->len};
 	uint64_t off = item->partial ? item->off : 0;
 	enum err e;
 
-	if (hole->data.bare_lf == 0 && !msg->has_nul)
-		return send_as_stored(msg, &hole->data, off, hole->len, client);
-	e = section_write(&hole->data, off, hole->len, 0, sink_to_stream, &sink);
+	if (data->bare_lf == 0 && !msg->has_nul)
+		return send_as_stored(msg, data, off, hole->len, client);
+	if (off && is_place_of(c->place, c, msg, &item->section, data->size)) {
+		data->hint_off = c->place->off;
+		data->hint_stored = c->place->stored;
+	}
+	e = section_write(data, off, hole->len, 0, sink_to_stream, &sink);
 	if (!e && sink.left)
 		e = E_CORRUPT;
+	if (!e && item->partial)
+		keep_place(c->place, c, msg, &item->section, data);
 	return e;
 }

@@ -72,6 +72,16 @@ extern const struct imap_command imap_command_append, imap_command_capability, i
 	imap_command_rename, imap_command_search, imap_command_select, imap_command_status,
 	imap_command_store, imap_command_subscribe, imap_command_unselect, imap_command_unsubscribe;
 
+/* Where the last partial FETCH of a body ended: the next piece is found from here (fetch_body.c). */
+struct imap_fetch_place {
+	uint32_t mailbox, uid; /* uid 0: none yet */
+	uint64_t size; /* of the section, octets */
+	enum section_kind kind;
+	size_t path_len;
+	uint32_t path[SECTION_PATH_MAX];
+	uint64_t off, stored; /* hint_off, hint_stored of mail/section.h */
+};
+
 struct imap_session {
 	struct session *base;
 	struct stream *client; /* base->client */
@@ -91,6 +101,8 @@ struct imap_session {
 	struct numset recent; /* UIDs that are \Recent here */
 	char **keywords; /* names of the mailbox's keyword bits */
 	size_t keyword_count; /* as told to the client in FLAGS */
+
+	struct imap_fetch_place fetch_place;
 
 	/* The command under way. */
 	struct str tag;
