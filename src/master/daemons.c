@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+#include "master/daemons.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+
+const struct daemon_def daemon_defs[] = {
+	{
+		.name = "auth",
+		.program = "roost-auth",
+		.user = DAEMON_USER,
+		.secrets = SECRET_TICKET | SECRET_DATABASE,
+		.stage = STAGE_STORES,
+		.unix_ =
+			{
+				{"auth-login", "auth-login", DAEMON_USER, 0600},
+				{"auth-session", "auth-session", DAEMON_MAIL_USER, 0600},
+				{"auth-directory", "auth-directory", DAEMON_MAIL_USER, 0600},
+				{"auth-userdb", "auth-userdb", DAEMON_MAIL_USER, 0600},
+			},
+	},
+	{
+		.name = "index",
+		.program = "roost-index",
+		.user = DAEMON_MAIL_USER,
+		.secrets = SECRET_TICKET,
+		.stage = STAGE_STORES,
+		.unix_ = {{"index", "index", DAEMON_MAIL_USER, 0600}},
+	},
+	{
+		.name = "lmtp",
+		.program = "roost-lmtp",
+		.user = DAEMON_MAIL_USER,
+		.stage = STAGE_DELIVERY,
+		.tcp = {{"lmtp", "listen_lmtp"}},
+		.unix_ = {{"lmtp-local", "lmtp", DAEMON_MAIL_USER, 0600}},
+	},
+	{
+		.name = "imap",
+		.program = "roost-imap",
+		.user = DAEMON_MAIL_USER,
+		.stage = STAGE_CLIENTS,
+		.unix_ = {{"imap", "imap", DAEMON_USER, 0600}},
+	},
+	{
+		.name = "pop3",
+		.program = "roost-pop3",
+		.user = DAEMON_MAIL_USER,
+		.stage = STAGE_CLIENTS,
+		.unix_ = {{"pop3", "pop3", DAEMON_USER, 0600}},
+	},
+	{
+		.name = "smtpd",
+		.program = "roost-smtpd",
+		.user = DAEMON_MAIL_USER,
+		.stage = STAGE_CLIENTS,
+		/* Any local user may send, as with every sendmail. */
+		.unix_ = {{"smtpd", "smtpd", DAEMON_USER, 0600},
+			{"sendmail", "sendmail", DAEMON_ROOT, 0666}},
+	},
+	{
+		.name = "qmgr",
+		.program = "roost-qmgr",
+		.user = DAEMON_MAIL_USER,
+		.stage = STAGE_DELIVERY,
+		.unix_ = {{"qmgr", "qmgr", DAEMON_MAIL_USER, 0600}},
+	},
+	{
+		.name = "smtp",
+		.program = "roost-smtp",
+		.user = DAEMON_MAIL_USER,
+		.stage = STAGE_DELIVERY,
+		.unix_ = {{"smtp-out", "smtp-out", DAEMON_MAIL_USER, 0600}},
+	},
+	{
+		.name = "lmtp-client",
+		.program = "roost-lmtp-client",
+		.user = DAEMON_MAIL_USER,
+		.stage = STAGE_DELIVERY,
+		.unix_ = {{"lmtp-out", "lmtp-out", DAEMON_MAIL_USER, 0600}},
+	},
+	{
+		.name = "proxy",
+		.program = "roost-proxy",
+		.user = DAEMON_USER,
+		.secrets = SECRET_TLS,
+		.stage = STAGE_CLIENTS,
+		.last = 1,
+		.per_core = 1,
+		.limits = 1,
+		.tcp = {{"smtp", "listen_smtp"}, {"submission", "listen_submission"},
+			{"submissions", "listen_submissions"}, {"imap", "listen_imap"},
+			{"imaps", "listen_imaps"}, {"pop3", "listen_pop3"},
+			{"pop3s", "listen_pop3s"}},
+	},
+};
+
+const size_t daemon_def_count = sizeof daemon_defs / sizeof *daemon_defs;
+
+unsigned
+daemon_wanted(const struct daemon_def *def, const struct config *conf)
+{
+	long cores;
+
+	if (!def->per_core)
+		return 1;
+	if (conf->proxy_processes > 0)
+		return (unsigned)conf->proxy_processes;
+	cores = sysconf(_SC_NPROCESSORS_ONLN);
+	return cores < 1 ? 1 : cores > 64 ? 64 : (unsigned)cores;
+}
+
+const char *
+daemon_user_name(enum daemon_user user, const struct config *conf)
+{
+	switch (user) {
+	case DAEMON_USER:
+		return conf->user;
+	case DAEMON_MAIL_USER:
+		return conf->mail_user;
+	case DAEMON_ROOT:
+		break;
+	}
+	return "";
+}
+
+const struct conf_list *
+daemon_addresses(const struct daemon_tcp *tcp, const struct config *conf)
+{
+	static const struct {
+		const char *setting;
+		size_t offset;
+	} lists[] = {
+		{"listen_smtp", offsetof(struct config, listen_smtp)},
+		{"listen_submission", offsetof(struct config, listen_submission)},
+		{"listen_submissions", offsetof(struct config, listen_submissions)},
+		{"listen_imap", offsetof(struct config, listen_imap)},
+		{"listen_imaps", offsetof(struct config, listen_imaps)},
+		{"listen_pop3", offsetof(struct config, listen_pop3)},
+		{"listen_pop3s", offsetof(struct config, listen_pop3s)},
+		{"listen_lmtp", offsetof(struct config, listen_lmtp)},
+	};
+
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+		if (strcmp(lists[i].setting, tcp->setting) == 0)
+			return (const struct conf_list *)((const char *)conf + lists[i].offset);
+	log_bug(__FILE__, __LINE__, "listener without a setting");
+}

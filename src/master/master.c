@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "master/master.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/master_proto.h"
+#include "lib/mem.h"
+#include "master/notify.h"
+#include "master/setup.h"
+#include "proxy/limits.h"
+
+enum {
+	EXIT_CONFIG = 78, /* EX_CONFIG of sysexits.h */
+	EXIT_START = 70,
+	STAGE_DEADLINE_MS = 10 * 1000,
+	/* The proxies do not wait longer for a daemon that cannot get ready. */
+	LAST_START_MS = 10 * 1000,
+	SECRET_BYTES = 32,
+	FDS_PER_CONNECTION = 3,
+};
+
+/* ---- files that tell others how we are ---- */
+
+static void
+write_run_file(struct master *m, const char *name)
+{
+	char *path = conf_run_path(m->conf, name);
+	char *text = mem_printf("%ld\n", (long)getpid());
+
+	if (io_write_file_atomic(path, text, strlen(text), 0644))
+		log_event(LOGL_WARN, "master.file failed", "path", path, "reason", log_errno(errno),
+			NULL);
+	free(text);
+	free(path);
+}
+
+static void
+remove_run_file(struct master *m, const char *name)
+{
+	char *path = conf_run_path(m->conf, name);
+
+	unlink(path);
+	free(path);
+}
+
+/* ---- log ---- */
+
+/* The file becomes descriptor 2. OK for "stderr" and "syslog" too, *fd_out is -1 then. */
+static enum err
+open_log(const struct config *conf, int *fd_out)
+{
+	*fd_out = -1;
+	if (conf->log[0] != '/')
+		return OK;
+	*fd_out = open(conf->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+	return *fd_out < 0 ? err_from_errno(errno) : OK;
+}
+
+static void
+use_log(const struct config *conf, int fd)
+{
+	enum log_level level;
+
+	if (fd >= 0)
+		dup2(fd, STDERR_FILENO);
+	else if (strcmp(conf->log, "syslog") == 0)
+		log_use_syslog();
+	if (log_level_parse(conf->log_level, &level) == OK)
+		log_set_level(level);
+}
+
+/* ---- starting ---- */
+
+static void
+start_wanted(struct master *m, int last)
+{
+	for (size_t i = 0; i < daemon_def_count; i++) {
+		const struct daemon_def *def = &daemon_defs[i];
+		unsigned have = 0, want = daemon_wanted(def, m->conf);
+
+		if (def->last != last)
+			continue;
+		for (struct child *c = m->children; c; c = c->next)
+			have += c->def == def && !c->retired;
+		for (; have < want; have++)
+			child_start(child_create(m, def));
+	}
+}
+
+static int
+all_ready(const struct master *m, int last)
+{
+	for (const struct child *c = m->children; c; c = c->next)
+		if (c->def->last == last && !c->retired && c->state != CHILD_READY)
+			return 0;
+	return 1;
+}
+
+static int
+have_last(const struct master *m)
+{
+	for (const struct child *c = m->children; c; c = c->next)
+		if (c->def->last)
+			return 1;
+	return 0;
+}
+
+static void
+on_last_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct master *m = arg;
+	(void)fd;
+	(void)what;
+
+	if (m->phase != MASTER_STARTING || have_last(m))
+		return;
+	log_event(LOGL_WARN, "master.start slow", "reason",
+		"not every daemon is ready; clients are let in now", NULL);
+	start_wanted(m, 1);
+}
+
+static void
+progress_starting(struct master *m)
+{
+	if (!all_ready(m, 0))
+		return;
+	if (!have_last(m)) {
+		start_wanted(m, 1);
+		return;
+	}
+	if (!all_ready(m, 1))
+		return;
+	event_del(m->last_timer);
+	m->phase = MASTER_RUNNING;
+	log_event(LOGL_INFO, "master.ready", "pid", log_i64(getpid()), "ms",
+		log_i64(io_now_ms() - m->started_ms), NULL);
+	write_run_file(m, "ready");
+	notify_send("READY=1\nSTATUS=Running");
+}
+
+/* ---- ending ---- */
+
+static void
+arm_stage(struct master *m)
+{
+	struct timeval tv = {STAGE_DEADLINE_MS / 1000, 0};
+
+	event_add(m->stage_timer, &tv);
+}
+
+static void
+stop_stage(struct master *m)
+{
+	/* Those that let clients in hear it first. */
+	for (int last = 1; last >= 0; last--)
+		for (struct child *c = m->children; c; c = c->next)
+			if (c->def->stage == m->stage && c->def->last == last)
+				child_stop(c);
+	if (m->stage == STAGE_CLIENTS)
+		orphans_signal(m, SIGTERM);
+	arm_stage(m);
+}
+
+static void
+progress_ending(struct master *m)
+{
+	for (;;) {
+		int left = 0;
+
+		for (const struct child *c = m->children; c; c = c->next)
+			left += c->def->stage == m->stage && c->state != CHILD_GONE;
+		if (left)
+			return;
+		if (m->stage + 1 == STAGES) {
+			event_base_loopexit(m->base, NULL);
+			return;
+		}
+		m->stage++;
+		stop_stage(m);
+	}
+}
+
+static void
+on_stage_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct master *m = arg;
+	(void)fd;
+	(void)what;
+
+	orphans_signal(m, SIGKILL);
+	for (struct child *c = m->children; c; c = c->next)
+		if (c->def->stage == m->stage)
+			child_kill(c);
+}
+
+void
+master_stop(struct master *m)
+{
+	if (m->phase == MASTER_ENDING)
+		return;
+	log_event(LOGL_INFO, "master.stop", "pid", log_i64(getpid()), NULL);
+	m->phase = MASTER_ENDING;
+	m->stage = STAGE_CLIENTS;
+	remove_run_file(m, "ready");
+	notify_send("STOPPING=1");
+	event_del(m->last_timer);
+	/* A daemon between two starts has nothing to finish. */
+	for (struct child *c = m->children; c; c = c->next)
+		if (c->state == CHILD_WAITING)
+			child_stop(c);
+	stop_stage(m);
+	progress_ending(m);
+}
+
+void
+master_progress(struct master *m)
+{
+	if (m->phase == MASTER_STARTING)
+		progress_starting(m);
+	else if (m->phase == MASTER_ENDING)
+		progress_ending(m);
+}
+
+/* ---- reload ---- */
+
+/* What daemons have built upon cannot change under them. */
+static void
+refuse_change(const char *name, const char *was, const char *is, struct buf *problems)
+{
+	if (strcmp(was, is) != 0)
+		buf_printf(problems,
+			"setting '%s': it was \"%s\" and is now \"%s\"; that takes effect with a "
+			"restart only\n",
+			name, was, is);
+}
+
+static enum err
+check_unchangeable(const struct config *was, const struct config *is, struct buf *problems)
+{
+	size_t before = problems->len;
+
+	refuse_change("state_dir", was->state_dir, is->state_dir, problems);
+	refuse_change("mail_dir", was->mail_dir, is->mail_dir, problems);
+	refuse_change("queue_dir", was->queue_dir, is->queue_dir, problems);
+	refuse_change("index_dir", was->index_dir, is->index_dir, problems);
+	refuse_change("user", was->user, is->user, problems);
+	refuse_change("mail_user", was->mail_user, is->mail_user, problems);
+	refuse_change("db", was->db, is->db, problems);
+	return problems->len > before ? E_STATE : OK;
+}
+
+static void
+copy_setting(char **to, const char *from)
+{
+	free(*to);
+	*to = mem_strdup(from);
+}
+
+static void
+fresh_secret(char **setting)
+{
+	char hex[2 * SECRET_BYTES + 1];
+
+	io_random_hex(hex, SECRET_BYTES);
+	copy_setting(setting, hex);
+	explicit_bzero(hex, sizeof hex);
+}
+
+/*
+ * Those whose sockets changed are replaced: the new one serves the new sockets, the old one ends
+ * when its clients are done. All others get the settings sent.
+ */
+static void
+spread(struct master *m, const struct listeners *old)
+{
+	struct child *end = NULL;
+
+	for (struct child *c = m->children; c; c = c->next)
+		end = c;
+	for (struct child *c = m->children; c; c = c->next) {
+		if (!listeners_same(old, &m->listeners, c->def)) {
+			c->retired = 1;
+			if (c->state == CHILD_WAITING)
+				child_stop(c);
+		} else if (c->state != CHILD_WAITING) {
+			int fd;
+			if (child_settings_fd(m->conf, c->def, &fd) == OK)
+				child_send_fd(c, MASTER_RELOAD, fd);
+			io_close(&fd);
+		}
+		if (c == end)
+			break;
+	}
+	/* Fewer proxies than before: the surplus goes the same way. */
+	for (size_t i = 0; i < daemon_def_count; i++) {
+		unsigned have = 0, want = daemon_wanted(&daemon_defs[i], m->conf);
+		for (struct child *c = m->children; c; c = c->next)
+			if (c->def == &daemon_defs[i] && !c->retired && ++have > want)
+				c->retired = 1;
+	}
+	if (m->phase == MASTER_RUNNING || have_last(m))
+		start_wanted(m, 1);
+	start_wanted(m, 0);
+	for (struct child *c = m->children; c; c = c->next)
+		if (c->retired)
+			child_stop(c);
+}
+
+static void
+spread_log(struct master *m, int fd)
+{
+	if (fd < 0)
+		return;
+	for (struct child *c = m->children; c; c = c->next)
+		child_send_fd(c, MASTER_LOG, fd);
+}
+
+static enum err
+reload_checked(struct master *m, struct config *fresh, struct buf *problems)
+{
+	struct listeners listeners;
+	int log_fd = -1;
+	enum err e = check_unchangeable(m->conf, fresh, problems), e2;
+
+	setup_hostname(fresh);
+	copy_setting(&fresh->ticket_key, m->conf->ticket_key);
+	fresh_secret(&fresh->tls_ticket_key);
+	e2 = setup_check(fresh, problems);
+	e = e ? e : e2;
+	e2 = cert_load(fresh, 1, problems);
+	e = e ? e : e2;
+	if (open_log(fresh, &log_fd)) {
+		buf_printf(problems, "%s: %s\n", fresh->log, strerror(errno));
+		e = e ? e : E_IO;
+	}
+	if (!e)
+		e = listeners_open(fresh, &m->listeners, &listeners, problems);
+	if (e) {
+		io_close(&log_fd);
+		return e;
+	}
+	struct listeners old = m->listeners;
+	struct config *old_conf = m->conf;
+	fresh->generation = old_conf->generation + 1;
+	m->conf = fresh;
+	m->listeners = listeners;
+	use_log(fresh, log_fd);
+	spread_log(m, log_fd);
+	spread(m, &old);
+	listeners_close(&old);
+	conf_free(&old_conf);
+	io_close(&log_fd);
+	return OK;
+}
+
+enum err
+master_reload(struct master *m, struct buf *problems)
+{
+	struct config *fresh = NULL;
+	enum err e = E_STATE;
+
+	if (m->phase == MASTER_ENDING) {
+		buf_add_cstr(problems, "Roost is stopping\n");
+		return E_STATE;
+	}
+	notify_send("RELOADING=1");
+	e = conf_load(m->conf->config_file, problems, &fresh);
+	if (!e)
+		e = reload_checked(m, fresh, problems);
+	if (e) {
+		conf_free(&fresh);
+		struct str rest = buf_str(problems);
+		while (rest.len > 0) {
+			struct str line = str_split(&rest, '\n');
+			log_event(
+				LOGL_ERROR, "master.reload failed", "reason", log_str(line), NULL);
+		}
+	} else {
+		log_event(LOGL_INFO, "master.reload ok", "generation", log_u64(m->conf->generation),
+			NULL);
+	}
+	notify_send("READY=1");
+	return e;
+}
+
+/* ---- signals ---- */
+
+static void
+on_stop_signal(evutil_socket_t signum, short what, void *arg)
+{
+	(void)signum;
+	(void)what;
+	master_stop(arg);
+}
+
+static void
+on_hup(evutil_socket_t signum, short what, void *arg)
+{
+	struct buf problems = {0};
+	(void)signum;
+	(void)what;
+
+	master_reload(arg, &problems);
+	buf_free(&problems);
+}
+
+static void
+on_child(evutil_socket_t signum, short what, void *arg)
+{
+	struct master *m = arg;
+	(void)signum;
+	(void)what;
+
+	children_reap(m);
+	if (m->phase != MASTER_ENDING)
+		children_sweep(m);
+	master_progress(m);
+}
+
+static void
+open_events(struct master *m)
+{
+	static const struct {
+		int signum;
+		event_callback_fn fn;
+	} table[] = {{SIGTERM, on_stop_signal}, {SIGINT, on_stop_signal}, {SIGHUP, on_hup},
+		{SIGCHLD, on_child}};
+
+	m->base = event_base_new();
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+		m->signals[i] = evsignal_new(m->base, table[i].signum, table[i].fn, m);
+		event_add(m->signals[i], NULL);
+	}
+	m->stage_timer = evtimer_new(m->base, on_stage_timer, m);
+	m->last_timer = evtimer_new(m->base, on_last_timer, m);
+}
+
+static void
+close_all(struct master *m)
+{
+	for (struct child *c = m->children; c; c = c->next)
+		c->state = CHILD_GONE;
+	children_sweep(m);
+	control_close(m);
+	listeners_unlink(&m->listeners);
+	listeners_close(&m->listeners);
+	for (size_t i = 0; i < sizeof m->signals / sizeof *m->signals; i++)
+		if (m->signals[i])
+			event_free(m->signals[i]);
+	event_free(m->stage_timer);
+	event_free(m->last_timer);
+	event_base_free(m->base);
+	io_close(&m->limits_fd);
+	free(m->orphans.pids);
+}
+
+/* Descriptors for all the clients there may be; as far as we are allowed. */
+static void
+raise_limits(const struct config *conf)
+{
+	rlim_t want = (rlim_t)conf->max_connections * FDS_PER_CONNECTION + 1024;
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0)
+		return;
+	if (r.rlim_max != RLIM_INFINITY && r.rlim_max < want && setup_is_root()) {
+		struct rlimit more = {want, want};
+		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+			return;
+	}
+	r.rlim_cur = r.rlim_max == RLIM_INFINITY || r.rlim_max > want ? want : r.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &r);
+}
+
+static void
+print_problems(const struct buf *problems)
+{
+	(void)!write(STDERR_FILENO, problems->p ? problems->p : "", problems->len);
+}
+
+static int
+prepare(struct master *m, struct buf *problems)
+{
+	int log_fd;
+
+	umask(077);
+	if (setup_check(m->conf, problems) || setup_directories(m->conf, problems))
+		return EXIT_CONFIG;
+	if (setup_lock(m->conf, &m->lock_fd, problems))
+		return EXIT_START;
+	remove_run_file(m, "ready");
+	fresh_secret(&m->conf->ticket_key);
+	fresh_secret(&m->conf->tls_ticket_key);
+	if (cert_load(m->conf, 1, problems))
+		return EXIT_CONFIG;
+	if (open_log(m->conf, &log_fd)) {
+		buf_printf(problems, "%s: %s; see setting 'log'\n", m->conf->log, strerror(errno));
+		return EXIT_CONFIG;
+	}
+	use_log(m->conf, log_fd);
+	io_close(&log_fd);
+	raise_limits(m->conf);
+	enum err e = limits_create((uint64_t)m->conf->max_connections, &m->limits_fd);
+	if (e) {
+		buf_printf(problems, "shared memory for connection counts: %s\n", err_text(e));
+		return EXIT_START;
+	}
+	if (listeners_open(m->conf, NULL, &m->listeners, problems) || control_open(m, problems))
+		return EXIT_START;
+	return 0;
+}
+
+int
+master_run(struct config *conf)
+{
+	struct master m = {.conf = conf, .lock_fd = -1, .limits_fd = -1, .control_fd = -1};
+	struct buf problems = {0};
+	struct timeval last = {LAST_START_MS / 1000, 0};
+	int status;
+
+	m.started_ms = io_now_ms();
+	signal(SIGPIPE, SIG_IGN);
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	setup_hostname(conf);
+	open_events(&m);
+	status = prepare(&m, &problems);
+	if (status) {
+		print_problems(&problems);
+		goto out;
+	}
+	write_run_file(&m, "master.pid");
+	log_event(LOGL_INFO, "master.start", "version", PACKAGE_VERSION, "state_dir",
+		conf->state_dir, "host", conf->hostname, NULL);
+	start_wanted(&m, 0);
+	event_add(m.last_timer, &last);
+	event_base_dispatch(m.base);
+	remove_run_file(&m, "master.pid");
+	log_event(LOGL_INFO, "master.end", "pid", log_i64(getpid()), NULL);
+	status = m.exit_status;
+out:
+	close_all(&m);
+	io_close(&m.lock_fd);
+	buf_free(&problems);
+	conf_free(&m.conf);
+	return status;
+}

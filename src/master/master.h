@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_MASTER_MASTER_H
+#define ROOST_MASTER_MASTER_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <event2/event.h>
+#include <jansson.h>
+
+#include "lib/buf.h"
+#include "lib/conf.h"
+#include "lib/ipc.h"
+#include "master/daemons.h"
+#include "master/listeners.h"
+
+/*
+ * The master process: state shared by master.c (start, stop, reload), child.c (processes) and
+ * control.c (roostctl).
+ */
+enum child_state {
+	CHILD_WAITING, /* not running; starts when its turn or its back-off is over */
+	CHILD_STARTING,
+	CHILD_READY,
+	CHILD_STOPPING, /* told to stop */
+	CHILD_GONE, /* over; the record is freed */
+};
+
+struct master;
+
+/* One process of a daemon, through all its restarts. */
+struct child {
+	struct child *next;
+	struct master *m;
+	const struct daemon_def *def;
+	enum child_state state;
+	pid_t pid; /* 0: none */
+	struct ipc_conn *control;
+	struct event *timer; /* restart */
+	int64_t started_ms;
+	unsigned backoff_ms, restarts;
+	int retired; /* replaced by a reload: not started again */
+};
+
+enum master_phase { MASTER_STARTING, MASTER_RUNNING, MASTER_ENDING };
+
+struct master {
+	struct event_base *base;
+	struct config *conf;
+	struct listeners listeners;
+	struct child *children;
+	enum master_phase phase;
+	enum daemon_stage stage; /* while ending */
+	int lock_fd, limits_fd;
+	int64_t started_ms;
+	struct event *signals[4]; /* TERM, INT, HUP, CHLD */
+	struct event *stage_timer, *last_timer;
+	struct event *control_event;
+	int control_fd;
+	struct pid_list {
+		pid_t *pids;
+		size_t count;
+	} orphans; /* process groups whose leader, a session parent, died before its sessions */
+	int exit_status;
+};
+
+/* Runs until stopped; returns the exit status. conf is taken over. */
+int master_run(struct config *conf);
+/* Begins the orderly end. */
+void master_stop(struct master *m);
+/* Reads the configuration again. *problems: why nothing was changed. */
+enum err master_reload(struct master *m, struct buf *problems);
+/* A child became ready or ended: the next step of starting or ending. */
+void master_progress(struct master *m);
+
+/* ---- child.c ---- */
+
+struct child *child_create(struct master *m, const struct daemon_def *def);
+void child_start(struct child *c);
+/* Sends MASTER_STOP. */
+void child_stop(struct child *c);
+void child_kill(struct child *c);
+/* New settings by descriptor; no fresh start. */
+void child_send_fd(struct child *c, uint16_t frame, int fd);
+/* SIGCHLD. */
+void children_reap(struct master *m);
+/* Removes records that are over. */
+void children_sweep(struct master *m);
+/* The settings as this daemon may see them. */
+enum err child_settings_fd(const struct config *conf, const struct daemon_def *def, int *fd_out);
+void orphans_signal(struct master *m, int signum);
+
+/* ---- control.c ---- */
+
+enum err control_open(struct master *m, struct buf *problems);
+void control_close(struct master *m);
+
+#endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "master/setup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "mta-lite/ehlo.h"
+
+int
+setup_is_root(void)
+{
+	return geteuid() == 0;
+}
+
+enum err
+setup_user(enum daemon_user user, const struct config *conf, uid_t *uid_out, gid_t *gid_out)
+{
+	const char *name = daemon_user_name(user, conf);
+	struct passwd *pw;
+
+	*uid_out = geteuid();
+	*gid_out = getegid();
+	if (!setup_is_root() || !name[0])
+		return OK;
+	pw = getpwnam(name);
+	if (!pw)
+		return E_NOTFOUND;
+	*uid_out = pw->pw_uid;
+	*gid_out = pw->pw_gid;
+	return OK;
+}
+
+static enum err
+check_user(
+	enum daemon_user user, const char *setting, const struct config *conf, struct buf *problems)
+{
+	const char *name = daemon_user_name(user, conf);
+	uid_t uid;
+	gid_t gid;
+
+	if (setup_user(user, conf, &uid, &gid) == OK)
+		return OK;
+	buf_printf(problems,
+		"setting '%s': there is no user \"%s\"; make it with \"useradd --system "
+		"--no-create-home --shell /usr/sbin/nologin %s\" or name another\n",
+		setting, name, name);
+	return E_NOTFOUND;
+}
+
+enum err
+setup_check(const struct config *conf, struct buf *problems)
+{
+	enum err e = check_user(DAEMON_USER, "user", conf, problems);
+	enum err e2 = check_user(DAEMON_MAIL_USER, "mail_user", conf, problems);
+
+	e = e ? e : e2;
+	for (size_t i = 0; i < daemon_def_count; i++) {
+		char *path = mem_printf("%s/%s", conf->program_dir, daemon_defs[i].program);
+		if (access(path, X_OK) != 0) {
+			buf_printf(problems,
+				"%s: %s; setting 'program_dir' names where the daemons are "
+				"installed\n",
+				path, strerror(errno));
+			e = E_NOTFOUND;
+		}
+		free(path);
+	}
+	return e;
+}
+
+static enum err
+complain(struct buf *problems, const char *path, const char *what)
+{
+	enum err e = err_from_errno(errno);
+
+	buf_printf(problems, "%s: %s: %s\n", path, what, strerror(errno));
+	return e ? e : E_IO;
+}
+
+/*
+ * enforce: the place is ours alone, so owner and mode are set anew at each start. Otherwise an
+ * existing directory stays as its administrator made it.
+ */
+static enum err
+make_directory(
+	const char *path, uid_t uid, gid_t gid, mode_t mode, int enforce, struct buf *problems)
+{
+	struct stat st;
+	int made = 0, fd;
+	enum err e = OK;
+
+	if (lstat(path, &st) != 0) {
+		if (errno != ENOENT || io_mkdir_parents(path, 0755))
+			return complain(problems, path, "cannot be made");
+		made = 1;
+	}
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (enforce ? O_NOFOLLOW : 0));
+	if (fd < 0)
+		return complain(problems, path, "cannot be used as a directory");
+	if (made || enforce) {
+		if (setup_is_root() && fchown(fd, uid, gid) != 0)
+			e = complain(problems, path, "cannot change its owner");
+		else if (fchmod(fd, mode) != 0)
+			e = complain(problems, path, "cannot change its mode");
+	} else if (setup_is_root() && fstat(fd, &st) == 0 && st.st_uid != uid) {
+		log_event(LOGL_WARN, "master.directory owner", "path", path, "owner",
+			log_u64(st.st_uid), "expected", log_u64(uid), NULL);
+	}
+	close(fd);
+	return e;
+}
+
+enum err
+setup_directories(const struct config *conf, struct buf *problems)
+{
+	uid_t uid, mail_uid, root = geteuid();
+	gid_t gid, mail_gid, root_gid = getegid();
+	char *run = conf_run_path(conf, "");
+	char *tls = mem_printf("%s/tls", conf->state_dir);
+	enum err e = setup_user(DAEMON_USER, conf, &uid, &gid), e2;
+
+	if (e)
+		goto out;
+	e = setup_user(DAEMON_MAIL_USER, conf, &mail_uid, &mail_gid);
+	if (e)
+		goto out;
+	run[strlen(run) - 1] = '\0'; /* the slash */
+	/*
+	 * The database lies in state_dir and its user must be able to make files there, but with
+	 * the sticky bit not to move run/ or tls/ away, which belong to us.
+	 */
+	if (setup_is_root() && uid != root)
+		e = make_directory(conf->state_dir, root, gid, 01775, 1, problems);
+	else
+		e = make_directory(conf->state_dir, root, root_gid, 0755, 1, problems);
+	if (e)
+		goto out;
+	e = make_directory(run, root, root_gid, 0755, 1, problems);
+	e2 = make_directory(tls, root, root_gid, 0755, 1, problems);
+	e = e ? e : e2;
+	e2 = make_directory(conf->mail_dir, mail_uid, mail_gid, 0700, 0, problems);
+	e = e ? e : e2;
+	e2 = make_directory(conf->queue_dir, mail_uid, mail_gid, 0700, 0, problems);
+	e = e ? e : e2;
+	if (conf->index_dir[0]) {
+		e2 = make_directory(conf->index_dir, mail_uid, mail_gid, 0700, 0, problems);
+		e = e ? e : e2;
+	}
+out:
+	free(run);
+	free(tls);
+	return e;
+}
+
+enum err
+setup_lock(const struct config *conf, int *fd_out, struct buf *problems)
+{
+	char *path = conf_run_path(conf, "master.lock");
+	enum err e = OK;
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	*fd_out = -1;
+	if (fd < 0) {
+		e = complain(problems, path, "cannot be opened");
+	} else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		if (errno == EWOULDBLOCK) {
+			buf_printf(problems,
+				"%s: Roost is running on this state_dir already; stop it with "
+				"\"roostctl stop\", or give this one another state_dir\n",
+				conf->state_dir);
+			e = E_CONFLICT;
+		} else {
+			e = complain(problems, path, "cannot be locked");
+		}
+		close(fd);
+	} else {
+		*fd_out = fd;
+	}
+	free(path);
+	return e;
+}
+
+void
+setup_hostname(struct config *conf)
+{
+	if (conf->hostname[0])
+		return;
+	char *name = mem_strdup(smtp_hostname(conf));
+	free(conf->hostname);
+	conf->hostname = name;
+}
