@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char month_names[12][4] = {
 	"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
@@ -275,18 +276,36 @@ date_format_rfc5322(time_t when, int zone_minutes, struct buf *out)
 		tm.tm_sec, zone_minutes < 0 ? '-' : '+', z / 60, z % 60);
 }
 
+static void
+put_two_digits(char *p, int n)
+{
+	p[0] = (char)('0' + n / 10 % 10);
+	p[1] = (char)('0' + n % 10);
+}
+
+/* Without printf: a client asks for the dates of a whole mailbox at once. */
 enum err
 date_format_imap(time_t when, int zone_minutes, struct buf *out)
 {
+	char text[26];
 	struct tm tm;
 	int z = abs(zone_minutes);
 	enum err e = time_parts(when, zone_minutes, &tm);
 
 	if (e)
 		return e;
-	return buf_printf(out, "%02d-%s-%04d %02d:%02d:%02d %c%02d%02d", tm.tm_mday,
-		month_names[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec,
-		zone_minutes < 0 ? '-' : '+', z / 60, z % 60);
+	memcpy(text, "dd-mmm-yyyy hh:mm:ss +zzzz", sizeof(text));
+	put_two_digits(text, tm.tm_mday);
+	memcpy(text + 3, month_names[tm.tm_mon], 3);
+	put_two_digits(text + 7, (tm.tm_year + 1900) / 100);
+	put_two_digits(text + 9, (tm.tm_year + 1900) % 100);
+	put_two_digits(text + 12, tm.tm_hour);
+	put_two_digits(text + 15, tm.tm_min);
+	put_two_digits(text + 18, tm.tm_sec);
+	text[21] = zone_minutes < 0 ? '-' : '+';
+	put_two_digits(text + 22, z / 60);
+	put_two_digits(text + 24, z % 60);
+	return buf_add(out, text, sizeof(text));
 }
 
 /* "-Mon-yyyy" */
