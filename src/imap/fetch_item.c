@@ -112,7 +112,9 @@ write_date(const struct index_message *m, struct buf *out)
 	time_t when = (time_t)m->internal_date;
 
 	buf_add_cstr(out, "INTERNALDATE \"");
-	date_format_imap(when, date_local_zone(when), out);
+	/* A file can carry any date; one that cannot be written is no date. */
+	if (date_format_imap(when, date_local_zone(when), out))
+		buf_add_cstr(out, "01-Jan-1970 00:00:00 +0000");
 	return buf_add_char(out, '"');
 }
 
