@@ -184,6 +184,22 @@ uid_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static void
+sort_unique(uint32_t *list, size_t *count)
+{
+	size_t n = 0;
+
+	if (*count < 2) {
+		return;
+	}
+	qsort(list, *count, sizeof(uint32_t), uid_compare);
+	for (size_t i = 1; i < *count; i++) {
+		n += list[i] != list[n];
+		list[n] = list[i];
+	}
+	*count = n + 1;
+}
+
 /* From the change log, behind v->modseq. */
 static enum err
 news_from_log(struct index_view *v, MDB_cursor *c, struct news *n)
@@ -215,12 +231,8 @@ news_from_log(struct index_view *v, MDB_cursor *c, struct news *n)
 		return index_err_of_mdb(rc, "change");
 	}
 	/* They came in the order of their mod-sequences. */
-	if (n->fresh_count > 1) {
-		qsort(n->fresh, n->fresh_count, sizeof(uint32_t), uid_compare);
-	}
-	if (n->changed_count > 1) {
-		qsort(n->changed, n->changed_count, sizeof(uint32_t), uid_compare);
-	}
+	sort_unique(n->fresh, &n->fresh_count);
+	sort_unique(n->changed, &n->changed_count);
 	return OK;
 }
 
