@@ -76,7 +76,8 @@ skip_cfws(struct str *s)
 		else if (!depth && !str_is_space(c))
 			break;
 	}
-	s->p += i;
+	if (i) /* an absent field has no bytes to point into */
+		s->p += i;
 	s->len -= i;
 }
 
