@@ -2,12 +2,19 @@
 #include "imap/login.h"
 
 #include <time.h>
+#include <unistd.h>
 
 #include "imap/imap.h"
+#include "lib/io.h"
 #include "lib/log.h"
 #include "lib/sandbox.h"
 
-enum { EXIT_REFUSED = 1 };
+enum {
+	EXIT_REFUSED = 1,
+	/* A client that logs in while roost-index is being started again waits a little. */
+	OPEN_WAIT_MS = 5000,
+	OPEN_RETRY_US = 100 * 1000,
+};
 
 /* iconv(3) loads its tables from here when it first sees a charset. */
 static const char charset_path[] = "/usr/lib";
@@ -39,8 +46,8 @@ refuse(struct session *s, enum err e)
 				       : "Your mail is not available at the moment, try again";
 
 	log_event(LOGL_WARN, "imap.login failed", "user", s->info.user, "error", err_word(e), NULL);
-	(void)stream_printf(s->client, "* BYE %s\r\n%s NO [%s] %s\r\n", text,
-		s->info.tag && s->info.tag[0] ? s->info.tag : "*", code, text);
+	(void)stream_printf(s->client, "%s NO [%s] %s\r\n* BYE %s\r\n",
+		s->info.tag && s->info.tag[0] ? s->info.tag : "*", code, text, text);
 	(void)stream_flush(s->client);
 	return EXIT_REFUSED;
 }
@@ -59,6 +66,19 @@ confine(const struct index_user *index)
 	return e == E_UNSUPPORTED ? OK : e;
 }
 
+static enum err
+mail_open(struct session *s, const struct auth_user *user, struct index_user **index)
+{
+	int64_t deadline = io_now_ms() + OPEN_WAIT_MS;
+	enum err e = index_open(s->conf, user, index);
+
+	while (e == E_TEMPFAIL && io_now_ms() < deadline && !session_should_end(s)) {
+		usleep(OPEN_RETRY_US);
+		e = index_open(s->conf, user, index);
+	}
+	return e;
+}
+
 int
 imap_login_run(struct session *s)
 {
@@ -69,7 +89,7 @@ imap_login_run(struct session *s)
 
 	e = auth_redeem(s->conf, s->info.token, "imap", s->info.id, &user);
 	if (!e)
-		e = index_open(s->conf, &user, &index);
+		e = mail_open(s, &user, &index);
 	if (!e)
 		e = confine(index);
 	if (e) {
