@@ -76,8 +76,7 @@ skip_cfws(struct str *s)
 		else if (!depth && !str_is_space(c))
 			break;
 	}
-	if (i) /* an absent field has no bytes to point into */
-		s->p += i;
+	s->p += i;
 	s->len -= i;
 }
 
@@ -225,6 +224,8 @@ date_parse_rfc5322(struct str text, time_t *when, int *zone_minutes)
 	struct moment m = {0};
 	enum err e;
 
+	if (!text.len) /* an absent field has no bytes to point into */
+		return E_PARSE;
 	skip_cfws(&text);
 	if (text.len && str_is_alpha(text.p[0])) {
 		take_word(&text); /* the weekday is redundant, and often wrong */
