@@ -72,7 +72,8 @@ extern const struct imap_command imap_command_append, imap_command_capability, i
 	imap_command_rename, imap_command_search, imap_command_select, imap_command_status,
 	imap_command_store, imap_command_subscribe, imap_command_unselect, imap_command_unsubscribe;
 
-/* Where the last partial FETCH of a body ended: the next piece is found from here (fetch_body.c). */
+/* Where the last partial FETCH of a body ended: the next piece is found from here (fetch_body.c).
+ */
 struct imap_fetch_place {
 	uint32_t mailbox, uid; /* uid 0: none yet */
 	uint64_t size; /* of the section, octets */
