@@ -23,18 +23,18 @@
 
 /* A user as a session needs it. */
 struct auth_user {
-	char *name;	/* canonical address, lower case: "alice@example.test" */
-	char *home;	/* <mail_dir>/<domain>/<local>, absolute */
-	char *ticket;	/* opens this user's mail at roost-index (index_open); keep it secret */
-	uint64_t quota_bytes;	 /* 0: no limit */
+	char *name; /* canonical address, lower case: "alice@example.test" */
+	char *home; /* <mail_dir>/<domain>/<local>, absolute */
+	char *ticket; /* opens this user's mail at roost-index (index_open); keep it secret */
+	uint64_t quota_bytes; /* 0: no limit */
 	uint64_t quota_messages; /* 0: no limit */
 };
 void auth_user_free(struct auth_user *u);
 
 /*
  * Exchanges the one-time token that the proxy handed over for the user it was issued for.
- * service: the session's protocol ("imap", "pop3", "smtp"); a token of another service is E_AUTH, as is
- * an unknown, used or expired one. *out is zeroed first; the caller frees it in either case.
+ * service: the session's protocol ("imap", "pop3", "smtp"); a token of another service is E_AUTH,
+ * as is an unknown, used or expired one. *out is zeroed first; the caller frees it in either case.
  */
 enum err auth_redeem(const struct config *conf, const char *token, const char *service,
 	const char *session_id, struct auth_user *out);
@@ -49,25 +49,26 @@ void auth_client_free(struct auth_client **c);
 
 /* What an address is. */
 enum auth_rcpt_kind {
-	AUTH_RCPT_MAILBOX,  /* a mailbox here */
-	AUTH_RCPT_ALIAS,    /* expands to others, here or elsewhere */
-	AUTH_RCPT_REMOTE,   /* its domain is not ours */
-	AUTH_RCPT_UNKNOWN,  /* its domain is ours, but nobody has this address: 550 5.1.1 */
+	AUTH_RCPT_MAILBOX, /* a mailbox here */
+	AUTH_RCPT_ALIAS, /* expands to others, here or elsewhere */
+	AUTH_RCPT_REMOTE, /* its domain is not ours */
+	AUTH_RCPT_UNKNOWN, /* its domain is ours, but nobody has this address: 550 5.1.1 */
 	AUTH_RCPT_DISABLED, /* the mailbox or domain is switched off: 550 5.2.1 */
-	AUTH_RCPT_LOOP,	    /* aliases nest too deeply or run in a circle: 5.4.6 */
+	AUTH_RCPT_LOOP, /* aliases nest too deeply or run in a circle: 5.4.6 */
 };
 struct auth_rcpt {
 	enum auth_rcpt_kind kind;
 	char *mailbox; /* MAILBOX: canonical address of the user, lower case */
-	char *detail;  /* MAILBOX: the part behind the delimiter, "" if none */
+	char *detail; /* MAILBOX: the part behind the delimiter, "" if none */
 	/*
 	 * Final addresses: fully expanded, duplicates removed, at most 10,000. For MAILBOX the
-	 * mailbox itself (with detail), for ALIAS all targets, mailboxes here and addresses elsewhere.
+	 * mailbox itself (with detail), for ALIAS all targets, mailboxes here and addresses
+	 * elsewhere.
 	 */
 	struct auth_rcpt_target {
 		char *address;
 		int local; /* a mailbox here, deliver by LMTP */
-	} *targets;
+	} * targets;
 	size_t target_count;
 };
 void auth_rcpt_free(struct auth_rcpt *r);
@@ -82,8 +83,8 @@ enum err auth_lookup_rcpt(struct auth_client *c, struct str address, struct auth
 
 /*
  * OK, or E_ACCESS: whether user (canonical address) may use this envelope sender or From address:
- * the own address, an own subaddress, an alias, catch-all or domain alias that delivers to the user.
- * E_PARSE: not an address; E_TEMPFAIL.
+ * the own address, an own subaddress, an alias, catch-all or domain alias that delivers to the
+ * user. E_PARSE: not an address; E_TEMPFAIL.
  */
 enum err auth_may_send_as(struct auth_client *c, const char *user, struct str address);
 
@@ -93,7 +94,7 @@ enum err auth_may_send_as(struct auth_client *c, const char *user, struct str ad
  * NULL after an error. *out is zeroed first; after an error it holds nothing.
  * E_NOTFOUND; E_ACCESS when switched off; E_PARSE: not an address; E_TEMPFAIL.
  */
-enum err auth_lookup_user(struct auth_client *c, struct str address, struct auth_user *out,
-	char **detail);
+enum err auth_lookup_user(
+	struct auth_client *c, struct str address, struct auth_user *out, char **detail);
 
 #endif

@@ -10,26 +10,30 @@ enum auth_frame {
 	/*
 	 * auth-login. One exchange has one request id, chosen by the proxy and unique on the
 	 * connection while the exchange lasts.
-	 * START: str service ("imap", "pop3", "submission"), str mechanism, u8 has_initial, str initial
-	 * response (decoded), str peer "ip:port", str local "ip:port", u8 tls, str session id.
-	 * Pre-login LOGIN and USER/PASS come as mechanism "PLAIN" with "\0user\0password".
+	 * START: str service ("imap", "pop3", "submission"), str mechanism, u8 has_initial, str
+	 * initial response (decoded), str peer "ip:port", str local "ip:port", u8 tls, str session
+	 * id. Pre-login LOGIN and USER/PASS come as mechanism "PLAIN" with "\0user\0password".
 	 */
 	AUTH_START = 1,
 	AUTH_CONTINUE = 2, /* either way: str data (decoded challenge or response) */
-	AUTH_ABORT = 3,	   /* proxy: the client cancelled ("*") or went away; no answer */
-	AUTH_DONE = 4,	   /* auth: str user, str token, str data (SASL success data, mostly empty) */
-	AUTH_FAILED = 5,   /* auth: u32 enum err: E_AUTH, E_ACCESS (switched off), E_TEMPFAIL, E_PARSE (bad response),
-			    * E_UNSUPPORTED (mechanism); str text for the client. Sent after the penalty's delay. */
-	AUTH_MECHANISMS = 6, /* proxy: u8 tls; answer of the same type: str list with blanks: "PLAIN LOGIN" */
+	AUTH_ABORT = 3, /* proxy: the client cancelled ("*") or went away; no answer */
+	AUTH_DONE = 4, /* auth: str user, str token, str data (SASL success data, mostly empty) */
+	AUTH_FAILED = 5, /* auth: u32 enum err: E_AUTH, E_ACCESS (switched off), E_TEMPFAIL, E_PARSE
+			  * (bad response), E_UNSUPPORTED (mechanism); str text for the client. Sent
+			  * after the penalty's delay. */
+	AUTH_MECHANISMS =
+		6, /* proxy: u8 tls; answer of the same type: str list with blanks: "PLAIN LOGIN" */
 
 	/* auth-session */
-	AUTH_REDEEM = 10, /* str token, str service, str session id; answer AUTH_USER or AUTH_ERROR */
-	AUTH_USER = 11,	  /* str name, str home, str ticket, u64 quota bytes, u64 quota messages, str detail */
+	AUTH_REDEEM =
+		10, /* str token, str service, str session id; answer AUTH_USER or AUTH_ERROR */
+	AUTH_USER = 11, /* str name, str home, str ticket, u64 quota bytes, u64 quota messages, str
+			   detail */
 
 	/* auth-directory */
-	AUTH_LOOKUP_RCPT = 20,	/* str address; answer AUTH_RCPT or AUTH_ERROR */
-	AUTH_RCPT = 21,		/* u8 kind, str mailbox, str detail, u32 n, n * (str address, u8 local) */
-	AUTH_MAY_SEND_AS = 22,	/* str user, str address; answer AUTH_OK or AUTH_ERROR */
+	AUTH_LOOKUP_RCPT = 20, /* str address; answer AUTH_RCPT or AUTH_ERROR */
+	AUTH_RCPT = 21, /* u8 kind, str mailbox, str detail, u32 n, n * (str address, u8 local) */
+	AUTH_MAY_SEND_AS = 22, /* str user, str address; answer AUTH_OK or AUTH_ERROR */
 	AUTH_OK = 23,
 
 	/* auth-userdb */

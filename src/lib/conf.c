@@ -81,7 +81,7 @@ conf_fill(struct config *conf)
 {
 	fill_path(&conf->mail_dir, conf->state_dir, "mail");
 	fill_path(&conf->queue_dir, conf->state_dir, "queue");
-	fill_path(&conf->sqlite_path, conf->state_dir, "roost.db");
+	fill_path(&conf->sqlite_path, conf->state_dir, "db/roost.db");
 	if (!*conf->hostname) {
 		char name[HOSTNAME_MAX + 1] = "";
 

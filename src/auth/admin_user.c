@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+#include "auth/admin.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/password.h"
+#include "lib/mem.h"
+
+/* As many users as one answer may list. */
+enum { LIST_MAX = 100000, NAME_MAX_BYTES = 255 };
+
+/* Every change is followed by this, also one that failed half-way: who knows what was committed. */
+static void
+forget(struct admin_job *j, const struct addr *a)
+{
+	cache_flush(j->auth->cache, a->text);
+}
+
+static enum err
+hash_password(struct admin_job *j, const char *password, char **out)
+{
+	enum err e = password_hash(j->scheme, str_of(password), out);
+
+	if (e == E_TOOBIG)
+		return admin_fail(j, E_PARSE,
+			"the password is too long; at most %d bytes, %d for BLF-CRYPT",
+			PASSWORD_MAX, PASSWORD_BLF_MAX);
+	if (e == E_RANGE)
+		return admin_fail(j, E_PARSE,
+			"the password is empty or has a control character; give another one");
+	return e;
+}
+
+static enum err
+name_arg(struct admin_job *j, const char **out)
+{
+	enum err e = admin_arg_text(j, "name", 0, out);
+
+	if (!e && *out &&
+		(strlen(*out) > NAME_MAX_BYTES || !str_is_utf8(str_of(*out)) ||
+			str_has_control(str_of(*out))))
+		return admin_fail(j, E_PARSE, "\"name\" must be one line of at most %d bytes",
+			NAME_MAX_BYTES);
+	return e;
+}
+
+/* "quota_bytes", or "quota" for short. */
+static enum err
+quota_arg(struct admin_job *j, int *set, char text[24], const char **value)
+{
+	const char *key = json_object_get(j->args, "quota_bytes") ? "quota_bytes" : "quota";
+	uint64_t n;
+	int is_null;
+	enum err e = admin_arg_number(j, key, set, &is_null, &n);
+
+	snprintf(text, 24, "%" PRIu64, n);
+	*value = *set && !is_null ? text : NULL;
+	return e;
+}
+
+static enum err
+no_such_user(struct admin_job *j, const struct addr *a)
+{
+	return admin_fail(j, E_NOTFOUND, "there is no user %s; \"user list\" shows all", a->text);
+}
+
+/* Whether the domain is there; says what to do when it is not. */
+static enum err
+need_domain(struct admin_job *j, struct directory *d, const char *domain)
+{
+	int active;
+	enum err e = directory_domain_find(d, domain, &active);
+
+	if (e == E_NOTFOUND)
+		return admin_fail(
+			j, e, "there is no domain %s; add it first: domain add %s", domain, domain);
+	return e;
+}
+
+enum err
+admin_user_add(struct admin_job *j, struct directory *d)
+{
+	struct directory_args args = {0};
+	struct db_result r = {0};
+	const char *password, *name;
+	char quota[24], *hash = NULL;
+	struct addr a;
+	int set;
+	enum err e = admin_arg_addr(j, "address", 0, &a);
+
+	if (!e && !addr_is_mailbox_name(&a))
+		e = admin_fail(j, E_PARSE,
+			"\"%s\" cannot be a mailbox; use letters, digits and .-_+ and at most %d bytes "
+			"before the @",
+			a.text, ADDR_MAILBOX_LOCAL_MAX);
+	if (!e)
+		e = admin_arg_text(j, "password", 1, &password);
+	if (!e)
+		e = name_arg(j, &name);
+	if (!e)
+		e = quota_arg(j, &set, quota, &args.v[ARG_QUOTA]);
+	if (!e)
+		e = need_domain(j, d, a.domain);
+	if (!e)
+		e = hash_password(j, password, &hash);
+	if (e)
+		return e;
+	args.v[ARG_LOCAL] = a.local;
+	args.v[ARG_DOMAIN] = a.domain;
+	args.v[ARG_PASSWORD] = hash;
+	args.v[ARG_NAME] = name ? name : "";
+	args.v[ARG_NOW] = j->now;
+	e = directory_run(d, SQL_USER_ADD, &args, &r);
+	forget(j, &a);
+	if (e == E_EXISTS)
+		e = admin_fail(j, e, "%s is there already; change it with \"user set\"", a.text);
+	if (!e)
+		j->value = json_pack("{s:s}", "address", a.text);
+	db_result_free(&r);
+	explicit_bzero(hash, strlen(hash));
+	free(hash);
+	return e;
+}
+
+static json_t *
+user_object(const struct db_result *r, size_t row)
+{
+	const char *local = db_result_get(r, row, "local");
+	const char *domain = db_result_get(r, row, "domain");
+	const char *name = db_result_get(r, row, "name");
+	const char *active = db_result_get(r, row, "active");
+	char *address = mem_printf("%s@%s", local ? local : "", domain ? domain : "");
+	json_t *o = json_pack("{s:s, s:b, s:s}", "address", address, "active",
+		active && strcmp(active, "0") != 0, "name", name ? name : "");
+
+	if (o) {
+		admin_set_number(o, "quota_bytes", db_result_get(r, row, "quota_bytes"));
+		admin_set_number(o, "quota_messages", db_result_get(r, row, "quota_messages"));
+		admin_set_number(o, "created", db_result_get(r, row, "created"));
+		admin_set_number(o, "changed", db_result_get(r, row, "changed"));
+		admin_set_number(o, "last_login", db_result_get(r, row, "last_login"));
+	}
+	free(address);
+	return o;
+}
+
+/* {domain?, after?: an address, limit?}: sorted by domain and local part. */
+enum err
+admin_user_list(struct admin_job *j, struct directory *d)
+{
+	struct directory_args args = {0};
+	struct db_result r;
+	char domain[ADDR_DOMAIN_MAX + 1], limit[24], *after = NULL;
+	uint64_t max = LIST_MAX;
+	struct addr a;
+	int set, is_null;
+	enum err e = admin_arg_domain(j, "domain", 0, domain);
+
+	if (!e)
+		e = admin_arg_number(j, "limit", &set, &is_null, &max);
+	if (!e && json_object_get(j->args, "after")) {
+		e = admin_arg_addr(j, "after", 0, &a);
+		if (!e)
+			after = mem_printf("%s@%s", a.domain, a.local);
+	}
+	if (e)
+		return e;
+	if (!set || max == 0 || max > LIST_MAX)
+		max = LIST_MAX;
+	snprintf(limit, sizeof(limit), "%" PRIu64, set ? max : max + 1);
+	args.v[ARG_DOMAIN] = domain[0] ? domain : NULL;
+	args.v[ARG_ADDRESS] = after;
+	args.v[ARG_LIMIT] = limit;
+	e = directory_run(d, SQL_USER_LIST, &args, &r);
+	if (!e && r.rows > max)
+		e = admin_fail(j, E_TOOBIG,
+			"there are more than %d users; ask for one domain, or page with \"after\" and "
+			"\"limit\"",
+			LIST_MAX);
+	if (!e) {
+		j->value = json_array();
+		for (size_t i = 0; i < r.rows; i++)
+			json_array_append_new(j->value, user_object(&r, i));
+	}
+	db_result_free(&r);
+	free(after);
+	return e;
+}
+
+enum err
+admin_user_show(struct admin_job *j, struct directory *d)
+{
+	struct directory_args args = {0};
+	struct db_result r;
+	struct addr a;
+	enum err e = admin_arg_addr(j, "address", 0, &a);
+
+	if (e)
+		return e;
+	args.v[ARG_LOCAL] = a.local;
+	args.v[ARG_DOMAIN] = a.domain;
+	e = directory_run(d, SQL_USER_SHOW, &args, &r);
+	if (!e && r.rows == 0)
+		e = no_such_user(j, &a);
+	if (!e)
+		j->value = user_object(&r, 0);
+	db_result_free(&r);
+	return e;
+}
+
+enum err
+admin_user_set(struct admin_job *j, struct directory *d)
+{
+	struct directory_args args = {0};
+	struct db_result r = {0};
+	const char *password, *name;
+	char quota[24], *hash = NULL;
+	struct addr a;
+	int set_quota, set_active, active;
+	enum err e = admin_arg_addr(j, "address", 0, &a);
+
+	if (!e)
+		e = admin_arg_text(j, "password", 0, &password);
+	if (!e)
+		e = name_arg(j, &name);
+	if (!e)
+		e = quota_arg(j, &set_quota, quota, &args.v[ARG_QUOTA]);
+	if (!e)
+		e = admin_arg_bool(j, "active", &set_active, &active);
+	if (!e && !password && !name && !set_quota && !set_active)
+		e = admin_fail(j, E_PARSE,
+			"nothing to change; give a password, quota_bytes, active or name");
+	if (!e && password)
+		e = hash_password(j, password, &hash);
+	if (e)
+		return e;
+	args.v[ARG_LOCAL] = a.local;
+	args.v[ARG_DOMAIN] = a.domain;
+	args.v[ARG_PASSWORD] = hash;
+	args.v[ARG_NAME] = name;
+	args.v[ARG_FORCE] = set_quota ? "1" : "0";
+	args.v[ARG_ACTIVE] = !set_active ? NULL : active ? "1" : "0";
+	args.v[ARG_NOW] = j->now;
+	e = directory_run(d, SQL_USER_SET, &args, &r);
+	forget(j, &a);
+	if (!e && r.affected == 0)
+		e = no_such_user(j, &a);
+	db_result_free(&r);
+	if (hash)
+		explicit_bzero(hash, strlen(hash));
+	free(hash);
+	return e;
+}
+
+enum err
+admin_user_remove(struct admin_job *j, struct directory *d)
+{
+	struct directory_args args = {0};
+	struct db_result r;
+	struct addr a;
+	enum err e = admin_arg_addr(j, "address", 0, &a);
+
+	if (e)
+		return e;
+	args.v[ARG_LOCAL] = a.local;
+	args.v[ARG_DOMAIN] = a.domain;
+	e = directory_run(d, SQL_USER_REMOVE, &args, &r);
+	forget(j, &a);
+	if (!e && r.affected == 0)
+		e = no_such_user(j, &a);
+	db_result_free(&r);
+	return e;
+}

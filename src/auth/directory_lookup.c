@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+#include "auth/directory.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+
+#include "lib/log.h"
+#include "lib/mem.h"
+
+/* The typed look-ups. Rows may come from a query of the administrator's: nothing in them is
+ * trusted. */
+
+static void
+garbage(const char *query, const char *column, const char *key)
+{
+	log_event(LOGL_ERROR, "auth.database garbage", "query", query, "column", column, "key", key,
+		NULL);
+}
+
+/* Databases write a truth in many ways; a missing one is yes. */
+static int
+is_true(const char *text)
+{
+	static const char *const no[] = {"0", "f", "false", "n", "no", "off", ""};
+
+	for (size_t i = 0; text && i < sizeof(no) / sizeof(no[0]); i++)
+		if (str_is_i(str_of(text), no[i]))
+			return 0;
+	return 1;
+}
+
+/* NULL is fallback. Negative numbers mean "no limit" in some schemas. */
+static enum err
+number_of(const char *text, uint64_t fallback, uint64_t *out)
+{
+	*out = fallback;
+	if (!text)
+		return OK;
+	if (text[0] == '-') {
+		*out = 0;
+		return OK;
+	}
+	return str_to_u64(str_of(text), out);
+}
+
+enum err
+directory_user_find(struct directory *d, const struct addr *a, struct directory_user *out)
+{
+	struct directory_args args = {
+		.v = {[ARG_ADDRESS] = a->text, [ARG_LOCAL] = a->local, [ARG_DOMAIN] = a->domain}};
+	struct db_result r;
+	uint64_t last = 0;
+	const char *password;
+	enum err e;
+
+	memset(out, 0, sizeof(*out));
+	e = directory_run(d, SQL_USER_FIND, &args, &r);
+	if (!e && r.rows == 0)
+		e = E_NOTFOUND;
+	if (e)
+		goto out;
+	password = db_result_get(&r, 0, "password");
+	if (number_of(db_result_get(&r, 0, "quota_bytes"),
+		    directory_settings(d)->default_quota_bytes, &out->quota_bytes) ||
+		number_of(db_result_get(&r, 0, "quota_messages"), 0, &out->quota_messages) ||
+		number_of(db_result_get(&r, 0, "last_login"), 0, &last)) {
+		garbage("query_user", "quota", a->text);
+		e = E_TEMPFAIL;
+		goto out;
+	}
+	out->addr = *a;
+	out->password = mem_strdup(password ? password : "");
+	out->active = is_true(db_result_get(&r, 0, "active"));
+	out->last_login = (int64_t)(last & INT64_MAX);
+out:
+	db_result_free(&r);
+	return e;
+}
+
+void
+directory_user_free(struct directory_user *u)
+{
+	if (u->password)
+		OPENSSL_cleanse(u->password, strlen(u->password));
+	MEM_FREE(u->password);
+	memset(u, 0, sizeof(*u));
+}
+
+enum err
+directory_domain_find(struct directory *d, const char *domain, int *active)
+{
+	struct directory_args args = {.v = {[ARG_DOMAIN] = domain}};
+	struct db_result r;
+	enum err e = directory_run(d, SQL_DOMAIN_FIND, &args, &r);
+
+	if (!e && r.rows == 0)
+		e = E_NOTFOUND;
+	if (!e)
+		*active = is_true(db_result_get(&r, 0, "active"));
+	db_result_free(&r);
+	return e;
+}
+
+/* A domain name in the first row. */
+static enum err
+domain_query(struct directory *d, enum directory_statement id, const char *column,
+	const char *domain, char *out)
+{
+	struct directory_args args = {.v = {[ARG_DOMAIN] = domain}};
+	struct db_result r;
+	enum err e = directory_run(d, id, &args, &r);
+
+	if (!e && r.rows == 0)
+		e = E_NOTFOUND;
+	if (!e) {
+		const char *text = db_result_get(&r, 0, column);
+
+		if (!text || addr_domain_parse(str_of(text), out)) {
+			garbage("query_domain_alias", column, domain);
+			e = E_TEMPFAIL;
+		}
+	}
+	db_result_free(&r);
+	return e;
+}
+
+enum err
+directory_domain_alias_find(struct directory *d, const char *domain, char *target)
+{
+	return domain_query(d, SQL_DOMAIN_ALIAS_FIND, "target", domain, target);
+}
+
+enum err
+directory_domain_first(struct directory *d, char *domain)
+{
+	/* A schema of somebody else's has no table "domain" to look in. */
+	if (directory_settings(d)->query_domain[0])
+		return E_NOTFOUND;
+	return domain_query(d, SQL_DOMAIN_FIRST, "name", "", domain);
+}
+
+void
+directory_targets_free(struct directory_targets *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		free(t->items[i]);
+	MEM_FREE(t->items);
+	t->count = 0;
+}
+
+static enum err
+target_add(struct directory_targets *t, struct str text)
+{
+	if (text.len == 0)
+		return OK;
+	if (t->count == DIRECTORY_TARGETS_MAX)
+		return E_TOOBIG;
+	if ((t->count & (t->count - 1)) == 0)
+		t->items = mem_realloc(t->items, t->count ? t->count * 2 : 1, sizeof(char *));
+	t->items[t->count++] = str_dup(text);
+	return OK;
+}
+
+/* A row is one address or, as other schemas have it, several with commas or line ends between. */
+static enum err
+row_add(struct directory_targets *t, struct str row)
+{
+	size_t start = 0;
+	int quoted = 0;
+
+	for (size_t i = 0; i < row.len; i++) {
+		enum err e;
+
+		if (quoted && row.p[i] == '\\' && i + 1 < row.len) {
+			i++;
+			continue;
+		}
+		if (row.p[i] == '"')
+			quoted = !quoted;
+		if (quoted || (row.p[i] != ',' && row.p[i] != '\n'))
+			continue;
+		e = target_add(t, str_trim(str_make(row.p + start, i - start)));
+		if (e)
+			return e;
+		start = i + 1;
+	}
+	return target_add(t, str_trim(str_make(row.p + start, row.len - start)));
+}
+
+enum err
+directory_alias_find(struct directory *d, const struct addr *a, struct directory_targets *out)
+{
+	struct directory_args args = {
+		.v = {[ARG_ADDRESS] = a->text, [ARG_LOCAL] = a->local, [ARG_DOMAIN] = a->domain}};
+	struct db_result r;
+	enum err e;
+
+	memset(out, 0, sizeof(*out));
+	e = directory_run(d, SQL_ALIAS_FIND, &args, &r);
+	for (size_t i = 0; i < r.rows && !e; i++) {
+		const char *text = db_result_get(&r, i, "target");
+
+		if (text)
+			e = row_add(out, str_of(text));
+	}
+	if (!e && out->count == 0)
+		e = E_NOTFOUND;
+	if (e)
+		directory_targets_free(out);
+	db_result_free(&r);
+	return e;
+}
+
+enum err
+directory_login_note(struct directory *d, const struct addr *a, int64_t now_s)
+{
+	char now[24];
+	struct directory_args args = {
+		.v = {[ARG_LOCAL] = a->local, [ARG_DOMAIN] = a->domain, [ARG_NOW] = now}};
+	struct db_result r;
+	enum err e;
+
+	if (directory_settings(d)->query_user[0])
+		return OK;
+	snprintf(now, sizeof(now), "%" PRId64, now_s);
+	e = directory_run(d, SQL_LOGIN_NOTE, &args, &r);
+	db_result_free(&r);
+	return e;
+}

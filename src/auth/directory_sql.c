@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+#include "auth/directory_sql.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/buf.h"
+#include "lib/mem.h"
+
+/*
+ * All SQL of the directory, in words that both databases understand. The casts tell PostgreSQL the
+ * type of a parameter where nothing else does.
+ */
+static const char *const texts[SQL_COUNT] = {
+	[SQL_DOMAIN_FIND] = "SELECT active FROM domain WHERE name = :domain",
+	[SQL_DOMAIN_FIRST] = "SELECT name FROM domain WHERE active <> 0 ORDER BY name LIMIT 1",
+	[SQL_DOMAIN_ALIAS_FIND] =
+		"SELECT target FROM domain_alias WHERE alias = :domain AND active <> 0",
+	[SQL_USER_FIND] = "SELECT password, quota_bytes, quota_messages, active, last_login "
+			  "FROM mailbox WHERE domain = :domain AND local = :local",
+	[SQL_ALIAS_FIND] = "SELECT target FROM alias WHERE domain = :domain AND local = :local "
+			   "AND active <> 0 ORDER BY target LIMIT 10001",
+	[SQL_LOGIN_NOTE] = "UPDATE mailbox SET last_login = :now "
+			   "WHERE domain = :domain AND local = :local",
+	[SQL_BEGIN] = "BEGIN",
+	[SQL_COMMIT] = "COMMIT",
+	[SQL_ROLLBACK] = "ROLLBACK",
+	[SQL_USER_ADD] = "INSERT INTO mailbox (domain, local, password, quota_bytes, "
+			 "quota_messages, name, created, changed) VALUES (:domain, :local, "
+			 ":password, :quota, :messages, :name, :now, :now)",
+	[SQL_USER_LIST] =
+		"SELECT local, domain, name, quota_bytes, quota_messages, active, created, changed, "
+		"last_login FROM mailbox WHERE (CAST(:domain AS TEXT) IS NULL OR domain = "
+		"CAST(:domain AS TEXT)) AND (CAST(:address AS TEXT) IS NULL OR "
+		"domain || '@' || local > CAST(:address AS TEXT)) "
+		"ORDER BY domain || '@' || local LIMIT CAST(:limit AS BIGINT)",
+	[SQL_USER_SHOW] =
+		"SELECT local, domain, name, quota_bytes, quota_messages, active, created, changed, "
+		"last_login FROM mailbox WHERE domain = :domain AND local = :local",
+	/* force: 1 quota_bytes is set, also to NULL; 0: it stays. */
+	[SQL_USER_SET] =
+		"UPDATE mailbox SET password = COALESCE(CAST(:password AS TEXT), password), "
+		"quota_bytes = CASE WHEN CAST(:force AS BIGINT) = 1 THEN CAST(:quota AS BIGINT) "
+		"ELSE quota_bytes END, "
+		"active = COALESCE(CAST(:active AS SMALLINT), active), "
+		"name = COALESCE(CAST(:name AS TEXT), name), changed = :now "
+		"WHERE domain = :domain AND local = :local",
+	[SQL_USER_REMOVE] = "DELETE FROM mailbox WHERE domain = :domain AND local = :local",
+	[SQL_DOMAIN_ADD] =
+		"INSERT INTO domain (name, created, changed) VALUES (:domain, :now, :now)",
+	[SQL_DOMAIN_LIST] =
+		"SELECT name, active, created, changed, (SELECT count(*) FROM mailbox m "
+		"WHERE m.domain = domain.name) AS users, (SELECT count(DISTINCT local) FROM alias a "
+		"WHERE a.domain = domain.name) AS aliases FROM domain ORDER BY name",
+	[SQL_DOMAIN_SET] =
+		"UPDATE domain SET active = :active, changed = :now WHERE name = :domain",
+	[SQL_DOMAIN_REMOVE] =
+		"DELETE FROM domain WHERE name = :domain AND (CAST(:force AS BIGINT) = 1 "
+		"OR NOT EXISTS (SELECT 1 FROM mailbox WHERE mailbox.domain = :domain))",
+	[SQL_ALIAS_ADD] = "INSERT INTO alias (domain, local, target, created) "
+			  "VALUES (:domain, :local, :target, :now) ON CONFLICT DO NOTHING",
+	[SQL_ALIAS_LIST] =
+		"SELECT local, domain, target, active FROM alias WHERE (CAST(:domain AS TEXT) "
+		"IS NULL OR domain = CAST(:domain AS TEXT)) AND (CAST(:local AS TEXT) IS NULL OR "
+		"local = CAST(:local AS TEXT)) ORDER BY domain, local, target",
+	[SQL_ALIAS_REMOVE] = "DELETE FROM alias WHERE domain = :domain AND local = :local AND "
+			     "(CAST(:target AS TEXT) IS NULL OR target = CAST(:target AS TEXT))",
+	[SQL_DOMAIN_ALIAS_ADD] = "INSERT INTO domain_alias (alias, target, created) "
+				 "VALUES (:domain, :target, :now)",
+	[SQL_DOMAIN_ALIAS_LIST] = "SELECT alias, target, active FROM domain_alias ORDER BY alias",
+	[SQL_DOMAIN_ALIAS_REMOVE] = "DELETE FROM domain_alias WHERE alias = :domain",
+};
+
+static const char *const arg_names[ARG_COUNT] = {
+	[ARG_ADDRESS] = "address",
+	[ARG_LOCAL] = "local",
+	[ARG_DOMAIN] = "domain",
+	[ARG_PASSWORD] = "password",
+	[ARG_QUOTA] = "quota",
+	[ARG_MESSAGES] = "messages",
+	[ARG_ACTIVE] = "active",
+	[ARG_NAME] = "name",
+	[ARG_TARGET] = "target",
+	[ARG_NOW] = "now",
+	[ARG_FORCE] = "force",
+	[ARG_LIMIT] = "limit",
+};
+
+const char *
+directory_sql_text(const struct auth_settings *s, enum directory_statement id)
+{
+	const char *own = id == SQL_USER_FIND		? s->query_user
+			  : id == SQL_ALIAS_FIND	? s->query_alias
+			  : id == SQL_DOMAIN_FIND	? s->query_domain
+			  : id == SQL_DOMAIN_ALIAS_FIND ? s->query_domain_alias
+							: "";
+
+	return own[0] ? own : texts[id];
+}
+
+/* Length of the quoted text or comment at p; 0: there is none; SIZE_MAX: it does not end. */
+static size_t
+opaque_len(const char *p)
+{
+	const char *end;
+
+	if (*p == '\'' || *p == '"') {
+		end = strchr(p + 1, *p);
+		return end ? (size_t)(end - p) + 1 : SIZE_MAX;
+	}
+	if (p[0] == '-' && p[1] == '-')
+		return strcspn(p, "\n");
+	if (p[0] == '/' && p[1] == '*') {
+		end = strstr(p + 2, "*/");
+		return end ? (size_t)(end - p) + 2 : SIZE_MAX;
+	}
+	if (p[0] == ':' && p[1] == ':')
+		return 2;
+	return 0;
+}
+
+static size_t
+name_len(const char *p)
+{
+	size_t n = 0;
+
+	while (str_is_alnum(p[n]) || p[n] == '_')
+		n++;
+	return n;
+}
+
+/* The number, from 1, of this argument in the statement; 0: there are too many. */
+static size_t
+param_number(struct db_statement *st, size_t arg)
+{
+	for (size_t i = 0; i < st->param_count; i++)
+		if (st->params[i] == arg)
+			return i + 1;
+	if (st->param_count == DB_PARAMS_MAX)
+		return 0;
+	st->params[st->param_count++] = (unsigned char)arg;
+	return st->param_count;
+}
+
+static enum err
+param_add(struct db_statement *st, struct str name, char mark, struct buf *out, char **why)
+{
+	for (size_t arg = 0; arg < ARG_COUNT; arg++) {
+		size_t number;
+
+		if (!str_is(name, arg_names[arg]))
+			continue;
+		number = param_number(st, arg);
+		if (number == 0)
+			break;
+		buf_add_char(out, mark);
+		buf_add_u64(out, number);
+		return OK;
+	}
+	if (why)
+		*why = mem_printf("unknown parameter ':%.*s'; use :address, :local or :domain",
+			STR_ARG(name));
+	return E_PARSE;
+}
+
+enum err
+db_statement_compile(const char *sql, char mark, struct db_statement *out, char **why)
+{
+	struct db_statement st = {0};
+	struct buf text = BUF_INIT(65536);
+	enum err e = OK;
+
+	memset(out, 0, sizeof(*out));
+	while (*sql && !e) {
+		size_t len = opaque_len(sql);
+
+		if (len == SIZE_MAX) {
+			if (why)
+				*why = mem_strdup("a quote or comment is not closed; close it");
+			e = E_PARSE;
+		} else if (len > 0) {
+			e = buf_add(&text, sql, len);
+			sql += len;
+		} else if (*sql == ':' && name_len(sql + 1) > 0 && !str_is_digit(sql[1])) {
+			len = name_len(sql + 1);
+			e = param_add(&st, str_make(sql + 1, len), mark, &text, why);
+			sql += len + 1;
+		} else {
+			e = buf_add_char(&text, *sql++);
+		}
+	}
+	if (!e) {
+		st.sql = buf_steal(&text);
+		*out = st;
+	}
+	buf_free(&text);
+	return e;
+}
+
+void
+db_statement_free(struct db_statement *st)
+{
+	MEM_FREE(st->sql);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_AUTH_DIRECTORY_SQL_H
+#define ROOST_AUTH_DIRECTORY_SQL_H
+
+#include "auth/directory_db.h"
+
+/*
+ * Turns named parameters (":domain") into the database's numbered ones, leaving alone what stands
+ * in quotes and comments, and PostgreSQL's "::type". E_PARSE: an unknown name, an open quote, or
+ * more than DB_PARAMS_MAX different ones; *why (if not NULL; the caller frees it) has the reason.
+ */
+enum err db_statement_compile(const char *sql, char mark, struct db_statement *out, char **why);
+void db_statement_free(struct db_statement *st);
+/* The text of a statement: the administrator's, or ours. */
+const char *directory_sql_text(const struct auth_settings *s, enum directory_statement id);
+
+#endif

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+#include "auth/service.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "auth/auth_proto.h"
+#include "auth/frames.h"
+#include "auth/sasl_login.h"
+#include "auth/verify.h"
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+/*
+ * The SASL exchanges of auth-login:
+ *
+ *   NEW      → RUNNING   START: its first step is in a worker
+ *   RUNNING  → WAITING   a challenge was sent
+ *   WAITING  → RUNNING   CONTINUE: the response is in a worker
+ *   RUNNING  → DELAYED   refused; the answer waits for the penalty
+ *   RUNNING  → ORPHAN    ABORT, or the proxy is gone: the worker's result is only counted
+ *
+ * and from every state but RUNNING to its end.
+ */
+enum exchange_state { EX_NEW, EX_RUNNING, EX_WAITING, EX_DELAYED, EX_ORPHAN, EX_STATES };
+
+static const unsigned char may_follow[EX_STATES] = {
+	[EX_NEW] = 1 << EX_RUNNING,
+	[EX_RUNNING] = 1 << EX_WAITING | 1 << EX_DELAYED | 1 << EX_ORPHAN,
+	[EX_WAITING] = 1 << EX_RUNNING,
+};
+
+struct exchange {
+	struct worker_job job;
+	struct exchange *next; /* in its bucket */
+	struct peer *peer;
+	uint32_t request;
+	enum exchange_state state;
+	const char *service; /* of the token */
+	char *mechanism, *session;
+	struct net_addr addr; /* len 0: unknown */
+	char ip[NET_ADDR_TEXT];
+	struct event *timer;
+	enum err failure; /* DELAYED: what will be answered */
+
+	/* The worker's while RUNNING. */
+	char *hostname;
+	struct cache *cache;
+	struct directory *directory;
+	struct sasl_login *sasl;
+	int has_in;
+	struct buf in, challenge;
+	char name[ADDR_TEXT_SIZE]; /* who tried, for the log and the penalty */
+	struct cache_user user;
+	const char *reason;
+	enum err result;
+	int done;
+};
+
+/* Which sessions the tokens of a service open. */
+static const struct {
+	const char *service, *token;
+} services[] = {
+	{"imap", "imap"},
+	{"pop3", "pop3"},
+	{"submission", "smtp"},
+	{"smtp", "smtp"},
+};
+
+static const char *
+token_service(struct str service)
+{
+	for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++)
+		if (str_is(service, services[i].service))
+			return services[i].token;
+	return NULL;
+}
+
+static void
+set_state(struct exchange *ex, enum exchange_state next)
+{
+	ROOST_ASSERT(may_follow[ex->state] & 1 << next);
+	ex->state = next;
+}
+
+static struct exchange **
+slot_of(struct peer *p, uint32_t request)
+{
+	struct exchange **slot = &p->exchanges[request % PEER_BUCKETS];
+
+	while (*slot && (*slot)->request != request)
+		slot = &(*slot)->next;
+	return slot;
+}
+
+/* The request id is free for the next exchange. */
+static void
+exchange_unlink(struct exchange *ex)
+{
+	struct exchange **slot = slot_of(ex->peer, ex->request);
+
+	if (*slot != ex)
+		return;
+	*slot = ex->next;
+	ex->peer->exchange_count--;
+}
+
+static void
+exchange_free(struct exchange *ex)
+{
+	exchange_unlink(ex);
+	peer_unref(&ex->peer);
+	sasl_login_free(&ex->sasl);
+	if (ex->timer)
+		event_free(ex->timer);
+	buf_wipe(&ex->in);
+	buf_free(&ex->in);
+	buf_free(&ex->challenge);
+	free(ex->mechanism);
+	free(ex->session);
+	free(ex->hostname);
+	free(ex);
+}
+
+static const char *
+failure_text(enum err e)
+{
+	switch (e) {
+	case E_AUTH:
+		return "Authentication failed";
+	case E_ACCESS:
+		return "This account is switched off";
+	case E_PARSE:
+		return "Malformed authentication response";
+	case E_UNSUPPORTED:
+		return "This mechanism is not offered here";
+	default:
+		return "Temporary authentication failure, try again later";
+	}
+}
+
+static void
+send_failure(struct peer *p, uint32_t request, enum err e)
+{
+	struct buf b = {0};
+
+	frame_error_put(&b, e, failure_text(e));
+	peer_send(p, AUTH_FAILED, request, &b);
+}
+
+/* The one line of every attempt. */
+static void
+audit(const struct exchange *ex, enum err e, const char *reason)
+{
+	const char *user = e ? ex->name : ex->user.name;
+
+	log_event(LOGL_INFO, e ? "auth.login fail" : "auth.login ok", "user", user[0] ? user : NULL,
+		"ip", ex->ip, "mech", ex->mechanism, "service", ex->service, "reason", reason,
+		"session", ex->session, NULL);
+}
+
+/* ---- in a worker ---- */
+
+static enum err
+check(void *arg, const char *user, struct str password)
+{
+	struct exchange *ex = arg;
+	size_t len = strnlen(user, sizeof(ex->name) - 1);
+
+	memcpy(ex->name, user, len);
+	ex->name[len] = '\0';
+	return verify_login(ex->directory, ex->cache, user, password, &ex->user, &ex->reason);
+}
+
+static void
+step_run(struct worker_job *job, struct directory *d)
+{
+	struct exchange *ex = (struct exchange *)job;
+	struct str challenge;
+
+	ex->directory = d;
+	ex->result = OK;
+	ex->done = 0;
+	if (!ex->sasl)
+		ex->result = sasl_login_create(
+			ex->service, ex->hostname, ex->mechanism, check, ex, &ex->sasl);
+	if (!ex->result)
+		ex->result = sasl_login_step(ex->sasl,
+			str_make(ex->has_in ? buf_cstr(&ex->in) : NULL, ex->in.len), &challenge,
+			&ex->done);
+	if (ex->result == E_AUTH && ex->user.name[0])
+		ex->reason = "authzid"; /* the password was good */
+	buf_reset(&ex->challenge);
+	if (!ex->result)
+		buf_add_str(&ex->challenge, challenge);
+	buf_wipe(&ex->in);
+	ex->directory = NULL;
+}
+
+/* ---- in the loop ---- */
+
+static void
+on_delay_over(evutil_socket_t fd, short what, void *arg)
+{
+	struct exchange *ex = arg;
+
+	(void)fd;
+	(void)what;
+	send_failure(ex->peer, ex->request, ex->failure);
+	exchange_free(ex);
+}
+
+/* Answers after delay_ms; others go on meanwhile. */
+static void
+answer_later(struct exchange *ex, enum err e, int64_t delay_ms)
+{
+	struct timeval tv = {delay_ms / 1000, delay_ms % 1000 * 1000};
+
+	ex->failure = e;
+	set_state(ex, EX_DELAYED);
+	ex->timer = event_new(service_base(ex->peer->auth->run), -1, 0, on_delay_over, ex);
+	event_add(ex->timer, &tv);
+}
+
+/* An orphan's failure counts as well: hanging up is no way around the penalty. */
+static void
+failed(struct exchange *ex)
+{
+	struct auth_service *auth = ex->peer->auth;
+	enum err e = err_is_temporary(ex->result) ? E_TEMPFAIL : ex->result;
+	int64_t delay_ms = 0;
+
+	audit(ex, e, ex->reason ? ex->reason : err_word(e));
+	if (e == E_TEMPFAIL)
+		auth->logins_unavailable++;
+	else
+		auth->logins_failed++;
+	if (e == E_AUTH)
+		delay_ms = penalty_failure(auth->penalty, &ex->addr, ex->name, io_now_ms(),
+			service_conf(auth->run)->login_delay_max);
+	if (ex->state == EX_ORPHAN) {
+		exchange_free(ex);
+	} else if (delay_ms > 0) {
+		answer_later(ex, e, delay_ms);
+	} else {
+		send_failure(ex->peer, ex->request, e);
+		exchange_free(ex);
+	}
+}
+
+static void
+succeeded(struct exchange *ex)
+{
+	struct auth_service *auth = ex->peer->auth;
+	char token[TOKEN_HEX + 1];
+	struct buf b = {0};
+
+	audit(ex, OK, ex->reason);
+	auth->logins_ok++;
+	penalty_success(auth->penalty, &ex->addr, ex->name);
+	if (ex->state != EX_ORPHAN) {
+		token_issue(auth->tokens, ex->service, &ex->user, io_now_ms(), token);
+		ipc_put_cstr(&b, ex->user.name);
+		ipc_put_cstr(&b, token);
+		ipc_put_str(&b, buf_str(&ex->challenge));
+		peer_send(ex->peer, AUTH_DONE, ex->request, &b);
+		explicit_bzero(token, sizeof(token));
+	}
+	exchange_free(ex);
+}
+
+static void
+step_done(struct worker_job *job)
+{
+	struct exchange *ex = (struct exchange *)job;
+	struct auth_service *auth = ex->peer->auth;
+	struct buf b = {0};
+
+	if (ex->result) {
+		failed(ex);
+	} else if (ex->done) {
+		succeeded(ex);
+	} else if (ex->state == EX_ORPHAN) {
+		audit(ex, E_CANCELLED, "cancelled");
+		exchange_free(ex);
+	} else {
+		set_state(ex, EX_WAITING);
+		ipc_put_str(&b, buf_str(&ex->challenge));
+		peer_send(ex->peer, AUTH_CONTINUE, ex->request, &b);
+	}
+	auth_job_done(auth);
+}
+
+static void
+step_submit(struct exchange *ex, int has_in, struct str in)
+{
+	ex->has_in = has_in;
+	buf_reset(&ex->in);
+	buf_add_str(&ex->in, in);
+	set_state(ex, EX_RUNNING);
+	if (!worker_pool_submit(ex->peer->auth->workers, &ex->job))
+		return;
+	ex->result = E_TEMPFAIL;
+	ex->reason = "overload";
+	failed(ex);
+}
+
+static struct exchange *
+exchange_create(struct peer *p, uint32_t request, const struct frame_start *f)
+{
+	struct exchange *ex = MEM_NEW(struct exchange);
+
+	ex->job.run = step_run;
+	ex->job.done = step_done;
+	ex->peer = peer_ref(p);
+	ex->request = request;
+	ex->service = token_service(f->service);
+	ex->mechanism = str_dup(f->mechanism);
+	for (char *c = ex->mechanism; *c; c++)
+		*c = str_upper(*c);
+	ex->session = str_dup(f->session);
+	ex->hostname = mem_strdup(p->auth->settings->hostname);
+	ex->cache = p->auth->cache;
+	if (net_addr_parse(f->peer, 0, &ex->addr))
+		ex->addr.len = 0;
+	if (ex->addr.len > 0)
+		net_addr_format_ip(&ex->addr, ex->ip);
+	ex->next = p->exchanges[request % PEER_BUCKETS];
+	p->exchanges[request % PEER_BUCKETS] = ex;
+	p->exchange_count++;
+	return ex;
+}
+
+/* All mechanisms so far show the password to who listens. */
+static int
+is_private(const struct exchange *ex, const struct frame_start *f)
+{
+	return f->tls || service_conf(ex->peer->auth->run)->allow_plaintext_auth ||
+	       (ex->addr.len > 0 && net_addr_is_loopback(&ex->addr));
+}
+
+static void
+on_start(struct peer *p, struct ipc_msg *m)
+{
+	struct frame_start f;
+	struct exchange *ex;
+	enum err e = frame_start_parse(buf_str(&m->body), &f);
+
+	if (*slot_of(p, m->request)) {
+		log_event(LOGL_WARN, "auth.frame refused", "reason", "request in use", NULL);
+		return;
+	}
+	if (e || p->exchange_count >= PEER_EXCHANGES_MAX) {
+		send_failure(p, m->request, e ? E_PARSE : E_TEMPFAIL);
+		return;
+	}
+	ex = exchange_create(p, m->request, &f);
+	if (!ex->service || !is_private(ex, &f)) {
+		ex->reason = ex->service ? "plaintext" : "service";
+		audit(ex, E_UNSUPPORTED, ex->reason);
+		send_failure(p, m->request, E_UNSUPPORTED);
+		exchange_free(ex);
+		return;
+	}
+	step_submit(ex, f.has_initial, f.initial);
+}
+
+static void
+on_continue(struct peer *p, struct ipc_msg *m)
+{
+	struct exchange *ex = *slot_of(p, m->request);
+	struct str data;
+
+	/* One that is over here may cross with the proxy's word. */
+	if (!ex || ex->state != EX_WAITING)
+		return;
+	if (frame_continue_parse(buf_str(&m->body), &data)) {
+		set_state(ex, EX_RUNNING);
+		ex->result = E_PARSE;
+		failed(ex);
+		return;
+	}
+	step_submit(ex, 1, data);
+}
+
+static void
+exchange_cancel(struct exchange *ex)
+{
+	if (ex->state == EX_RUNNING) {
+		exchange_unlink(ex);
+		set_state(ex, EX_ORPHAN);
+		return;
+	}
+	if (ex->state == EX_WAITING)
+		audit(ex, E_CANCELLED, "cancelled");
+	exchange_free(ex);
+}
+
+static void
+on_abort(struct peer *p, struct ipc_msg *m)
+{
+	struct exchange *ex = *slot_of(p, m->request);
+
+	if (ex)
+		exchange_cancel(ex);
+}
+
+static void
+on_mechanisms(struct peer *p, struct ipc_msg *m)
+{
+	struct buf b = {0};
+	int tls;
+
+	if (frame_mechanisms_parse(buf_str(&m->body), &tls)) {
+		peer_send_error(p, m->request, E_PROTO);
+		return;
+	}
+	ipc_put_cstr(&b, tls || service_conf(p->auth->run)->allow_plaintext_auth
+				 ? SASL_LOGIN_MECHANISMS
+				 : "");
+	peer_send(p, AUTH_MECHANISMS, m->request, &b);
+}
+
+void
+login_peer_closed(struct peer *p)
+{
+	for (size_t i = 0; i < PEER_BUCKETS; i++)
+		while (p->exchanges[i])
+			exchange_cancel(p->exchanges[i]);
+}
+
+const struct peer_frame login_frames[] = {
+	{AUTH_START, on_start},
+	{AUTH_CONTINUE, on_continue},
+	{AUTH_ABORT, on_abort},
+	{AUTH_MECHANISMS, on_mechanisms},
+	{0, NULL},
+};

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "auth/service.h"
+
+#include <stdlib.h>
+
+#include "auth/auth_proto.h"
+#include "auth/frames.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+struct peer *
+peer_ref(struct peer *p)
+{
+	p->refs++;
+	return p;
+}
+
+void
+peer_unref(struct peer **pp)
+{
+	struct peer *p = *pp;
+
+	*pp = NULL;
+	if (--p->refs > 0)
+		return;
+	*p->link = p->next;
+	if (p->next)
+		p->next->link = p->link;
+	free(p);
+}
+
+void
+peer_send(struct peer *p, uint16_t type, uint32_t request, struct buf *b)
+{
+	if (p->conn)
+		ipc_conn_send(p->conn, type, request, buf_str(b), NULL, 0);
+	buf_wipe(b);
+	buf_free(b);
+}
+
+void
+peer_send_error(struct peer *p, uint32_t request, enum err e)
+{
+	struct buf b = {0};
+
+	frame_error_put(&b, e, err_text(e));
+	peer_send(p, AUTH_ERROR, request, &b);
+}
+
+static void
+on_message(struct ipc_conn *c, struct ipc_msg *m, void *arg)
+{
+	struct peer *p = arg;
+
+	(void)c;
+	for (const struct peer_frame *f = p->frames; f->run; f++) {
+		if (f->type == m->type) {
+			f->run(p, m);
+			buf_wipe(&m->body);
+			return;
+		}
+	}
+	log_event(LOGL_WARN, "auth.frame refused", "type", log_u64(m->type), NULL);
+	peer_send_error(p, m->request, E_PROTO);
+}
+
+static void
+on_close(struct ipc_conn *c, enum err e, void *arg)
+{
+	struct peer *p = arg;
+
+	(void)c;
+	if (e != E_CLOSED)
+		log_event(LOGL_WARN, "auth.peer closed", "error", err_word(e), NULL);
+	p->conn = NULL;
+	login_peer_closed(p);
+	peer_unref(&p);
+}
+
+static const struct ipc_conn_handler handler = {.on_message = on_message, .on_close = on_close};
+
+void
+peer_accept(struct service_run *run, int fd, const struct peer_frame *frames)
+{
+	struct auth_service *auth = service_state(run);
+	struct peer *p = MEM_NEW(struct peer);
+
+	p->auth = auth;
+	p->frames = frames;
+	p->refs = 1;
+	p->next = auth->peers;
+	p->link = &auth->peers;
+	if (p->next)
+		p->next->link = &p->next;
+	auth->peers = p;
+	p->conn = ipc_conn_create(service_base(run), fd, FRAME_BODY_MAX, &handler, p);
+}
+
+void
+peers_close(struct auth_service *auth)
+{
+	struct peer *p, *next;
+
+	for (p = auth->peers; p; p = next) {
+		next = p->next;
+		if (!p->conn)
+			continue;
+		ipc_conn_free(&p->conn);
+		login_peer_closed(p);
+		peer_unref(&p);
+	}
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+#include "auth/service.h"
+
+#include <grp.h>
+#include <libgen.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "auth/auth_service.h"
+#include "auth/directory_pg_connect.h"
+#include "auth/sasl_login.h"
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+static void
+accept_login(struct service_run *run, int fd, const struct net_addr *peer)
+{
+	(void)peer;
+	peer_accept(run, fd, login_frames);
+}
+
+static void
+accept_session(struct service_run *run, int fd, const struct net_addr *peer)
+{
+	(void)peer;
+	peer_accept(run, fd, session_frames);
+}
+
+static void
+accept_directory(struct service_run *run, int fd, const struct net_addr *peer)
+{
+	(void)peer;
+	peer_accept(run, fd, directory_frames);
+}
+
+static void
+accept_userdb(struct service_run *run, int fd, const struct net_addr *peer)
+{
+	(void)peer;
+	peer_accept(run, fd, userdb_frames);
+}
+
+static const struct service_listener listeners[] = {
+	{"auth-login", accept_login},
+	{"auth-session", accept_session},
+	{"auth-directory", accept_directory},
+	{"auth-userdb", accept_userdb},
+	{NULL, NULL},
+};
+
+/* ---- the SQLite file's directory ---- */
+
+/* On the heap. */
+static char *
+sqlite_dir(const struct config *conf)
+{
+	char *path = mem_strdup(conf->sqlite_path);
+	char *dir = mem_strdup(dirname(path));
+
+	free(path);
+	return dir;
+}
+
+/*
+ * Makes the directory, and gives it and a file that is there already to whom the process will
+ * become: SQLite must write beside the file. A directory of somebody else's stays as it is.
+ */
+static enum err
+sqlite_dir_make(const struct config *conf)
+{
+	const char *name = getenv("ROOST_USER");
+	const struct passwd *pw = geteuid() == 0 && name && name[0] ? getpwnam(name) : NULL;
+	char *dir = sqlite_dir(conf);
+	struct stat st;
+	int is_new = stat(dir, &st) != 0;
+	enum err e = is_new ? io_mkdir_parents(dir, 0700) : OK;
+
+	if (!e && is_new && pw && chown(dir, pw->pw_uid, pw->pw_gid))
+		e = E_ACCESS;
+	if (e)
+		log_event(LOGL_ERROR, "auth.start fail", "path", dir, "error", err_word(e), NULL);
+	free(dir);
+	return e;
+}
+
+/* ---- life ---- */
+
+static enum err
+settings_make(const struct config *conf, struct auth_settings **out)
+{
+	char *why = NULL;
+	enum err e;
+
+	*out = auth_settings_create(conf);
+	e = directory_check_queries(*out, &why);
+	if (e) {
+		log_event(LOGL_ERROR, "auth.settings bad", "message", why, NULL);
+		auth_settings_unref(out);
+	}
+	free(why);
+	return e;
+}
+
+static enum err
+start(struct service_run *run)
+{
+	const struct config *conf = service_conf(run);
+	struct auth_service *auth = MEM_NEW(struct auth_service);
+	enum err e;
+
+	auth->run = run;
+	service_set_state(run, auth);
+	e = settings_make(conf, &auth->settings);
+	if (!e && !auth->settings->use_postgresql)
+		e = sqlite_dir_make(conf);
+	if (!e)
+		e = sasl_login_init();
+	if (e)
+		return e;
+	/* What is made from now on (database files) is for this user alone. */
+	umask(077);
+	auth->health = directory_health_create();
+	auth->cache = cache_create(conf->auth_cache_ttl);
+	auth->penalty = penalty_create();
+	auth->tokens = token_table_create();
+	return OK;
+}
+
+static enum err
+begin(struct service_run *run)
+{
+	struct auth_service *auth = service_state(run);
+
+	auth->workers = worker_pool_create(service_base(run),
+		(size_t)service_conf(run)->auth_workers, auth->settings, auth->health);
+	return OK;
+}
+
+static void
+allow_file(void *arg, const char *path)
+{
+	sandbox_allow_path(arg, path, SANDBOX_READ);
+}
+
+static void
+confine(const struct config *conf, struct sandbox *sb)
+{
+	sandbox_allow(sb, SANDBOX_CAN_THREAD);
+	/* Both: a reload may change from one database to the other. */
+	if (conf->sqlite_path[0]) {
+		char *dir = sqlite_dir(conf);
+
+		sandbox_allow_path(sb, dir, SANDBOX_READ | SANDBOX_WRITE);
+		free(dir);
+	}
+	sandbox_allow_path(sb, "/dev/urandom", SANDBOX_READ);
+	if (strcmp(conf->db, "postgresql") != 0)
+		return;
+	sandbox_allow(sb, SANDBOX_CAN_CONNECT_TCP | SANDBOX_CAN_UDP);
+	/* Host names: resolv.conf, hosts, and the name service's libraries. */
+	sandbox_allow_path(sb, "/etc", SANDBOX_READ);
+	sandbox_allow_path(sb, "/usr/lib", SANDBOX_READ);
+	sandbox_allow_path(sb, "/lib", SANDBOX_READ);
+	sandbox_allow_path(sb, "/run/systemd/resolve", SANDBOX_READ);
+	pg_conninfo_files(conf->postgresql, allow_file, sb);
+}
+
+static void
+reload(struct service_run *run, const struct config *old)
+{
+	struct auth_service *auth = service_state(run);
+	struct auth_settings *settings;
+
+	(void)old;
+	cache_set_ttl(auth->cache, service_conf(run)->auth_cache_ttl);
+	if (settings_make(service_conf(run), &settings))
+		return; /* logged; the old queries stay */
+	auth_settings_unref(&auth->settings);
+	auth->settings = settings;
+	worker_pool_set_settings(auth->workers, settings);
+	/* Answers of the old database or queries that were under way. */
+	cache_flush(auth->cache, NULL);
+}
+
+void
+auth_job_done(struct auth_service *auth)
+{
+	if (service_is_draining(auth->run) && worker_pool_pending(auth->workers) == 0)
+		service_exit(auth->run, 0);
+}
+
+static void
+drain(struct service_run *run)
+{
+	auth_job_done(service_state(run));
+}
+
+static void
+stop(struct service_run *run)
+{
+	struct auth_service *auth = service_state(run);
+
+	worker_pool_free(&auth->workers);
+	peers_close(auth);
+	token_table_free(&auth->tokens);
+	penalty_free(&auth->penalty);
+	cache_free(&auth->cache);
+	directory_health_free(&auth->health);
+	auth_settings_unref(&auth->settings);
+	sasl_login_fini();
+	service_set_state(run, NULL);
+	free(auth);
+}
+
+static void
+set_count(json_t *object, const char *key, uint64_t n)
+{
+	json_object_set_new(object, key, json_integer((json_int_t)n));
+}
+
+static void
+status(struct service_run *run, json_t *object)
+{
+	struct auth_service *auth = service_state(run);
+	struct cache_stats cs;
+	size_t addresses, users;
+
+	cache_stats(auth->cache, &cs);
+	penalty_counts(auth->penalty, &addresses, &users);
+	json_object_set_new(object, "database",
+		json_string(auth->settings->use_postgresql ? "postgresql" : "sqlite"));
+	json_object_set_new(
+		object, "database_up", json_boolean(!directory_health_is_down(auth->health)));
+	set_count(object, "logins_ok", auth->logins_ok);
+	set_count(object, "logins_failed", auth->logins_failed);
+	set_count(object, "logins_unavailable", auth->logins_unavailable);
+	set_count(object, "lookups", auth->lookups);
+	set_count(object, "jobs_pending", worker_pool_pending(auth->workers));
+	set_count(object, "tokens", token_count(auth->tokens, io_now_ms()));
+	set_count(object, "cache_entries", cs.entries);
+	set_count(object, "cache_hits", cs.hits);
+	set_count(object, "cache_misses", cs.misses);
+	set_count(object, "penalty_addresses", addresses);
+	set_count(object, "penalty_users", users);
+}
+
+const struct service auth_service = {
+	.name = "auth",
+	.listeners = listeners,
+	.ctl = admin_verbs,
+	.start = start,
+	.sandbox = confine,
+	.begin = begin,
+	.reload = reload,
+	.drain = drain,
+	.stop = stop,
+	.status = status,
+};

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_AUTH_SERVICE_H
+#define ROOST_AUTH_SERVICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "auth/cache.h"
+#include "auth/directory.h"
+#include "auth/penalty.h"
+#include "auth/settings.h"
+#include "auth/token.h"
+#include "auth/worker.h"
+#include "lib/buf.h"
+#include "lib/ctl.h"
+#include "lib/ipc.h"
+#include "lib/service.h"
+
+/* The parts of roost-auth and what they share; private to it. All but the cache is the loop's. */
+
+struct peer;
+struct exchange;
+
+struct auth_service {
+	struct service_run *run;
+	struct auth_settings *settings;
+	struct directory_health *health;
+	struct worker_pool *workers;
+	struct cache *cache;
+	struct penalty *penalty;
+	struct token_table *tokens;
+	struct peer *peers;
+	uint64_t logins_ok, logins_failed, logins_unavailable, lookups;
+};
+
+/* ---- a connection from another process (peer.c) ---- */
+
+/* What a listener answers; ended by a NULL run. m's body may be wiped or stolen. */
+struct peer_frame {
+	uint16_t type;
+	void (*run)(struct peer *p, struct ipc_msg *m);
+};
+
+enum { PEER_BUCKETS = 256, PEER_EXCHANGES_MAX = 50000 };
+
+struct peer {
+	struct auth_service *auth;
+	struct ipc_conn *conn; /* NULL: closed; kept until the last job is done */
+	const struct peer_frame *frames;
+	size_t refs;
+	struct peer *next, **link;
+	struct exchange *exchanges[PEER_BUCKETS]; /* auth-login's, by request */
+	size_t exchange_count;
+};
+
+void peer_accept(struct service_run *run, int fd, const struct peer_frame *frames);
+/* A job keeps its peer in memory. */
+struct peer *peer_ref(struct peer *p);
+void peer_unref(struct peer **p);
+/* Frees b. Nothing happens when the peer is gone. */
+void peer_send(struct peer *p, uint16_t type, uint32_t request, struct buf *b);
+/* AUTH_ERROR. */
+void peer_send_error(struct peer *p, uint32_t request, enum err e);
+/* Closes all at the end. */
+void peers_close(struct auth_service *auth);
+
+extern const struct peer_frame login_frames[], session_frames[], directory_frames[],
+	userdb_frames[];
+/* The proxy is gone: drops its exchanges. */
+void login_peer_closed(struct peer *p);
+
+/* After a job: ends the process when it was the last one of a drain. */
+void auth_job_done(struct auth_service *auth);
+
+extern const struct ctl_verb admin_verbs[];
+
+#endif

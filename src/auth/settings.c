@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#include "auth/settings.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "auth/password.h"
+#include "lib/io.h"
+#include "lib/mem.h"
+
+static char *
+own_hostname(const struct config *conf)
+{
+	char name[256] = "";
+
+	if (conf->hostname[0])
+		return mem_strdup(conf->hostname);
+	if (gethostname(name, sizeof(name) - 1) || !name[0])
+		return mem_strdup("localhost");
+	return mem_strdup(name);
+}
+
+static char *
+dummy_hash(const char *scheme)
+{
+	char secret[33], *hash;
+
+	io_random_hex(secret, 16);
+	if (password_hash(scheme, str_of(secret), &hash))
+		hash = mem_strdup("{PLAIN}");
+	return hash;
+}
+
+struct auth_settings *
+auth_settings_create(const struct config *conf)
+{
+	struct auth_settings *s = MEM_NEW(struct auth_settings);
+
+	atomic_init(&s->refs, 1);
+	s->use_postgresql = strcmp(conf->db, "postgresql") == 0;
+	s->sqlite_path = mem_strdup(conf->sqlite_path);
+	s->postgresql = mem_strdup(conf->postgresql);
+	s->db_timeout_ms = (int)conf->db_timeout;
+	s->query_user = mem_strdup(conf->query_user);
+	s->query_alias = mem_strdup(conf->query_alias);
+	s->query_domain = mem_strdup(conf->query_domain);
+	s->query_domain_alias = mem_strdup(conf->query_domain_alias);
+	s->delimiters = mem_strdup(conf->recipient_delimiter);
+	s->scheme = mem_strdup(conf->password_scheme);
+	s->hostname = own_hostname(conf);
+	s->mail_dir = mem_strdup(conf->mail_dir);
+	s->default_quota_bytes = conf->default_quota;
+	s->dummy = dummy_hash(s->scheme);
+	return s;
+}
+
+struct auth_settings *
+auth_settings_ref(struct auth_settings *s)
+{
+	atomic_fetch_add(&s->refs, 1);
+	return s;
+}
+
+void
+auth_settings_unref(struct auth_settings **sp)
+{
+	struct auth_settings *s = *sp;
+
+	*sp = NULL;
+	if (!s || atomic_fetch_sub(&s->refs, 1) != 1)
+		return;
+	free(s->sqlite_path);
+	free(s->postgresql);
+	free(s->query_user);
+	free(s->query_alias);
+	free(s->query_domain);
+	free(s->query_domain_alias);
+	free(s->delimiters);
+	free(s->scheme);
+	free(s->hostname);
+	free(s->mail_dir);
+	free(s->dummy);
+	free(s);
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_AUTH_SETTINGS_H
+#define ROOST_AUTH_SETTINGS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "lib/conf.h"
+
+/*
+ * What the workers need of the settings, in a copy that nobody changes: a reload frees the
+ * configuration while they run. Shared by counting references.
+ */
+struct auth_settings {
+	atomic_int refs;
+	int use_postgresql;
+	char *sqlite_path, *postgresql;
+	int db_timeout_ms;
+	char *query_user, *query_alias, *query_domain, *query_domain_alias; /* "": ours */
+	char *delimiters;
+	char *scheme;
+	char *hostname; /* never empty */
+	char *mail_dir;
+	uint64_t default_quota_bytes;
+	char *dummy; /* a hash of the scheme that no password matches */
+};
+
+/* Hashes once for dummy: takes some 20 ms. */
+struct auth_settings *auth_settings_create(const struct config *conf);
+struct auth_settings *auth_settings_ref(struct auth_settings *s);
+void auth_settings_unref(struct auth_settings **s);
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#include "auth/verify.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "auth/password.h"
+#include "auth/resolve.h"
+#include "lib/io.h"
+#include "lib/log.h"
+
+/* last_login is kept to the hour: a write for every log-in would cost more than the log-in. */
+enum { LOGIN_NOTE_S = 3600 };
+
+static enum err
+verify_user(struct directory *d, const struct directory_user *user, struct str password,
+	const char **reason)
+{
+	enum err e = password_verify(user->password, password);
+
+	if (e == E_UNSUPPORTED) {
+		log_event(LOGL_WARN, "auth.password unknown", "user", user->addr.text, "message",
+			"the stored password has no scheme known here; set it anew", NULL);
+		password_verify(directory_settings(d)->dummy, password);
+		*reason = "scheme";
+		return E_AUTH;
+	}
+	if (e) {
+		*reason = e == E_AUTH ? "password" : "memory";
+		return e;
+	}
+	if (!user->active) {
+		*reason = "disabled";
+		return E_ACCESS;
+	}
+	return OK;
+}
+
+enum err
+verify_login(struct directory *d, struct cache *cache, const char *name, struct str password,
+	struct cache_user *out, const char **reason)
+{
+	struct directory_user user = {0};
+	uint64_t generation = cache_generation(cache);
+	int64_t now_s = (int64_t)time(NULL);
+	struct addr a;
+	enum err e = E_NOTFOUND;
+
+	*reason = NULL;
+	if (!addr_parse(str_of(name), &a)) {
+		if (cache_find(cache, a.text, password, io_now_ms(), out)) {
+			*reason = "cache";
+			return OK;
+		}
+		e = resolve_login(d, &a, &user);
+	}
+	if (e == E_NOTFOUND) {
+		password_verify(directory_settings(d)->dummy, password);
+		*reason = "user";
+		e = E_AUTH;
+	} else if (e) {
+		*reason = "database";
+	} else {
+		e = verify_user(d, &user, password, reason);
+	}
+	if (!e) {
+		memset(out, 0, sizeof(*out));
+		memcpy(out->name, user.addr.text, sizeof(out->name));
+		out->quota_bytes = user.quota_bytes;
+		out->quota_messages = user.quota_messages;
+		cache_add(cache, a.text, password, io_now_ms(), generation, out);
+		if (now_s - user.last_login >= LOGIN_NOTE_S)
+			directory_login_note(d, &user.addr, now_s);
+	}
+	directory_user_free(&user);
+	return e;
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "auth/cache.h"
+#include "auth/directory_sql.h"
+#include "auth/lru.h"
+#include "auth/penalty.h"
+#include "auth/token.h"
+
+/* ---- lru ---- */
+
+static void
+lru_bounded(void **state)
+{
+	struct lru *t = lru_create(1000, sizeof(int));
+	char key[16];
+
+	(void)state;
+	for (int i = 0; i < 5000; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		*(int *)lru_put(t, key) = i;
+		assert_non_null(lru_find(t, "k0"));
+	}
+	assert_int_equal(lru_count(t), 1000);
+	assert_int_equal(*(int *)lru_find(t, "k0"), 0);
+	assert_int_equal(*(int *)lru_find(t, "k4999"), 4999);
+	assert_null(lru_find(t, "k1"));
+	assert_true(lru_remove(t, "k0"));
+	assert_false(lru_remove(t, "k0"));
+	lru_clear(t);
+	assert_int_equal(lru_count(t), 0);
+	assert_null(lru_find(t, "k4999"));
+	lru_free(&t);
+}
+
+/* ---- penalties ---- */
+
+static struct net_addr
+addr_of(const char *text)
+{
+	struct net_addr a;
+
+	assert_int_equal(net_addr_parse(str_of(text), 1, &a), OK);
+	return a;
+}
+
+static void
+penalties_grow(void **state)
+{
+	struct penalty *p = penalty_create();
+	struct net_addr a = addr_of("192.0.2.1:1000"), b = addr_of("192.0.2.1:2000");
+	static const int64_t want[] = {250, 500, 1000, 2000, 4000, 8000, 15000, 15000};
+	size_t addresses, users;
+
+	(void)state;
+	for (size_t i = 0; i < 8; i++)
+		assert_int_equal(penalty_failure(p, i % 2 ? &a : &b, NULL, 0, 15000), want[i]);
+	/* A user is counted from every address. */
+	assert_int_equal(penalty_failure(p, NULL, "u@x.test", 0, 15000), 250);
+	assert_int_equal(penalty_failure(p, NULL, "u@x.test", 0, 15000), 500);
+	assert_int_equal(penalty_failure(p, &a, "v@x.test", 0, 15000), 15000);
+	penalty_counts(p, &addresses, &users);
+	assert_int_equal(addresses, 1);
+	assert_int_equal(users, 2);
+	penalty_success(p, NULL, "u@x.test");
+	assert_int_equal(penalty_failure(p, NULL, "u@x.test", 0, 15000), 250);
+	/* Forgotten after a while. */
+	assert_int_equal(penalty_failure(p, &a, NULL, PENALTY_FORGET_MS + 1, 15000), 250);
+	assert_int_equal(penalty_failure(p, &a, NULL, 0, 0), 0);
+	penalty_flush(p, NULL);
+	penalty_counts(p, &addresses, &users);
+	assert_int_equal(addresses + users, 0);
+	penalty_free(&p);
+}
+
+static void
+penalties_by_network(void **state)
+{
+	struct penalty *p = penalty_create();
+	struct net_addr l4 = addr_of("127.0.0.1:1"), l6 = addr_of("[::1]:1"),
+			unix_addr = addr_of("/x");
+	struct net_addr a = addr_of("[2001:db8::1]:1"), b = addr_of("[2001:db8::ffff:1]:1");
+	struct net_addr c = addr_of("[2001:db8:0:1::1]:1");
+	struct net_addr none = {0};
+
+	(void)state;
+	assert_int_equal(penalty_failure(p, &l4, NULL, 0, 15000), 0);
+	assert_int_equal(penalty_failure(p, &l6, NULL, 0, 15000), 0);
+	assert_int_equal(penalty_failure(p, &unix_addr, NULL, 0, 15000), 0);
+	assert_int_equal(penalty_failure(p, &none, NULL, 0, 15000), 0);
+	assert_int_equal(penalty_failure(p, &l4, "u", 0, 15000), 250);
+	assert_int_equal(penalty_failure(p, &a, NULL, 0, 15000), 250);
+	assert_int_equal(penalty_failure(p, &b, NULL, 0, 15000), 500);
+	assert_int_equal(penalty_failure(p, &c, NULL, 0, 15000), 250);
+	penalty_free(&p);
+}
+
+/* ---- tokens ---- */
+
+static void
+tokens_once(void **state)
+{
+	struct token_table *t = token_table_create();
+	struct cache_user u = {.name = "alice@example.test", .quota_bytes = 7}, got;
+	char a[TOKEN_HEX + 1], b[TOKEN_HEX + 1];
+
+	(void)state;
+	token_issue(t, "imap", &u, 0, a);
+	token_issue(t, "smtp", &u, 0, b);
+	assert_string_not_equal(a, b);
+	assert_int_equal(strlen(a), 64);
+	assert_int_equal(token_redeem(t, str_of(a), STR("imap"), 29999, &got), OK);
+	assert_string_equal(got.name, u.name);
+	assert_true(got.quota_bytes == 7);
+	assert_int_equal(token_redeem(t, str_of(a), STR("imap"), 29999, &got), E_AUTH);
+	/* A try with the wrong service uses it up. */
+	assert_int_equal(token_redeem(t, str_of(b), STR("imap"), 0, &got), E_AUTH);
+	assert_int_equal(token_redeem(t, str_of(b), STR("smtp"), 0, &got), E_AUTH);
+	token_issue(t, "imap", &u, 0, a);
+	assert_int_equal(token_redeem(t, str_of(a), STR("imap"), 30000, &got), E_AUTH);
+	token_issue(t, "imap", &u, 0, a);
+	assert_int_equal(token_redeem(t, str_make(a, 63), STR("imap"), 0, &got), E_AUTH);
+	assert_int_equal(token_redeem(t, STR(""), STR("imap"), 0, &got), E_AUTH);
+	assert_int_equal(token_count(t, 0), 1);
+	assert_int_equal(token_count(t, 30000), 0);
+	token_table_free(&t);
+}
+
+/* ---- cache ---- */
+
+static void
+cache_forgets(void **state)
+{
+	struct cache *c = cache_create(1000);
+	struct cache_user u = {.name = "alice@example.test"}, got;
+	uint64_t gen = cache_generation(c);
+
+	(void)state;
+	cache_add(c, "alice@example.test", STR("pw"), 0, gen, &u);
+	cache_add(c, "alice@alias.test", STR("pw"), 0, gen, &u);
+	assert_true(cache_find(c, "alice@example.test", STR("pw"), 999, &got));
+	assert_string_equal(got.name, "alice@example.test");
+	assert_false(cache_find(c, "alice@example.test", STR("pw"), 1000, &got));
+	assert_false(cache_find(c, "alice@example.test", STR("pW"), 0, &got));
+	assert_false(cache_find(c, "bob@example.test", STR("pw"), 0, &got));
+	assert_false(cache_find(c, "alice@example.test", STR(""), 0, &got));
+	cache_flush(c, "alice@example.test");
+	assert_false(cache_find(c, "alice@example.test", STR("pw"), 0, &got));
+	assert_false(cache_find(c, "alice@alias.test", STR("pw"), 0, &got));
+	/* What was read before a change is not remembered after it. */
+	cache_add(c, "alice@example.test", STR("pw"), 0, gen, &u);
+	assert_false(cache_find(c, "alice@example.test", STR("pw"), 0, &got));
+	gen = cache_generation(c);
+	cache_add(c, "alice@example.test", STR("pw"), 0, gen, &u);
+	assert_true(cache_find(c, "alice@example.test", STR("pw"), 0, &got));
+	cache_set_ttl(c, 0);
+	cache_add(c, "alice@example.test", STR("pw"), 0, cache_generation(c), &u);
+	assert_false(cache_find(c, "alice@example.test", STR("pw"), 0, &got));
+	cache_free(&c);
+}
+
+/* ---- named parameters ---- */
+
+static void
+parameters(void **state)
+{
+	static const struct {
+		const char *in, *out;
+		size_t count;
+	} rows[] = {
+		{"SELECT 1", "SELECT 1", 0},
+		{"SELECT :domain", "SELECT $1", 1},
+		{"x=:local AND y=:domain OR z=:local", "x=$1 AND y=$2 OR z=$1", 2},
+		{"x=':domain' \":local\" -- :nope\n:domain", "x=':domain' \":local\" -- :nope\n$1",
+			1},
+		{"/* :nope */ :address::text", "/* :nope */ $1::text", 1},
+		{"'it''s :nope' :domain", "'it''s :nope' $1", 1},
+		{"a[1:2] :", "a[1:2] :", 0},
+		{"SELECT :nope", NULL, 0},
+		{"SELECT :domains", NULL, 0},
+		{"SELECT 'open", NULL, 0},
+		{"SELECT /* open", NULL, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct db_statement st;
+		char *why = NULL;
+		enum err e = db_statement_compile(rows[i].in, '$', &st, &why);
+
+		assert_int_equal(e, rows[i].out ? OK : E_PARSE);
+		if (e) {
+			assert_non_null(why);
+		} else {
+			assert_string_equal(st.sql, rows[i].out);
+			assert_int_equal(st.param_count, rows[i].count);
+		}
+		free(why);
+		db_statement_free(&st);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lru_bounded),
+		cmocka_unit_test(penalties_grow),
+		cmocka_unit_test(penalties_by_network),
+		cmocka_unit_test(tokens_once),
+		cmocka_unit_test(cache_forgets),
+		cmocka_unit_test(parameters),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
