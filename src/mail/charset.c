@@ -192,6 +192,8 @@ add_whole(struct buf *out, const unsigned char *p, size_t len)
 {
 	size_t room = !out->max ? SIZE_MAX : out->len < out->max ? out->max - out->len : 0;
 
+	if (!len)
+		return OK;
 	if (len <= room)
 		return buf_add(out, p, len);
 	while (room && (p[room] & 0xc0) == 0x80)
@@ -209,6 +211,8 @@ utf8_clean(const unsigned char *p, size_t len, struct buf *out, size_t *left)
 	enum err e;
 
 	*left = 0;
+	if (!len)
+		return OK; /* p may be NULL */
 	while (i < len) {
 		uint32_t point;
 		size_t used;
@@ -245,6 +249,8 @@ single_byte_feed(enum charset_kind kind, const unsigned char *p, size_t len, str
 	size_t from = 0;
 	enum err e;
 
+	if (!len)
+		return OK;
 	for (size_t i = 0; i < len; i++) {
 		uint32_t point = p[i];
 
@@ -314,6 +320,8 @@ charset_conv_feed(struct charset_conv *c, const char *bytes, size_t len, struct 
 	size_t used = 0;
 	enum err e;
 
+	if (!len) /* bytes may be NULL then */
+		return OK;
 	if (c->kind != KIND_UTF8 && c->kind != KIND_ICONV)
 		return single_byte_feed(c->kind, p, len, out);
 

@@ -366,8 +366,9 @@ script_literal(void *ctx, int sync, char *p, size_t size)
 	(void)sync;
 	if (size > script->rest.len)
 		return E_CLOSED;
-	if (size)
-		memcpy(p, script->rest.p, size);
+	if (size == 0)
+		return OK;
+	memcpy(p, script->rest.p, size);
 	script->rest = str_make(script->rest.p + size, script->rest.len - size);
 	return OK;
 }
@@ -379,7 +380,8 @@ script_skip(void *ctx, uint64_t size)
 
 	if (size > script->rest.len)
 		return E_CLOSED;
-	script->rest = str_make(script->rest.p + size, script->rest.len - size);
+	if (size)
+		script->rest = str_make(script->rest.p + size, script->rest.len - size);
 	return OK;
 }
 
