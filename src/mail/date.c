@@ -64,6 +64,9 @@ skip_cfws(struct str *s)
 	unsigned depth = 0;
 	size_t i = 0;
 
+	if (!s->len)
+		return;
+
 	for (; i < s->len; i++) {
 		char c = s->p[i];
 
@@ -83,6 +86,8 @@ skip_cfws(struct str *s)
 static void
 advance(struct str *s, size_t n)
 {
+	if (!n)
+		return;
 	s->p += n;
 	s->len -= n;
 }

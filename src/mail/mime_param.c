@@ -15,11 +15,23 @@ struct raw_param {
 
 enum { SECTION_LIMIT = 9999 };
 
+static void
+skip(struct str *s, size_t n)
+{
+	if (!n)
+		return;
+	s->p += n;
+	s->len -= n;
+}
+
 void
 mime_skip_cfws(struct str *s)
 {
 	unsigned depth = 0;
 	size_t i = 0;
+
+	if (!s->len)
+		return; /* p may be NULL */
 
 	for (; i < s->len; i++) {
 		char c = s->p[i];
@@ -45,16 +57,8 @@ mime_take_token(struct str *s)
 	while (t.len < s->len && !str_is_space(s->p[t.len]) && s->p[t.len] &&
 		!strchr("()<>@,;:\\\"/[]?=", s->p[t.len]))
 		t.len++;
-	s->p += t.len;
-	s->len -= t.len;
+	skip(s, t.len);
 	return t;
-}
-
-static void
-skip(struct str *s, size_t n)
-{
-	s->p += n;
-	s->len -= n;
 }
 
 /* At a double quote. */

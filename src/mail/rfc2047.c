@@ -129,7 +129,7 @@ run_text(struct run *r, struct str text, struct buf *out)
 {
 	enum err e = run_end(r, out);
 
-	return e ? e : charset_utf8_clean(text, out);
+	return e || !text.len ? e : charset_utf8_clean(text, out);
 }
 
 static enum err
@@ -158,7 +158,7 @@ decode_words(struct str s, struct buf *out)
 		i += w.len;
 		text_from = i;
 	}
-	if (!e)
+	if (!e && s.len)
 		e = run_text(&r, str_make(s.p + text_from, s.len - text_from), out);
 	charset_conv_free(&r.conv);
 	buf_free(&r.bytes);

@@ -129,7 +129,7 @@ subject_base(struct str value, struct buf *out, int *is_reply)
 		if (c != ' ' || (n && text.p[n - 1] != ' '))
 			text.p[n++] = c;
 	}
-	s = str_make(text.p, n);
+	s = n ? str_make(text.p, n) : STR("");
 	for (;;) {
 		reply |= cut_trailers(&s);
 		cut_front(&s, &reply);

@@ -204,6 +204,31 @@ the_bound_is_kept(void **state)
 	mime_message_free(&m);
 }
 
+static void
+every_message_has_a_record(void **state)
+{
+	struct buf in = {0}, r = {0};
+	struct str s;
+
+	(void)state;
+	/* A quarter of a megabyte of addresses, which Sender and Reply-To repeat, in eight
+	 * messages. */
+	for (int depth = 0; depth < 8; depth++) {
+		buf_add_cstr(&in, "Content-Type: message/rfc822\nFrom: ");
+		for (int i = 0; i < 900; i++)
+			buf_printf(&in, "%0200d@example.test, ", i);
+		buf_add_cstr(&in, "\n\n");
+	}
+	build(buf_cstr(&in), &r);
+	assert_true(r.len < MAIL_CACHE_RECORD_MAX);
+	expect(&r, MAIL_CACHE_BODY, NULL);
+	expect(&r, MAIL_CACHE_PREVIEW, "");
+	assert_int_equal(
+		mail_cache_header(buf_str(&r), STR("Content-Type"), &s), MAIL_CACHE_HEADER_FOUND);
+	buf_free(&in);
+	buf_free(&r);
+}
+
 /* All readers, on whatever this is. */
 static void
 read_all(struct str record)
@@ -271,6 +296,7 @@ main(void)
 		cmocka_unit_test(an_empty_message_has_a_record),
 		cmocka_unit_test(long_reference_lists_keep_both_ends),
 		cmocka_unit_test(the_bound_is_kept),
+		cmocka_unit_test(every_message_has_a_record),
 		cmocka_unit_test(garbage_is_corrupt),
 	};
 
