@@ -358,6 +358,9 @@ sync_inside(
 		return e;
 	}
 	highest = box.highest_modseq;
+	if (highest < v->modseq) {
+		v->modseq = 0; /* a rebuilt index that went back: everything is news */
+	}
 	if (highest != v->modseq) {
 		e = news_read(v, &box, &n);
 	}

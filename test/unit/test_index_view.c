@@ -317,6 +317,16 @@ compares_all_when_the_log_is_too_short(void **state)
 }
 
 static void
+an_index_that_went_back_tells_all(void **state)
+{
+	struct fixture *f = *state;
+
+	write_changes(f, (struct change[]){{DROP, 2, 2, 0}, {FLOOR, 0, 3, 0}, {END, 0, 0, 0}});
+	expect(f, 1, "-2/2 ~1/1:0 ~2/5:0 ~3/9:0 ");
+	expect(f, 1, "");
+}
+
+static void
 an_emptied_mailbox_fills_again(void **state)
 {
 	struct fixture *f = *state;
@@ -382,6 +392,7 @@ main(void)
 		VIEW_TEST(expunges_wait_when_they_must),
 		VIEW_TEST(what_the_client_did_itself_is_not_repeated),
 		VIEW_TEST(compares_all_when_the_log_is_too_short),
+		VIEW_TEST(an_index_that_went_back_tells_all),
 		VIEW_TEST(an_emptied_mailbox_fills_again),
 		VIEW_TEST(a_mailbox_that_is_not_there),
 		VIEW_TEST(messages_in_a_range),
