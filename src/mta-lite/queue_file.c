@@ -15,7 +15,7 @@
 #include "lib/mem.h"
 
 static const char magic[8] = {'R', 'O', 'O', 'S', 'T', 'Q', '1', '\n'};
-enum { QUEUE_TEXT_MAX = 1000 };
+enum { QUEUE_TEXT_MAX = 900 };
 
 static uint32_t
 crc_of(const char *p, size_t len)

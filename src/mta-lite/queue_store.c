@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,22 @@ file_path(const struct config *conf, enum queue_dir dir, const char *id)
 	return mem_printf("%s/%s/%s", conf->queue_dir, queue_dir_name(dir), id);
 }
 
+/* As root this runs before privileges are dropped: the directory must be the later user's. */
+static enum err
+make_dir(const struct config *conf, const char *path)
+{
+	const struct passwd *pw;
+	struct stat st;
+	enum err e = io_mkdir_parents(path, 0700);
+
+	if (e || geteuid() != 0 || conf->mail_user[0] == '\0')
+		return e;
+	pw = getpwnam(conf->mail_user);
+	if (pw == NULL || lstat(path, &st) != 0 || st.st_uid != 0 || !S_ISDIR(st.st_mode))
+		return OK;
+	return lchown(path, pw->pw_uid, pw->pw_gid) == 0 ? OK : err_from_errno(errno);
+}
+
 enum err
 queue_store_init(const struct config *conf)
 {
@@ -49,7 +66,7 @@ queue_store_init(const struct config *conf)
 	for (dir = 0; dir < QUEUE_DIR_COUNT && e == OK; dir++) {
 		char *path = queue_dir_path(conf, (enum queue_dir)dir);
 
-		e = io_mkdir_parents(path, 0700);
+		e = make_dir(conf, path);
 		if (e)
 			log_event(LOGL_ERROR, "queue.directory failed", "path", path, "error",
 				log_errno(errno), NULL);

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "mta-lite/qmgr.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "auth/auth_client.h"
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "mta-lite/ehlo.h"
+#include "mta-lite/report.h"
+#include "mta-lite/smtp_path.h"
+
+/*
+ * A report needs the directory (where does the sender get mail?) and the disk, both of which may be
+ * slow. So a child writes it, and qmgr's loop goes on. The child's word is the id of the new
+ * message on a pipe, or "-" when there was nobody to write to; silence is a failure.
+ */
+struct reporter {
+	struct qmgr_message *message;
+	pid_t pid;
+	int fd;
+	struct event *event;
+};
+
+int
+qmgr_report_needed(const struct qmgr_message *m)
+{
+	size_t i;
+
+	for (i = 0; i < m->entry.rcpt_count; i++) {
+		if (report_is_due(&m->entry.rcpts[i]))
+			return 1;
+	}
+	return 0;
+}
+
+/* ---- in the child ---- */
+
+struct target {
+	char to[SMTP_ADDRESS_SIZE]; /* for the header */
+	struct auth_rcpt found;
+	unsigned flags;
+};
+
+/*
+ * To whom? A report about a report goes to the postmaster here, and about that one to nobody.
+ * E_NOTFOUND: to nobody.
+ */
+static enum err
+choose_target(const struct config *conf, const struct queue_entry *e, struct target *t)
+{
+	struct auth_client *auth;
+	struct buf to = BUF_INIT(SMTP_ADDRESS_SIZE - 1);
+	enum err err;
+
+	t->flags = QUEUE_BOUNCE;
+	if (e->sender[0]) {
+		buf_add_cstr(&to, e->sender);
+	} else {
+		if (!(e->flags & QUEUE_BOUNCE) || (e->flags & QUEUE_DOUBLE_BOUNCE))
+			return E_NOTFOUND;
+		t->flags |= QUEUE_DOUBLE_BOUNCE;
+		buf_printf(&to, "postmaster@%s", smtp_hostname(conf));
+	}
+	if (to.err) {
+		buf_free(&to);
+		return E_NOTFOUND;
+	}
+	memcpy(t->to, to.p, to.len);
+	t->to[to.len] = '\0';
+	buf_free(&to);
+	auth = auth_client_create(conf);
+	err = auth_lookup_rcpt(auth, str_of(t->to), &t->found);
+	auth_client_free(&auth);
+	if (err == E_PARSE || err == E_RANGE || err == E_TOOBIG)
+		return E_NOTFOUND;
+	if (err)
+		return err;
+	if (t->found.kind == AUTH_RCPT_REMOTE)
+		return t->flags & QUEUE_DOUBLE_BOUNCE ? E_NOTFOUND : OK;
+	return t->found.target_count > 0 && (t->found.kind == AUTH_RCPT_MAILBOX ||
+						    t->found.kind == AUTH_RCPT_ALIAS)
+		       ? OK
+		       : E_NOTFOUND;
+}
+
+enum { REPORT_HEADER_MAX = 64 * 1024, REPORT_SIZE_MAX = 16 << 20 };
+
+static enum err
+read_original(struct qmgr_message *m, int whole, struct buf *out)
+{
+	uint64_t len = m->entry.content_len;
+	enum err e;
+	ssize_t n;
+	int fd;
+
+	if (!whole && len > REPORT_HEADER_MAX)
+		len = REPORT_HEADER_MAX;
+	e = queue_store_open(service_conf(m->q->run), m->dir, m->entry.id, O_RDONLY, &fd);
+	if (e)
+		return e;
+	e = buf_reserve(out, (size_t)len + 1);
+	while (e == OK && out->len < len) {
+		n = pread(fd, out->p + out->len, (size_t)len - out->len,
+			(off_t)(m->entry.content_offset + out->len));
+		if (n > 0)
+			out->len += (size_t)n;
+		else if (n == 0 || errno != EINTR)
+			e = E_IO;
+	}
+	close(fd);
+	return e;
+}
+
+static enum err
+write_report(struct qmgr_message *m, const struct target *t, char id[QUEUE_ID_SIZE])
+{
+	const struct config *conf = service_conf(m->q->run);
+	int whole = report_returns_whole(&m->entry);
+	struct buf original = {0}, text = BUF_INIT(REPORT_SIZE_MAX);
+	struct queue_entry out = {0};
+	size_t i;
+	enum err e;
+
+	queue_id_make(id);
+	e = read_original(m, whole, &original);
+	if (e == OK) {
+		struct report r = {
+			.entry = &m->entry,
+			.hostname = smtp_hostname(conf),
+			.to = t->to,
+			.id = id,
+			.now = (int64_t)time(NULL),
+			.double_bounce = (t->flags & QUEUE_DOUBLE_BOUNCE) != 0,
+			.content = buf_str(&original),
+			.whole = whole,
+		};
+
+		e = report_write(&r, &text);
+	}
+	if (e)
+		goto done;
+	memcpy(out.id, id, sizeof(out.id));
+	out.sender = mem_strdup("");
+	out.envid = mem_strdup("");
+	out.client = mem_strdup("delivery report");
+	out.flags = t->flags | (str_is_ascii(buf_str(&text)) ? 0 : QUEUE_8BIT);
+	out.arrival = (int64_t)time(NULL);
+	/* RFC 3461 section 6.1: no report about a report. */
+	if (t->found.kind == AUTH_RCPT_REMOTE)
+		(void)queue_entry_add_rcpt(&out, t->to, "", DSN_NOTIFY_NEVER, 0);
+	for (i = 0; i < t->found.target_count && t->found.kind != AUTH_RCPT_REMOTE; i++)
+		(void)queue_entry_add_rcpt(&out, t->found.targets[i].address, "",
+			t->flags & QUEUE_DOUBLE_BOUNCE ? DSN_NOTIFY_NEVER : 0,
+			t->found.targets[i].local);
+	e = queue_store_create(conf, &out, buf_str(&text), NULL);
+done:
+	queue_entry_free(&out);
+	buf_free(&original);
+	buf_free(&text);
+	return e;
+}
+
+static void __attribute__((noreturn)) child_main(struct qmgr_message *m, int fd)
+{
+	struct target t = {0};
+	char id[QUEUE_ID_SIZE];
+	enum err e;
+
+	service_leave_in_child(m->q->run, &fd, 1);
+	e = choose_target(service_conf(m->q->run), &m->entry, &t);
+	if (e == E_NOTFOUND) {
+		log_event(LOGL_WARN, "qmgr.report dropped", "queue_id", m->entry.id, "from",
+			m->entry.sender, NULL);
+		(void)io_write_all(fd, "-", 1);
+		_exit(0);
+	}
+	if (e == OK)
+		e = write_report(m, &t, id);
+	if (e) {
+		log_event(LOGL_WARN, "qmgr.report failed", "queue_id", m->entry.id, "error",
+			err_text(e), NULL);
+		_exit(1);
+	}
+	log_event(LOGL_INFO, "qmgr.report queued", "queue_id", m->entry.id, "report", id, "to",
+		t.to, NULL);
+	(void)io_write_all(fd, id, strlen(id));
+	_exit(0);
+}
+
+/* ---- in qmgr ---- */
+
+static void
+mark_reported(struct qmgr_message *m)
+{
+	size_t *list = mem_zalloc((m->entry.rcpt_count + 1) * sizeof(*list)), i, n = 0;
+
+	for (i = 0; i < m->entry.rcpt_count; i++) {
+		if (report_is_due(&m->entry.rcpts[i])) {
+			m->entry.rcpts[i].reported = 1;
+			list[n++] = i;
+		}
+	}
+	(void)qmgr_record(m, list, n, 1);
+	free(list);
+}
+
+static void
+on_report(evutil_socket_t fd, short what, void *arg)
+{
+	struct reporter *r = arg;
+	struct qmgr_message *m = r->message;
+	struct qmgr *q = m->q;
+	char id[QUEUE_ID_SIZE + 1];
+	ssize_t n = read(fd, id, sizeof(id) - 1);
+	int status, ok;
+
+	(void)what;
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	id[n > 0 ? n : 0] = '\0';
+	ok = n > 0 && (strcmp(id, "-") == 0 || queue_id_valid(str_of(id)));
+	event_free(r->event);
+	close(r->fd);
+	/* It ends right behind its word. */
+	while (waitpid(r->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	free(r);
+	q->reporters--;
+	if (ok) {
+		mark_reported(m);
+		if (id[0] != '-')
+			qmgr_take_in(q, QUEUE_INCOMING, id);
+	}
+	qmgr_report_done(m, ok);
+	qmgr_pump(q);
+}
+
+void
+qmgr_report_start(struct qmgr_message *m)
+{
+	struct reporter *r;
+	int fds[2];
+	pid_t pid;
+
+	m->reporting = 1;
+	if (pipe2(fds, O_CLOEXEC) != 0) {
+		qmgr_report_done(m, 0);
+		return;
+	}
+	pid = fork();
+	if (pid == 0)
+		child_main(m, fds[1]);
+	close(fds[1]);
+	if (pid < 0) {
+		log_event(LOGL_ERROR, "qmgr.report failed", "queue_id", m->entry.id, "error",
+			log_errno(errno), NULL);
+		close(fds[0]);
+		qmgr_report_done(m, 0);
+		return;
+	}
+	r = MEM_NEW(struct reporter);
+	r->message = m;
+	r->pid = pid;
+	r->fd = fds[0];
+	(void)io_set_nonblocking(r->fd, 1);
+	r->event = event_new(service_base(m->q->run), r->fd, EV_READ | EV_PERSIST, on_report, r);
+	event_add(r->event, NULL);
+	m->q->reporters++;
+}

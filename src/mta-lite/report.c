@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+#include "mta-lite/report.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "mail/date.h"
+#include "mail/header.h"
+
+/* A returned message larger than this is cut down to its header, whatever was asked for. */
+enum { REPORT_WHOLE_MAX = 50 * 1024, REPORT_WHOLE_ASKED_MAX = 1024 * 1024 };
+
+int
+report_is_due(const struct queue_rcpt *r)
+{
+	if (r->reported)
+		return 0;
+	switch (r->status) {
+	case QUEUE_FAILED:
+		return dsn_wants_failure(r->notify);
+	case QUEUE_DELIVERED:
+	case QUEUE_EXPANDED:
+		return (r->notify & DSN_NOTIFY_SUCCESS) != 0;
+	default:
+		return 0;
+	}
+}
+
+/* RFC 3464 section 2.3.3. */
+static const char *
+action(const struct queue_rcpt *r)
+{
+	if (r->status == QUEUE_FAILED)
+		return "failed";
+	if (r->status == QUEUE_EXPANDED)
+		return "expanded";
+	/* The next server does not report; the message has left our sight. */
+	return r->local ? "delivered" : "relayed";
+}
+
+static int
+any_failed(const struct queue_entry *q)
+{
+	size_t i;
+
+	for (i = 0; i < q->rcpt_count; i++) {
+		if (report_is_due(&q->rcpts[i]) && q->rcpts[i].status == QUEUE_FAILED)
+			return 1;
+	}
+	return 0;
+}
+
+int
+report_returns_whole(const struct queue_entry *q)
+{
+	if (q->ret == DSN_RET_HDRS || !any_failed(q))
+		return 0;
+	return q->content_len <=
+	       (q->ret == DSN_RET_FULL ? REPORT_WHOLE_ASKED_MAX : REPORT_WHOLE_MAX);
+}
+
+static void
+add_date(struct buf *out, int64_t when)
+{
+	(void)date_format_rfc5322((time_t)when, date_local_zone((time_t)when), out);
+}
+
+static void
+write_header(const struct report *r, int failed, struct buf *out)
+{
+	buf_printf(out, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\n", r->hostname);
+	buf_printf(out, "To: <%s>\r\n", r->to);
+	buf_printf(out, "Subject: %s\r\n",
+		r->double_bounce ? "Postmaster copy: a delivery report could not be delivered"
+		: failed	 ? "Mail could not be delivered"
+				 : "Your mail was delivered");
+	buf_add_cstr(out, "Date: ");
+	add_date(out, r->now);
+	buf_printf(out, "\r\nMessage-ID: <%s@%s>\r\n", r->id, r->hostname);
+	buf_add_cstr(out, "Auto-Submitted: auto-replied\r\n"); /* RFC 3834 */
+	buf_add_cstr(out, "MIME-Version: 1.0\r\n");
+	buf_printf(out,
+		"Content-Type: multipart/report; report-type=delivery-status;\r\n"
+		"\tboundary=\"roost-%s\"\r\n",
+		r->id);
+	if (r->entry->flags & QUEUE_8BIT)
+		buf_add_cstr(out, "Content-Transfer-Encoding: 8bit\r\n");
+	buf_add_cstr(out, "\r\nThis is a delivery report in MIME format.\r\n");
+}
+
+static void
+write_text(const struct report *r, int failed, struct buf *out)
+{
+	const struct queue_entry *q = r->entry;
+	size_t i;
+
+	buf_printf(out, "\r\n--roost-%s\r\n", r->id);
+	buf_add_cstr(out, "Content-Type: text/plain; charset=us-ascii\r\n\r\n");
+	buf_printf(out, "This is the mail system at %s.\r\n\r\n", r->hostname);
+	if (failed)
+		buf_add_cstr(out,
+			"Your message could not be delivered to one or more recipients. It is\r\n"
+			"attached below, or its header is. There will be no further tries.\r\n");
+	else
+		buf_add_cstr(out, "This is what became of your message, as you asked to be told."
+				  "\r\n");
+	for (i = 0; i < q->rcpt_count; i++) {
+		const struct queue_rcpt *rcpt = &q->rcpts[i];
+
+		if (!report_is_due(rcpt))
+			continue;
+		buf_printf(out, "\r\n<%s>: %s", rcpt->address, action(rcpt));
+		if (rcpt->mta[0] && rcpt->status == QUEUE_FAILED)
+			buf_printf(out, "\r\n    %s said:", rcpt->mta);
+		if (rcpt->text[0])
+			buf_printf(out, "\r\n    %s", rcpt->text);
+		buf_add_cstr(out, "\r\n");
+	}
+}
+
+static void
+write_rcpt_fields(const struct queue_rcpt *rcpt, struct buf *out)
+{
+	buf_add_cstr(out, "\r\n");
+	if (rcpt->orcpt[0]) {
+		size_t semi = str_find(str_of(rcpt->orcpt), 0, ';');
+
+		buf_printf(out, "Original-Recipient: %.*s; %s\r\n", (int)semi, rcpt->orcpt,
+			rcpt->orcpt[semi] ? rcpt->orcpt + semi + 1 : "");
+	}
+	buf_printf(out, "Final-Recipient: rfc822; %s\r\n", rcpt->address);
+	buf_printf(out, "Action: %s\r\n", action(rcpt));
+	buf_printf(out, "Status: %s\r\n",
+		rcpt->dsn[0]		       ? rcpt->dsn
+		: rcpt->status == QUEUE_FAILED ? "5.0.0"
+					       : "2.0.0");
+	if (rcpt->mta[0] && !rcpt->local)
+		buf_printf(out, "Remote-MTA: dns; %s\r\n", rcpt->mta);
+	/* RFC 3464 section 2.3.6: only what an SMTP server really said. */
+	if (str_is_digit(rcpt->text[0]) && rcpt->text[1] && rcpt->text[2])
+		buf_printf(out, "Diagnostic-Code: smtp; %s\r\n", rcpt->text);
+}
+
+static void
+write_status(const struct report *r, struct buf *out)
+{
+	const struct queue_entry *q = r->entry;
+	size_t i;
+
+	buf_printf(out, "\r\n--roost-%s\r\n", r->id);
+	buf_add_cstr(out, "Content-Type: message/delivery-status\r\n\r\n");
+	if (q->envid[0])
+		buf_printf(out, "Original-Envelope-Id: %s\r\n", q->envid);
+	buf_printf(out, "Reporting-MTA: dns; %s\r\n", r->hostname);
+	buf_add_cstr(out, "Arrival-Date: ");
+	add_date(out, q->arrival);
+	buf_add_cstr(out, "\r\n");
+	for (i = 0; i < q->rcpt_count; i++) {
+		if (report_is_due(&q->rcpts[i]))
+			write_rcpt_fields(&q->rcpts[i], out);
+	}
+}
+
+static void
+write_original(const struct report *r, struct buf *out)
+{
+	struct str part = r->content;
+
+	buf_printf(out, "\r\n--roost-%s\r\n", r->id);
+	if (r->whole) {
+		buf_add_cstr(out, "Content-Type: message/rfc822\r\n");
+	} else {
+		part.len = header_block_len(part);
+		buf_add_cstr(out, "Content-Type: text/rfc822-headers\r\n");
+	}
+	if (!str_is_ascii(part))
+		buf_add_cstr(out, "Content-Transfer-Encoding: 8bit\r\n");
+	buf_add_cstr(out, "\r\n");
+	buf_add_str(out, part);
+	if (part.len < 2 || memcmp(part.p + part.len - 2, "\r\n", 2) != 0)
+		buf_add_cstr(out, "\r\n");
+	buf_printf(out, "\r\n--roost-%s--\r\n", r->id);
+}
+
+enum err
+report_write(const struct report *r, struct buf *out)
+{
+	int failed = any_failed(r->entry);
+
+	write_header(r, failed, out);
+	write_text(r, failed, out);
+	write_status(r, out);
+	write_original(r, out);
+	return out->err;
+}
