@@ -199,8 +199,6 @@ void
 index_state_encode(const struct index_state *s, struct buf *out)
 {
 	put_u32(out, s->version);
-	put_u32(out, s->clean);
-	buf_add(out, s->boot, sizeof(s->boot));
 	put_u64(out, s->modseq);
 	put_u32(out, s->next_mailbox);
 	put_u32(out, s->last_uidvalidity);
@@ -219,8 +217,6 @@ index_state_decode(const MDB_val *v, struct index_state *out)
 	out->version = get_u32(&r);
 	if (out->version != INDEX_SCHEMA_VERSION)
 		return E_CORRUPT;
-	out->clean = get_u32(&r);
-	get_bytes(&r, out->boot, sizeof(out->boot));
 	out->modseq = get_u64(&r);
 	out->next_mailbox = get_u32(&r);
 	out->last_uidvalidity = get_u32(&r);

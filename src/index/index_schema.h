@@ -58,8 +58,6 @@ enum err index_key_get_change(const MDB_val *v, uint32_t *mailbox, uint64_t *mod
 
 struct index_state {
 	uint32_t version; /* INDEX_SCHEMA_VERSION */
-	uint32_t clean; /* 1: closed in order, all pages on disk */
-	unsigned char boot[16]; /* the boot during which it was written */
 	uint64_t modseq; /* the last one given */
 	uint32_t next_mailbox;
 	uint32_t last_uidvalidity; /* never goes back */

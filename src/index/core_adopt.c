@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+#include "index/core_private.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "mail/mutf7.h"
+
+/* How the folders on disk become mailboxes of the index, and cease to be. */
+
+/* Nobody else may have the id: a folder copied with its files brings one that is taken. */
+static int
+id_is_taken(struct core_tx *tx, uint32_t id)
+{
+	MDB_val v;
+
+	return core_tx_get(tx, INDEX_DB_MAILBOX, index_key_u32(id), &v) == OK;
+}
+
+static enum err
+new_identity(struct core_tx *tx, struct core_uid_file *f)
+{
+	struct index_state *s = &tx->state;
+	uint32_t now = (uint32_t)core_now_s();
+
+	if (s->last_uidvalidity >= UINT32_MAX - 1 || s->next_mailbox >= UINT32_MAX - 1)
+		return E_RANGE;
+	memset(f, 0, sizeof(*f));
+	f->uidvalidity = now > s->last_uidvalidity ? now : s->last_uidvalidity + 1;
+	f->next_uid = 1;
+	f->mailbox_id = s->next_mailbox;
+	io_random(f->object_id, sizeof(f->object_id));
+	return OK;
+}
+
+enum err
+core_tree_adopt(struct core_tx *tx, const char *name, const char *dir, struct core_box *out)
+{
+	struct core_uid_file f;
+	enum err e = core_uid_file_read(tx->core, dir, &f);
+
+	if (e == E_NOTFOUND || e == E_CORRUPT ||
+		(e == OK && (f.mailbox_id == UINT32_MAX || id_is_taken(tx, f.mailbox_id)))) {
+		e = new_identity(tx, &f);
+		if (e == OK)
+			e = core_uid_file_write(tx->core, dir, &f);
+	}
+	if (e)
+		return e;
+	memset(out, 0, sizeof(*out));
+	out->r.id = f.mailbox_id;
+	out->r.uidvalidity = f.uidvalidity;
+	out->r.uidnext = f.next_uid;
+	out->r.uid_floor = f.next_uid;
+	out->r.recent_from = f.next_uid;
+	out->r.highest_modseq = core_tx_modseq(tx);
+	/* What vanished before is not known here. */
+	out->r.vanished_floor = out->r.highest_modseq;
+	memcpy(out->r.object_id, f.object_id, sizeof(f.object_id));
+	core_box_set_name(out, str_of(name), str_of(dir));
+	if (tx->state.last_uidvalidity < f.uidvalidity)
+		tx->state.last_uidvalidity = f.uidvalidity;
+	if (tx->state.next_mailbox <= f.mailbox_id)
+		tx->state.next_mailbox = f.mailbox_id + 1;
+	e = core_box_put(tx, out);
+	if (e == OK) {
+		MDB_val k = {.mv_size = strlen(name), .mv_data = (void *)name}, v;
+		struct index_key id = index_key_u32(out->r.id);
+
+		v = index_key_val(&id);
+		e = index_err_of_mdb(
+			mdb_put(tx->txn, tx->core->env->dbi[INDEX_DB_MAILBOX_NAME], &k, &v, 0),
+			"put name");
+	}
+	if (e == OK)
+		e = core_keywords_load(tx, out);
+	core_tx_note(tx, 0);
+	return e;
+}
+
+enum err
+core_tree_forget(struct core_tx *tx, const struct core_box *b)
+{
+	static const enum index_db dbs[] = {INDEX_DB_MESSAGE, INDEX_DB_CHANGE, INDEX_DB_CACHE,
+		INDEX_DB_PENDING, INDEX_DB_KEYWORD};
+	MDB_val k = {.mv_size = b->r.name.len, .mv_data = (void *)b->name};
+	enum err e = OK;
+	int rc;
+
+	for (size_t i = 0; i < sizeof(dbs) / sizeof(dbs[0]) && e == OK; i++)
+		e = core_tx_del_mailbox(tx, dbs[i], b->r.id);
+	if (e == OK)
+		e = core_tx_del(tx, INDEX_DB_MAILBOX, index_key_u32(b->r.id));
+	if (e)
+		return e;
+	rc = mdb_del(tx->txn, tx->core->env->dbi[INDEX_DB_MAILBOX_NAME], &k, NULL);
+	tx->state.messages -= b->r.messages;
+	tx->state.bytes -= b->r.disk_bytes;
+	core_tx_note(tx, b->r.id);
+	core_tx_note(tx, 0);
+	return index_err_of_mdb(rc, "del name");
+}
+
+/* ---- listing ---- */
+
+struct listing {
+	char (*dirs)[MAILDIR_NAME_MAX + 1];
+	size_t count, cap;
+	int force;
+	int64_t mtime_ns;
+};
+
+static int
+is_folder(struct index_core *c, const char *dir)
+{
+	char path[MAILDIR_NAME_MAX + 8];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/cur", dir);
+	if (fstatat(c->maildir_fd, dir, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode))
+		return 0;
+	return fstatat(c->maildir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
+static void
+listing_add(struct index_core *c, struct listing *l, const char *dir)
+{
+	char name[INDEX_MAILBOX_NAME_MAX + 1];
+
+	if (strncmp(dir, CORE_DELETED_PREFIX, strlen(CORE_DELETED_PREFIX)) == 0) {
+		c->more_deleted = 1;
+		return;
+	}
+	if (dir[0] != '.' || strcmp(dir, ".") == 0 || strcmp(dir, "..") == 0 || !is_folder(c, dir))
+		return;
+	if (core_name_from_dir(dir, name) || l->count >= INDEX_MAILBOXES_MAX) {
+		log_event(
+			LOGL_WARN, "index.folder skipped", "maildir", c->maildir, "dir", dir, NULL);
+		return;
+	}
+	if (l->count == l->cap) {
+		l->cap = l->cap ? l->cap * 2 : 16;
+		l->dirs = mem_realloc(l->dirs, l->cap, sizeof(*l->dirs));
+	}
+	snprintf(l->dirs[l->count++], sizeof(*l->dirs), "%s", dir);
+}
+
+static int
+compare_dirs(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+static enum err
+listing_read(struct index_core *c, struct listing *l)
+{
+	struct dirent *d;
+	DIR *dirp;
+	int fd;
+	enum err e = core_dir_open(c, "", CORE_TOP, &fd);
+
+	if (e)
+		return e;
+	l->mtime_ns = core_dir_mtime_ns(fd);
+	dirp = fdopendir(fd);
+	if (!dirp) {
+		io_close(&fd);
+		return err_from_errno(errno);
+	}
+	errno = 0;
+	while ((d = readdir(dirp)))
+		listing_add(c, l, d->d_name);
+	e = errno ? err_from_errno(errno) : OK;
+	closedir(dirp);
+	if (l->count)
+		qsort(l->dirs, l->count, sizeof(*l->dirs), compare_dirs);
+	return e;
+}
+
+static enum err
+look_step(struct core_tx *tx, void *arg)
+{
+	struct listing *l = arg;
+	struct core_box *boxes = NULL, box;
+	char name[INDEX_MAILBOX_NAME_MAX + 1];
+	size_t count = 0;
+	MDB_val v;
+	enum err e = core_box_list(tx, &boxes, &count);
+
+	for (size_t i = 0; i < count && e == OK; i++) {
+		const char *dir = boxes[i].dir;
+
+		if (dir[0] && (l->count == 0 || !bsearch(dir, l->dirs, l->count, sizeof(*l->dirs),
+							compare_dirs)))
+			e = core_tree_forget(tx, &boxes[i]);
+	}
+	free(boxes);
+	if (e == OK && core_box_find(tx, STR("INBOX"), &box) == E_NOTFOUND)
+		e = core_tree_adopt(tx, "INBOX", "", &box);
+	for (size_t i = 0; i < l->count && e == OK; i++) {
+		MDB_val k;
+
+		e = core_name_from_dir(l->dirs[i], name);
+		if (e)
+			break;
+		k = (MDB_val){.mv_size = strlen(name), .mv_data = name};
+		e = index_err_of_mdb(
+			mdb_get(tx->txn, tx->core->env->dbi[INDEX_DB_MAILBOX_NAME], &k, &v),
+			"get name");
+		if (e == E_NOTFOUND)
+			e = core_tree_adopt(tx, name, l->dirs[i], &box);
+	}
+	tx->state.tree_mtime_ns = l->mtime_ns;
+	return e;
+}
+
+enum err
+core_tree_look(struct index_core *c, int force)
+{
+	struct listing l = {.force = force};
+	int64_t mtime = core_dir_mtime_ns(c->maildir_fd);
+	enum err e;
+
+	if (!force && mtime && mtime == c->state.tree_mtime_ns)
+		return OK;
+	e = listing_read(c, &l);
+	if (e == OK)
+		e = core_run(c, look_step, &l);
+	free(l.dirs);
+	return e;
+}
+
+/* ---- subscriptions, special use ---- */
+
+/* The files of other programs name INBOX's children and siblings without the first dot. */
+static enum err
+name_from_file(struct str text, char name[INDEX_MAILBOX_NAME_MAX + 1])
+{
+	char dir[MAILDIR_NAME_MAX + 2];
+
+	text = str_trim(text);
+	if (str_is_i(text, "INBOX")) {
+		snprintf(name, INDEX_MAILBOX_NAME_MAX + 1, "INBOX");
+		return OK;
+	}
+	if (text.len == 0 || text.len >= MAILDIR_NAME_MAX || str_has_control(text))
+		return E_RANGE;
+	snprintf(dir, sizeof(dir), ".%.*s", STR_ARG(text));
+	return core_name_from_dir(dir, name);
+}
+
+enum err
+core_subscriptions_load(struct core_tx *tx)
+{
+	struct buf text = {0};
+	enum err e = core_text_read(tx->core, "", CORE_FILE_SUBSCRIPTIONS, &text);
+	char name[INDEX_MAILBOX_NAME_MAX + 1];
+	struct str rest = buf_str(&text);
+	size_t count = 0;
+
+	while (rest.p && e == OK && count < INDEX_MAILBOXES_MAX) {
+		struct str line = str_split(&rest, '\n');
+		MDB_val k, v = {0};
+
+		if (name_from_file(line, name))
+			continue;
+		count++;
+		k = (MDB_val){.mv_size = strlen(name), .mv_data = name};
+		e = index_err_of_mdb(
+			mdb_put(tx->txn, tx->core->env->dbi[INDEX_DB_SUBSCRIPTION], &k, &v, 0),
+			"put subscription");
+	}
+	buf_free(&text);
+	return e == E_NOTFOUND || e == E_ACCESS ? OK : e;
+}
+
+enum err
+core_special_use_load(struct core_tx *tx, int *found)
+{
+	struct buf text = {0};
+	enum err e = core_text_read(tx->core, "", CORE_FILE_SPECIAL_USE, &text);
+	struct str rest = buf_str(&text);
+	char name[INDEX_MAILBOX_NAME_MAX + 1];
+	struct core_box box;
+
+	*found = e == OK;
+	while (rest.p && e == OK) {
+		struct str folder = str_split(&rest, '\n'), word = str_split(&folder, ' ');
+		unsigned use = core_special_use_parse(word);
+
+		if (!use || name_from_file(folder, name) || core_box_find(tx, str_of(name), &box))
+			continue;
+		box.r.special_use = use;
+		e = core_box_put(tx, &box);
+	}
+	buf_free(&text);
+	return e == E_NOTFOUND || e == E_ACCESS ? OK : e;
+}
+
+enum err
+core_special_use_write(struct core_tx *tx)
+{
+	struct core_box *boxes = NULL;
+	struct buf text = {0};
+	size_t count = 0;
+	enum err e = core_box_list(tx, &boxes, &count);
+
+	for (size_t i = 0; i < count && e == OK; i++) {
+		const char *word = core_special_use_word(boxes[i].r.special_use);
+
+		if (word)
+			buf_printf(&text, "%s %s\n", word,
+				boxes[i].dir[0] ? boxes[i].dir + 1 : "INBOX");
+	}
+	if (e == OK)
+		e = core_text_write(tx->core, "", CORE_FILE_SPECIAL_USE, buf_str(&text));
+	free(boxes);
+	buf_free(&text);
+	return e;
+}

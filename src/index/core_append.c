@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+#include "index/core_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+/*
+ * Delivery: the UIDs are reserved on disk, each file gets its final name (that is the moment it
+ * exists for other programs), the index follows. A crash in between leaves files whose UIDs were
+ * given to nobody; the next look at the folder takes them in under these UIDs.
+ */
+
+struct append {
+	const struct index_core_append *in;
+	size_t n;
+	struct core_message *msgs;
+	struct core_box box;
+	uint32_t mailbox;
+	uint32_t first_uid;
+	uint64_t bytes;
+	uint64_t modseq;
+	struct core_touch touch;
+	int tmp_fd;
+};
+
+/* Keywords first: their letters must be known before a name can have them. */
+static enum err
+prepare_step(struct core_tx *tx, void *arg)
+{
+	struct append *a = arg;
+	enum err e = core_box_get(tx, a->mailbox, &a->box);
+
+	for (size_t i = 0; i < a->n && e == OK; i++) {
+		a->msgs[i].r.flags = a->in[i].flags & INDEX_FLAGS_ALL;
+		e = core_keywords_resolve(tx, &a->box, a->in[i].keywords, a->in[i].keyword_count, 1,
+			&a->msgs[i].r.keywords);
+	}
+	return e;
+}
+
+static int
+is_plain_name(struct str name)
+{
+	return name.len > 0 && name.len <= MAILDIR_NAME_MAX && name.p[0] != '.' &&
+	       !str_has_control(name) && str_find(name, 0, '/') == name.len;
+}
+
+static enum err
+look_at_file(struct append *a, size_t i)
+{
+	struct core_message *m = &a->msgs[i];
+	char name[MAILDIR_NAME_MAX + 1];
+	struct stat st;
+
+	if (!is_plain_name(a->in[i].tmp_name))
+		return E_RANGE;
+	snprintf(name, sizeof(name), "%.*s", STR_ARG(a->in[i].tmp_name));
+	if (fstatat(a->tmp_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return err_from_errno(errno);
+	if (!S_ISREG(st.st_mode))
+		return E_RANGE;
+	m->r.disk_size = (uint64_t)st.st_size;
+	m->r.size = a->in[i].size;
+	m->r.internal_date = st.st_mtim.tv_sec;
+	memcpy(m->r.email_id, a->in[i].email_id, sizeof(m->r.email_id));
+	memcpy(m->r.thread_id, a->in[i].thread_id, sizeof(m->r.thread_id));
+	a->bytes += m->r.disk_size;
+	return OK;
+}
+
+void
+core_final_name(struct index_core *c, uint32_t uid, struct core_message *m)
+{
+	uint32_t letters = (uint32_t)(m->r.keywords.bits[0] & ((1u << CORE_LETTERS) - 1));
+	struct maildir_unique u = {.pid = (uint32_t)getpid(), .host = c->host};
+	struct buf name = {0};
+	struct timespec now;
+	size_t base_len;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	u.time_s = now.tv_sec;
+	u.usec = (uint32_t)(now.tv_nsec / 1000);
+	u.counter = ++c->counter;
+	maildir_unique_build(&u, &name);
+	maildir_fields_build(m->r.disk_size, m->r.size, uid, &name);
+	base_len = name.len;
+	m->r.save_date = u.time_s;
+	/* Mail that nobody has touched goes where other programs look for it. */
+	m->r.in_new = m->r.flags == 0 && letters == 0;
+	if (!m->r.in_new)
+		maildir_info_build(m->r.flags, letters, 0, &name);
+	core_message_set_name(m, buf_str(&name), base_len);
+	buf_free(&name);
+}
+
+static enum err
+move_files(struct index_core *c, struct append *a)
+{
+	char tmp[MAILDIR_NAME_MAX + 1];
+
+	for (size_t i = 0; i < a->n; i++) {
+		struct core_message *m = &a->msgs[i];
+
+		core_final_name(c, a->first_uid + (uint32_t)i, m);
+		snprintf(tmp, sizeof(tmp), "%.*s", STR_ARG(a->in[i].tmp_name));
+		if (renameat(a->tmp_fd, tmp, a->touch.fd[m->r.in_new ? 0 : 1], m->name) == 0)
+			continue;
+		enum err e = err_from_errno(errno);
+
+		a->n = i;
+		return e;
+	}
+	return OK;
+}
+
+static void
+move_back(struct append *a)
+{
+	char tmp[MAILDIR_NAME_MAX + 1];
+
+	for (size_t i = 0; i < a->n; i++) {
+		snprintf(tmp, sizeof(tmp), "%.*s", STR_ARG(a->in[i].tmp_name));
+		(void)renameat(
+			a->touch.fd[a->msgs[i].r.in_new ? 0 : 1], a->msgs[i].name, a->tmp_fd, tmp);
+	}
+}
+
+static enum err
+append_step(struct core_tx *tx, void *arg)
+{
+	struct append *a = arg;
+	struct core_box box;
+	int more = 0;
+	enum err e = core_box_get(tx, a->mailbox, &box);
+
+	if (e)
+		return e;
+	box.r.uid_floor = a->box.r.uid_floor;
+	for (size_t i = 0; i < a->n && e == OK; i++) {
+		uint32_t uid = a->first_uid + (uint32_t)i;
+
+		more |= core_keywords_has_more(&a->msgs[i].r.keywords);
+		e = core_message_add(tx, &box, uid, &a->msgs[i]);
+		if (e == OK && a->in[i].cache.len)
+			e = core_tx_put(tx, INDEX_DB_CACHE, index_key_message(box.r.id, uid),
+				a->in[i].cache.p, a->in[i].cache.len);
+	}
+	if (e == OK && more)
+		e = core_pending_put(tx, box.r.id, 0);
+	box.r.uidnext = a->first_uid + (uint32_t)a->n;
+	core_touch_end(tx->core, &a->touch, &box);
+	a->modseq = core_tx_modseq(tx);
+	return e ? e : core_box_put(tx, &box);
+}
+
+static enum err
+append_run(struct index_core *c, struct append *a)
+{
+	int with_new = 0, with_cur = 0;
+	enum err e = core_dir_open(c, a->box.dir, CORE_TMP, &a->tmp_fd);
+
+	for (size_t i = 0; i < a->n && e == OK; i++) {
+		e = look_at_file(a, i);
+		if (a->msgs[i].r.flags || a->msgs[i].r.keywords.bits[0])
+			with_cur = 1;
+		with_new = 1;
+	}
+	if (e == OK)
+		e = core_quota_check(c, a->bytes, a->n);
+	if (e == OK)
+		e = core_uid_reserve(c, &a->box, a->n);
+	if (e == OK)
+		e = core_touch_begin(c, &a->box, with_new, with_cur, &a->touch);
+	if (e)
+		return e;
+	a->first_uid = a->box.r.uidnext;
+	e = move_files(c, a);
+	if (e == OK)
+		e = core_run(c, append_step, a);
+	if (e) {
+		move_back(a);
+		return e;
+	}
+	for (size_t i = 0; i < a->n; i++)
+		core_sync_note(c, a->touch.fd[a->msgs[i].r.in_new ? 0 : 1]);
+	return OK;
+}
+
+enum err
+index_core_append(struct index_core *c, uint32_t mailbox, const struct index_core_append *m,
+	size_t n, uint32_t *uidvalidity, uint64_t *modseq, uint32_t *first_uid)
+{
+	struct append a = {
+		.in = m, .n = n, .mailbox = mailbox, .tmp_fd = -1, .touch = {.fd = {-1, -1}}};
+	int with_keywords = 0;
+	enum err e;
+
+	a.msgs = mem_zalloc(n * sizeof(*a.msgs));
+	for (size_t i = 0; i < n; i++)
+		with_keywords |= m[i].keyword_count != 0;
+	e = with_keywords ? core_run(c, prepare_step, &a) : core_read(c, prepare_step, &a);
+	if (e == OK)
+		e = append_run(c, &a);
+	core_touch_close(&a.touch);
+	io_close(&a.tmp_fd);
+	free(a.msgs);
+	*uidvalidity = a.box.r.uidvalidity;
+	*modseq = a.modseq;
+	*first_uid = a.first_uid;
+	return e;
+}

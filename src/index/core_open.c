@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+#include "index/core_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+/*
+ * Whether the index can be believed is said by two small files beside it. "boot" holds the id of
+ * the boot during which it was last written: as long as the system runs, all that was committed
+ * is in the page cache, whatever became of the process. "clean" exists while everything is on disk;
+ * it is removed, and that synced, before the next change. An index with neither is thrown away.
+ */
+
+static char *
+system_boot_id(void)
+{
+	struct buf text = BUF_INIT(256);
+	char *id;
+
+	(void)io_read_file("/proc/sys/kernel/random/boot_id", &text);
+	id = str_dup(str_trim(buf_str(&text)));
+	buf_free(&text);
+	if (id[0] == '\0') {
+		/* Without one nothing survives the process, which is always safe. */
+		char random[33];
+
+		free(id);
+		io_random_hex(random, 16);
+		id = mem_strdup(random);
+	}
+	return id;
+}
+
+static char *
+index_file(const char *index_dir, const char *name)
+{
+	return mem_printf("%s/%s", index_dir, name);
+}
+
+static int
+file_exists(const char *index_dir, const char *name)
+{
+	char *path = index_file(index_dir, name);
+	int found = access(path, F_OK) == 0;
+
+	free(path);
+	return found;
+}
+
+static int
+same_boot(const struct index_core *c)
+{
+	char *path = index_file(c->index_dir, "boot");
+	struct buf text = BUF_INIT(256);
+	int same = io_read_file(path, &text) == OK && str_is(str_trim(buf_str(&text)), c->boot_id);
+
+	free(path);
+	buf_free(&text);
+	return same;
+}
+
+static enum err
+write_boot(const struct index_core *c)
+{
+	char *path = index_file(c->index_dir, "boot");
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	enum err e = OK;
+
+	/* Not synced: an older one than the index is a reason to throw that away, no more. */
+	if (fd < 0)
+		e = err_from_errno(errno);
+	else
+		e = io_write_all(fd, c->boot_id, strlen(c->boot_id));
+	io_close(&fd);
+	free(path);
+	return e;
+}
+
+enum err
+index_core_discard(const char *index_dir)
+{
+	static const char *const files[] = {"boot", "clean", "data.mdb", "lock.mdb"};
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		char *path = index_file(index_dir, files[i]);
+		int failed = unlink(path) != 0 && errno != ENOENT;
+
+		free(path);
+		if (failed)
+			return err_from_errno(errno);
+	}
+	return OK;
+}
+
+static enum err
+open_env(struct index_core *c)
+{
+	struct statx st;
+	char *path;
+	enum err e = index_env_open(c->index_dir, 1, c->map_size, &c->env);
+
+	if (e)
+		return e;
+	path = index_file(c->index_dir, "data.mdb");
+	/* An inode number comes back soon, so the time of its making goes in. */
+	if (statx(AT_FDCWD, path, 0, STATX_INO | STATX_BTIME, &st) == 0)
+		c->generation = st.stx_ino ^
+				((uint64_t)st.stx_btime.tv_sec * 1000000000 + st.stx_btime.tv_nsec)
+					<< 8;
+	free(path);
+	return OK;
+}
+
+static enum err
+load_state(struct core_tx *tx, void *arg)
+{
+	MDB_val k = {.mv_size = 5, .mv_data = (void *)"state"}, v;
+	struct index_state *s = arg;
+	enum err e;
+
+	e = index_err_of_mdb(
+		mdb_get(tx->txn, tx->core->env->dbi[INDEX_DB_META], &k, &v), "get state");
+	return e ? e : index_state_decode(&v, s);
+}
+
+/*
+ * A new index: mod-sequences begin above all that an earlier one can have given (2^20 a second),
+ * and stay below 2^53, which every client can hold.
+ */
+static void
+fresh_state(struct index_core *c)
+{
+	memset(&c->state, 0, sizeof(c->state));
+	c->state.version = INDEX_SCHEMA_VERSION;
+	c->state.modseq = (uint64_t)core_now_s() << 20;
+	c->state.next_mailbox = 1;
+}
+
+static enum err
+trust_or_discard(struct index_core *c)
+{
+	int same = same_boot(c), clean = file_exists(c->index_dir, "clean");
+	enum err e = OK;
+
+	if (!same && !clean) {
+		if (file_exists(c->index_dir, "data.mdb"))
+			log_event(LOGL_WARN, "index.env discarded", "dir", c->index_dir, "reason",
+				"unclean stop of the system", NULL);
+		e = index_core_discard(c->index_dir);
+		clean = 0;
+	}
+	if (e == OK)
+		e = open_env(c);
+	if (e == E_CORRUPT) {
+		log_event(LOGL_ERROR, "index.env discarded", "dir", c->index_dir, "reason",
+			"corrupt", NULL);
+		e = index_core_discard(c->index_dir);
+		if (e == OK)
+			e = open_env(c);
+	}
+	c->clean_marked = clean;
+	return e;
+}
+
+/* ---- a new tree ---- */
+
+/* Without a file of ours that says it, well-known names do. */
+static enum err
+guess_special_use(struct core_tx *tx)
+{
+	struct core_box *boxes = NULL;
+	size_t count = 0;
+	unsigned given = 0;
+	enum err e = core_box_list(tx, &boxes, &count);
+
+	for (size_t i = 0; i < count && e == OK; i++) {
+		unsigned use = core_name_special_use(boxes[i].name);
+
+		if (!use || (given & use) || strchr(boxes[i].name, '/'))
+			continue;
+		given |= use;
+		boxes[i].r.special_use = use;
+		e = core_box_put(tx, &boxes[i]);
+	}
+	free(boxes);
+	return e == OK && given ? core_special_use_write(tx) : e;
+}
+
+static enum err
+load_texts(struct core_tx *tx, void *arg)
+{
+	int found;
+	enum err e = core_subscriptions_load(tx);
+
+	(void)arg;
+	if (e == OK)
+		e = core_special_use_load(tx, &found);
+	return e || found ? e : guess_special_use(tx);
+}
+
+static void
+make_defaults(struct index_core *c)
+{
+	for (char **d = c->default_mailboxes; d && *d; d++) {
+		uint32_t id;
+		enum err e = index_core_create(c, str_of(*d), core_name_special_use(*d), &id);
+
+		if (e == OK)
+			e = index_core_subscribe(c, str_of(*d), 1);
+		if (e && e != E_EXISTS)
+			log_event(LOGL_WARN, "index.default failed", "maildir", c->maildir,
+				"mailbox", *d, "error", err_word(e), NULL);
+	}
+}
+
+static enum err
+build(struct index_core *c, int new_user)
+{
+	enum err e;
+
+	fresh_state(c);
+	e = core_tree_look(c, 1);
+	if (e == OK)
+		e = core_run(c, load_texts, NULL);
+	if (e == OK)
+		e = index_core_refresh(c, 0);
+	if (e == OK && new_user)
+		make_defaults(c);
+	return e;
+}
+
+static enum err
+open_tree(struct index_core *c, int *new_user)
+{
+	struct stat st;
+	enum err e = io_mkdir_parents(c->maildir, 0700);
+
+	if (e == OK)
+		e = io_mkdir_parents(c->index_dir, 0700);
+	if (e)
+		return e;
+	c->maildir_fd = open(c->maildir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (c->maildir_fd < 0)
+		return err_from_errno(errno);
+	*new_user = fstatat(c->maildir_fd, CORE_FILE_UID, &st, AT_SYMLINK_NOFOLLOW) != 0 &&
+		    fstatat(c->maildir_fd, "cur", &st, AT_SYMLINK_NOFOLLOW) != 0;
+	return core_dir_make(c, "");
+}
+
+static enum err
+open_index(struct index_core *c, int new_user)
+{
+	enum err e = trust_or_discard(c);
+
+	if (e)
+		return e;
+	(void)mdb_reader_check(c->env->env, NULL);
+	e = core_read(c, load_state, &c->state);
+	if (e == OK)
+		e = index_core_refresh(c, 0);
+	else if (e == E_NOTFOUND)
+		e = build(c, new_user);
+	if (e == E_CORRUPT) {
+		log_event(LOGL_ERROR, "index.env discarded", "dir", c->index_dir, "reason",
+			"corrupt", NULL);
+		index_env_close(&c->env);
+		e = index_core_discard(c->index_dir);
+		if (e == OK)
+			e = open_env(c);
+		c->clean_marked = 0;
+		if (e == OK)
+			e = build(c, new_user);
+	}
+	return e ? e : write_boot(c);
+}
+
+static char **
+copy_names(const char *const *names)
+{
+	size_t n = 0;
+	char **out;
+
+	while (names && names[n])
+		n++;
+	out = mem_zalloc((n + 1) * sizeof(*out));
+	for (size_t i = 0; i < n; i++)
+		out[i] = mem_strdup(names[i]);
+	return out;
+}
+
+enum err
+index_core_open(const struct index_core_options *o, struct index_core **out)
+{
+	struct index_core *c = MEM_NEW(struct index_core);
+	int new_user = 0;
+	enum err e;
+
+	c->maildir = mem_strdup(o->maildir);
+	c->index_dir = mem_strdup(o->index_dir);
+	c->host = mem_strdup(o->host);
+	c->boot_id = o->boot_id ? mem_strdup(o->boot_id) : system_boot_id();
+	c->default_mailboxes = copy_names(o->default_mailboxes);
+	c->map_size = o->map_size;
+	c->fsync = o->fsync;
+	c->maildir_fd = -1;
+	c->more_deleted = 1;
+	e = open_tree(c, &new_user);
+	if (e == OK)
+		e = open_index(c, new_user);
+	if (e) {
+		log_event(LOGL_ERROR, "index.open failed", "maildir", c->maildir, "error",
+			err_word(e), NULL);
+		index_core_close(&c, 0);
+		*out = NULL;
+		return e;
+	}
+	/* Nobody watches while it is opened. */
+	c->on_change = o->on_change;
+	c->arg = o->arg;
+	index_core_set_limits(c, o->bytes_limit, o->messages_limit);
+	*out = c;
+	return OK;
+}
+
+static enum err
+nothing_step(struct core_tx *tx, void *arg)
+{
+	const struct index_state *limits = arg;
+
+	tx->state.bytes_limit = limits->bytes_limit;
+	tx->state.messages_limit = limits->messages_limit;
+	return OK;
+}
+
+void
+index_core_set_limits(struct index_core *c, uint64_t bytes, uint64_t messages)
+{
+	struct index_state limits = {.bytes_limit = bytes, .messages_limit = messages};
+
+	if (c->state.bytes_limit == bytes && c->state.messages_limit == messages)
+		return;
+	if (core_run(c, nothing_step, &limits)) {
+		/* They hold here even if the index cannot take them now. */
+		c->state.bytes_limit = bytes;
+		c->state.messages_limit = messages;
+	}
+}
+
+uint64_t
+index_core_generation(const struct index_core *c)
+{
+	return c->generation;
+}
+
+static void
+mark_clean(struct index_core *c)
+{
+	char *path = index_file(c->index_dir, "clean");
+	int fd;
+
+	if (mdb_env_sync(c->env->env, 1) == 0) {
+		fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (fd >= 0 && c->fsync)
+			(void)io_fsync_dir(c->index_dir);
+		io_close(&fd);
+	}
+	free(path);
+}
+
+void
+index_core_close(struct index_core **cp, int clean)
+{
+	struct index_core *c = *cp;
+
+	if (!c)
+		return;
+	if (c->env) {
+		core_quota_flush(c);
+		(void)index_core_sync(c);
+		if (clean && !c->clean_marked)
+			mark_clean(c);
+	}
+	for (size_t i = 0; i < c->sync_count; i++)
+		close(c->sync[i].fd);
+	index_env_close(&c->env);
+	io_close(&c->maildir_fd);
+	for (char **d = c->default_mailboxes; *d; d++)
+		free(*d);
+	free(c->default_mailboxes);
+	free(c->sync);
+	free(c->memory);
+	free(c->deleted_dir);
+	free(c->boot_id);
+	free(c->host);
+	free(c->index_dir);
+	free(c->maildir);
+	free(c);
+	*cp = NULL;
+}
+
+struct folder {
+	uint32_t mailbox;
+	struct core_box box;
+};
+
+static enum err
+folder_step(struct core_tx *tx, void *arg)
+{
+	struct folder *f = arg;
+
+	return core_box_get(tx, f->mailbox, &f->box);
+}
+
+enum err
+index_core_folder_path(struct index_core *c, uint32_t mailbox, char **path)
+{
+	struct folder f = {.mailbox = mailbox};
+	enum err e = core_read(c, folder_step, &f);
+
+	*path = e ? NULL : core_dir_path(c, f.box.dir, NULL);
+	return e;
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+#include "index/core_private.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+/*
+ * File names follow the index in the background. A pending entry says that a message's name may be
+ * out of date; it is worked off by renaming first and correcting the record after. Done twice it
+ * does no harm: the second time the file is found under its new name.
+ */
+
+struct rename_job {
+	uint32_t uid;
+	struct core_message m;
+	char name[MAILDIR_NAME_MAX + 1]; /* new one, in cur/ */
+	size_t base_len;
+	int renamed;
+};
+struct batch {
+	uint32_t mailbox;
+	int more_file; /* roost-keywords-more is to be written */
+	struct core_box box;
+	struct core_touch touch;
+	struct rename_job jobs[CORE_RENAMES_PER_STEP];
+	size_t count;
+	int found;
+};
+
+static enum err
+batch_add(struct core_tx *tx, struct batch *b, uint32_t uid)
+{
+	struct rename_job *j = &b->jobs[b->count];
+	struct buf path = BUF_INIT(MAILDIR_NAME_MAX + 8);
+	enum err e;
+
+	if (uid == 0) {
+		b->more_file = 1;
+		return OK;
+	}
+	e = core_message_get(tx, b->mailbox, uid, &j->m);
+	memset(j->name, 0, sizeof(j->name));
+	if (e == E_NOTFOUND) {
+		/* Left over; drop the entry. */
+		j->m.r.name.len = 0;
+		e = OK;
+	} else if (e == OK) {
+		index_message_wanted_path((struct str){0}, &j->m.r, &path);
+		if (path.err || path.len - 4 > MAILDIR_NAME_MAX)
+			j->m.r.name.len = 0;
+		else
+			memcpy(j->name, path.p + 4, path.len - 4);
+	}
+	buf_free(&path);
+	j->uid = uid;
+	j->renamed = 0;
+	b->count++;
+	return e;
+}
+
+/* The first mailbox that has pending entries, and up to a batch of them. */
+static enum err
+batch_read(struct core_tx *tx, void *arg)
+{
+	struct batch *b = arg;
+	uint32_t id, uid;
+	MDB_cursor *cur;
+	MDB_val k, v;
+	enum err e;
+
+	e = index_err_of_mdb(
+		mdb_cursor_open(tx->txn, tx->core->env->dbi[INDEX_DB_PENDING], &cur), "pending");
+	if (e)
+		return e;
+	for (e = core_tx_next(cur, &k, &v, MDB_FIRST); e == OK && b->count < CORE_RENAMES_PER_STEP;
+		e = core_tx_next(cur, &k, &v, MDB_NEXT)) {
+		e = index_key_get_message(&k, &id, &uid);
+		if (e || (b->found && id != b->mailbox))
+			break;
+		b->mailbox = id;
+		b->found = 1;
+		e = batch_add(tx, b, uid);
+		if (e)
+			break;
+	}
+	mdb_cursor_close(cur);
+	if (e == E_NOTFOUND)
+		e = OK;
+	if (e == OK && b->found)
+		e = core_box_get(tx, b->mailbox, &b->box);
+	return e;
+}
+
+static void
+rename_files(struct index_core *c, struct batch *b)
+{
+	for (size_t i = 0; i < b->count; i++) {
+		struct rename_job *j = &b->jobs[i];
+		int from = b->touch.fd[j->m.r.in_new ? 0 : 1];
+
+		if (j->m.r.name.len == 0)
+			continue;
+		if (!j->m.r.in_new && strcmp(j->m.name, j->name) == 0)
+			continue;
+		if (renameat(from, j->m.name, b->touch.fd[1], j->name) == 0 ||
+			(errno == ENOENT && faccessat(b->touch.fd[1], j->name, F_OK, 0) == 0)) {
+			j->renamed = 1;
+			continue;
+		}
+		if (errno == ENOENT) {
+			/* Another program was there: let the next look sort it out. */
+			b->touch.clean[0] = b->touch.clean[1] = 0;
+			continue;
+		}
+		log_event(LOGL_WARN, "index.rename failed", "maildir", c->maildir, "dir",
+			b->box.dir, "file", j->m.name, "error", log_errno(errno), NULL);
+	}
+}
+
+static enum err
+batch_done(struct core_tx *tx, void *arg)
+{
+	struct batch *b = arg;
+	struct core_box box;
+	enum err e = core_box_get(tx, b->mailbox, &box);
+
+	for (size_t i = 0; i < b->count && e == OK; i++) {
+		struct rename_job *j = &b->jobs[i];
+		struct core_message old, m;
+
+		e = core_tx_del(tx, INDEX_DB_PENDING, index_key_message(b->mailbox, j->uid));
+		if (e || !j->renamed)
+			continue;
+		e = core_message_get(tx, b->mailbox, j->uid, &old);
+		if (e)
+			break;
+		m = old;
+		m.r.in_new = 0;
+		core_message_set_name(&m, str_of(j->name), old.r.base_len);
+		e = core_message_change(tx, &box, j->uid, &old, &m, 0);
+	}
+	if (e == OK && b->more_file)
+		e = core_tx_del(tx, INDEX_DB_PENDING, index_key_message(b->mailbox, 0));
+	core_touch_end(tx->core, &b->touch, &box);
+	return e ? e : core_box_put(tx, &box);
+}
+
+static enum err
+more_step(struct core_tx *tx, void *arg)
+{
+	struct batch *b = arg;
+
+	return core_keywords_more_write(tx, &b->box);
+}
+
+static enum err
+drop_mailbox_step(struct core_tx *tx, void *arg)
+{
+	struct batch *b = arg;
+
+	return core_tx_del_mailbox(tx, INDEX_DB_PENDING, b->mailbox);
+}
+
+/* 1: something was pending. An error waits for the next time. */
+static int
+do_renames(struct index_core *c)
+{
+	struct batch *b = mem_zalloc(sizeof(*b));
+	enum err e;
+	int found;
+
+	b->touch.fd[0] = b->touch.fd[1] = -1;
+	e = core_read(c, batch_read, b);
+	found = b->found;
+	if (e == E_NOTFOUND && found)
+		e = core_run(c, drop_mailbox_step, b);
+	else if (e == OK && found) {
+		e = core_touch_begin(c, &b->box, 1, 1, &b->touch);
+		if (e == E_NOTFOUND)
+			/* The folder went away under us; what is left is for the next look. */
+			e = core_run(c, drop_mailbox_step, b);
+		else if (e == OK) {
+			rename_files(c, b);
+			if (b->more_file)
+				e = core_read(c, more_step, b);
+			if (e == OK)
+				e = core_run(c, batch_done, b);
+		}
+	}
+	core_touch_close(&b->touch);
+	free(b);
+	if (e)
+		log_event(LOGL_WARN, "index.pending failed", "maildir", c->maildir, "error",
+			err_word(e), NULL);
+	return found && e == OK;
+}
+
+/* ---- deleted folders ---- */
+
+static void
+find_deleted(struct index_core *c)
+{
+	struct dirent *d;
+	DIR *dirp;
+	int fd;
+
+	c->more_deleted = 0;
+	if (core_dir_open(c, "", CORE_TOP, &fd))
+		return;
+	dirp = fdopendir(fd);
+	if (!dirp) {
+		io_close(&fd);
+		return;
+	}
+	while ((d = readdir(dirp))) {
+		if (strncmp(d->d_name, CORE_DELETED_PREFIX, strlen(CORE_DELETED_PREFIX)) != 0)
+			continue;
+		c->deleted_dir = mem_strdup(d->d_name);
+		c->more_deleted = 1;
+		break;
+	}
+	closedir(dirp);
+}
+
+/* Unlinks up to *budget entries of an open directory; consumes fd. Descends no further than depth.
+ */
+static void
+empty_dir(int fd, int depth, int *budget)
+{
+	struct dirent *d;
+	DIR *dirp = fdopendir(fd);
+
+	if (!dirp) {
+		io_close(&fd);
+		return;
+	}
+	while (*budget > 0 && (d = readdir(dirp))) {
+		int sub;
+
+		if (strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0)
+			continue;
+		(*budget)--;
+		if (unlinkat(dirfd(dirp), d->d_name, 0) == 0 || (errno != EISDIR && errno != EPERM))
+			continue;
+		if (depth == 0)
+			continue;
+		sub = openat(
+			dirfd(dirp), d->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (sub >= 0)
+			empty_dir(sub, depth - 1, budget);
+		(void)unlinkat(dirfd(dirp), d->d_name, AT_REMOVEDIR);
+	}
+	closedir(dirp);
+}
+
+static int
+do_deleted(struct index_core *c)
+{
+	int budget = CORE_UNLINKS_PER_STEP, fd;
+
+	if (!c->deleted_dir) {
+		if (!c->more_deleted)
+			return 0;
+		find_deleted(c);
+		if (!c->deleted_dir)
+			return 0;
+	}
+	if (core_dir_open(c, c->deleted_dir, CORE_TOP, &fd) == OK)
+		empty_dir(fd, 4, &budget);
+	if (budget > 0) {
+		if (unlinkat(c->maildir_fd, c->deleted_dir, AT_REMOVEDIR) != 0 && errno != ENOENT) {
+			log_event(LOGL_WARN, "index.folder left", "maildir", c->maildir, "dir",
+				c->deleted_dir, "error", log_errno(errno), NULL);
+			c->more_deleted = 0;
+		}
+		MEM_FREE(c->deleted_dir);
+	}
+	return 1;
+}
+
+int
+index_core_background(struct index_core *c)
+{
+	int more = do_renames(c);
+
+	more |= do_deleted(c);
+	core_quota_flush(c);
+	return more;
+}
+
+uint64_t
+index_core_pending(struct index_core *c)
+{
+	MDB_txn *txn;
+	MDB_stat st = {0};
+
+	if (index_env_begin(c->env, 0, &txn))
+		return 0;
+	if (mdb_stat(txn, c->env->dbi[INDEX_DB_PENDING], &st))
+		st.ms_entries = 0;
+	mdb_txn_abort(txn);
+	return st.ms_entries;
+}

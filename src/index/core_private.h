@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_INDEX_CORE_PRIVATE_H
+#define ROOST_INDEX_CORE_PRIVATE_H
+
+#include <dirent.h>
+#include <sys/types.h>
+
+#include "index/index_core.h"
+#include "index/maildir_name.h"
+
+/* What the core_*.c files share. */
+
+enum {
+	CORE_UID_CHUNK = 1000, /* the floor in roost-uidvalidity runs this far ahead */
+	CORE_VANISHED_MAX = 100000, /* vanished entries kept per mailbox */
+	CORE_LETTERS = 26, /* keywords that have a letter in file names */
+	CORE_FULL_LOOK_S = 600, /* a folder is read anew at least this often */
+	CORE_RENAMES_PER_STEP = 256,
+	CORE_UNLINKS_PER_STEP = 512,
+	CORE_TEXT_FILE_MAX = 16 << 20, /* of our small files in a folder */
+};
+
+/* Names of the small files and of folders on their way out. */
+#define CORE_FILE_UID "roost-uidvalidity"
+#define CORE_FILE_KEYWORDS "roost-keywords"
+#define CORE_FILE_KEYWORDS_MORE "roost-keywords-more"
+#define CORE_FILE_SPECIAL_USE "roost-special-use"
+#define CORE_FILE_SUBSCRIPTIONS "subscriptions"
+#define CORE_FILE_QUOTA "maildirsize"
+#define CORE_DELETED_PREFIX "..roost-deleted-"
+
+/* What is remembered of a mailbox while the core is open. */
+struct core_box_memory {
+	uint32_t id;
+	int64_t full_look_s; /* monotonic, of the last full look; 0: none yet */
+	int new_uncertain; /* new/ was changed by us since it was read */
+};
+
+struct core_sync_dir {
+	dev_t dev;
+	ino_t ino;
+	int fd;
+};
+
+struct index_core {
+	char *maildir, *index_dir, *host, *boot_id;
+	char **default_mailboxes;
+	uint64_t map_size;
+	int fsync;
+	void (*on_change)(uint32_t mailbox, uint64_t modseq, void *arg);
+	void *arg;
+	int maildir_fd;
+	struct index_env *env;
+	struct index_state state; /* as committed */
+	int clean_marked; /* the file "clean" exists: to be removed before the first change */
+	uint64_t generation;
+	uint64_t counter; /* for unique names */
+	int64_t quota_bytes_delta, quota_messages_delta; /* not in maildirsize yet */
+	struct core_sync_dir *sync;
+	size_t sync_count, sync_cap;
+	struct core_box_memory *memory;
+	size_t memory_count;
+	char *deleted_dir; /* a folder being removed, or NULL */
+	int more_deleted; /* look for others */
+};
+
+/* Copies that outlive changes in the transaction. */
+struct core_box {
+	struct index_mailbox_record r;
+	char name[INDEX_MAILBOX_NAME_MAX + 1], dir[MAILDIR_NAME_MAX + 1];
+};
+struct core_message {
+	struct index_message_record r;
+	char name[MAILDIR_NAME_MAX + 1];
+};
+
+/* ---- core_tx.c: transactions ---- */
+
+struct core_changed {
+	uint32_t mailbox;
+	uint64_t modseq;
+};
+struct core_tx {
+	struct index_core *core;
+	MDB_txn *txn;
+	struct index_state state;
+	uint64_t modseq; /* of all changes of this transaction; 0: none yet */
+	struct core_changed *changed;
+	size_t changed_count;
+	struct buf buf;
+};
+typedef enum err core_step(struct core_tx *tx, void *arg);
+/*
+ * Runs step in a write transaction and commits when it says OK; else nothing has changed. When
+ * the map is full it grows and step runs again from its beginning.
+ */
+enum err core_run(struct index_core *c, core_step *step, void *arg);
+/* The same for reading; what step changes is an error. */
+enum err core_read(struct index_core *c, core_step *step, void *arg);
+
+uint64_t core_tx_modseq(struct core_tx *tx);
+void core_tx_note(struct core_tx *tx, uint32_t mailbox);
+enum err core_tx_get(struct core_tx *tx, enum index_db db, struct index_key k, MDB_val *v);
+enum err core_tx_put(
+	struct core_tx *tx, enum index_db db, struct index_key k, const void *p, size_t len);
+/* A key that is not there is OK. */
+enum err core_tx_del(struct core_tx *tx, enum index_db db, struct index_key k);
+/* Removes all keys that begin with mailbox's number. */
+enum err core_tx_del_mailbox(struct core_tx *tx, enum index_db db, uint32_t mailbox);
+enum err core_tx_next(MDB_cursor *cur, MDB_val *k, MDB_val *v, MDB_cursor_op op);
+
+enum err core_box_get(struct core_tx *tx, uint32_t mailbox, struct core_box *out);
+enum err core_box_put(struct core_tx *tx, const struct core_box *b);
+enum err core_box_find(struct core_tx *tx, struct str name, struct core_box *out);
+void core_box_set_name(struct core_box *b, struct str name, struct str dir);
+/* In the order of names; stops at an error. The list is on the heap, the caller frees it. */
+enum err core_box_list(struct core_tx *tx, struct core_box **out, size_t *count);
+
+enum err core_message_get(
+	struct core_tx *tx, uint32_t mailbox, uint32_t uid, struct core_message *out);
+void core_message_set_name(struct core_message *m, struct str name, size_t base_len);
+enum err core_message_copy(const MDB_val *v, struct core_message *out);
+/*
+ * These keep counts, change log and totals. The caller puts the box at the end. add sets
+ * m->r.modseq. change: with bump the message gets a new modseq.
+ */
+enum err core_message_add(
+	struct core_tx *tx, struct core_box *b, uint32_t uid, struct core_message *m);
+enum err core_message_change(struct core_tx *tx, struct core_box *b, uint32_t uid,
+	const struct core_message *old, struct core_message *m, int bump);
+enum err core_message_remove(
+	struct core_tx *tx, struct core_box *b, uint32_t uid, const struct core_message *old);
+enum err core_pending_put(struct core_tx *tx, uint32_t mailbox, uint32_t uid);
+/* Whether the file's name says something else than the record. */
+int core_message_is_stale(const struct core_message *m);
+
+/* core_store.c: calls fn for the messages of the set (NULL: all), rising. fn may change and remove.
+ */
+typedef enum err core_message_fn(
+	struct core_tx *tx, struct core_box *b, uint32_t uid, struct core_message *m, void *arg);
+enum err core_each(struct core_tx *tx, struct core_box *b, const struct numset *uids,
+	core_message_fn *fn, void *arg);
+/* core_append.c: the name of a message that comes in: sets name, save_date and in_new. */
+void core_final_name(struct index_core *c, uint32_t uid, struct core_message *m);
+
+/* ---- core_dir.c: directories ---- */
+
+enum core_sub { CORE_NEW, CORE_CUR, CORE_TMP, CORE_TOP };
+/* Opens a folder's directory; *fd is the caller's. */
+enum err core_dir_open(struct index_core *c, const char *dir, enum core_sub sub, int *fd);
+/* Remembers that the directory must be synced before the next answer; takes nothing over. */
+void core_sync_note(struct index_core *c, int fd);
+int64_t core_dir_mtime_ns(int fd);
+/* Heap path of a file in a folder; file may be NULL. */
+char *core_dir_path(struct index_core *c, const char *dir, const char *file);
+/* Makes a folder with new, cur, tmp (and maildirfolder unless it is INBOX). Existing parts stay. */
+enum err core_dir_make(struct index_core *c, const char *dir);
+struct core_box_memory *core_memory(struct index_core *c, uint32_t mailbox);
+int64_t core_now_s(void);
+
+/*
+ * Around changes of ours in a folder: afterwards its recorded times are those that our change left,
+ * so that it is not read anew for that, unless somebody else had changed it before.
+ */
+struct core_touch {
+	int fd[2]; /* new, cur; -1: not opened */
+	int clean[2];
+};
+enum err core_touch_begin(struct index_core *c, const struct core_box *b, int with_new,
+	int with_cur, struct core_touch *t);
+void core_touch_end(struct index_core *c, struct core_touch *t, struct core_box *b);
+void core_touch_close(struct core_touch *t);
+
+/* ---- core_folder.c: the small text files of a folder ---- */
+
+struct core_uid_file {
+	uint32_t uidvalidity, next_uid, mailbox_id;
+	unsigned char object_id[16];
+};
+/* E_NOTFOUND: none; E_CORRUPT: not usable. */
+enum err core_uid_file_read(struct index_core *c, const char *dir, struct core_uid_file *out);
+enum err core_uid_file_write(struct index_core *c, const char *dir, const struct core_uid_file *f);
+/* Makes room for n more UIDs: raises the floor on disk when needed. Changes b, not the index. */
+enum err core_uid_reserve(struct index_core *c, struct core_box *b, size_t n);
+/* Writes a text file of the folder so that a crash leaves the old or the new one. */
+enum err core_text_write(struct index_core *c, const char *dir, const char *file, struct str text);
+enum err core_text_read(struct index_core *c, const char *dir, const char *file, struct buf *out);
+
+/* core_keywords.c */
+/*
+ * Bits for names; with make, new ones are given bits (and the folder's file is written before).
+ * E_TOOBIG: more than INDEX_KEYWORDS_MAX; E_RANGE: no keyword. Without make unknown names are left
+ * out.
+ */
+enum err core_keywords_resolve(struct core_tx *tx, const struct core_box *b,
+	const struct str *names, size_t n, int make, struct index_keywords *out);
+enum err core_keywords_get(struct core_tx *tx, uint32_t mailbox,
+	char names[INDEX_KEYWORDS_MAX][INDEX_KEYWORD_LEN_MAX + 1]);
+/* Reads the folder's file into the index. */
+enum err core_keywords_load(struct core_tx *tx, const struct core_box *b);
+/* roost-keywords-more: all of the index into the file; and back for messages that have nothing yet.
+ */
+enum err core_keywords_more_write(struct core_tx *tx, const struct core_box *b);
+enum err core_keywords_more_load(struct core_tx *tx, struct core_box *b);
+int core_keywords_has_more(const struct index_keywords *k);
+
+/* ---- core_name.c: mailbox names ---- */
+
+/* Checked, with INBOX in capitals; the folder's name on disk. E_RANGE, E_TOOBIG. */
+enum err core_name_normalize(struct str name, char out[INDEX_MAILBOX_NAME_MAX + 1]);
+enum err core_name_to_dir(const char *name, char dir[MAILDIR_NAME_MAX + 1]);
+/* E_RANGE: no mailbox of ours can have this directory. */
+enum err core_name_from_dir(const char *dir, char out[INDEX_MAILBOX_NAME_MAX + 1]);
+unsigned core_name_special_use(const char *name);
+const char *core_special_use_word(unsigned use);
+unsigned core_special_use_parse(struct str word);
+
+/* ---- core_tree.c ---- */
+
+/* Takes a folder that is on disk into the index. */
+enum err core_tree_adopt(
+	struct core_tx *tx, const char *name, const char *dir, struct core_box *out);
+enum err core_tree_forget(struct core_tx *tx, const struct core_box *b);
+/* Compares the folders on disk with the index. force: even if the directory looks unchanged. */
+enum err core_tree_look(struct index_core *c, int force);
+enum err core_subscriptions_load(struct core_tx *tx);
+enum err core_special_use_load(struct core_tx *tx, int *found);
+enum err core_special_use_write(struct core_tx *tx);
+
+/* ---- core_scan.c ---- */
+
+enum err core_scan(struct index_core *c, uint32_t mailbox, int force);
+
+/* ---- core_quota.c ---- */
+
+/* E_QUOTA when that much more does not fit. */
+enum err core_quota_check(const struct index_core *c, uint64_t bytes, uint64_t messages);
+void core_quota_flush(struct index_core *c);
+
+#endif

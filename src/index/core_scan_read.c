@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+#include "index/core_scan.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+/* ---- reading ---- */
+
+static int
+is_regular(int fd, const struct dirent *d)
+{
+	struct stat st;
+
+	if (d->d_type != DT_UNKNOWN)
+		return d->d_type == DT_REG;
+	return fstatat(fd, d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+}
+
+static void
+read_one(struct scan *s, int fd, const struct dirent *d, int in_new)
+{
+	struct str name = str_of(d->d_name);
+	struct scan_entry *en;
+	struct maildir_name n;
+
+	if (d->d_name[0] == '.')
+		return;
+	if (maildir_name_parse(name, &n) || n.base.len > MAILDIR_NAME_MAX - 40 ||
+		!is_regular(fd, d)) {
+		log_event(LOGL_WARN, "index.file skipped", "maildir", s->core->maildir, "dir",
+			s->box.dir, "file", d->d_name, NULL);
+		return;
+	}
+	if (s->entry_count == s->entry_cap) {
+		s->entry_cap = s->entry_cap ? s->entry_cap * 2 : 64;
+		s->entries = mem_realloc(s->entries, s->entry_cap, sizeof(*s->entries));
+	}
+	en = &s->entries[s->entry_count++];
+	*en = (struct scan_entry){
+		.name_off = s->names.len, .uid = n.uid, .in_new = (unsigned char)in_new};
+	buf_add(&s->names, name.p, name.len + 1);
+}
+
+static enum err
+read_dir(struct scan *s, enum core_sub sub)
+{
+	struct dirent *d;
+	DIR *dirp;
+	int fd;
+	enum err e = core_dir_open(s->core, s->box.dir, sub, &fd);
+
+	if (e)
+		return e;
+	dirp = fdopendir(fd);
+	if (!dirp) {
+		e = err_from_errno(errno);
+		io_close(&fd);
+		return e;
+	}
+	while ((errno = 0, d = readdir(dirp)))
+		read_one(s, fd, d, sub == CORE_NEW);
+	if (errno)
+		e = err_from_errno(errno);
+	closedir(dirp);
+	return e;
+}
+
+static int
+compare_entries(const void *a, const void *b, void *arg)
+{
+	const struct scan_entry *x = a, *y = b;
+	const char *names = arg;
+
+	if (x->uid != y->uid)
+		return x->uid < y->uid ? -1 : 1;
+	return strcmp(names + x->name_off, names + y->name_off);
+}
+
+enum err
+scan_read(struct scan *s)
+{
+	enum err e = read_dir(s, CORE_NEW);
+
+	/* cur/ last: a file that moves on meanwhile is seen twice and not missed. */
+	if (e == OK && s->mode == SCAN_FULL)
+		e = read_dir(s, CORE_CUR);
+	if (s->entry_count)
+		qsort_r(s->entries, s->entry_count, sizeof(*s->entries), compare_entries,
+			s->names.p);
+	return e;
+}
+
+/* ---- comparing ---- */
+
+static const char *
+entry_name(const struct scan *s, const struct scan_entry *en)
+{
+	return s->names.p + en->name_off;
+}
+
+static void
+add_fresh(struct scan *s, const struct scan_entry *en, uint32_t uid)
+{
+	struct scan_fresh *f;
+
+	if (s->fresh_count == s->fresh_cap) {
+		s->fresh_cap = s->fresh_cap ? s->fresh_cap * 2 : 16;
+		s->fresh = mem_realloc(s->fresh, s->fresh_cap, sizeof(*s->fresh));
+	}
+	f = &s->fresh[s->fresh_count++];
+	memset(f, 0, sizeof(*f));
+	memcpy(f->name, entry_name(s, en), strlen(entry_name(s, en)) + 1);
+	f->uid = uid;
+	f->in_new = en->in_new;
+}
+
+static void
+add_changed(struct scan *s, const struct scan_entry *en, uint32_t uid)
+{
+	struct scan_changed *ch;
+
+	if (s->changed_count == s->changed_cap) {
+		s->changed_cap = s->changed_cap ? s->changed_cap * 2 : 16;
+		s->changed = mem_realloc(s->changed, s->changed_cap, sizeof(*s->changed));
+	}
+	ch = &s->changed[s->changed_count++];
+	ch->uid = uid;
+	ch->in_new = en->in_new;
+	memcpy(ch->name, entry_name(s, en), strlen(entry_name(s, en)) + 1);
+}
+
+/* 2: the very file; 1: another name of it (fields added or removed); 0: another file. */
+static int
+likeness(const struct scan *s, const struct scan_entry *en, struct str record)
+{
+	struct maildir_name n;
+	struct str x, y;
+
+	if (maildir_name_parse(str_of(entry_name(s, en)), &n))
+		return 0;
+	if (str_equal(n.base, record))
+		return 2;
+	x = n.base;
+	y = record;
+	return str_equal(str_split(&x, ','), str_split(&y, ','));
+}
+
+/* Entries [*at, end) have the record's UID. */
+static void
+match_record(struct scan *s, uint32_t uid, const struct index_message_record *m, size_t *at)
+{
+	struct scan_entry *best = NULL;
+	int best_likeness = 0;
+
+	for (size_t i = *at; i < s->entry_count && s->entries[i].uid == uid; i++) {
+		struct scan_entry *en = &s->entries[i];
+		int like = likeness(s, en, str_make(m->name.p, m->base_len));
+
+		/* Of the same file seen in both directories the one in cur/ is the later. */
+		if (like > best_likeness || (like && like == best_likeness && !en->in_new)) {
+			best = en;
+			best_likeness = like;
+		}
+	}
+	for (; *at < s->entry_count && s->entries[*at].uid == uid; (*at)++) {
+		struct scan_entry *en = &s->entries[*at];
+
+		if (en == best || (best && likeness(s, en, str_make(m->name.p, m->base_len))))
+			continue;
+		add_fresh(s, en, 0);
+	}
+	if (!best) {
+		if (s->mode == SCAN_FULL || m->in_new)
+			numset_add(&s->missing, uid);
+		if (s->mode == SCAN_NEW && m->in_new)
+			s->escalate = 1;
+		return;
+	}
+	if (best->in_new != m->in_new || !str_is(m->name, entry_name(s, best)))
+		add_changed(s, best, uid);
+}
+
+/* A file with a UID that no message has. */
+static void
+stray(struct scan *s, const struct scan_entry *en, int first_of_uid)
+{
+	const struct index_mailbox_record *b = &s->box.r;
+	int believed = 0;
+
+	if (first_of_uid && s->virgin)
+		believed = b->uid_floor == 1 ? en->uid < INT32_MAX : en->uid < b->uid_floor;
+	else if (first_of_uid)
+		believed = en->uid >= b->uidnext && en->uid < b->uid_floor;
+	add_fresh(s, en, believed ? en->uid : 0);
+}
+
+static enum err
+compare_all(struct scan *s, struct core_tx *tx, size_t *at)
+{
+	struct index_key key = index_key_message(s->mailbox, 0);
+	MDB_val k = index_key_val(&key), v;
+	struct index_message_record m;
+	uint32_t id, uid, last = 0;
+	MDB_cursor *cur;
+	enum err e;
+
+	e = index_err_of_mdb(
+		mdb_cursor_open(tx->txn, tx->core->env->dbi[INDEX_DB_MESSAGE], &cur), "scan");
+	if (e)
+		return e;
+	for (e = core_tx_next(cur, &k, &v, MDB_SET_RANGE); e == OK;
+		e = core_tx_next(cur, &k, &v, MDB_NEXT)) {
+		e = index_key_get_message(&k, &id, &uid);
+		if (e || id != s->mailbox)
+			break;
+		e = index_message_decode(&v, &m);
+		if (e)
+			break;
+		for (; *at < s->entry_count && s->entries[*at].uid < uid; (*at)++) {
+			stray(s, &s->entries[*at], s->entries[*at].uid != last);
+			last = s->entries[*at].uid;
+		}
+		match_record(s, uid, &m, at);
+	}
+	mdb_cursor_close(cur);
+	return e == E_NOTFOUND ? OK : e;
+}
+
+/* For new/ alone: a look-up for each file. */
+static enum err
+compare_added(struct scan *s, struct core_tx *tx, size_t *at)
+{
+	struct core_message m;
+
+	while (*at < s->entry_count) {
+		uint32_t uid = s->entries[*at].uid, last = *at ? s->entries[*at - 1].uid : 0;
+		enum err e = core_message_get(tx, s->mailbox, uid, &m);
+
+		if (e == OK)
+			match_record(s, uid, &m.r, at);
+		else if (e == E_NOTFOUND)
+			stray(s, &s->entries[(*at)++], uid != last);
+		else
+			return e;
+	}
+	return OK;
+}
+
+enum err
+scan_compare(struct core_tx *tx, void *arg)
+{
+	struct scan *s = arg;
+	size_t at = 0;
+	uint32_t last = 0;
+	enum err e;
+
+	for (; at < s->entry_count && s->entries[at].uid == 0; at++)
+		add_fresh(s, &s->entries[at], 0);
+	if (s->mode == SCAN_ADDED)
+		e = compare_added(s, tx, &at);
+	else
+		e = compare_all(s, tx, &at);
+	for (; at < s->entry_count && e == OK; at++) {
+		stray(s, &s->entries[at], s->entries[at].uid != last);
+		last = s->entries[at].uid;
+	}
+	return e;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_INDEX_CORE_H
+#define ROOST_INDEX_CORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "index/index_client.h"
+#include "index/index_schema.h"
+#include "lib/err.h"
+#include "lib/numset.h"
+#include "lib/str.h"
+
+/*
+ * One user's Maildir and index, written. This is all of roost-index but its sockets and threads:
+ * one struct index_core belongs to one thread, and only one may be open for a user at a time on a
+ * machine (lib of the service sees to that).
+ *
+ * Functions that change something return E_IO, E_NOSPACE or E_ACCESS when the file system refuses,
+ * and have then changed nothing that a client would see, unless they say otherwise. E_CORRUPT: the
+ * index does not hold together; close, index_core_discard, open.
+ *
+ * What must be on disk before a client is told OK is collected as a list of directories:
+ * index_core_sync, or index_core_sync_take to do it in another thread.
+ */
+struct index_core;
+
+struct index_core_options {
+	const char *maildir; /* absolute */
+	const char *index_dir; /* absolute */
+	const char *host; /* in file names */
+	const char *boot_id; /* of this boot; NULL: the system's */
+	const char *const *default_mailboxes; /* ended by NULL; may be NULL */
+	uint64_t map_size;
+	uint64_t bytes_limit, messages_limit; /* 0: none */
+	int fsync;
+	/* After a commit. mailbox 0: the tree or the subscriptions. May be NULL. */
+	void (*on_change)(uint32_t mailbox, uint64_t modseq, void *arg);
+	void *arg;
+};
+
+/* Makes the tree, and the index by scanning if there is none that can be trusted. Options are
+ * copied. */
+enum err index_core_open(const struct index_core_options *o, struct index_core **out);
+/*
+ * Closes; clean: all is flushed and marked, so that the index survives a restart of the system.
+ * What is pending stays pending.
+ */
+void index_core_close(struct index_core **c, int clean);
+/* Removes the index so that the next open makes it anew. None may be open. */
+enum err index_core_discard(const char *index_dir);
+void index_core_set_limits(struct index_core *c, uint64_t bytes, uint64_t messages);
+/* Another number for each file that the environment ever had. */
+uint64_t index_core_generation(const struct index_core *c);
+
+/* ---- what must be on disk ---- */
+
+/* Directory descriptors to fsync, which the caller then owns; at most max; returns how many. Call
+ * until 0. */
+size_t index_core_sync_take(struct index_core *c, int *fds, size_t max);
+/* Whether there are any. */
+int index_core_sync_waits(const struct index_core *c);
+/* Does it here. */
+enum err index_core_sync(struct index_core *c);
+
+/* ---- background ---- */
+
+/*
+ * Does a bounded piece of what can wait: renames for changed flags, removal of deleted folders,
+ * maildirsize. 1: there is more to do; 0: nothing left.
+ */
+int index_core_background(struct index_core *c);
+uint64_t index_core_pending(struct index_core *c);
+
+/* ---- mailboxes: see index_client.h for the errors ---- */
+
+enum err index_core_create(
+	struct index_core *c, struct str name, unsigned special_use, uint32_t *mailbox);
+enum err index_core_delete(struct index_core *c, struct str name);
+enum err index_core_rename(struct index_core *c, struct str from, struct str to);
+enum err index_core_subscribe(struct index_core *c, struct str name, int on);
+enum err index_core_lookup(struct index_core *c, struct str name, uint32_t *mailbox);
+
+/* ---- messages ---- */
+
+struct index_core_append {
+	struct str tmp_name; /* in tmp/ of the folder */
+	unsigned flags;
+	const struct str *keywords;
+	size_t keyword_count;
+	uint64_t size; /* CRLF */
+	unsigned char email_id[16], thread_id[16];
+	struct str cache;
+};
+/* first_uid: the n messages get consecutive UIDs. */
+enum err index_core_append(struct index_core *c, uint32_t mailbox,
+	const struct index_core_append *m, size_t n, uint32_t *uidvalidity, uint64_t *modseq,
+	uint32_t *first_uid);
+
+struct index_core_store {
+	const struct numset *uids;
+	enum index_store_op op;
+	unsigned flags;
+	const struct str *keywords;
+	size_t keyword_count;
+	uint64_t unchanged_since;
+};
+enum err index_core_store(struct index_core *c, uint32_t mailbox, const struct index_core_store *s,
+	struct numset *conflicts, uint64_t *modseq);
+/* uids NULL: all. A file that cannot be removed stays, and its message too. */
+enum err index_core_expunge(struct index_core *c, uint32_t mailbox, const struct numset *uids,
+	int force, struct numset *expunged, uint64_t *modseq);
+
+struct index_core_pair {
+	uint32_t src, dst;
+};
+/* *pairs is on the heap, the caller frees it. UIDs that do not exist are left out. */
+enum err index_core_copy(struct index_core *c, uint32_t from, uint32_t to,
+	const struct numset *uids, int move, uint32_t *uidvalidity, struct index_core_pair **pairs,
+	size_t *count);
+enum err index_core_claim_recent(struct index_core *c, uint32_t mailbox, uint32_t *first);
+enum err index_core_cache_put(
+	struct index_core *c, uint32_t mailbox, uint32_t uid, struct str blob);
+/* size INDEX_SIZE_UNKNOWN, date 0, NULL ids: leave what is there. */
+enum err index_core_facts_put(struct index_core *c, uint32_t mailbox, uint32_t uid, uint64_t size,
+	int64_t internal_date, const unsigned char *email_id, const unsigned char *thread_id);
+/* Path below the Maildir. Looks, and takes in what it finds. E_NOTFOUND. */
+enum err index_core_locate(struct index_core *c, uint32_t mailbox, uint32_t uid, struct buf *path);
+
+/* ---- changes by other programs ---- */
+
+/* mailbox 0: the tree and all mailboxes. E_NOTFOUND. */
+enum err index_core_refresh(struct index_core *c, uint32_t mailbox);
+/* Absolute path of the mailbox's folder; the caller frees it. */
+enum err index_core_folder_path(struct index_core *c, uint32_t mailbox, char **path);
+
+void index_core_quota(const struct index_core *c, struct index_quota *out);
+
+#endif

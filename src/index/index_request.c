@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: MIT */
+#include "index/index_service.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "index/index_proto.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+/* From frames to calls of the core and back. Each function answers unless it returns E_PROTO. */
+
+void
+index_answer_error(struct index_conn *c, uint32_t request, enum err e, const char *text)
+{
+	struct buf body = {0};
+
+	ipc_put_u32(&body, (uint32_t)e);
+	ipc_put_cstr(&body, text);
+	index_answer_send(c, INDEX_ERROR, request, &body);
+}
+
+static void
+answer_ok(struct index_conn *c, uint32_t request)
+{
+	struct buf body = {0};
+
+	index_answer_send(c, INDEX_OK, request, &body);
+}
+
+/* Ascending and disjoint ranges; else E_PROTO in r->err. */
+static void
+get_set(struct ipc_reader *r, struct numset *out)
+{
+	uint32_t n = ipc_get_u32(r);
+	uint64_t least = 0;
+
+	if (n > INDEX_PROTO_RANGES_MAX)
+		r->err = E_PROTO;
+	for (uint32_t i = 0; i < n && !r->err; i++) {
+		uint32_t first = ipc_get_u32(r), last = ipc_get_u32(r);
+
+		if (r->err)
+			break;
+		if (first < least || first > last || first == 0)
+			r->err = E_PROTO;
+		else
+			numset_add_range(out, first, last);
+		least = (uint64_t)last + 1;
+	}
+}
+
+static void
+put_set(struct buf *b, const struct numset *s)
+{
+	ipc_put_u32(b, (uint32_t)s->count);
+	for (size_t i = 0; i < s->count; i++) {
+		ipc_put_u32(b, s->ranges[i].first);
+		ipc_put_u32(b, s->ranges[i].last);
+	}
+}
+
+/* At most INDEX_KEYWORDS_MAX; the strings are borrowed from the frame. */
+static size_t
+get_keywords(struct ipc_reader *r, struct str words[INDEX_KEYWORDS_MAX])
+{
+	uint32_t n = ipc_get_u32(r);
+
+	if (n > INDEX_KEYWORDS_MAX) {
+		r->err = E_PROTO;
+		return 0;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		words[i] = ipc_get_str(r);
+	return r->err ? 0 : n;
+}
+
+typedef enum err request_fn(struct index_conn *c, uint32_t request, struct ipc_reader *r);
+
+/* ---- mailboxes ---- */
+
+static enum err
+run_create(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	struct str name = ipc_get_str(r);
+	uint32_t use = ipc_get_u32(r), id;
+	struct buf body = {0};
+	enum err e;
+
+	if (ipc_reader_end(r))
+		return E_PROTO;
+	e = index_core_create(c->user->core, name, use, &id);
+	if (e)
+		return e;
+	ipc_put_u32(&body, id);
+	index_answer_send(c, INDEX_MAILBOX, request, &body);
+	return OK;
+}
+
+static enum err
+run_delete(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	struct str name = ipc_get_str(r);
+	enum err e;
+
+	if (ipc_reader_end(r))
+		return E_PROTO;
+	e = index_core_delete(c->user->core, name);
+	if (e == OK)
+		answer_ok(c, request);
+	return e;
+}
+
+static enum err
+run_rename(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	struct str from = ipc_get_str(r), to = ipc_get_str(r);
+	enum err e;
+
+	if (ipc_reader_end(r))
+		return E_PROTO;
+	e = index_core_rename(c->user->core, from, to);
+	if (e == OK)
+		answer_ok(c, request);
+	return e;
+}
+
+static enum err
+run_subscribe(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	struct str name = ipc_get_str(r);
+	int on = ipc_get_u8(r);
+	enum err e;
+
+	if (ipc_reader_end(r))
+		return E_PROTO;
+	e = index_core_subscribe(c->user->core, name, on);
+	if (e == OK)
+		answer_ok(c, request);
+	return e;
+}
+
+/* ---- messages ---- */
+
+static void
+get_id(struct ipc_reader *r, unsigned char out[16])
+{
+	struct str id = ipc_get_str(r);
+
+	if (id.len == 16)
+		memcpy(out, id.p, 16);
+	else if (id.len)
+		r->err = E_PROTO;
+}
+
+static void
+get_append(struct ipc_reader *r, struct index_core_append *m)
+{
+	struct str *words = mem_alloc(INDEX_KEYWORDS_MAX * sizeof(*words));
+
+	m->tmp_name = ipc_get_str(r);
+	m->flags = ipc_get_u8(r);
+	m->keywords = words;
+	m->keyword_count = get_keywords(r, words);
+	m->size = ipc_get_u64(r);
+	get_id(r, m->email_id);
+	get_id(r, m->thread_id);
+	m->cache = ipc_get_str(r);
+	if (m->cache.len > INDEX_PROTO_CACHE_MAX)
+		m->cache = (struct str){0};
+	if (m->keyword_count == 0) {
+		free(words);
+		m->keywords = NULL;
+	}
+}
+
+static enum err
+run_append(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	uint32_t mailbox = ipc_get_u32(r), n = ipc_get_u32(r), uidvalidity, first;
+	struct index_core_append *msgs;
+	struct buf body = {0};
+	uint64_t modseq;
+	enum err e;
+
+	if (r->err || n == 0 || n > INDEX_PROTO_APPEND_MAX)
+		return E_PROTO;
+	msgs = mem_zalloc(n * sizeof(*msgs));
+	for (uint32_t i = 0; i < n && !r->err; i++)
+		get_append(r, &msgs[i]);
+	e = ipc_reader_end(r);
+	if (e == OK)
+		e = index_core_append(
+			c->user->core, mailbox, msgs, n, &uidvalidity, &modseq, &first);
+	if (e == OK) {
+		ipc_put_u32(&body, uidvalidity);
+		ipc_put_u64(&body, modseq);
+		ipc_put_u32(&body, n);
+		for (uint32_t i = 0; i < n; i++)
+			ipc_put_u32(&body, first + i);
+		index_answer_send(c, INDEX_COMMITTED, request, &body);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		free((void *)msgs[i].keywords);
+	free(msgs);
+	return e;
+}
+
+static enum err
+run_store(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	struct numset uids = {0}, conflicts = {0};
+	struct str words[INDEX_KEYWORDS_MAX];
+	struct index_core_store s = {.uids = &uids, .keywords = words};
+	uint32_t mailbox = ipc_get_u32(r);
+	struct buf body = {0};
+	uint64_t modseq;
+	unsigned op;
+	enum err e;
+
+	get_set(r, &uids);
+	op = ipc_get_u8(r);
+	s.op = (enum index_store_op)op;
+	s.flags = ipc_get_u8(r);
+	s.unchanged_since = ipc_get_u64(r);
+	s.keyword_count = get_keywords(r, words);
+	e = op > INDEX_STORE_REPLACE ? E_PROTO : ipc_reader_end(r);
+	if (e == OK)
+		e = index_core_store(c->user->core, mailbox, &s, &conflicts, &modseq);
+	if (e == OK) {
+		ipc_put_u64(&body, modseq);
+		put_set(&body, &conflicts);
+		index_answer_send(c, INDEX_STORED, request, &body);
+	}
+	numset_free(&uids);
+	numset_free(&conflicts);
+	return e;
+}
+
+static enum err
+run_expunge(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	struct numset uids = {0}, gone = {0};
+	uint32_t mailbox = ipc_get_u32(r);
+	int force = ipc_get_u8(r), all = ipc_get_u8(r);
+	struct buf body = {0};
+	uint64_t modseq;
+	enum err e;
+
+	get_set(r, &uids);
+	e = ipc_reader_end(r);
+	if (e == OK)
+		e = index_core_expunge(
+			c->user->core, mailbox, all ? NULL : &uids, force, &gone, &modseq);
+	if (e == OK) {
+		ipc_put_u64(&body, modseq);
+		put_set(&body, &gone);
+		index_answer_send(c, INDEX_EXPUNGED, request, &body);
+	}
+	numset_free(&uids);
+	numset_free(&gone);
+	return e;
+}
+
+static enum err
+run_copy(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	uint32_t from = ipc_get_u32(r), to = ipc_get_u32(r), uidvalidity;
+	struct index_core_pair *pairs = NULL;
+	int move = ipc_get_u8(r);
+	struct numset uids = {0};
+	struct buf body = {0};
+	size_t count;
+	enum err e;
+
+	get_set(r, &uids);
+	e = ipc_reader_end(r);
+	if (e == OK)
+		e = index_core_copy(
+			c->user->core, from, to, &uids, move, &uidvalidity, &pairs, &count);
+	if (e == OK) {
+		ipc_put_u32(&body, uidvalidity);
+		ipc_put_u32(&body, (uint32_t)count);
+		for (size_t i = 0; i < count; i++) {
+			ipc_put_u32(&body, pairs[i].src);
+			ipc_put_u32(&body, pairs[i].dst);
+		}
+		index_answer_send(c, INDEX_COPIED, request, &body);
+	}
+	free(pairs);
+	numset_free(&uids);
+	return e;
+}
+
+static enum err
+run_claim_recent(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	uint32_t mailbox = ipc_get_u32(r), first;
+	struct buf body = {0};
+	enum err e = ipc_reader_end(r);
+
+	if (e == OK)
+		e = index_core_claim_recent(c->user->core, mailbox, &first);
+	if (e)
+		return e;
+	ipc_put_u32(&body, first);
+	index_answer_send(c, INDEX_RECENT, request, &body);
+	return OK;
+}
+
+/* These two have no answer; only a broken frame or index is worth a word. */
+static enum err
+run_cache_put(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	uint32_t mailbox = ipc_get_u32(r), uid = ipc_get_u32(r);
+	struct str blob = ipc_get_str(r);
+	enum err e = OK;
+
+	(void)request;
+	if (ipc_reader_end(r))
+		return E_PROTO;
+	if (blob.len <= INDEX_PROTO_CACHE_MAX)
+		e = index_core_cache_put(c->user->core, mailbox, uid, blob);
+	return e == E_CORRUPT ? e : OK;
+}
+
+static enum err
+run_facts_put(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	uint32_t mailbox = ipc_get_u32(r), uid = ipc_get_u32(r);
+	uint64_t size = ipc_get_u64(r);
+	int64_t date = (int64_t)ipc_get_u64(r);
+	unsigned char email_id[16] = {0}, thread_id[16] = {0};
+	static const unsigned char none[16];
+	enum err e;
+
+	(void)request;
+	get_id(r, email_id);
+	get_id(r, thread_id);
+	if (ipc_reader_end(r))
+		return E_PROTO;
+	e = index_core_facts_put(c->user->core, mailbox, uid, size, date,
+		memcmp(email_id, none, 16) ? email_id : NULL,
+		memcmp(thread_id, none, 16) ? thread_id : NULL);
+	return e == E_CORRUPT ? e : OK;
+}
+
+static enum err
+run_locate(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	uint32_t mailbox = ipc_get_u32(r), uid = ipc_get_u32(r);
+	struct buf path = {0}, body = {0};
+	enum err e = ipc_reader_end(r);
+
+	if (e == OK)
+		e = index_core_locate(c->user->core, mailbox, uid, &path);
+	if (e == OK) {
+		ipc_put_str(&body, buf_str(&path));
+		index_answer_send(c, INDEX_PATH, request, &body);
+	}
+	buf_free(&path);
+	return e;
+}
+
+/* ---- news ---- */
+
+static enum err
+run_refresh(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	uint32_t mailbox = ipc_get_u32(r);
+	enum err e = ipc_reader_end(r);
+
+	if (e == OK)
+		e = index_core_refresh(c->user->core, mailbox);
+	if (e == OK)
+		answer_ok(c, request);
+	return e;
+}
+
+static enum err
+run_watch(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	uint32_t mailbox = ipc_get_u32(r);
+	int on = ipc_get_u8(r);
+
+	if (ipc_reader_end(r))
+		return E_PROTO;
+	if (mailbox == 0) {
+		c->watch_all = on;
+		if (!on)
+			numset_free(&c->watch);
+	} else if (on && c->watch.count >= INDEX_MAILBOXES_MAX) {
+		return E_TOOBIG;
+	} else if (on) {
+		numset_add(&c->watch, mailbox);
+		index_watch_add(c->user, mailbox);
+	} else {
+		numset_remove_range(&c->watch, mailbox, mailbox);
+	}
+	if (!on)
+		index_watch_prune(c->user);
+	answer_ok(c, request);
+	return OK;
+}
+
+static enum err
+run_quota_get(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	struct buf body = {0};
+	struct index_quota q;
+
+	if (ipc_reader_end(r))
+		return E_PROTO;
+	index_core_quota(c->user->core, &q);
+	ipc_put_u64(&body, q.bytes);
+	ipc_put_u64(&body, q.bytes_limit);
+	ipc_put_u64(&body, q.messages);
+	ipc_put_u64(&body, q.messages_limit);
+	index_answer_send(c, INDEX_QUOTA, request, &body);
+	return OK;
+}
+
+static enum err
+run_corrupt(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	struct str what = ipc_get_str(r);
+	struct index_user_entry *u = c->user;
+	struct timeval now = {0, 0};
+
+	if (ipc_reader_end(r))
+		return E_PROTO;
+	log_event(
+		LOGL_ERROR, "index.corrupt reported", "user", u->name, "what", log_str(what), NULL);
+	answer_ok(c, request);
+	u->corrupt = 1;
+	event_add(u->background, &now);
+	return OK;
+}
+
+static const struct {
+	uint16_t type;
+	request_fn *run;
+	const char *name;
+} requests[] = {
+	{INDEX_CREATE, run_create, "create"},
+	{INDEX_DELETE, run_delete, "delete"},
+	{INDEX_RENAME, run_rename, "rename"},
+	{INDEX_SUBSCRIBE, run_subscribe, "subscribe"},
+	{INDEX_APPEND, run_append, "append"},
+	{INDEX_STORE, run_store, "store"},
+	{INDEX_EXPUNGE, run_expunge, "expunge"},
+	{INDEX_COPY, run_copy, "copy"},
+	{INDEX_CLAIM_RECENT, run_claim_recent, "claim recent"},
+	{INDEX_CACHE_PUT, run_cache_put, "cache put"},
+	{INDEX_FACTS_PUT, run_facts_put, "facts put"},
+	{INDEX_LOCATE, run_locate, "locate"},
+	{INDEX_REFRESH, run_refresh, "refresh"},
+	{INDEX_WATCH, run_watch, "watch"},
+	{INDEX_QUOTA_GET, run_quota_get, "quota"},
+	{INDEX_CORRUPT, run_corrupt, "corrupt"},
+};
+
+static enum err
+dispatch(struct index_conn *c, struct ipc_msg *m, const char **name)
+{
+	struct ipc_reader r = ipc_reader_of(buf_str(&m->body));
+
+	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+		if (requests[i].type != m->type)
+			continue;
+		*name = requests[i].name;
+		return requests[i].run(c, m->request, &r);
+	}
+	return E_PROTO;
+}
+
+enum err
+index_request_run(struct index_conn *c, struct ipc_msg *m)
+{
+	struct index_user_entry *u = c->user;
+	const char *name = "unknown";
+	enum err e;
+
+	if (u->corrupt) {
+		index_answer_error(c, m->request, E_TEMPFAIL, "the index is being rebuilt");
+		return OK;
+	}
+	e = dispatch(c, m, &name);
+	if (e && e != E_PROTO)
+		index_answer_error(c, m->request, e, name);
+	index_user_touch(u);
+	return e;
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+#include "index/index_service.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "auth/ticket.h"
+#include "index/index_proto.h"
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+enum { OPEN_BODY_MAX = 64 * 1024 };
+
+/* ---- opening: the ticket is checked here, then the worker that owns the user takes over ---- */
+
+static char *
+host_name(const struct config *conf)
+{
+	char name[HOST_NAME_MAX + 1];
+
+	if (conf->hostname[0])
+		return mem_strdup(conf->hostname);
+	if (gethostname(name, sizeof(name)) != 0)
+		return mem_strdup("localhost");
+	name[HOST_NAME_MAX] = '\0';
+	return mem_strdup(name);
+}
+
+static char **
+copy_list(const struct conf_list *list)
+{
+	char **out = mem_zalloc((list->count + 1) * sizeof(*out));
+
+	for (size_t i = 0; i < list->count; i++)
+		out[i] = mem_strdup(list->items[i]);
+	return out;
+}
+
+static enum err
+make_open(const struct config *conf, const struct ticket *t, struct index_open **out)
+{
+	struct index_open *o = MEM_NEW(struct index_open);
+	enum err e = index_paths(conf, t->home, &o->maildir, &o->index_dir);
+
+	o->fd = -1;
+	if (e) {
+		index_open_free(o);
+		*out = NULL;
+		return e;
+	}
+	o->user = mem_strdup(t->user);
+	o->host = host_name(conf);
+	o->default_mailboxes = copy_list(&conf->default_mailboxes);
+	o->map_size = conf->index_map_size;
+	o->bytes_limit = t->quota_bytes;
+	o->messages_limit = t->quota_messages;
+	o->fsync = conf->mail_fsync;
+	*out = o;
+	return OK;
+}
+
+static enum err
+start_workers(struct index_service_state *s)
+{
+	size_t n = (size_t)service_conf(s->run)->index_threads;
+	enum err e = OK;
+
+	s->workers = mem_zalloc(n * sizeof(*s->workers));
+	for (size_t i = 0; i < n && e == OK; i++) {
+		e = index_worker_start(&s->workers[i], s);
+		s->worker_count += e == OK;
+	}
+	return s->worker_count ? OK : e;
+}
+
+/* After the sandbox has closed, so that the threads are inside it too. */
+static enum err
+workers_ready(struct index_service_state *s)
+{
+	enum err e = s->worker_count ? OK : start_workers(s);
+
+	if (e)
+		log_event(LOGL_ERROR, "index.threads failed", "error", err_word(e), NULL);
+	return e;
+}
+
+static struct index_worker *
+worker_of(struct index_service_state *s, const char *user)
+{
+	return &s->workers[(index_user_hash(user) & 0xffff) % s->worker_count];
+}
+
+static void
+refuse(struct ipc_conn *c, uint32_t request, enum err e, const char *text)
+{
+	struct buf body = {0};
+
+	ipc_put_u32(&body, (uint32_t)e);
+	ipc_put_cstr(&body, text);
+	ipc_conn_send(c, INDEX_ERROR, request, buf_str(&body), NULL, 0);
+	buf_free(&body);
+	ipc_conn_free(&c);
+}
+
+static void
+on_open(struct ipc_conn *c, struct ipc_msg *m, void *arg)
+{
+	struct index_service_state *s = arg;
+	const struct config *conf = service_conf(s->run);
+	struct ipc_reader r = ipc_reader_of(buf_str(&m->body));
+	struct str text = ipc_get_str(&r);
+	struct index_open *o = NULL;
+	struct ticket t = {0};
+	enum err e;
+
+	if (m->type != INDEX_OPEN || ipc_reader_end(&r)) {
+		log_event(LOGL_WARN, "index.client bad", "frame", log_u64(m->type), NULL);
+		ipc_conn_free(&c);
+		return;
+	}
+	e = ticket_check(conf->ticket_key, text, time(NULL), &t);
+	if (e == OK)
+		e = make_open(conf, &t, &o);
+	if (e) {
+		log_event(LOGL_WARN, "index.open refused", "user", t.user, "reason", err_word(e),
+			NULL);
+		refuse(c, m->request, e == E_RANGE ? E_TEMPFAIL : e, "ticket");
+	} else if (workers_ready(s)) {
+		index_open_free(o);
+		refuse(c, m->request, E_TEMPFAIL, "threads");
+	} else {
+		o->request = m->request;
+		o->fd = ipc_conn_detach(c, &o->readahead);
+		index_queue_add(&worker_of(s, o->user)->queue, index_worker_open, o);
+	}
+	ticket_free(&t);
+}
+
+static void
+on_gone(struct ipc_conn *c, enum err e, void *arg)
+{
+	(void)c;
+	(void)e;
+	(void)arg;
+}
+
+static const struct ipc_conn_handler open_handler = {on_open, on_gone};
+
+static void
+on_accept(struct service_run *run, int fd, const struct net_addr *peer)
+{
+	(void)peer;
+	ipc_conn_create(service_base(run), fd, OPEN_BODY_MAX, &open_handler, service_state(run));
+}
+
+/* ---- administration ---- */
+
+struct flush {
+	struct ctl_request *req;
+	char *user;
+	struct index_service_state *service;
+	int found;
+	enum err e;
+};
+
+static void
+flush_done(void *owner, void *arg)
+{
+	struct flush *f = arg;
+
+	(void)owner;
+	if (!f->found)
+		ctl_reply_error(f->req, E_NOTFOUND,
+			"'%s' is not open; nothing of it is waiting to be written", f->user);
+	else if (f->e)
+		ctl_reply_error(f->req, f->e, "the index of '%s' could not be flushed", f->user);
+	else
+		ctl_reply_ok(f->req, NULL);
+	free(f->user);
+	free(f);
+}
+
+static void
+flush_in_worker(void *owner, void *arg)
+{
+	struct flush *f = arg;
+	struct index_user_entry *u = index_worker_find(owner, f->user);
+
+	if (u) {
+		f->found = 1;
+		f->e = u->corrupt ? E_CORRUPT : index_user_flush(u);
+	}
+	index_queue_add(&f->service->queue, flush_done, f);
+}
+
+static void
+ctl_flush_user(struct service_run *run, struct ctl_request *req, const json_t *args)
+{
+	struct index_service_state *s = service_state(run);
+	const char *user = json_string_value(json_object_get(args, "user"));
+	struct flush *f;
+
+	if (!user) {
+		ctl_reply_error(req, E_PARSE, "flush-user needs the argument 'user'");
+		return;
+	}
+	f = MEM_NEW(struct flush);
+	f->req = req;
+	f->user = mem_strdup(user);
+	f->service = s;
+	if (s->worker_count)
+		index_queue_add(&worker_of(s, user)->queue, flush_in_worker, f);
+	else
+		flush_done(s, f);
+}
+
+static void
+status(struct service_run *run, json_t *object)
+{
+	struct index_service_state *s = service_state(run);
+	uint64_t users = 0, connections = 0, requests = 0, messages = 0;
+
+	for (size_t i = 0; i < s->worker_count; i++) {
+		users += atomic_load(&s->workers[i].users_open);
+		connections += atomic_load(&s->workers[i].connections);
+		requests += atomic_load(&s->workers[i].requests);
+		messages += atomic_load(&s->workers[i].messages);
+	}
+	json_object_set_new(object, "users_open", json_integer((json_int_t)users));
+	json_object_set_new(object, "connections", json_integer((json_int_t)connections));
+	json_object_set_new(object, "requests", json_integer((json_int_t)requests));
+	json_object_set_new(object, "messages_indexed", json_integer((json_int_t)messages));
+}
+
+/* ---- the service ---- */
+
+static enum err
+start(struct service_run *run)
+{
+	struct index_service_state *s = MEM_NEW(struct index_service_state);
+
+	s->run = run;
+	index_queue_init(&s->queue, service_base(run), s);
+	service_set_state(run, s);
+	return OK;
+}
+
+static void
+sandbox(const struct config *conf, struct sandbox *sb)
+{
+	sandbox_allow(sb, SANDBOX_CAN_THREAD);
+	/* A path that is not there cannot be allowed. */
+	(void)io_mkdir_parents(conf->mail_dir, 0700);
+	sandbox_allow_path(sb, conf->mail_dir, SANDBOX_READ | SANDBOX_WRITE);
+	if (conf->index_dir[0]) {
+		(void)io_mkdir_parents(conf->index_dir, 0700);
+		sandbox_allow_path(sb, conf->index_dir, SANDBOX_READ | SANDBOX_WRITE);
+	}
+	sandbox_allow_path(sb, "/proc/sys/kernel/random", SANDBOX_READ);
+}
+
+static void
+drain(struct service_run *run)
+{
+	struct index_service_state *s = service_state(run);
+
+	for (size_t i = 0; i < s->worker_count; i++)
+		index_queue_add(&s->workers[i].queue, index_worker_drain, NULL);
+	for (size_t i = 0; i < s->worker_count; i++)
+		pthread_join(s->workers[i].thread, NULL);
+	free(s->workers);
+	s->worker_count = 0;
+	index_queue_fini(&s->queue);
+	free(s);
+	service_set_state(run, NULL);
+	service_exit(run, 0);
+}
+
+static const struct service_listener listeners[] = {{"index", on_accept}, {NULL, NULL}};
+static const struct ctl_verb verbs[] = {{"flush-user", ctl_flush_user}, {NULL, NULL}};
+
+const struct service index_service = {
+	.name = "index",
+	.listeners = listeners,
+	.ctl = verbs,
+	.start = start,
+	.sandbox = sandbox,
+	.drain = drain,
+	.status = status,
+};

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_INDEX_SERVICE_H
+#define ROOST_INDEX_SERVICE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <event2/event.h>
+
+#include "index/index_core.h"
+#include "lib/buf.h"
+#include "lib/ipc.h"
+#include "lib/numset.h"
+#include "lib/service.h"
+
+/*
+ * roost-index around index_core: one listening thread, workers that each own some of the users (a
+ * user's name says which), and for each worker one thread that does nothing but fsync.
+ */
+
+extern const struct service index_service;
+
+enum {
+	INDEX_USER_BUCKETS = 256,
+	INDEX_BACKGROUND_DELAY_MS = 300, /* flags that change again meanwhile are renamed once */
+	INDEX_IDLE_CLOSE_MS = 60 * 1000,
+	INDEX_NEWS_DELAY_MS = 50,
+	INDEX_SYNC_FDS_MAX = 256,
+};
+
+/* ---- index_queue.c: work that one thread gives to another ---- */
+
+struct index_work {
+	struct index_work *next;
+	void (*run)(void *owner, void *arg);
+	void *arg;
+};
+struct index_queue {
+	pthread_mutex_t mutex;
+	struct index_work *first, **last;
+	int fd; /* eventfd */
+	struct event *event;
+	void *owner;
+};
+/* The work runs in base's thread with owner as its first argument. */
+void index_queue_init(struct index_queue *q, struct event_base *base, void *owner);
+void index_queue_fini(struct index_queue *q);
+/* From any thread. */
+void index_queue_add(struct index_queue *q, void (*run)(void *owner, void *arg), void *arg);
+
+/* ---- a worker ---- */
+
+struct index_conn;
+
+struct index_watched {
+	int wd;
+	uint32_t mailbox;
+};
+
+struct index_user_entry {
+	struct index_user_entry *next;
+	struct index_worker *worker;
+	char *name, *index_dir;
+	struct index_core *core;
+	struct index_conn *conns;
+	struct event *background, *idle, *news;
+	struct index_watched *watched;
+	size_t watched_count;
+	struct numset news_boxes; /* inotify saw something in them */
+	uint64_t counted; /* messages, as the worker's sum has them */
+	int corrupt; /* to be discarded as soon as nothing is under way */
+};
+
+struct index_conn {
+	struct index_conn *next; /* of its user */
+	struct ipc_conn *ipc; /* NULL: the client went away */
+	struct index_worker *worker;
+	struct index_user_entry *user;
+	struct numset watch;
+	int watch_all;
+	unsigned held; /* answers that wait for the disk */
+	unsigned refs;
+};
+
+/* An answer that waits. */
+struct index_answer {
+	struct index_answer *next;
+	struct index_conn *conn;
+	uint16_t type;
+	uint32_t request;
+	struct buf body;
+};
+
+struct index_sync {
+	pthread_t thread;
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	int busy, stop;
+	int *fds;
+	size_t fd_count;
+	int failed; /* errno */
+	/* Answers that wait for what is being synced, and for the next round. */
+	struct index_answer *flying, *held, **held_last;
+	struct event *launch;
+};
+
+struct index_worker {
+	pthread_t thread;
+	struct event_base *base;
+	struct index_queue queue;
+	struct index_service_state *service;
+	struct index_sync sync;
+	struct index_user_entry *users[INDEX_USER_BUCKETS];
+	int inotify_fd;
+	struct event *inotify_event;
+	int draining;
+	atomic_ullong users_open, connections, requests, messages, pending;
+};
+
+struct index_service_state {
+	struct service_run *run;
+	struct index_worker *workers;
+	size_t worker_count;
+	struct index_queue queue; /* back to the main thread */
+	size_t drained;
+};
+
+/* What a worker needs to open a user; made in the main thread, where the settings are. */
+struct index_open {
+	int fd;
+	uint32_t request;
+	struct buf readahead;
+	char *user, *maildir, *index_dir, *host;
+	char **default_mailboxes; /* ended by NULL */
+	uint64_t map_size, bytes_limit, messages_limit;
+	int fsync;
+};
+void index_open_free(struct index_open *o);
+
+/* ---- index_worker.c ---- */
+
+enum err index_worker_start(struct index_worker *w, struct index_service_state *service);
+/* In the worker's thread. */
+void index_worker_open(void *worker, void *open);
+void index_worker_drain(void *worker, void *unused);
+struct index_user_entry *index_worker_find(struct index_worker *w, const char *name);
+/* After anything that may have left work for later. */
+void index_user_touch(struct index_user_entry *u);
+/* Works off what is pending and makes it safe on disk. */
+enum err index_user_flush(struct index_user_entry *u);
+void index_conn_release(struct index_conn *c);
+unsigned index_user_hash(const char *name);
+
+/* ---- index_sync.c ---- */
+
+enum err index_sync_start(struct index_worker *w);
+void index_sync_stop(struct index_worker *w);
+/*
+ * Sends an answer: now, or, when changes of its user wait for the disk or an earlier answer of the
+ * connection does, behind the next fsync. Takes body's bytes.
+ */
+void index_answer_send(struct index_conn *c, uint16_t type, uint32_t request, struct buf *body);
+int index_sync_is_idle(const struct index_worker *w);
+
+/* ---- index_request.c ---- */
+
+/* E_PROTO: close the connection. */
+enum err index_request_run(struct index_conn *c, struct ipc_msg *m);
+void index_answer_error(struct index_conn *c, uint32_t request, enum err e, const char *text);
+
+/* ---- index_watch.c ---- */
+
+enum err index_watch_open(struct index_worker *w);
+void index_watch_close(struct index_worker *w);
+void index_watch_add(struct index_user_entry *u, uint32_t mailbox);
+/* Takes away what no connection of the user watches any more. */
+void index_watch_prune(struct index_user_entry *u);
+void index_watch_notify(uint32_t mailbox, uint64_t modseq, void *user);
+/* The timer behind inotify. */
+void index_watch_news(evutil_socket_t fd, short what, void *user);
+
+#endif

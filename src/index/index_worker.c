@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: MIT */
+#include "index/index_service.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "index/index_proto.h"
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+unsigned
+index_user_hash(const char *name)
+{
+	unsigned h = 2166136261u; /* FNV-1a */
+
+	for (const unsigned char *p = (const unsigned char *)name; *p; p++)
+		h = (h ^ *p) * 16777619u;
+	return h;
+}
+
+void
+index_open_free(struct index_open *o)
+{
+	io_close(&o->fd);
+	buf_free(&o->readahead);
+	for (char **d = o->default_mailboxes; d && *d; d++)
+		free(*d);
+	free(o->default_mailboxes);
+	free(o->user);
+	free(o->maildir);
+	free(o->index_dir);
+	free(o->host);
+	free(o);
+}
+
+static struct index_user_entry **
+user_slot(struct index_worker *w, const char *name)
+{
+	/* The low bits chose the worker. */
+	struct index_user_entry **slot =
+		&w->users[(index_user_hash(name) >> 16) % INDEX_USER_BUCKETS];
+
+	while (*slot && strcmp((*slot)->name, name) != 0)
+		slot = &(*slot)->next;
+	return slot;
+}
+
+struct index_user_entry *
+index_worker_find(struct index_worker *w, const char *name)
+{
+	return *user_slot(w, name);
+}
+
+static void
+after_ms(struct event *ev, int64_t ms)
+{
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+
+	event_add(ev, &tv);
+}
+
+static void
+count_messages(struct index_user_entry *u, uint64_t now)
+{
+	atomic_fetch_add(&u->worker->messages, now - u->counted);
+	u->counted = now;
+}
+
+void
+index_user_touch(struct index_user_entry *u)
+{
+	struct index_quota q;
+
+	if (!u->core)
+		return;
+	index_core_quota(u->core, &q);
+	count_messages(u, q.messages);
+	if (!event_pending(u->background, EV_TIMEOUT, NULL))
+		after_ms(u->background, INDEX_BACKGROUND_DELAY_MS);
+}
+
+enum err
+index_user_flush(struct index_user_entry *u)
+{
+	while (index_core_background(u->core))
+		;
+	return index_core_sync(u->core);
+}
+
+/* ---- the end of a user ---- */
+
+static void
+user_free(struct index_user_entry *u, int clean)
+{
+	struct index_user_entry **slot = user_slot(u->worker, u->name);
+
+	*slot = u->next;
+	count_messages(u, 0);
+	atomic_fetch_sub(&u->worker->users_open, 1);
+	for (size_t i = 0; i < u->watched_count; i++)
+		u->watched[i].mailbox = 0;
+	index_watch_prune(u);
+	index_core_close(&u->core, clean);
+	if (u->corrupt && index_core_discard(u->index_dir))
+		log_event(LOGL_ERROR, "index.discard failed", "user", u->name, NULL);
+	event_free(u->background);
+	event_free(u->idle);
+	event_free(u->news);
+	numset_free(&u->news_boxes);
+	free(u->watched);
+	free(u->index_dir);
+	free(u->name);
+	free(u);
+}
+
+static void
+on_idle(evutil_socket_t fd, short what, void *arg)
+{
+	struct index_user_entry *u = arg;
+
+	(void)fd;
+	(void)what;
+	if (u->conns)
+		return;
+	if (index_user_flush(u) == OK)
+		user_free(u, 1);
+	else
+		after_ms(u->idle, INDEX_IDLE_CLOSE_MS);
+}
+
+/* All of a user's clients have to come again; the index is made anew for the first of them. */
+static void
+disconnect_all(struct index_user_entry *u)
+{
+	while (u->conns) {
+		struct index_conn *c = u->conns;
+
+		u->conns = c->next;
+		ipc_conn_free(&c->ipc);
+		c->user = NULL;
+		index_conn_release(c);
+	}
+}
+
+static void
+on_background(evutil_socket_t fd, short what, void *arg)
+{
+	struct index_user_entry *u = arg;
+
+	(void)fd;
+	(void)what;
+	if (u->corrupt) {
+		log_event(LOGL_ERROR, "index.rebuild begin", "user", u->name, NULL);
+		disconnect_all(u);
+		user_free(u, 0);
+		return;
+	}
+	if (index_core_background(u->core))
+		after_ms(u->background, 0);
+}
+
+/* ---- connections ---- */
+
+void
+index_conn_release(struct index_conn *c)
+{
+	if (--c->refs)
+		return;
+	numset_free(&c->watch);
+	atomic_fetch_sub(&c->worker->connections, 1);
+	free(c);
+}
+
+static void
+conn_leave(struct index_conn *c)
+{
+	struct index_user_entry *u = c->user;
+	struct index_conn **at;
+
+	c->user = NULL;
+	if (!u)
+		return;
+	for (at = &u->conns; *at != c; at = &(*at)->next)
+		;
+	*at = c->next;
+	index_watch_prune(u);
+	if (!u->conns)
+		after_ms(u->idle, INDEX_IDLE_CLOSE_MS);
+}
+
+static void
+on_close(struct ipc_conn *ipc, enum err e, void *arg)
+{
+	struct index_conn *c = arg;
+
+	(void)ipc;
+	if (e != E_CLOSED)
+		log_event(LOGL_WARN, "index.client lost", "user", c->user ? c->user->name : NULL,
+			"reason", err_word(e), NULL);
+	c->ipc = NULL;
+	conn_leave(c);
+	index_conn_release(c);
+}
+
+static void
+on_message(struct ipc_conn *ipc, struct ipc_msg *m, void *arg)
+{
+	struct index_conn *c = arg;
+	enum err e;
+
+	(void)ipc;
+	if (!c->user)
+		return; /* its OPEN failed, or it is being closed */
+	atomic_fetch_add(&c->worker->requests, 1);
+	e = index_request_run(c, m);
+	if (e == E_PROTO) {
+		log_event(LOGL_WARN, "index.client bad", "user", c->user->name, "frame",
+			log_u64(m->type), NULL);
+		ipc_conn_free(&c->ipc);
+		conn_leave(c);
+		index_conn_release(c);
+		return;
+	}
+	if (e == E_CORRUPT && c->user) {
+		c->user->corrupt = 1;
+		after_ms(c->user->background, 0);
+	}
+}
+
+static const struct ipc_conn_handler conn_handler = {on_message, on_close};
+
+/* ---- opening ---- */
+
+static enum err
+user_open(struct index_worker *w, const struct index_open *o, struct index_user_entry **out)
+{
+	struct index_core_options options = {
+		.maildir = o->maildir,
+		.index_dir = o->index_dir,
+		.host = o->host,
+		.default_mailboxes = (const char *const *)o->default_mailboxes,
+		.map_size = o->map_size,
+		.bytes_limit = o->bytes_limit,
+		.messages_limit = o->messages_limit,
+		.fsync = o->fsync,
+		.on_change = index_watch_notify,
+	};
+	struct index_user_entry *u = MEM_NEW(struct index_user_entry);
+	enum err e;
+
+	options.arg = u;
+	e = index_core_open(&options, &u->core);
+	if (e) {
+		free(u);
+		return e;
+	}
+	u->worker = w;
+	u->name = mem_strdup(o->user);
+	u->index_dir = mem_strdup(o->index_dir);
+	u->background = evtimer_new(w->base, on_background, u);
+	u->idle = evtimer_new(w->base, on_idle, u);
+	u->news = evtimer_new(w->base, index_watch_news, u);
+	*user_slot(w, u->name) = u;
+	atomic_fetch_add(&w->users_open, 1);
+	*out = u;
+	return OK;
+}
+
+static enum err
+user_get(struct index_worker *w, const struct index_open *o, struct index_user_entry **out)
+{
+	enum err e;
+
+	*out = index_worker_find(w, o->user);
+	if (!*out)
+		return user_open(w, o, out);
+	if ((*out)->corrupt)
+		return E_TEMPFAIL;
+	index_core_set_limits((*out)->core, o->bytes_limit, o->messages_limit);
+	e = index_core_refresh((*out)->core, 0);
+	if (e == E_CORRUPT) {
+		(*out)->corrupt = 1;
+		after_ms((*out)->background, 0);
+	}
+	return e;
+}
+
+static void
+answer_opened(struct index_conn *c, const struct index_open *o)
+{
+	struct buf body = {0};
+
+	ipc_put_cstr(&body, o->user);
+	ipc_put_cstr(&body, o->maildir);
+	ipc_put_cstr(&body, o->index_dir);
+	ipc_put_u64(&body, index_core_generation(c->user->core));
+	index_answer_send(c, INDEX_OPENED, o->request, &body);
+}
+
+void
+index_worker_open(void *worker, void *arg)
+{
+	struct index_worker *w = worker;
+	struct index_open *o = arg;
+	struct index_conn *c = MEM_NEW(struct index_conn);
+	struct index_user_entry *u = NULL;
+	enum err e = w->draining ? E_TEMPFAIL : user_get(w, o, &u);
+
+	c->worker = w;
+	c->refs = 1;
+	c->ipc = ipc_conn_create(w->base, o->fd, INDEX_PROTO_BODY_MAX, &conn_handler, c);
+	o->fd = -1;
+	atomic_fetch_add(&w->connections, 1);
+	if (e) {
+		index_answer_error(c, o->request, e == E_CORRUPT ? E_TEMPFAIL : e, "open");
+	} else {
+		c->user = u;
+		c->next = u->conns;
+		u->conns = c;
+		event_del(u->idle);
+		index_user_touch(u);
+		answer_opened(c, o);
+		if (o->readahead.len)
+			ipc_conn_push_input(c->ipc, buf_str(&o->readahead));
+	}
+	index_open_free(o);
+}
+
+/* ---- the thread ---- */
+
+static void *
+worker_thread(void *arg)
+{
+	struct index_worker *w = arg;
+
+	event_base_dispatch(w->base);
+	index_sync_stop(w);
+	index_watch_close(w);
+	index_queue_fini(&w->queue);
+	event_base_free(w->base);
+	return NULL;
+}
+
+enum err
+index_worker_start(struct index_worker *w, struct index_service_state *service)
+{
+	sigset_t all, old;
+	enum err e;
+
+	w->service = service;
+	w->base = event_base_new();
+	index_queue_init(&w->queue, w->base, w);
+	e = index_watch_open(w);
+	/* Signals are the main thread's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	if (e == OK)
+		e = index_sync_start(w);
+	if (e == OK)
+		e = err_from_errno(pthread_create(&w->thread, NULL, worker_thread, w));
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return e;
+}
+
+static void
+close_all(struct index_worker *w)
+{
+	for (size_t i = 0; i < INDEX_USER_BUCKETS; i++) {
+		while (w->users[i]) {
+			struct index_user_entry *u = w->users[i];
+			int clean = !u->corrupt && index_user_flush(u) == OK;
+
+			disconnect_all(u);
+			user_free(u, clean);
+		}
+	}
+	event_base_loopbreak(w->base);
+}
+
+static void
+drain_again(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	index_worker_drain(arg, NULL);
+}
+
+void
+index_worker_drain(void *worker, void *unused)
+{
+	struct index_worker *w = worker;
+	struct timeval soon = {0, 10 * 1000};
+
+	(void)unused;
+	w->draining = 1;
+	/* What was promised is answered first. */
+	if (index_sync_is_idle(w))
+		close_all(w);
+	else
+		event_base_once(w->base, -1, EV_TIMEOUT, drain_again, w, &soon);
+}
