@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -162,6 +163,7 @@ child_exec(const struct child *c, struct fd_list *l, const char *path)
 		signal(signals[i], SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	umask(077);
 	/* A group of its own: sessions of a dead parent can be found by it. */
 	setpgid(0, 0);
 	if (setenv(LAUNCH_ENV_FDS, buf_cstr(&l->env), 1) != 0 ||

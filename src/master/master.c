@@ -495,7 +495,7 @@ prepare(struct master *m, struct buf *problems)
 {
 	int log_fd;
 
-	umask(077);
+	umask(022); /* the certificate and run/ready are for everybody */
 	if (setup_check(m->conf, problems) || setup_directories(m->conf, problems))
 		return EXIT_CONFIG;
 	if (setup_lock(m->conf, &m->lock_fd, problems))
