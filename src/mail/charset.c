@@ -186,23 +186,6 @@ charset_is_known(struct str charset)
 	return 1;
 }
 
-/* Adds well-formed UTF-8, cut between two characters where the room ends. */
-static enum err
-add_whole(struct buf *out, const unsigned char *p, size_t len)
-{
-	size_t room = !out->max ? SIZE_MAX : out->len < out->max ? out->max - out->len : 0;
-
-	if (!len)
-		return OK;
-	if (len <= room)
-		return buf_add(out, p, len);
-	while (room && (p[room] & 0xc0) == 0x80)
-		room--;
-	buf_add(out, p, room);
-	out->err = E_TOOBIG;
-	return E_TOOBIG;
-}
-
 /* Cleans bytes; returns how many at the end are the beginning of a character. */
 static enum err
 utf8_clean(const unsigned char *p, size_t len, struct buf *out, size_t *left)
@@ -227,7 +210,7 @@ utf8_clean(const unsigned char *p, size_t len, struct buf *out, size_t *left)
 			i += used;
 			continue;
 		}
-		e = add_whole(out, p + from, i - from);
+		e = utf8_add_fitting(out, (const char *)p + from, i - from);
 		if (e)
 			return e;
 		if (r == UTF8_SHORT) {
@@ -240,7 +223,7 @@ utf8_clean(const unsigned char *p, size_t len, struct buf *out, size_t *left)
 		i += used;
 		from = i;
 	}
-	return add_whole(out, p + from, len - from);
+	return utf8_add_fitting(out, (const char *)p + from, len - from);
 }
 
 static enum err
@@ -260,14 +243,14 @@ single_byte_feed(enum charset_kind kind, const unsigned char *p, size_t len, str
 			point = windows1252[point - 0x80];
 		if (kind == KIND_UNKNOWN || !point)
 			point = UTF8_REPLACEMENT;
-		e = add_whole(out, p + from, i - from);
+		e = utf8_add_fitting(out, (const char *)p + from, i - from);
 		if (!e)
 			e = utf8_add(out, point);
 		if (e)
 			return e;
 		from = i + 1;
 	}
-	return add_whole(out, p + from, len - from);
+	return utf8_add_fitting(out, (const char *)p + from, len - from);
 }
 
 /* Converts what it can of one run; *used bytes were eaten, the rest waits for more. */

@@ -282,30 +282,27 @@ body_open(struct mime_parser *p)
 
 /*
  * Closes the innermost part and those around it up to, and without, stop. strip: the last line end
- * belongs to the boundary line that follows (RFC 2046 section 5.1.1).
+ * belongs to the boundary line that follows (RFC 2046 section 5.1.1), unless it is that of the
+ * empty line behind a header, or of another boundary line: then there is none to give, and no part
+ * around ends before what is inside it.
  */
 static void
 parts_close(struct mime_parser *p, const struct mime_part *stop, int strip)
 {
-	unsigned eol = strip ? p->last_eol : 0;
-	uint64_t end = p->off - eol, lines = p->lines - (eol > 0), bare = p->bare - (eol == 1);
 	struct mime_part *part = p->part;
+	uint64_t begin = p->in_header ? part->header_off : part->body_off;
+	unsigned eol = strip && p->off - begin >= p->last_eol ? p->last_eol : 0;
+	uint64_t end = p->off - eol, lines = p->lines - (eol > 0), bare = p->bare - (eol == 1);
 
 	mime_preview_end(&p->preview);
 	if (part == stop)
 		return;
-	if (p->in_header && end > part->header_off)
+	if (p->in_header)
 		header_close(p, end, lines, bare);
-	else if (p->in_header)
-		header_close(p, p->off, p->lines, p->bare);
 	for (;; part = part->parent) {
-		if (end <= part->body_off) {
-			part->body_len = part->body_lines = part->body_bare_lf = 0;
-		} else {
-			part->body_len = end - part->body_off;
-			part->body_lines = lines - part->body_lines;
-			part->body_bare_lf = bare - part->body_bare_lf;
-		}
+		part->body_len = end - part->body_off;
+		part->body_lines = lines - part->body_lines;
+		part->body_bare_lf = bare - part->body_bare_lf;
 		if (part->parent == stop)
 			break;
 	}

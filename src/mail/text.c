@@ -42,7 +42,7 @@ put(struct html_text *h, const char *p, size_t len, struct buf *out)
 		e = buf_add_char(out, ' ');
 	h->blank = 0;
 	h->any = 1;
-	return e ? e : buf_add(out, p, len);
+	return e ? e : utf8_add_fitting(out, p, len);
 }
 
 static int

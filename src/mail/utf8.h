@@ -94,4 +94,21 @@ utf8_add(struct buf *out, uint32_t point)
 	return buf_add(out, bytes, utf8_put(point, bytes));
 }
 
+/* Adds well-formed UTF-8; when it does not fit, as many whole characters as do, and E_TOOBIG. */
+static inline enum err
+utf8_add_fitting(struct buf *out, const char *p, size_t len)
+{
+	size_t room = !out->max ? SIZE_MAX : out->len < out->max ? out->max - out->len : 0;
+
+	if (!len)
+		return OK;
+	if (len <= room)
+		return buf_add(out, p, len);
+	while (room && (p[room] & 0xc0) == 0x80)
+		room--;
+	buf_add(out, p, room);
+	out->err = E_TOOBIG;
+	return E_TOOBIG;
+}
+
 #endif

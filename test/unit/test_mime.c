@@ -76,6 +76,11 @@ static const struct {
 	/* The same boundary again: the inner one has it. */
 	{MULTI "--b\nContent-Type: multipart/x; boundary=b\n\n--b\n\n1\n--b--\n--b--\n",
 		"mixed[0+43 62/8/8](x[47+39 12/3/3](plain[90+1 1/0/0]))"},
+	/* No part ends before what is inside it, also where one line end would have two owners. */
+	{MULTI "--b\nContent-Type: multipart/x; boundary=c\n\n--c\n\n--b--\n",
+		"mixed[0+43 54/6/6](x[47+39 5/2/2](plain[90+1 0/0/0]))"},
+	{MULTI "--b\nContent-Type: multipart/x; boundary=c\n\n--c\n--b--\n",
+		"mixed[0+43 53/5/5](x[47+39 4/1/1](plain[90+0 0/0/0]))"},
 	{"Content-Type: text\nContent-Type: text/html\n\n", "html[0+44 0/0/0]"},
 	{"Content-Type: text/html\nContent-Type: text/plain\n\n", "html[0+50 0/0/0]"},
 	{"Content-Type: (c) text (d) / (e) html (f)\n\n", "html[0+43 0/0/0]"},
