@@ -134,7 +134,9 @@ index_content_open(struct index_user *u, uint32_t mailbox, uint32_t uid, struct 
 	if (f->as_file) {
 		FILE *file = tmpfile();
 
-		ROOST_ASSERT(file && fwrite(f->text, 1, f->len, file) == f->len && !fflush(file));
+		size_t len = f->len - f->file_lacks;
+
+		ROOST_ASSERT(file && fwrite(f->text, 1, len, file) == len && !fflush(file));
 		out->priv = file;
 		out->fd = fileno(file);
 	}

@@ -23,6 +23,7 @@ struct fake_message {
 	enum err unreadable; /* what opening its file gives; its cache record is fine */
 	int stale_cache; /* the cache record is of another text */
 	int as_file; /* its content comes with a descriptor */
+	size_t file_lacks; /* so many bytes at its end: somebody cut it short */
 
 	/* Set by the fake. */
 	uint32_t uid;

@@ -405,6 +405,29 @@ large_message(void **state)
 	buf_free(&crlf);
 }
 
+/* A literal that was announced and cannot be filled: nothing more may be said. */
+static void
+file_cut_short(void **state)
+{
+	struct buf text = BUF_INIT(0);
+	char head[64];
+	struct str said;
+
+	(void)state;
+	buf_add_cstr(&text, "Subject: cut\r\n\r\n");
+	while (text.len < 200000)
+		buf_add_cstr(&text, "a line\r\n");
+	messages[0] = (struct fake_message){
+		.text = text.p, .len = text.len, .uid = 10, .as_file = 1, .file_lacks = 50000};
+	said = fake_run(&fake, "a FETCH 1:2 BODY.PEEK[]");
+	snprintf(head, sizeof(head), "* 1 FETCH (BODY[] {%zu}\r\n", text.len);
+	assert_int_equal(said.len, strlen(head) + text.len - 50000);
+	assert_memory_equal(said.p, head, strlen(head));
+	assert_memory_equal(said.p + strlen(head), text.p, text.len - 50000);
+	assert_string_equal(fake.session.end, "cut");
+	buf_free(&text);
+}
+
 /* More than a round of the scan, and more than a batch. */
 static void
 many_messages(void **state)
@@ -459,6 +482,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(keywords_are_told_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(nul_never_goes_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(large_message, setup, teardown),
+		cmocka_unit_test_setup_teardown(file_cut_short, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_messages, setup, teardown),
 	};
 
