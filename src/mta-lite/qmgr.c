@@ -17,6 +17,8 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mail/date.h"
+#include "mta-lite/ehlo.h"
 #include "mta-lite/job.h"
 
 static int
@@ -483,6 +485,9 @@ start(struct service_run *run)
 		free(q);
 		return e;
 	}
+	/* Looked up while files can still be read. */
+	(void)smtp_hostname(conf);
+	(void)date_local_zone(time(NULL));
 	q->run = run;
 	TAILQ_INIT(&q->jobs);
 	q->schedule = schedule_create((unsigned)conf->default_destination_concurrency_limit,

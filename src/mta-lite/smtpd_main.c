@@ -2,7 +2,9 @@
 #include "lib/session.h"
 
 #include <stdlib.h>
+#include <time.h>
 
+#include "mail/date.h"
 #include "mta-lite/queue_store.h"
 #include "mta-lite/smtpd.h"
 #include "mta-lite/ehlo.h"
@@ -10,7 +12,9 @@
 static enum err
 smtpd_warm(const struct config *conf)
 {
-	(void)smtp_hostname(conf); /* looked up while files can still be read */
+	/* Looked up while files can still be read. */
+	(void)smtp_hostname(conf);
+	(void)date_local_zone(time(NULL));
 	return queue_store_init(conf);
 }
 

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "mta-lite/agent.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+enum { AGENT_JOB_WAIT_MS = 30 * 1000 };
+
+static enum err
+read_content(void *arg, uint64_t offset, void *p, size_t size, struct str *out)
+{
+	struct agent *a = arg;
+	uint64_t left = a->job.content_len - offset;
+	ssize_t n;
+
+	if (left < size)
+		size = (size_t)left;
+	*out = str_make("", 0);
+	if (size == 0)
+		return OK;
+	do
+		n = pread(a->file, p, size, (off_t)(a->job.content_offset + offset));
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return E_IO;
+	*out = str_make(p, (size_t)n);
+	return OK;
+}
+
+static void
+prepare_send(struct agent *a)
+{
+	const struct job *j = &a->job;
+	size_t i;
+
+	a->rcpts = mem_zalloc((j->rcpt_count + 1) * sizeof(*a->rcpts));
+	a->answers = mem_zalloc((j->rcpt_count + 1) * sizeof(*a->answers));
+	for (i = 0; i < j->rcpt_count; i++)
+		a->rcpts[i] = (struct smtp_send_rcpt){
+			j->rcpts[i].address, j->rcpts[i].orcpt, j->rcpts[i].notify};
+	a->send = (struct smtp_send){
+		.sender = j->sender,
+		.envid = j->envid,
+		.ret = j->ret <= DSN_RET_HDRS ? (enum dsn_ret)j->ret : DSN_RET_NONE,
+		.has_8bit = (j->flags & QUEUE_8BIT) != 0,
+		.size = j->content_len,
+		.rcpts = a->rcpts,
+		.rcpt_count = j->rcpt_count,
+		.read = read_content,
+		.arg = a,
+	};
+}
+
+enum err
+agent_open(struct agent *a, struct session *s)
+{
+	struct ipc_msg m;
+	enum err e;
+
+	memset(a, 0, sizeof(*a));
+	a->session = s;
+	a->conf = s->conf;
+	a->channel = stream_fd(s->client);
+	a->file = -1;
+	e = ipc_recv(a->channel, &m, AGENT_JOB_WAIT_MS);
+	if (e == OK && (m.type != JOB_START || m.fds[0] < 0))
+		e = E_PROTO;
+	if (e == OK)
+		e = job_get(buf_str(&m.body), &a->job);
+	if (e == OK) {
+		a->file = m.fds[0];
+		m.fds[0] = -1;
+		prepare_send(a);
+		log_set_context("queue_id", a->job.id);
+		session_report(s, a->job.sender, a->job.nexthop);
+	} else {
+		log_event(LOGL_ERROR, "agent.job malformed", "error", err_word(e), NULL);
+	}
+	ipc_msg_free(&m);
+	return e;
+}
+
+void
+agent_answer_all(struct agent *a, const struct smtp_answer *answer)
+{
+	size_t i;
+
+	for (i = 0; i < a->job.rcpt_count; i++)
+		smtp_answer_copy(&a->answers[i], answer);
+}
+
+void
+agent_forget_answers(struct agent *a)
+{
+	size_t i;
+
+	for (i = 0; a->answers && i < a->job.rcpt_count; i++)
+		smtp_answer_free(&a->answers[i]);
+}
+
+void
+agent_report(struct agent *a, const char *mta)
+{
+	struct buf body = {0};
+	size_t i;
+
+	for (i = 0; i < a->job.rcpt_count; i++) {
+		const struct smtp_answer *answer = &a->answers[i];
+		struct job_result r = {
+			.index = a->job.rcpts[i].index,
+			.status = answer->status,
+			.dsn = str_of(answer->dsn),
+			.text = str_of(answer->text),
+			.mta = str_of(mta),
+		};
+
+		if (answer->text == NULL)
+			continue; /* silence is "try again" */
+		buf_reset(&body);
+		job_result_put(&body, &r);
+		if (ipc_send(a->channel, JOB_RESULT, 0, buf_str(&body), NULL, 0, 10000))
+			break;
+	}
+	(void)ipc_send(a->channel, JOB_DONE, 0, str_make("", 0), NULL, 0, 10000);
+	buf_free(&body);
+}
+
+void
+agent_close(struct agent *a)
+{
+	agent_forget_answers(a);
+	free(a->answers);
+	free(a->rcpts);
+	io_close(&a->file);
+	job_free(&a->job);
+}
