@@ -21,8 +21,12 @@ enum auth_frame {
 	AUTH_FAILED = 5, /* auth: u32 enum err: E_AUTH, E_ACCESS (switched off), E_TEMPFAIL, E_PARSE
 			  * (bad response), E_UNSUPPORTED (mechanism); str text for the client. Sent
 			  * after the penalty's delay. */
-	AUTH_MECHANISMS =
-		6, /* proxy: u8 tls; answer of the same type: str list with blanks: "PLAIN LOGIN" */
+	/*
+	 * proxy: u8 private: 1 where the password may be sent (TLS, a loopback client, or
+	 * allow_plaintext_auth); answer of the same type: str list with blanks, "PLAIN LOGIN" or
+	 * "".
+	 */
+	AUTH_MECHANISMS = 6,
 
 	/* auth-session */
 	AUTH_REDEEM =

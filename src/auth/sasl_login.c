@@ -180,7 +180,8 @@ canonical_user(sasl_conn_t *conn, void *context, const char *in, unsigned in_len
 	(void)realm;
 	if (!addr_parse(name, &a))
 		name = str_of(a.text);
-	if (name.len >= out_max || (name.len > 0 && memchr(name.p, 0, name.len)))
+	/* RFC 4616 section 2: no control characters, and not nothing. */
+	if (name.len >= out_max || str_has_control(name) || str_trim(name).len == 0)
 		return SASL_BADPROT;
 	memmove(out, name.p, name.len);
 	out[name.len] = '\0';
@@ -237,6 +238,9 @@ error_of(const struct sasl_login *s, int rc)
 {
 	if (s->checked && s->verdict)
 		return s->verdict;
+	/* The password was good, so it is the authorization identity that was not. */
+	if (s->checked)
+		return rc == SASL_NOMEM ? E_TEMPFAIL : E_AUTH;
 	switch (rc) {
 	case SASL_NOMEM:
 	case SASL_FAIL:
