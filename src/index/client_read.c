@@ -99,11 +99,7 @@ mailbox_id(struct index_user *u, struct str name, uint32_t *id)
 	if (rc != 0) {
 		return rc == MDB_NOTFOUND ? E_NOTFOUND : index_err_of_mdb(rc, "mailbox name");
 	}
-	if (v.mv_size != sizeof(*id)) {
-		return client_corrupt(u, "mailbox name");
-	}
-	memcpy(id, v.mv_data, sizeof(*id));
-	return OK;
+	return index_key_get_u32(&v, id) ? client_corrupt(u, "mailbox name") : OK;
 }
 
 enum err
@@ -165,10 +161,9 @@ mailbox_entry(struct index_user *u, const MDB_val *k, const MDB_val *v, void *ct
 	enum err e;
 
 	(void)k;
-	if (v->mv_size != sizeof(id)) {
+	if (index_key_get_u32(v, &id)) {
 		return client_corrupt(u, "mailbox name");
 	}
-	memcpy(&id, v->mv_data, sizeof(id));
 	e = index_mailbox_get_id(u, id, &m);
 	if (e == OK) {
 		e = each->cb(&m, each->arg);

@@ -21,6 +21,7 @@ struct target {
 	struct lmtp_user *user;
 	char *folder;
 	struct lmtp_reply reply; /* code NULL until decided */
+	enum err err; /* what the reply came from, for the log */
 };
 
 struct lmtp_deliver {
@@ -80,6 +81,13 @@ lmtp_deliver_create(struct session *s, const char *hostname)
 	d->users = lmtp_users_create(s->conf);
 	lmtp_header_init(&d->header);
 	return d;
+}
+
+static void
+target_fail(struct target *t, enum err e)
+{
+	t->err = e;
+	t->reply = reply_for(e);
 }
 
 /* ---- recipients ---- */
@@ -223,7 +231,7 @@ target_mailbox(struct lmtp_deliver *d, struct target *t, struct index_mailbox *o
 	if (e != E_NOTFOUND) {
 		return e;
 	}
-	if (d->s->conf->lmtp_create_mailbox) {
+	if (d->s->conf->lmtp_create_mailbox && strcmp(t->folder, "INBOX") != 0) {
 		e = index_mailbox_create(u, name, 0, out);
 		if (e == OK) {
 			/* Clients show what is subscribed; not to be is no reason to refuse mail.
@@ -289,7 +297,7 @@ deliver_begin(void *arg, const struct lmtp_envelope *env)
 		}
 		index_mailbox_free(&m);
 		if (e) {
-			t->reply = reply_for(e);
+			target_fail(t, e);
 		} else {
 			d->first = t;
 			t->user->pins++;
@@ -349,6 +357,7 @@ target_finish(struct lmtp_deliver *d, struct target *t)
 {
 	uint32_t uid = 0;
 	enum err e;
+	int ok;
 
 	if (t->reply.code == NULL &&
 		(d->header.received > LMTP_RECEIVED_MAX ||
@@ -357,13 +366,18 @@ target_finish(struct lmtp_deliver *d, struct target *t)
 	}
 	if (t->reply.code == NULL) {
 		e = target_deliver(d, t, &uid);
-		t->reply = e ? reply_for(e) : reply_saved;
+		if (e) {
+			target_fail(t, e);
+		} else {
+			t->reply = reply_saved;
+		}
 	}
-	log_event(lmtp_reply_is_ok(t->reply) ? LOGL_INFO : LOGL_WARN,
-		lmtp_reply_is_ok(t->reply) ? "lmtp.deliver ok" : "lmtp.deliver failed", "user",
-		t->user->auth.name, "mailbox", t->folder, "uid", uid ? log_u64(uid) : NULL, "size",
-		log_u64(d->size), "from", d->sender, "msgid", buf_cstr(&d->header.message_id),
-		"reply", lmtp_reply_is_ok(t->reply) ? NULL : t->reply.code, NULL);
+	ok = lmtp_reply_is_ok(t->reply);
+	log_event(ok ? LOGL_INFO : LOGL_WARN, ok ? "lmtp.deliver ok" : "lmtp.deliver failed",
+		"user", t->user->auth.name, "mailbox", t->folder, "uid", ok ? log_u64(uid) : NULL,
+		"size", log_u64(d->size), "from", d->sender, "msgid",
+		buf_cstr(&d->header.message_id), "reply", ok ? NULL : t->reply.code, "reason",
+		t->err ? err_word(t->err) : NULL, NULL);
 }
 
 static void
@@ -378,7 +392,7 @@ deliver_commit(void *arg, struct lmtp_reply *replies)
 	}
 	for (size_t i = 0; e && i < d->target_count; i++) {
 		if (d->targets[i]->reply.code == NULL) {
-			d->targets[i]->reply = reply_for(e);
+			target_fail(d->targets[i], e);
 		}
 	}
 	/* The first comes last: its file is where the links of the others come from. */

@@ -98,9 +98,8 @@ mailbox_put(MDB_txn *txn, struct index_env *e, uint64_t modseq, uint64_t floor_m
 		.vanished_floor = floor_modseq,
 		.name = STR("INBOX")};
 	struct buf b = {0};
-	uint32_t id = BOX;
-	MDB_val k = {.mv_size = 5, .mv_data = (void *)"INBOX"},
-		v = {.mv_size = sizeof(id), .mv_data = &id};
+	struct index_key id = index_key_u32(BOX);
+	MDB_val k = {.mv_size = 5, .mv_data = (void *)"INBOX"}, v = index_key_val(&id);
 
 	index_mailbox_encode(&r, &b);
 	put(txn, e->dbi[INDEX_DB_MAILBOX], index_key_u32(BOX), b.p, b.len);
