@@ -55,8 +55,8 @@ build_sent_date(struct builder *b)
 	if (date_parse_rfc5322(value_of(b, "Date"), &when, &zone))
 		return;
 	t = (int64_t)when;
-	varint_add(&b->data, (uint64_t)t << 1 ^ (uint64_t)(t >> 63));
-	varint_add(&b->data, (uint64_t)(zone + 24 * 60));
+	varint_add(&b->data, (uint64_t)t << 1 ^ (t < 0 ? UINT64_MAX : 0));
+	varint_add(&b->data, (uint64_t)((int64_t)zone + 24 * 60L));
 	field_end(b, MAIL_CACHE_SENT_DATE);
 }
 

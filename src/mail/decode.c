@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "mail/hex.h"
+
 enum { B64_PAD = 65, B64_BLANK = 66 };
 
 /* The value and one, so that what is not named is 0: not of the alphabet. */
@@ -225,15 +227,6 @@ add_fitting(struct buf *out, const char *p, size_t len)
 	return full(out);
 }
 
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = str_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /*
  * Quoted-printable (RFC 2045 section 6.7). held has an unfinished "=…" or the blanks at what may be
  * the end of a line (which are to be dropped there). Too many blanks are given out: a line end more
@@ -258,6 +251,8 @@ qp_hold(struct decoder *d, char c)
 static int
 qp_escape(struct decoder *d, char c, struct buf *out, enum err *e)
 {
+	int hi = d->held_len == 2 ? hex_value(d->held[1]) : -1;
+
 	if (c == '\n') {
 		d->held_len = 0; /* soft line break */
 		return 1;
@@ -267,14 +262,12 @@ qp_escape(struct decoder *d, char c, struct buf *out, enum err *e)
 			qp_hold(d, c);
 			return 1;
 		}
-	} else if (hex_value(d->held[1]) >= 0) {
+	} else if (hi >= 0) {
 		int lo = hex_value(c);
 
 		if (lo >= 0) {
-			char byte = (char)(hex_value(d->held[1]) << 4 | lo);
-
 			d->held_len = 0;
-			*e = buf_add_char(out, byte);
+			*e = buf_add_char(out, (char)(hi * 16 + lo));
 			return 1;
 		}
 	} else if ((c == '\r' || c == ' ' || c == '\t') && d->held_len < sizeof(d->held) - 1) {

@@ -290,13 +290,17 @@ static void
 parts_close(struct mime_parser *p, const struct mime_part *stop, int strip)
 {
 	struct mime_part *part = p->part;
-	uint64_t begin = p->in_header ? part->header_off : part->body_off;
-	unsigned eol = strip && p->off - begin >= p->last_eol ? p->last_eol : 0;
-	uint64_t end = p->off - eol, lines = p->lines - (eol > 0), bare = p->bare - (eol == 1);
+	uint64_t begin, end, lines, bare;
+	unsigned eol;
 
 	mime_preview_end(&p->preview);
 	if (part == stop)
 		return;
+	begin = p->in_header ? part->header_off : part->body_off;
+	eol = strip && p->off - begin >= p->last_eol ? p->last_eol : 0;
+	end = p->off - eol;
+	lines = p->lines - (eol > 0);
+	bare = p->bare - (eol == 1);
 	if (p->in_header)
 		header_close(p, end, lines, bare);
 	for (;; part = part->parent) {

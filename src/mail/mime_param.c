@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "mail/charset.h"
+#include "mail/hex.h"
 #include "mail/mime_private.h"
 #include "mail/rfc2047.h"
 
@@ -154,27 +155,22 @@ raw_params(struct str s, struct raw_param *v, unsigned max, struct mime_arena *a
 	return n;
 }
 
-static int
-hex_value(char c)
-{
-	if (str_is_digit(c))
-		return c - '0';
-	c = str_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static void
 percent_decode(struct str s, struct buf *out)
 {
 	for (size_t i = 0; i < s.len; i++) {
-		if (s.p[i] == '%' && i + 2 < s.len && hex_value(s.p[i + 1]) >= 0 &&
-			hex_value(s.p[i + 2]) >= 0) {
-			buf_add_char(
-				out, (char)(hex_value(s.p[i + 1]) << 4 | hex_value(s.p[i + 2])));
-			i += 2;
-		} else {
-			buf_add_char(out, s.p[i]);
+		int hi = -1, lo = -1;
+
+		if (s.p[i] == '%' && i + 2 < s.len) {
+			hi = hex_value(s.p[i + 1]);
+			lo = hex_value(s.p[i + 2]);
 		}
+		if (hi < 0 || lo < 0) {
+			buf_add_char(out, s.p[i]);
+			continue;
+		}
+		buf_add_char(out, (char)(hi * 16 + lo));
+		i += 2;
 	}
 }
 

@@ -6,6 +6,7 @@
 #include "mail/charset.h"
 #include "mail/decode.h"
 #include "mail/header.h"
+#include "mail/hex.h"
 #include "mail/utf8.h"
 
 struct word {
@@ -51,21 +52,19 @@ word_parse(struct str s, struct word *w)
 static void
 q_decode(struct str text, struct buf *out)
 {
-	static const char hex[] = "0123456789abcdef";
-
 	for (size_t i = 0; i < text.len; i++) {
 		char c = text.p[i];
+		int hi = -1, lo = -1;
 
-		if (c == '_') {
+		if (c == '=' && i + 2 < text.len) {
+			hi = hex_value(text.p[i + 1]);
+			lo = hex_value(text.p[i + 2]);
+		}
+		if (hi >= 0 && lo >= 0) {
+			c = (char)(hi * 16 + lo);
+			i += 2;
+		} else if (c == '_') {
 			c = ' ';
-		} else if (c == '=' && i + 2 < text.len) {
-			const char *hi = memchr(hex, str_lower(text.p[i + 1]), 16);
-			const char *lo = memchr(hex, str_lower(text.p[i + 2]), 16);
-
-			if (hi && lo) {
-				c = (char)((hi - hex) << 4 | (lo - hex));
-				i += 2;
-			}
 		}
 		buf_add_char(out, c);
 	}

@@ -129,8 +129,8 @@ subject_base(struct str value, struct buf *out, int *is_reply)
 		if (c != ' ' || (n && text.p[n - 1] != ' '))
 			text.p[n++] = c;
 	}
-	s = n ? str_make(text.p, n) : STR("");
-	for (;;) {
+	s = str_make(text.p, n);
+	while (s.len) {
 		reply |= cut_trailers(&s);
 		cut_front(&s, &reply);
 		if (!(str_starts_i(s, "[fwd:") && s.p[s.len - 1] == ']'))
