@@ -36,8 +36,10 @@ def deliver(lmtp, user, **options):
 
 def subjects(client, mailbox="INBOX"):
     """Subjects of all messages of a mailbox, in order."""
-    status, _ = client.select(mailbox)
+    status, count = client.select(mailbox)
     assert status == "OK"
+    if count == [b"0"]:
+        return []
     status, data = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
     found = []
     for part in data:

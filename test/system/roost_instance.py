@@ -212,7 +212,7 @@ class Roost:
         assert result.returncode == 0, f"roostctl {args}: {result.stderr}\n{self.log_tail()}"
         return document
 
-    def add_user(self, name, domain=DOMAIN, password=PASSWORD, **options):
+    def add_user(self, local, domain=DOMAIN, password=PASSWORD, **options):
         extra = [word for key, value in options.items() for word in (f"--{key}", value)]
-        self.ctl("user", "add", f"{name}@{domain}", *extra, stdin=password + "\n")
-        return f"{name}@{domain}"
+        self.ctl("user", "add", f"{local}@{domain}", *extra, stdin=password + "\n")
+        return f"{local}@{domain}"

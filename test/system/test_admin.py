@@ -107,7 +107,7 @@ def test_check_tells_all_mistakes(tmp_path):
     assert result.returncode == 78
     for text in (f"{conf}:1: setting 'hostnam'", f"{conf}:2: setting 'login_timeout'", f"{conf}:3: setting 'max_line'"):
         assert text in result.stderr
-    conf.write_text("")
+    conf.write_text(f"program_dir = {BUILD}\n")
     result = subprocess.run([BUILD / "roost", "-c", conf, "--check"], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
