@@ -50,7 +50,7 @@ core_tree_adopt(struct core_tx *tx, const char *name, const char *dir, struct co
 	enum err e = core_uid_file_read(tx->core, dir, &f);
 
 	if (e == E_NOTFOUND || e == E_CORRUPT ||
-		(e == OK && (f.mailbox_id == UINT32_MAX || id_is_taken(tx, f.mailbox_id)))) {
+		(e == OK && (f.mailbox_id >= UINT32_MAX - 1 || id_is_taken(tx, f.mailbox_id)))) {
 		e = new_identity(tx, &f);
 		if (e == OK)
 			e = core_uid_file_write(tx->core, dir, &f);
@@ -177,14 +177,27 @@ listing_read(struct index_core *c, struct listing *l)
 		io_close(&fd);
 		return err_from_errno(errno);
 	}
-	errno = 0;
-	while ((d = readdir(dirp)))
+	while ((errno = 0, d = readdir(dirp)))
 		listing_add(c, l, d->d_name);
 	e = errno ? err_from_errno(errno) : OK;
 	closedir(dirp);
 	if (l->count)
 		qsort(l->dirs, l->count, sizeof(*l->dirs), compare_dirs);
 	return e;
+}
+
+/* Numbers that folders bring are not to be given to others that are adopted before them. */
+static void
+respect_numbers(struct core_tx *tx, const char *dir)
+{
+	struct core_uid_file f;
+
+	if (core_uid_file_read(tx->core, dir, &f))
+		return;
+	if (tx->state.last_uidvalidity < f.uidvalidity)
+		tx->state.last_uidvalidity = f.uidvalidity;
+	if (tx->state.next_mailbox <= f.mailbox_id && f.mailbox_id < UINT32_MAX - 1)
+		tx->state.next_mailbox = f.mailbox_id + 1;
 }
 
 static enum err
@@ -204,6 +217,9 @@ look_step(struct core_tx *tx, void *arg)
 							compare_dirs)))
 			e = core_tree_forget(tx, &boxes[i]);
 	}
+	/* The first look of a new index. */
+	for (size_t i = 0; i < l->count && count == 0; i++)
+		respect_numbers(tx, l->dirs[i]);
 	free(boxes);
 	if (e == OK && core_box_find(tx, STR("INBOX"), &box) == E_NOTFOUND)
 		e = core_tree_adopt(tx, "INBOX", "", &box);
@@ -220,7 +236,7 @@ look_step(struct core_tx *tx, void *arg)
 		if (e == E_NOTFOUND)
 			e = core_tree_adopt(tx, name, l->dirs[i], &box);
 	}
-	tx->state.tree_mtime_ns = l->mtime_ns;
+	tx->state.tree_mtime_ns = core_time_is_fresh(l->mtime_ns) ? 0 : l->mtime_ns;
 	return e;
 }
 

@@ -172,6 +172,15 @@ core_now_s(void)
 	return (int64_t)time(NULL);
 }
 
+int
+core_time_is_fresh(int64_t mtime_ns)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - mtime_ns < 20 * 1000 * 1000;
+}
+
 enum err
 core_touch_begin(struct index_core *c, const struct core_box *b, int with_new, int with_cur,
 	struct core_touch *t)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/io.h"
@@ -140,9 +141,12 @@ load_state(struct core_tx *tx, void *arg)
 static void
 fresh_state(struct index_core *c)
 {
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
 	memset(&c->state, 0, sizeof(c->state));
 	c->state.version = INDEX_SCHEMA_VERSION;
-	c->state.modseq = (uint64_t)core_now_s() << 20;
+	c->state.modseq = (uint64_t)now.tv_sec << 20 | (uint64_t)now.tv_nsec / 1000;
 	c->state.next_mailbox = 1;
 }
 

@@ -157,6 +157,11 @@ char *core_dir_path(struct index_core *c, const char *dir, const char *file);
 enum err core_dir_make(struct index_core *c, const char *dir);
 struct core_box_memory *core_memory(struct index_core *c, uint32_t mailbox);
 int64_t core_now_s(void);
+/*
+ * The times of files tick every few milliseconds only: what happened within the same tick as the
+ * last look does not show, so a time as fresh as that is not to be believed.
+ */
+int core_time_is_fresh(int64_t mtime_ns);
 
 /*
  * Around changes of ours in a folder: afterwards its recorded times are those that our change left,

@@ -20,12 +20,12 @@
 enum { FRESH_NS = 20 * 1000 * 1000 };
 
 static int64_t
-now_ns(clockid_t clock)
+monotonic_s(void)
 {
 	struct timespec ts;
 
-	clock_gettime(clock, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec + 1;
 }
 
 static enum err
@@ -62,7 +62,7 @@ static int
 choose_mode(struct scan *s, int force)
 {
 	struct core_box_memory *mem = core_memory(s->core, s->mailbox);
-	int64_t now = now_ns(CLOCK_MONOTONIC) / 1000000000;
+	int64_t now = monotonic_s();
 
 	if (mem->full_look_s == 0)
 		mem->full_look_s = now;
@@ -108,12 +108,11 @@ static void
 set_times(struct scan *s, const int clean[2])
 {
 	struct core_box_memory *mem = core_memory(s->core, s->mailbox);
-	int64_t now = now_ns(CLOCK_REALTIME);
-	int fresh = now - s->mtime_ns[0] < FRESH_NS;
+	int fresh = core_time_is_fresh(s->mtime_ns[0]);
 
 	if (s->mode == SCAN_FULL) {
-		mem->full_look_s = now_ns(CLOCK_MONOTONIC) / 1000000000;
-		s->box.r.cur_mtime_ns = now - s->mtime_ns[1] < FRESH_NS ? 0 : s->mtime_ns[1];
+		mem->full_look_s = monotonic_s();
+		s->box.r.cur_mtime_ns = core_time_is_fresh(s->mtime_ns[1]) ? 0 : s->mtime_ns[1];
 		if (clean[1] && s->box.r.cur_mtime_ns)
 			s->box.r.cur_mtime_ns = core_dir_mtime_ns(s->fd[1]);
 	}
