@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/search.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "imap/scan.h"
 #include "lib/log.h"
@@ -17,7 +19,11 @@
  * Messages that another session expunged match nothing; the reply then has [EXPUNGEISSUED] (RFC
  * 5530). A message whose file cannot be read makes the reply NO, since the result may lack it.
  */
-enum { PENDING = 512 };
+enum {
+	PENDING = 512,
+	/* A long search says that it lives, and finds out that nobody waits for it any more. */
+	TELL_AFTER_SECONDS = 15,
+};
 
 struct search_run {
 	struct imap_session *s;
@@ -33,7 +39,17 @@ struct search_run {
 	uint64_t gone;
 	enum err failed;
 	uint32_t failed_seq, failed_uid;
+	time_t told; /* monotonic */
 };
+
+static time_t
+seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return now.tv_sec;
+}
 
 static void
 run_free(struct search_run *run)
@@ -122,6 +138,39 @@ decide(struct search_run *run, uint32_t seq, uint32_t uid, enum search_answer *a
 	return *a == SEARCH_UNKNOWN ? decide_by_content(run, uid, a) : OK;
 }
 
+/* Between two messages. An error ends the search. */
+static enum err
+pause_a_moment(struct search_run *run, uint32_t seq)
+{
+	struct imap_session *s = run->s;
+	time_t now = seconds();
+
+	if (session_should_end(s->base))
+		return E_CANCELLED;
+	if (now - run->told < TELL_AFTER_SECONDS)
+		return OK;
+	run->told = now;
+	imap_untagged(s, "OK Searching, at message %" PRIu32 " of %" PRIu32, seq,
+		index_view_count(s->view));
+	return stream_flush(s->client);
+}
+
+static void
+note_failure(struct search_run *run, uint32_t seq, uint32_t uid, enum err e)
+{
+	if (e == E_NOTFOUND) {
+		run->gone++;
+		return;
+	}
+	if (run->failed)
+		return;
+	run->failed = e;
+	run->failed_seq = seq;
+	run->failed_uid = uid;
+	log_event(LOGL_WARN, "imap.search failed", "error", err_word(e), "mailbox",
+		log_u64(run->s->mailbox), "uid", log_u64(uid), NULL);
+}
+
 static enum err
 decide_pending(struct search_run *run)
 {
@@ -136,17 +185,13 @@ decide_pending(struct search_run *run)
 			return e;
 		e = decide(run, seq, uid, &a);
 		index_read_end(s->index);
-		if (session_should_end(s->base))
-			return E_CANCELLED;
-		if (e == E_NOTFOUND) {
-			run->gone++;
-		} else if (e && !run->failed) {
-			run->failed = e;
-			run->failed_seq = seq;
-			run->failed_uid = uid;
-		} else if (!e && a == SEARCH_YES) {
+		if (e)
+			note_failure(run, seq, uid, e);
+		else if (a == SEARCH_YES)
 			add_found(run, seq);
-		}
+		e = pause_a_moment(run, seq);
+		if (e)
+			return e;
 	}
 	run->pending_count = 0;
 	return OK;
@@ -258,6 +303,7 @@ search(struct imap_session *s, struct imap_parser *p)
 	enum err e;
 
 	run->s = s;
+	run->told = seconds();
 	imap_parse_space(p);
 	e = search_plan_parse(s, p, &run->plan);
 	if (!e)

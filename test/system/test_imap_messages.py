@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """FETCH and SEARCH of hand-made odd messages, compared with what Python's email package sees in them."""
 
+import contextlib
 import email
 import email.policy
 import re
@@ -281,3 +282,79 @@ def test_seen_is_set_and_told(imap, user):
     _, data = client.fetch("1", "(BODY[TEXT])")
     assert b"\\Seen" in b"".join(p if isinstance(p, bytes) else p[0] for p in data)
     assert client.search(None, "SEEN")[1] == [b"1"]
+
+
+def append(client, *bodies):
+    for body in bodies:
+        assert client.append("INBOX", None, None, crlf(body))[0] == "OK"
+
+
+def message_files(roost, user):
+    home = roost.home(user.split("@")[0]) / "Maildir"
+    return sorted(p for d in ("cur", "new") for p in (home / d).iterdir())
+
+
+def test_messages_expunged_by_another_session(imap, user):
+    one, other = imap(user), imap(user)
+    append(one, *(b"Subject: number %d\n\nbody %d\n" % (n, n) for n in range(1, 5)))
+    one.select("INBOX")
+    other.select("INBOX")
+    other.store("2,4", "+FLAGS.SILENT", "(\\Deleted)")
+    other.expunge()
+    for item in ("UID", "ENVELOPE", "BODY.PEEK[]"):
+        status, data = one.fetch("1:4", f"({item})")
+        numbers = [int((p[0] if isinstance(p, tuple) else p).split()[0]) for p in data if p != b")"]
+        assert (status, numbers) == ("OK", [1, 3])
+        assert one.fetch("2", f"({item})")[0] == "NO"
+    assert one.search(None, "ALL")[1] == [b"1 3"]
+    assert one.search(None, "TEXT body")[1] == [b"1 3"]
+    one.noop()
+    assert one.response("EXPUNGE")[1] == [b"2", b"3"]
+    status, data = one.fetch("1:2", "(UID)")
+    assert status == "OK" and len(data) == 2
+
+
+def test_file_gone_or_unreadable(roost, imap, user):
+    client = imap(user)
+    append(client, *(b"Subject: number %d\n\nbody %d\n" % (n, n) for n in range(1, 4)))
+    client.select("INBOX")
+    files = message_files(roost, user)
+    files[0].unlink()
+    files[1].rename(files[1].with_suffix(".away"))
+    files[1].mkdir()
+    status, data = client.fetch("1:3", "(BODY.PEEK[TEXT])")
+    assert b"body 3\r\n" in [p[1] for p in data if isinstance(p, tuple)]
+    assert b"body 1\r\n" not in [p[1] for p in data if isinstance(p, tuple)]
+    assert client.noop()[0] == "OK"
+    files[1].rmdir()
+
+
+def children(parents):
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rsplit(")", 1)[1].split()[1]) in parents:
+                found.append(int(stat.parent.name))
+    return found
+
+
+def test_reader_that_stops_costs_little(roost, imap, user):
+    """The server does not collect what a client is slow to take."""
+    client = imap(user)
+    line = b"x" * 70 + b"\n"
+    for n in range(8):
+        append(client, b"Subject: large %d\n\n" % n + line * 100000)
+    client.select("INBOX")
+    sessions = children(roost.pids("roost-imap"))
+    assert sessions
+    client.send(b"slow FETCH 1:* (BODY.PEEK[])\r\n")
+    first = client.read(1000000)
+    assert b"large 0" in first
+    for pid in sessions:
+        status = Path(f"/proc/{pid}/status").read_text()
+        assert int(re.search(r"RssAnon:\s+(\d+)", status)[1]) < 20000
+    size = len(crlf(line)) * 100000
+    got = len(first)
+    while not client.readline().startswith(b"slow OK"):
+        pass
+    assert got < size
