@@ -169,6 +169,7 @@ struct expunge {
 	struct core_touch touch;
 	struct core_box box;
 	uint64_t modseq;
+	int missing; /* a file was not where the index has it */
 };
 
 /*
@@ -189,8 +190,7 @@ unlink_one(struct core_tx *tx, struct core_box *b, uint32_t uid, struct core_mes
 		log_event(errno == ENOENT ? LOGL_INFO : LOGL_WARN, "index.expunge failed",
 			"maildir", tx->core->maildir, "dir", b->dir, "file", m->name, "error",
 			log_errno(errno), NULL);
-		if (errno == ENOENT)
-			x->touch.clean[0] = x->touch.clean[1] = 0;
+		x->missing = 1;
 		return OK;
 	}
 	numset_add(x->expunged, uid);
@@ -247,6 +247,8 @@ index_core_expunge(struct index_core *c, uint32_t mailbox, const struct numset *
 
 		e = e ? e : removed;
 	}
+	if (e == OK && x.missing)
+		e = core_scan(c, mailbox, 1);
 	*modseq = x.modseq ? x.modseq : x.box.r.highest_modseq;
 	core_touch_close(&x.touch);
 	numset_free(expunged);

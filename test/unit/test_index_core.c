@@ -272,6 +272,15 @@ append(struct fixture *f, const char *name, unsigned flags, const char *const *k
 	return uid;
 }
 
+static uint32_t
+append_dir(struct fixture *f, const char *name, const char *dir)
+{
+	uint32_t uid;
+
+	assert_int_equal(try_append(f, box_id(f, name), dir, 0, NULL, &uid), OK);
+	return uid;
+}
+
 static struct numset
 set(uint32_t first, uint32_t last)
 {
@@ -829,7 +838,7 @@ test_folders(void **state)
 	assert_int_equal(index_core_delete(f->c, STR("none")), E_NOTFOUND);
 	id = box_id(f, "A/B/C");
 	uidvalidity = peek(f, id, 0).box.r.uidvalidity;
-	append(f, "A.B.C", 0, NULL);
+	append_dir(f, "A/B/C", ".A.B.C");
 	assert_int_equal(index_core_delete(f->c, STR("A/B/C")), OK);
 	assert_int_equal(index_core_lookup(f->c, STR("A/B/C"), &id), E_NOTFOUND);
 	while (index_core_background(f->c))
@@ -837,15 +846,6 @@ test_folders(void **state)
 	run("test -z \"$(ls -a %s | grep roost-deleted)\"", f->maildir);
 	assert_int_equal(index_core_create(f->c, STR("A/B/C"), 0, &id), OK);
 	assert_true(peek(f, id, 0).box.r.uidvalidity > uidvalidity);
-}
-
-static uint32_t
-append_dir(struct fixture *f, const char *name, const char *dir)
-{
-	uint32_t uid;
-
-	assert_int_equal(try_append(f, box_id(f, name), dir, 0, NULL, &uid), OK);
-	return uid;
 }
 
 static void
