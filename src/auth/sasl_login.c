@@ -165,7 +165,9 @@ check_password(sasl_conn_t *conn, void *context, const char *user, const char *p
 
 /*
  * What is no address is passed on as it is, so that it is refused in the same place and the same
- * time as an unknown user.
+ * time as an unknown user. This must not fail: the plug-in for LOGIN would leak the password it
+ * holds at that moment, for each attempt of anybody. So a name that no user can have (RFC 4616
+ * section 2: no control characters, and not nothing) becomes one that no user has.
  */
 static int
 canonical_user(sasl_conn_t *conn, void *context, const char *in, unsigned in_len, unsigned flags,
@@ -180,9 +182,8 @@ canonical_user(sasl_conn_t *conn, void *context, const char *in, unsigned in_len
 	(void)realm;
 	if (!addr_parse(name, &a))
 		name = str_of(a.text);
-	/* RFC 4616 section 2: no control characters, and not nothing. */
 	if (name.len >= out_max || str_has_control(name) || str_trim(name).len == 0)
-		return SASL_BADPROT;
+		name = STR("?");
 	memmove(out, name.p, name.len);
 	out[name.len] = '\0';
 	*out_len = (unsigned)name.len;
