@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -265,9 +266,21 @@ enter_seccomp(const struct sandbox *sb)
 	return e;
 }
 
+/* What a child inherited already is not loaded again; RLIMIT_NPROC 0 makes fork(2) fail. */
+static enum err
+narrow_calls(const struct sandbox *sb)
+{
+	const struct rlimit none = {0, 0};
+
+	if (sb->can & SANDBOX_CAN_FORK)
+		return OK;
+	return setrlimit(RLIMIT_NPROC, &none) < 0 ? err_from_errno(errno) : OK;
+}
+
 enum err
 sandbox_enter(const struct sandbox *sb)
 {
+	static int filtered; /* in this process or before it was forked */
 	enum err landlock, calls;
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
@@ -282,8 +295,11 @@ sandbox_enter(const struct sandbox *sb)
 	/* The leak checker of the sanitizer traces its own process at exit. */
 	calls = OK;
 	(void)enter_seccomp;
+	(void)narrow_calls;
+	(void)filtered;
 #else
-	calls = enter_seccomp(sb);
+	calls = filtered ? narrow_calls(sb) : enter_seccomp(sb);
+	filtered = 1;
 #endif
 	if (landlock)
 		log_event(LOGL_WARN, "sandbox.landlock missing", "remedy",

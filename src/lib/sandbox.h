@@ -37,6 +37,10 @@ void sandbox_allow(struct sandbox *sb, unsigned can);
  * Sets no_new_privs and applies it to the calling process and its later children and threads.
  * Cannot be undone; a second sandbox can only narrow. E_UNSUPPORTED when the kernel has neither
  * (logged); other errors are logged and final.
+ *
+ * A child that narrows its parent's sandbox gets Landlock rules of its own and keeps the parent's
+ * seccomp filter, since loading one costs most of a millisecond; what it may no longer do of that
+ * is to fork, which a resource limit takes away.
  */
 enum err sandbox_enter(const struct sandbox *sb);
 
