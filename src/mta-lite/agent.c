@@ -4,6 +4,7 @@
 #include "mta-lite/agent.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,18 @@
 #include "lib/mem.h"
 
 enum { AGENT_JOB_WAIT_MS = 30 * 1000 };
+
+/*
+ * A qmgr that has died will give these recipients to somebody else: what is not finished yet must
+ * not be finished here as well.
+ */
+static int
+is_abandoned(const struct agent *a)
+{
+	struct pollfd p = {.fd = a->channel, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR));
+}
 
 static enum err
 read_content(void *arg, uint64_t offset, void *p, size_t size, struct str *out)
@@ -25,7 +38,7 @@ read_content(void *arg, uint64_t offset, void *p, size_t size, struct str *out)
 		size = (size_t)left;
 	*out = str_make("", 0);
 	if (size == 0)
-		return OK;
+		return is_abandoned(a) ? E_CANCELLED : OK;
 	do
 		n = pread(a->file, p, size, (off_t)(a->job.content_offset + offset));
 	while (n < 0 && errno == EINTR);
@@ -79,7 +92,6 @@ agent_open(struct agent *a, struct session *s)
 		a->file = m.fds[0];
 		m.fds[0] = -1;
 		prepare_send(a);
-		log_set_context("queue_id", a->job.id);
 		session_report(s, a->job.sender, a->job.nexthop);
 	} else {
 		log_event(LOGL_ERROR, "agent.job malformed", "error", err_word(e), NULL);

@@ -110,7 +110,7 @@ write_text(const struct report *r, int failed, struct buf *out)
 		if (!report_is_due(rcpt))
 			continue;
 		buf_printf(out, "\r\n<%s>: %s", rcpt->address, action(rcpt));
-		if (rcpt->mta[0] && rcpt->status == QUEUE_FAILED)
+		if (rcpt->mta[0] && str_is_digit(rcpt->text[0]))
 			buf_printf(out, "\r\n    %s said:", rcpt->mta);
 		if (rcpt->text[0])
 			buf_printf(out, "\r\n    %s", rcpt->text);

@@ -58,14 +58,11 @@ smtp_client_free(struct smtp_client **c)
 {
 	if (*c == NULL)
 		return;
+	/* The answer tells nothing that matters, and waiting for it would hold up the results. */
 	if (!(*c)->broken) {
-		struct str line;
-
 		smtp_io_set_timeout((*c)->io, 2000);
-		if (smtp_io_write((*c)->io, STR("QUIT\r\n")) == OK && !(*c)->lmtp)
-			(void)smtp_io_read_line((*c)->io, &line);
-		else
-			(void)smtp_io_flush((*c)->io);
+		(void)smtp_io_write((*c)->io, STR("QUIT\r\n"));
+		(void)smtp_io_flush((*c)->io);
 	}
 	smtp_io_free(&(*c)->io);
 	smtp_reply_free(&(*c)->reply);

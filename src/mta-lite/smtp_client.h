@@ -38,7 +38,7 @@ void smtp_answer_free(struct smtp_answer *a);
 
 /* Owns fd. helo: our name, borrowed. lmtp: LHLO, and a reply for each recipient. */
 struct smtp_client *smtp_client_create(int fd, const char *helo, int lmtp);
-/* Says QUIT without waiting long for the answer. */
+/* Says QUIT without waiting for the answer. */
 void smtp_client_free(struct smtp_client **c);
 void smtp_client_set_deadline(struct smtp_client *c, int64_t deadline_ms);
 unsigned smtp_client_extensions(const struct smtp_client *c);
