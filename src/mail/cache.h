@@ -16,7 +16,7 @@
  * parsed, so that FETCH, SORT, THREAD and SEARCH seldom open its file. Disposable: a reader that
  * gets E_CORRUPT or E_NOTFOUND parses the message instead. The layout is described in cache.c.
  */
-enum { MAIL_CACHE_VERSION = 1, MAIL_CACHE_PREVIEW_CHARS = 200, MAIL_CACHE_RECORD_MAX = 2 << 20 };
+enum { MAIL_CACHE_VERSION = 1, MAIL_CACHE_PREVIEW_CHARS = 200, MAIL_CACHE_RECORD_MAX = 16 << 20 };
 
 enum mail_cache_field {
 	MAIL_CACHE_ENVELOPE = 1, /* ready to be sent, without the "ENVELOPE " before it */
@@ -56,9 +56,9 @@ struct mail_cache_sizes {
 };
 
 /*
- * Appends the record of m. ENVELOPE, BODY and BODYSTRUCTURE are left out when over 512 KiB, so that
- * every message has a record of less than MAIL_CACHE_RECORD_MAX. E_TOOBIG: out is full, and is as
- * it was but for out->err.
+ * Appends the record of m, usually two to four kilobytes. The parser's default limits, and those on
+ * addresses in envelope.h, keep it below MAIL_CACHE_RECORD_MAX for every message. E_TOOBIG: out is
+ * full (or other limits were set), and is as it was but for out->err.
  */
 enum err mail_cache_build(const struct mime_message *m, struct buf *out);
 

@@ -12,7 +12,7 @@
 #include "mail/text.h"
 #include "mail/varint.h"
 
-enum { TEXT_MAX = 512 * 1024, REFERENCES_MAX = 8 * 1024, SORT_KEY_MAX = 1024 };
+enum { REFERENCES_MAX = 8 * 1024, SORT_KEY_MAX = 1024 };
 
 /* The fields go into data one behind the other; the directory is written when all lengths are
  * known. */
@@ -239,38 +239,15 @@ build_parts(struct builder *b)
 	field_end(b, MAIL_CACHE_PARTS);
 }
 
-/*
- * A message can be made so that these are larger than itself. Such a one is left out: who asks for
- * it has the message parsed again.
- */
-static void
-build_text(struct builder *b, enum mail_cache_field field)
-{
-	size_t max = b->data.max;
-	enum err e;
-
-	b->data.max = b->from + TEXT_MAX;
-	if (field == MAIL_CACHE_ENVELOPE)
-		e = envelope_write(b->m->root, &b->data);
-	else if (field == MAIL_CACHE_BODY)
-		e = envelope_write_body(b->m, &b->data);
-	else
-		e = envelope_write_bodystructure(b->m, &b->data);
-	b->data.max = max;
-	if (!e) {
-		field_end(b, field);
-		return;
-	}
-	b->data.len = b->from;
-	b->data.err = OK;
-}
-
 static void
 build_fields(struct builder *b)
 {
-	build_text(b, MAIL_CACHE_ENVELOPE);
-	build_text(b, MAIL_CACHE_BODY);
-	build_text(b, MAIL_CACHE_BODYSTRUCTURE);
+	envelope_write(b->m->root, &b->data);
+	field_end(b, MAIL_CACHE_ENVELOPE);
+	envelope_write_body(b->m, &b->data);
+	field_end(b, MAIL_CACHE_BODY);
+	envelope_write_bodystructure(b->m, &b->data);
+	field_end(b, MAIL_CACHE_BODYSTRUCTURE);
 	build_sent_date(b);
 	build_subject(b);
 	build_message_id(b);

@@ -83,28 +83,42 @@ write_address(const struct address *a, struct buf *out)
 	buf_add_char(out, ')');
 }
 
+/* What is written, and how many more addresses may be. */
+struct writer {
+	struct buf *out;
+	int extended;
+	size_t addresses_left;
+};
+
+#define WRITER(buffer, extension_data)                                                             \
+	((struct writer){buffer, extension_data, ENVELOPE_TEXT_ADDRESSES})
+
 /* All fields of the name as one list; 0 and nothing written when there is no address. */
 static int
-write_addresses(const struct mime_part *part, const char *name, struct buf *out)
+write_addresses(struct writer *w, const struct mime_part *part, const char *name)
 {
-	size_t left = ADDRESS_MAX;
+	size_t left = ENVELOPE_FIELD_ADDRESSES, written = 0;
 
+	if (left > w->addresses_left)
+		left = w->addresses_left;
 	for (size_t i = 0; i < part->field_count && left; i++) {
 		struct address_list list;
 
 		if (!str_is_i(part->fields[i].name, name))
 			continue;
 		address_parse_rfc822(part->fields[i].value, left, &list);
-		if (list.n && left == ADDRESS_MAX)
-			buf_add_char(out, '(');
+		if (list.n && !written)
+			buf_add_char(w->out, '(');
 		for (size_t k = 0; k < list.n; k++)
-			write_address(&list.v[k], out);
+			write_address(&list.v[k], w->out);
+		written += list.n;
 		left -= list.n < left ? list.n : left;
 		address_list_free(&list);
 	}
-	if (left == ADDRESS_MAX)
+	if (!written)
 		return 0;
-	buf_add_char(out, ')');
+	w->addresses_left -= written < w->addresses_left ? written : w->addresses_left;
+	buf_add_char(w->out, ')');
 	return 1;
 }
 
@@ -113,13 +127,14 @@ write_addresses(const struct mime_part *part, const char *name, struct buf *out)
  * already, is repeated.
  */
 static void
-write_address_fields(const struct mime_part *part, struct buf *out)
+write_address_fields(struct writer *w, const struct mime_part *part)
 {
 	static const char *const names[] = {"From", "Sender", "Reply-To", "To", "Cc", "Bcc"};
+	struct buf *out = w->out;
 	size_t from_off = out->len, from_len = 0;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (!write_addresses(part, names[i], out)) {
+		if (!write_addresses(w, part, names[i])) {
 			if ((i == 1 || i == 2) && from_len && !buf_reserve(out, from_len))
 				buf_add(out, out->p + from_off, from_len);
 			else
@@ -131,19 +146,28 @@ write_address_fields(const struct mime_part *part, struct buf *out)
 	}
 }
 
+static void
+write_envelope(struct writer *w, const struct mime_part *part)
+{
+	buf_add_char(w->out, '(');
+	write_value(mime_field_find(part, "Date"), w->out);
+	buf_add_char(w->out, ' ');
+	write_value(mime_field_find(part, "Subject"), w->out);
+	buf_add_char(w->out, ' ');
+	write_address_fields(w, part);
+	write_value(mime_field_find(part, "In-Reply-To"), w->out);
+	buf_add_char(w->out, ' ');
+	write_value(mime_field_find(part, "Message-ID"), w->out);
+	buf_add_char(w->out, ')');
+}
+
 enum err
 envelope_write(const struct mime_part *part, struct buf *out)
 {
-	buf_add_char(out, '(');
-	write_value(mime_field_find(part, "Date"), out);
-	buf_add_char(out, ' ');
-	write_value(mime_field_find(part, "Subject"), out);
-	buf_add_char(out, ' ');
-	write_address_fields(part, out);
-	write_value(mime_field_find(part, "In-Reply-To"), out);
-	buf_add_char(out, ' ');
-	write_value(mime_field_find(part, "Message-ID"), out);
-	return buf_add_char(out, ')') ? E_TOOBIG : out->err;
+	struct writer w = WRITER(out, 0);
+
+	write_envelope(&w, part);
+	return out->err;
 }
 
 static void
@@ -200,30 +224,32 @@ write_extension_tail(const struct mime_part *part, struct buf *out)
 	envelope_write_nstring(part->location, out);
 }
 
-static void write_body(const struct mime_part *part, int extended, struct buf *out);
+static void write_body(struct writer *w, const struct mime_part *part);
 
 /*
  * What stands where a part must be and none is: a multipart without parts, or a message too deep to
  * be looked into.
  */
 static void
-write_empty_part(int extended, struct buf *out)
+write_empty_part(struct writer *w)
 {
-	buf_add_cstr(out, "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0");
-	buf_add_cstr(out, extended ? " NIL NIL NIL NIL)" : ")");
+	buf_add_cstr(w->out, "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0");
+	buf_add_cstr(w->out, w->extended ? " NIL NIL NIL NIL)" : ")");
 }
 
 static void
-write_multipart(const struct mime_part *part, int extended, struct buf *out)
+write_multipart(struct writer *w, const struct mime_part *part)
 {
+	struct buf *out = w->out;
+
 	buf_add_char(out, '(');
 	for (const struct mime_part *c = part->child; c; c = c->next)
-		write_body(c, extended, out);
+		write_body(w, c);
 	if (!part->child)
-		write_empty_part(extended, out);
+		write_empty_part(w);
 	buf_add_char(out, ' ');
 	envelope_write_string(part->subtype, out);
-	if (extended) {
+	if (w->extended) {
 		buf_add_char(out, ' ');
 		write_params(&part->params, out);
 		write_extension_tail(part, out);
@@ -232,17 +258,17 @@ write_multipart(const struct mime_part *part, int extended, struct buf *out)
 }
 
 static void
-write_message(const struct mime_part *part, int extended, struct buf *out)
+write_message(struct writer *w, const struct mime_part *part)
 {
 	static const struct mime_part nothing;
 
-	buf_add_char(out, ' ');
-	envelope_write(part->child ? part->child : &nothing, out);
-	buf_add_char(out, ' ');
+	buf_add_char(w->out, ' ');
+	write_envelope(w, part->child ? part->child : &nothing);
+	buf_add_char(w->out, ' ');
 	if (part->child)
-		write_body(part->child, extended, out);
+		write_body(w, part->child);
 	else
-		write_empty_part(extended, out);
+		write_empty_part(w);
 }
 
 static int
@@ -253,8 +279,9 @@ is_message(const struct mime_part *part)
 }
 
 static void
-write_single(const struct mime_part *part, int extended, struct buf *out)
+write_single(struct writer *w, const struct mime_part *part)
 {
+	struct buf *out = w->out;
 	int message = is_message(part), text = str_is_i(part->type, "text");
 
 	buf_add_char(out, '(');
@@ -275,12 +302,12 @@ write_single(const struct mime_part *part, int extended, struct buf *out)
 	buf_add_char(out, ' ');
 	buf_add_u64(out, mime_body_size(part));
 	if (message)
-		write_message(part, extended, out);
+		write_message(w, part);
 	if (message || text) {
 		buf_add_char(out, ' ');
 		buf_add_u64(out, part->body_lines);
 	}
-	if (extended) {
+	if (w->extended) {
 		buf_add_char(out, ' ');
 		envelope_write_nstring(part->md5, out);
 		write_extension_tail(part, out);
@@ -289,26 +316,30 @@ write_single(const struct mime_part *part, int extended, struct buf *out)
 }
 
 static void
-write_body(const struct mime_part *part, int extended, struct buf *out)
+write_body(struct writer *w, const struct mime_part *part)
 {
-	if (out->err)
+	if (w->out->err)
 		return; /* full: no more work for nothing */
 	if (part->kind == MIME_MULTIPART)
-		write_multipart(part, extended, out);
+		write_multipart(w, part);
 	else
-		write_single(part, extended, out);
+		write_single(w, part);
 }
 
 enum err
 envelope_write_body(const struct mime_message *m, struct buf *out)
 {
-	write_body(m->root, 0, out);
+	struct writer w = WRITER(out, 0);
+
+	write_body(&w, m->root);
 	return out->err;
 }
 
 enum err
 envelope_write_bodystructure(const struct mime_message *m, struct buf *out)
 {
-	write_body(m->root, 1, out);
+	struct writer w = WRITER(out, 1);
+
+	write_body(&w, m->root);
 	return out->err;
 }

@@ -13,6 +13,12 @@
  * return E_TOOBIG when out is full.
  */
 
+/*
+ * Addresses that are written: of one field, and of all envelopes in one text. What is over it is
+ * left out, so that no message can be made whose text is many times its size.
+ */
+enum { ENVELOPE_FIELD_ADDRESSES = 1000, ENVELOPE_TEXT_ADDRESSES = 6000 };
+
 /* "(date subject from sender …)" of the message whose header part has. */
 enum err envelope_write(const struct mime_part *part, struct buf *out);
 /* BODY: without extension data. */

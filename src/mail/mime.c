@@ -67,7 +67,7 @@ limits_fill(struct mime_limits *l)
 	if (!l->header_bytes)
 		l->header_bytes = 256 * 1024;
 	if (!l->header_total)
-		l->header_total = 2 * 1024 * 1024;
+		l->header_total = 1024 * 1024;
 	if (!l->preview_bytes)
 		l->preview_bytes = 4096;
 }

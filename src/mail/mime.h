@@ -23,7 +23,7 @@ struct mime_limits {
 	unsigned fields; /* header fields kept in all messages together, default 2000 */
 	unsigned params; /* parameters of one field, default 100 */
 	size_t header_bytes; /* looked at in one header, default 256 KiB */
-	size_t header_total; /* looked at in all headers together, default 2 MiB */
+	size_t header_total; /* looked at in all headers together, default 1 MiB */
 	size_t preview_bytes; /* text gathered for the preview, UTF-8, default 4 KiB */
 };
 

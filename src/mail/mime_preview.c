@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "mail/mime_private.h"
 
-enum { PIECE = 2048, INPUT_MAX = 256 * 1024 };
+enum { BLOCK = 2048, BLOCKS_MAX = 128 };
 
 void
 mime_preview_init(struct mime_preview *v, size_t max)
@@ -41,7 +41,9 @@ mime_preview_begin(struct mime_preview *v, const struct mime_part *part)
 		return;
 	buf_reset(v->out);
 	v->active = 1;
-	v->input_left = INPUT_MAX;
+	v->blocks = 0;
+	buf_reset(&v->decoded);
+	buf_reset(&v->utf8);
 	decoder_init(&v->decoder, part->encoding);
 	charset = mime_param_find(&part->params, "charset");
 	v->conv = charset_conv_create(charset ? charset->value : (struct str){0});
@@ -57,36 +59,49 @@ feed_html(struct mime_preview *v)
 	return e;
 }
 
+/* Converts one block of decoded bytes. */
 static enum err
-feed_piece(struct mime_preview *v, const char *p, size_t len)
+convert(struct mime_preview *v, const char *p, size_t len)
 {
-	enum err e = OK;
 	int html = v->out == &v->html;
+	enum err e;
 
-	if (v->decoder.encoding == MAIL_ENCODING_BASE64 ||
-		v->decoder.encoding == MAIL_ENCODING_QP) {
-		buf_reset(&v->decoded);
-		decoder_feed(&v->decoder, p, len, &v->decoded);
-		p = v->decoded.p;
-		len = v->decoded.len;
-	}
-	if (len)
-		e = charset_conv_feed(v->conv, p, len, html ? &v->utf8 : v->out);
+	if (!len)
+		return OK;
+	e = charset_conv_feed(v->conv, p, len, html ? &v->utf8 : v->out);
 	return e || !html ? e : feed_html(v);
+}
+
+/*
+ * In blocks of one size: what a converter makes of broken input may depend on where its input is
+ * cut, and the preview must not depend on how the message came in.
+ */
+static enum err
+convert_blocks(struct mime_preview *v)
+{
+	size_t at = 0;
+	enum err e = OK;
+
+	for (; !e && v->decoded.len - at >= BLOCK; at += BLOCK) {
+		e = convert(v, v->decoded.p + at, BLOCK);
+		if (++v->blocks == BLOCKS_MAX)
+			e = E_TOOBIG;
+	}
+	buf_consume(&v->decoded, at);
+	return e;
 }
 
 void
 mime_preview_feed(struct mime_preview *v, const char *p, size_t len)
 {
 	while (v->active && len) {
-		size_t n = len < PIECE ? len : PIECE;
+		size_t n = len < BLOCK ? len : BLOCK;
 
-		if (feed_piece(v, p, n) != OK || n >= v->input_left) {
+		decoder_feed(&v->decoder, p, n, &v->decoded);
+		if (convert_blocks(v) != OK) {
 			v->active = 0; /* enough */
 			charset_conv_free(&v->conv);
-			return;
 		}
-		v->input_left -= n;
 		p += n;
 		len -= n;
 	}
@@ -97,18 +112,13 @@ mime_preview_end(struct mime_preview *v)
 {
 	if (!v->active)
 		return;
-	v->active = 0;
-	buf_reset(&v->decoded);
 	decoder_finish(&v->decoder, &v->decoded);
-	if (v->out == &v->html) {
-		charset_conv_feed(v->conv, v->decoded.p, v->decoded.len, &v->utf8);
-		charset_conv_finish(v->conv, &v->utf8);
-		feed_html(v);
-		html_text_finish(&v->html_text, v->out);
-	} else {
-		charset_conv_feed(v->conv, v->decoded.p, v->decoded.len, v->out);
-		charset_conv_finish(v->conv, v->out);
+	if (convert_blocks(v) == OK && convert(v, v->decoded.p, v->decoded.len) == OK) {
+		charset_conv_finish(v->conv, v->out == &v->html ? &v->utf8 : v->out);
+		if (v->out == &v->html && feed_html(v) == OK)
+			html_text_finish(&v->html_text, v->out);
 	}
+	v->active = 0;
 	charset_conv_free(&v->conv);
 }
 

@@ -46,8 +46,8 @@ struct mime_preview {
 	struct decoder decoder;
 	struct charset_conv *conv;
 	struct html_text html_text;
-	struct buf decoded, utf8;
-	size_t input_left;
+	struct buf decoded, utf8; /* decoded: what is not converted yet */
+	unsigned blocks;
 };
 
 void mime_preview_init(struct mime_preview *v, size_t max);
