@@ -585,6 +585,49 @@ dead_postgresql(void **state)
 	auth_rcpt_free(&r);
 }
 
+/* The server and its processes get this signal. */
+static void
+cluster_signal(const char *name)
+{
+	assert_int_equal(
+		shell("p=$(head -n 1 %s/pg/postmaster.pid) && kill -%s $p && pkill -%s -P $p",
+			fx.dir, name, name),
+		0);
+}
+
+/* One that is there and says nothing, as after the loss of its disk. */
+static void
+silent_postgresql(void **state)
+{
+	struct auth_rcpt r;
+	int64_t start, first;
+	enum err e;
+
+	(void)state;
+	if (!fx.own_cluster)
+		skip();
+	assert_int_equal(resolve_rcpt(fx.d, STR("alice@example.test"), &r), OK);
+	auth_rcpt_free(&r);
+	cluster_signal("STOP");
+	start = io_now_ms();
+	e = resolve_rcpt(fx.d, STR("alice@example.test"), &r);
+	first = io_now_ms() - start;
+	/* The next one finds it out when it connects; those behind know. */
+	for (int i = 0; i < 20; i++)
+		e = e == E_TEMPFAIL ? resolve_rcpt(fx.d, STR("alice@example.test"), &r) : e;
+	start = io_now_ms() - start;
+	cluster_signal("CONT");
+	assert_int_equal(e, E_TEMPFAIL);
+	assert_true(first >= 1500 && first < 4000);
+	assert_true(start < 8000);
+	start = io_now_ms();
+	while ((e = resolve_rcpt(fx.d, STR("alice@example.test"), &r)) == E_TEMPFAIL &&
+		io_now_ms() - start < 10000)
+		usleep(10000);
+	assert_int_equal(e, OK);
+	auth_rcpt_free(&r);
+}
+
 /* The first host answers nobody, the second does. */
 static void
 second_host(void **state)
@@ -651,6 +694,7 @@ main(void)
 		cmocka_unit_test(keys),
 		cmocka_unit_test(logins),
 		cmocka_unit_test(dead_postgresql),
+		cmocka_unit_test(silent_postgresql),
 		cmocka_unit_test(replaced_queries),
 		cmocka_unit_test(second_host),
 		cmocka_unit_test(slow_query),
