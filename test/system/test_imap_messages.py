@@ -358,3 +358,24 @@ def test_reader_that_stops_costs_little(roost, imap, user):
     while not client.readline().startswith(b"slow OK"):
         pass
     assert got < size
+
+
+def test_file_cut_short_while_it_is_sent(roost, imap, user):
+    """A literal that cannot be filled any more ends this connection, and no other."""
+    client, other = imap(user), imap(user)
+    append(client, b"Subject: large\n\n" + b"a line that is cut off\n" * 600000)
+    client.select("INBOX")
+    other.select("INBOX")
+    client.send(b"cut FETCH 1 (BODY.PEEK[])\r\n")
+    got = client.read(100000)
+    (path,) = message_files(roost, user)
+    with open(path, "r+b") as f:
+        f.truncate(50000)
+    with contextlib.suppress(OSError):
+        while piece := client.file.read1(65536):
+            got += piece
+    announced = int(re.search(rb"\{(\d+)\}", got)[1])
+    assert len(got) < announced
+    assert b"cut OK" not in got and b"BYE" not in got
+    assert other.noop()[0] == "OK"
+    assert imap(user).select("INBOX")[0] == "OK"
