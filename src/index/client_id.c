@@ -90,6 +90,15 @@ client_hash_finish(struct client_hash **h, unsigned char out[16])
 	MEM_FREE(*h);
 }
 
+/* OpenSSL reads its configuration and looks for its algorithms at the first use: a millisecond. */
+void
+index_client_warm(void)
+{
+	struct client_hash *h = client_hash_create();
+
+	client_hash_finish(&h, NULL);
+}
+
 void
 client_thread_id(struct str cache_record, const unsigned char email_id[16], unsigned char out[16])
 {

@@ -61,6 +61,11 @@ enum index_special_use {
 struct index_user;
 
 /*
+ * For the warm parent of sessions, before its sandbox closes: sets up what each child would set up
+ * again for its first message.
+ */
+void index_client_warm(void);
+/*
  * Connects, presents user->ticket, lets the service make or refresh the tree and index, and opens
  * the index for reading. E_AUTH: the ticket was refused. Call before the sandbox closes; it
  * needs index_sandbox_allow's paths afterwards.

@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include "index/index_client.h"
 #include "lib/session.h"
 #include "lmtp/lmtp_deliver.h"
 #include "lmtp/lmtp_session.h"
@@ -11,6 +12,7 @@ static enum err
 warm(const struct config *conf)
 {
 	(void)conf;
+	index_client_warm();
 	tzset(); /* the zone of Received fields is read before the sandbox closes */
 	return OK;
 }
