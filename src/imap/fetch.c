@@ -144,6 +144,8 @@ write_message(struct fetch_run *run, uint32_t seq, const struct index_message *m
 		buf_reset(&run->scratch);
 		e = index_cache_get(
 			run->s->index, run->s->mailbox, m->uid, &run->scratch, &msg->record);
+		if (e == E_TOOBIG) /* no record can hold it: all comes from the file */
+			e = OK;
 	}
 	if (!e)
 		e = fetch_item_write(&run->context, msg, &run->text);

@@ -79,7 +79,7 @@ struct fetch_message {
 	int recent;
 	int tell_flags; /* FLAGS goes in although not asked for: \Seen was just set */
 	const struct index_message *m; /* borrowed */
-	struct str record; /* cache record, borrowed; empty when the plan needs none */
+	struct str record; /* cache record, borrowed; empty when not needed, or none can be had */
 
 	struct index_content content;
 	int has_content;
@@ -124,6 +124,12 @@ void fetch_message_fini(struct fetch_message *msg);
  */
 enum err fetch_body_find(struct fetch_context *c, struct fetch_message *msg,
 	const struct fetch_item *item, struct section_data *data, int *nil);
+/*
+ * Appends ENVELOPE, BODY or BODYSTRUCTURE, as kind says, when no cache record has it: the message
+ * is parsed. Errors as fetch_item_write.
+ */
+enum err fetch_body_describe(
+	struct fetch_context *c, struct fetch_message *msg, enum fetch_kind kind, struct buf *out);
 /*
  * Sends the octets of a hole, exactly hole->len of them. E_CORRUPT: the file did not hold them: the
  * client must not get anything more. Others: of the stream.

@@ -5,6 +5,7 @@
 
 #include "lib/stream.h"
 #include "mail/cache.h"
+#include "mail/envelope.h"
 #include "mail/mime.h"
 #include "mail/part.h"
 
@@ -134,6 +135,26 @@ fetch_body_find(struct fetch_context *c, struct fetch_message *msg, const struct
 		*nil = 1;
 		return OK;
 	}
+	return e;
+}
+
+enum err
+fetch_body_describe(
+	struct fetch_context *c, struct fetch_message *msg, enum fetch_kind kind, struct buf *out)
+{
+	struct mime_message *m;
+	enum err e = open_content(c, msg);
+
+	if (e)
+		return e;
+	mime_parse(str_make(msg->content.p, msg->content.len), NULL, &m);
+	if (kind == FETCH_ENVELOPE)
+		e = envelope_write(m->root, out);
+	else if (kind == FETCH_BODY)
+		e = envelope_write_body(m, out);
+	else
+		e = envelope_write_bodystructure(m, out);
+	mime_message_free(&m);
 	return e;
 }
 

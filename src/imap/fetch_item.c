@@ -143,7 +143,8 @@ write_record_item(const struct fetch_context *c, const struct fetch_message *msg
 }
 
 static enum err
-write_cached_item(const struct fetch_message *msg, enum fetch_kind kind, struct buf *out)
+write_cached_item(
+	struct fetch_context *c, struct fetch_message *msg, enum fetch_kind kind, struct buf *out)
 {
 	static const struct {
 		enum mail_cache_field field;
@@ -154,12 +155,10 @@ write_cached_item(const struct fetch_message *msg, enum fetch_kind kind, struct 
 		[FETCH_BODYSTRUCTURE] = {MAIL_CACHE_BODYSTRUCTURE, "BODYSTRUCTURE "},
 	};
 	struct str text;
-	enum err e = mail_cache_get(msg->record, fields[kind].field, &text);
 
-	/* The record always has these three: without one it is no record. */
-	if (e)
-		return E_CORRUPT;
 	buf_add_cstr(out, fields[kind].name);
+	if (mail_cache_get(msg->record, fields[kind].field, &text))
+		return fetch_body_describe(c, msg, kind, out);
 	return buf_add_str(out, text);
 }
 
@@ -230,7 +229,7 @@ write_item(struct fetch_context *c, struct fetch_message *msg, size_t i, struct 
 	case FETCH_ENVELOPE:
 	case FETCH_BODY:
 	case FETCH_BODYSTRUCTURE:
-		return write_cached_item(msg, kind, out);
+		return write_cached_item(c, msg, kind, out);
 	case FETCH_SECTION:
 		return write_section(c, msg, i, out);
 	default:

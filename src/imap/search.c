@@ -82,6 +82,7 @@ message_init(struct search_run *run, uint32_t seq, const struct index_message *m
 	run->msg.m = m;
 	run->msg.recent = imap_is_recent(run->s, m->uid);
 	run->msg.has_record = run->msg.has_content = 0;
+	run->msg.record = (struct str){NULL, 0};
 }
 
 static enum err
@@ -131,7 +132,7 @@ decide(struct search_run *run, uint32_t seq, uint32_t uid, enum search_answer *a
 	message_init(run, seq, &m);
 	buf_reset(&run->scratch);
 	e = index_cache_get(s->index, s->mailbox, uid, &run->scratch, &run->msg.record);
-	if (e)
+	if (e && e != E_TOOBIG) /* then no record can hold it: all comes from the file */
 		return e;
 	run->msg.has_record = 1;
 	*a = search_eval(&run->plan, &run->msg);

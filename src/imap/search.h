@@ -92,7 +92,7 @@ struct search_message {
 	int recent;
 	const struct index_message *m;
 	int has_record, has_content;
-	struct str record; /* mail/cache.h */
+	struct str record; /* mail/cache.h; empty: it has none, look into content */
 	struct str content; /* with it search_content_scan must have been called */
 	struct buf decoded, folded; /* scratch; freed by the caller */
 };

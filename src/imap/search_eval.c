@@ -57,13 +57,19 @@ eval_internal_date(const struct search_key *key, int64_t when)
 static enum search_answer
 eval_sent_date(const struct search_key *key, const struct search_message *msg)
 {
+	struct header_field date;
 	time_t when;
 	int zone;
 
-	if (!msg->has_record)
+	if (!msg->has_record || (!msg->record.len && !msg->has_content))
 		return SEARCH_UNKNOWN;
-	if (mail_cache_sent_date(msg->record, &when, &zone))
+	if (msg->record.len) {
+		if (mail_cache_sent_date(msg->record, &when, &zone))
+			return SEARCH_NO;
+	} else if (!header_find(msg->content, STR("Date"), &date) ||
+		   date_parse_rfc5322(date.value, &when, &zone)) {
 		return SEARCH_NO;
+	}
 	return compare_days(key->kind, date_day(when, zone), key->day);
 }
 

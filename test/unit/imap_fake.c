@@ -107,8 +107,11 @@ index_cache_get(
 
 	(void)u;
 	(void)mailbox;
+	*out = (struct str){NULL, 0};
 	if (!f || f->gone)
 		return E_NOTFOUND;
+	if (f->no_cache)
+		return E_TOOBIG;
 	mime_parse(f->stale_cache ? STR("Subject: another\n\nA quite different message\n")
 				  : str_make(f->text, f->len),
 		NULL, &m);

@@ -21,6 +21,7 @@ struct fake_message {
 	int recent;
 	int gone; /* in the view, but expunged by somebody else */
 	enum err unreadable; /* what opening its file gives; its cache record is fine */
+	int no_cache; /* no cache record can hold it */
 	int stale_cache; /* the cache record is of another text */
 	int as_file; /* its content comes with a descriptor */
 	size_t file_lacks; /* so many bytes at its end: somebody cut it short */

@@ -327,6 +327,24 @@ stale_cache_record(void **state)
 }
 
 static void
+no_cache_record(void **state)
+{
+	static const char command[] = "a FETCH 1:4 (UID ENVELOPE BODY BODYSTRUCTURE "
+				      "BODY.PEEK[HEADER.FIELDS (Subject)] BODY.PEEK[])";
+	char *cached;
+
+	(void)state;
+	cached = str_dup(fake_run(&fake, command));
+	for (size_t i = 0; i < fake.count; i++)
+		messages[i].no_cache = 1;
+	assert_string_equal(fake_run(&fake, command).p, cached);
+	free(cached);
+	cached = str_dup(fake_run(&fake, "a FETCH 1:4 FULL"));
+	assert_true(str_ends_i(str_of(cached), DONE));
+	free(cached);
+}
+
+static void
 keywords_are_told_first(void **state)
 {
 	static const char *const names[] = {"$Label1", "Work"};
@@ -479,6 +497,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(expunged_messages, setup, teardown),
 		cmocka_unit_test_setup_teardown(unreadable_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(stale_cache_record, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_cache_record, setup, teardown),
 		cmocka_unit_test_setup_teardown(keywords_are_told_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(nul_never_goes_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(large_message, setup, teardown),

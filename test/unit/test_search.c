@@ -183,38 +183,47 @@ record_keys(void **state)
 	assert_int_equal(fake.contents_opened, 0);
 }
 
+static const struct row cached_rows[] = {
+	{"FROM smith", " 1"},
+	{"FROM \"smith, ann\"", " 1"},
+	{"FROM ANN@EXAMPLE", " 1"},
+	{"TO carol", " 1"},
+	{"CC Dave", " 1"},
+	{"BCC dave", ""},
+	{"SUBJECT \"on friday\"", " 1"},
+	{"SUBJECT \"gr\xc3\xbc\xc3\x9f\"", " 2"},
+	{"SUBJECT \"GR\xc3\x9c\xc3\x9f\x45 aus\"", " 2"},
+	{"FROM \"j\xc3\xb6rg\"", " 2"},
+	{"CHARSET iso-8859-1 FROM {4}\r\nj\xf6rg", " 2"},
+	{"CHARSET UTF-8 FROM \"J\xc3\x96RG\"", " 2"},
+	{"CHARSET US-ASCII SUBJECT parts", " 3"},
+	{"SUBJECT \"\"", " 1 2 3"},
+	{"HEADER Subject \"\"", " 1 2 3"},
+	{"HEADER SUBJECT lunch", " 1"},
+	/* The days are the sender's: 23:30 there is the next day in UTC. */
+	{"SENTON 7-Feb-1994", " 1"},
+	{"SENTON 8-Feb-1994", " 2"},
+	{"SENTBEFORE 8-Feb-1994", " 1"},
+	{"SENTSINCE 7-Feb-1994", " 1 2"},
+	{"NOT SENTSINCE 7-Feb-1994", " 3 4"},
+	{"OR SUBJECT lunch SUBJECT parts UNDELETED", " 1"},
+};
+
 static void
 cached_keys(void **state)
 {
-	static const struct row rows[] = {
-		{"FROM smith", " 1"},
-		{"FROM \"smith, ann\"", " 1"},
-		{"FROM ANN@EXAMPLE", " 1"},
-		{"TO carol", " 1"},
-		{"CC Dave", " 1"},
-		{"BCC dave", ""},
-		{"SUBJECT \"on friday\"", " 1"},
-		{"SUBJECT \"gr\xc3\xbc\xc3\x9f\"", " 2"},
-		{"SUBJECT \"GR\xc3\x9c\xc3\x9f\x45 aus\"", " 2"},
-		{"FROM \"j\xc3\xb6rg\"", " 2"},
-		{"CHARSET iso-8859-1 FROM {4}\r\nj\xf6rg", " 2"},
-		{"CHARSET UTF-8 FROM \"J\xc3\x96RG\"", " 2"},
-		{"CHARSET US-ASCII SUBJECT parts", " 3"},
-		{"SUBJECT \"\"", " 1 2 3"},
-		{"HEADER Subject \"\"", " 1 2 3"},
-		{"HEADER SUBJECT lunch", " 1"},
-		/* The days are the sender's: 23:30 there is the next day in UTC. */
-		{"SENTON 7-Feb-1994", " 1"},
-		{"SENTON 8-Feb-1994", " 2"},
-		{"SENTBEFORE 8-Feb-1994", " 1"},
-		{"SENTSINCE 7-Feb-1994", " 1 2"},
-		{"NOT SENTSINCE 7-Feb-1994", " 3 4"},
-		{"OR SUBJECT lunch SUBJECT parts UNDELETED", " 1"},
-	};
-
 	(void)state;
-	CHECK_ROWS(rows);
+	CHECK_ROWS(cached_rows);
 	assert_int_equal(fake.contents_opened, 0);
+}
+
+static void
+cached_keys_without_a_record(void **state)
+{
+	for (size_t i = 0; i < fake.count; i++)
+		messages[i].no_cache = 1;
+	check_rows(cached_rows, sizeof(cached_rows) / sizeof(cached_rows[0]));
+	(void)state;
 }
 
 static void
@@ -472,6 +481,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(record_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(cached_keys, setup, teardown),
+		cmocka_unit_test_setup_teardown(cached_keys_without_a_record, setup, teardown),
 		cmocka_unit_test_setup_teardown(file_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(cheap_keys_spare_the_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(uid_search, setup, teardown),
