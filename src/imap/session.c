@@ -239,6 +239,7 @@ imap_session_run(struct session *base, struct auth_user *user, struct index_user
 		log_u64(stream_bytes_in(s.client)), "out", log_u64(stream_bytes_out(s.client)),
 		NULL);
 	buf_free(&s.out);
+	buf_free(&s.flags_line);
 	index_close(&s.index);
 	auth_user_free(&s.user);
 	return 0;

@@ -112,16 +112,23 @@ imap_refresh_keywords(struct imap_session *s, const struct index_message *m)
 void
 imap_send_flags(struct imap_session *s, uint32_t seq, const struct index_message *m, int with_uid)
 {
-	struct buf line = BUF_INIT(0);
+	struct buf *line = &s->flags_line;
 
+	/* A STORE of a whole mailbox comes through here: nothing is allocated or formatted. */
 	imap_refresh_keywords(s, m);
-	(void)buf_printf(&line, "%" PRIu32 " FETCH (", seq);
-	if (with_uid)
-		(void)buf_printf(&line, "UID %" PRIu32 " ", m->uid);
-	(void)buf_add_cstr(&line, "FLAGS ");
-	imap_write_flags(s, m, &line);
-	imap_untagged(s, "%s)", buf_cstr(&line));
-	buf_free(&line);
+	buf_reset(line);
+	(void)buf_add_cstr(line, "* ");
+	(void)buf_add_u64(line, seq);
+	(void)buf_add_cstr(line, " FETCH (");
+	if (with_uid) {
+		(void)buf_add_cstr(line, "UID ");
+		(void)buf_add_u64(line, m->uid);
+		(void)buf_add_char(line, ' ');
+	}
+	(void)buf_add_cstr(line, "FLAGS ");
+	imap_write_flags(s, m, line);
+	(void)buf_add_cstr(line, ")\r\n");
+	(void)stream_write_str(s->client, buf_str(line));
 	index_view_told(s->view, m->uid, m->modseq);
 }
 

@@ -40,30 +40,38 @@ store_parse(struct imap_session *s, struct imap_parser *p, struct store *st)
 	return imap_parse_end(p);
 }
 
+struct telling {
+	struct imap_session *s;
+	const struct store *st;
+};
+
 /*
  * Tells the new flags, or with .SILENT notes that the client knows them. A message that somebody
  * else changed after our change is left to the synchronization.
  */
+static enum err
+message_tell(const struct index_message *m, void *arg)
+{
+	struct telling *t = arg;
+
+	if (!t->st->silent)
+		imap_send_flags(t->s, index_view_seq(t->s->view, m->uid), m, t->s->uid);
+	else if (m->modseq == t->st->modseq)
+		index_view_told(t->s->view, m->uid, m->modseq);
+	return OK;
+}
+
+/* The ranges of uids come from the view: there is no other message between their ends. */
 static void
 result_tell(struct imap_session *s, const struct store *st)
 {
-	struct index_message m;
+	struct telling t = {s, st};
 
 	if (index_read_begin(s->index))
 		return;
-	for (size_t i = 0; i < st->uids.count; i++) {
-		for (uint32_t uid = st->uids.ranges[i].first; uid <= st->uids.ranges[i].last;
-			uid++) {
-			if (uid == 0)
-				break; /* wrapped */
-			if (index_message_get(s->index, s->mailbox, uid, &m))
-				continue;
-			if (!st->silent)
-				imap_send_flags(s, index_view_seq(s->view, uid), &m, s->uid);
-			else if (m.modseq == st->modseq)
-				index_view_told(s->view, uid, m.modseq);
-		}
-	}
+	for (size_t i = 0; i < st->uids.count; i++)
+		(void)index_message_each(s->index, s->mailbox, st->uids.ranges[i].first,
+			st->uids.ranges[i].last, message_tell, &t);
 	index_read_end(s->index);
 }
 

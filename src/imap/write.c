@@ -102,17 +102,20 @@ imap_write_flags(const struct imap_session *s, const struct index_message *m, st
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (!(m->flags & names[i].bit))
 			continue;
-		(void)buf_printf(out, "%s%s", gap, names[i].name);
+		(void)buf_add_cstr(out, gap);
+		(void)buf_add_cstr(out, names[i].name);
 		gap = " ";
 	}
 	if (imap_is_recent(s, m->uid)) {
-		(void)buf_printf(out, "%s\\Recent", gap);
+		(void)buf_add_cstr(out, gap);
+		(void)buf_add_cstr(out, "\\Recent");
 		gap = " ";
 	}
 	for (size_t i = 0; i < s->keyword_count; i++) {
 		if (!(m->keywords.bits[i / 64] >> (i % 64) & 1))
 			continue;
-		(void)buf_printf(out, "%s%s", gap, s->keywords[i]);
+		(void)buf_add_cstr(out, gap);
+		(void)buf_add_cstr(out, s->keywords[i]);
 		gap = " ";
 	}
 	(void)buf_add_char(out, ')');

@@ -473,6 +473,7 @@ fake_fini(struct fake *f)
 	index_names_free(&f->session.keywords, f->session.keyword_count);
 	numset_free(&f->session.recent);
 	buf_free(&f->session.out);
+	buf_free(&f->session.flags_line);
 	stream_free(&f->base.client);
 	close(f->peer);
 }
