@@ -63,31 +63,6 @@ make_open(const struct config *conf, const struct ticket *t, struct index_open *
 	return OK;
 }
 
-static enum err
-start_workers(struct index_service_state *s)
-{
-	size_t n = (size_t)service_conf(s->run)->index_threads;
-	enum err e = OK;
-
-	s->workers = mem_zalloc(n * sizeof(*s->workers));
-	for (size_t i = 0; i < n && e == OK; i++) {
-		e = index_worker_start(&s->workers[i], s);
-		s->worker_count += e == OK;
-	}
-	return s->worker_count ? OK : e;
-}
-
-/* After the sandbox has closed, so that the threads are inside it too. */
-static enum err
-workers_ready(struct index_service_state *s)
-{
-	enum err e = s->worker_count ? OK : start_workers(s);
-
-	if (e)
-		log_event(LOGL_ERROR, "index.threads failed", "error", err_word(e), NULL);
-	return e;
-}
-
 static struct index_worker *
 worker_of(struct index_service_state *s, const char *user)
 {
@@ -129,9 +104,6 @@ on_open(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 		log_event(LOGL_WARN, "index.open refused", "user", t.user, "reason", err_word(e),
 			NULL);
 		refuse(c, m->request, e == E_RANGE ? E_TEMPFAIL : e, "ticket");
-	} else if (workers_ready(s)) {
-		index_open_free(o);
-		refuse(c, m->request, E_TEMPFAIL, "threads");
 	} else {
 		o->request = m->request;
 		o->fd = ipc_conn_detach(c, &o->readahead);
@@ -212,10 +184,7 @@ ctl_flush_user(struct service_run *run, struct ctl_request *req, const json_t *a
 	f->req = req;
 	f->user = mem_strdup(user);
 	f->service = s;
-	if (s->worker_count)
-		index_queue_add(&worker_of(s, user)->queue, flush_in_worker, f);
-	else
-		flush_done(s, f);
+	index_queue_add(&worker_of(s, user)->queue, flush_in_worker, f);
 }
 
 static void
@@ -263,6 +232,25 @@ sandbox(const struct config *conf, struct sandbox *sb)
 	sandbox_allow_path(sb, "/proc/sys/kernel/random", SANDBOX_READ);
 }
 
+/* Behind the sandbox, so that the threads are inside it too. */
+static enum err
+begin(struct service_run *run)
+{
+	struct index_service_state *s = service_state(run);
+	size_t n = (size_t)service_conf(run)->index_threads;
+	enum err e = OK;
+
+	s->workers = mem_zalloc(n * sizeof(*s->workers));
+	for (size_t i = 0; i < n && e == OK; i++) {
+		e = index_worker_start(&s->workers[i], s);
+		s->worker_count += e == OK;
+	}
+	/* Fewer than asked for will do. */
+	if (e)
+		log_event(LOGL_ERROR, "index.threads failed", "error", err_word(e), NULL);
+	return s->worker_count ? OK : e;
+}
+
 static void
 drain(struct service_run *run)
 {
@@ -272,12 +260,19 @@ drain(struct service_run *run)
 		index_queue_add(&s->workers[i].queue, index_worker_drain, NULL);
 	for (size_t i = 0; i < s->worker_count; i++)
 		pthread_join(s->workers[i].thread, NULL);
-	free(s->workers);
 	s->worker_count = 0;
+	service_exit(run, 0);
+}
+
+static void
+stop(struct service_run *run)
+{
+	struct index_service_state *s = service_state(run);
+
+	free(s->workers);
 	index_queue_fini(&s->queue);
 	free(s);
 	service_set_state(run, NULL);
-	service_exit(run, 0);
 }
 
 static const struct service_listener listeners[] = {{"index", on_accept}, {NULL, NULL}};
@@ -289,6 +284,8 @@ const struct service index_service = {
 	.ctl = verbs,
 	.start = start,
 	.sandbox = sandbox,
+	.begin = begin,
 	.drain = drain,
+	.stop = stop,
 	.status = status,
 };

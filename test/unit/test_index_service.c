@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+#include "index_daemon.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "index/index_proto.h"
+#include "lib/ipc.h"
+#include "lib/log.h"
+
+/* A real roost-index and real clients. */
+
+struct fixture {
+	struct daemon d;
+	struct auth_user alice;
+	struct index_user *u;
+};
+
+static int
+setup(void **state)
+{
+	struct fixture *f = MEM_NEW(struct fixture);
+
+	daemon_create(&f->d, "/tmp", 1);
+	daemon_user(&f->d, "alice", &f->alice);
+	assert_int_equal(index_open(f->d.conf, &f->alice, &f->u), OK);
+	*state = f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	index_close(&f->u);
+	daemon_user_fini(&f->alice);
+	assert_int_equal(daemon_stop(&f->d, SIGTERM), 0);
+	daemon_remove(&f->d);
+	free(f);
+	return 0;
+}
+
+static struct index_mailbox
+get(struct index_user *u, const char *name)
+{
+	struct index_mailbox m;
+
+	assert_int_equal(index_mailbox_get(u, str_of(name), &m), OK);
+	return m;
+}
+
+static uint32_t
+deliver(struct index_user *u, const char *name)
+{
+	static const char text[] = "Subject: hello\nMessage-ID: <1@example.test>\n\nbody\n";
+	struct index_append_info info = {0};
+	struct index_append *a;
+	struct index_mailbox m = get(u, name);
+	uint32_t uidvalidity, uid = 0;
+
+	assert_int_equal(index_append_create(u, m.id, 0, &a), OK);
+	assert_int_equal(index_append_write(a, text, sizeof(text) - 1), OK);
+	assert_int_equal(index_append_finish(a), OK);
+	assert_int_equal(index_append_commit(u, &a, &info, 1, &uidvalidity, &uid), OK);
+	assert_int_equal(uidvalidity, m.uidvalidity);
+	index_append_free(&a);
+	index_mailbox_free(&m);
+	return uid;
+}
+
+static void
+test_deliver_and_read(void **state)
+{
+	struct fixture *f = *state;
+	struct index_content content;
+	struct index_mailbox m;
+
+	assert_int_equal(deliver(f->u, "INBOX"), 1);
+	assert_int_equal(deliver(f->u, "INBOX"), 2);
+	m = get(f->u, "INBOX");
+	assert_int_equal(m.messages, 2);
+	assert_int_equal(m.uidnext, 3);
+	assert_int_equal(index_content_open(f->u, m.id, 2, &content), OK);
+	assert_memory_equal(content.p, "Subject: hello", 14);
+	index_content_close(&content);
+	index_mailbox_free(&m);
+}
+
+static void
+test_changes(void **state)
+{
+	static const char *const words[] = {"$Forwarded"};
+	struct fixture *f = *state;
+	struct index_mailbox inbox = get(f->u, "INBOX"), sent = get(f->u, "Sent");
+	struct index_copied copied = {0};
+	struct numset uids = {0}, gone = {0};
+	uint32_t first;
+	uint64_t modseq;
+
+	deliver(f->u, "INBOX");
+	deliver(f->u, "INBOX");
+	numset_add_range(&uids, 1, UINT32_MAX);
+	assert_int_equal(index_store(f->u, inbox.id, &uids, INDEX_STORE_ADD, INDEX_SEEN, words, 1,
+				 UINT64_MAX, NULL, &modseq),
+		OK);
+	assert_int_equal(index_claim_recent(f->u, inbox.id, &first), OK);
+	assert_int_equal(first, 1);
+	assert_int_equal(index_copy(f->u, inbox.id, sent.id, &uids, 0, &copied), OK);
+	assert_int_equal(numset_size(&copied.dst), 2);
+	assert_int_equal(index_expunge(f->u, inbox.id, &uids, 1, &gone), OK);
+	assert_int_equal(numset_size(&gone), 2);
+	index_mailbox_free(&inbox);
+	index_mailbox_free(&sent);
+	inbox = get(f->u, "INBOX");
+	sent = get(f->u, "Sent");
+	assert_int_equal(inbox.messages, 0);
+	assert_int_equal(sent.messages, 2);
+	assert_int_equal(sent.unseen, 0);
+	index_mailbox_free(&inbox);
+	index_mailbox_free(&sent);
+	numset_free(&copied.src);
+	numset_free(&copied.dst);
+	numset_free(&uids);
+	numset_free(&gone);
+}
+
+static void
+test_mailboxes(void **state)
+{
+	struct fixture *f = *state;
+	struct index_mailbox m;
+
+	assert_int_equal(index_mailbox_create(f->u, STR("A/B"), 0, &m), OK);
+	assert_string_equal(m.name, "A/B");
+	index_mailbox_free(&m);
+	assert_int_equal(index_mailbox_create(f->u, STR("A/B"), 0, NULL), E_EXISTS);
+	assert_int_equal(index_mailbox_rename(f->u, STR("A"), STR("C")), OK);
+	assert_int_equal(index_mailbox_get(f->u, STR("A/B"), &m), E_NOTFOUND);
+	assert_int_equal(index_subscribe(f->u, STR("C/B"), 1), OK);
+	assert_int_equal(index_mailbox_delete(f->u, STR("C/B")), OK);
+	assert_int_equal(index_mailbox_delete(f->u, STR("C/B")), E_NOTFOUND);
+}
+
+static void
+test_news(void **state)
+{
+	struct fixture *f = *state;
+	struct index_mailbox inbox = get(f->u, "INBOX");
+	struct index_user *other;
+	int changed = 0;
+	char *path;
+	FILE *fp;
+
+	assert_int_equal(index_open(f->d.conf, &f->alice, &other), OK);
+	assert_int_equal(index_watch(f->u, inbox.id, 1), OK);
+	deliver(other, "INBOX");
+	assert_int_equal(io_wait_readable(index_watch_fd(f->u), 10000), OK);
+	assert_int_equal(index_watch_read(f->u, &changed), OK);
+	assert_true(changed);
+	/* By another program. */
+	changed = 0;
+	path = mem_printf("%s/Maildir/tmp/1700000000.M1P1.other.example", f->alice.home);
+	fp = fopen(path, "w");
+	assert_non_null(fp);
+	fputs("Subject: x\n\ny\n", fp);
+	fclose(fp);
+	char *to = mem_printf("%s/Maildir/new/1700000000.M1P1.other.example", f->alice.home);
+	assert_int_equal(rename(path, to), 0);
+	free(path);
+	free(to);
+	while (!changed) {
+		assert_int_equal(io_wait_readable(index_watch_fd(f->u), 10000), OK);
+		assert_int_equal(index_watch_read(f->u, &changed), OK);
+	}
+	index_mailbox_free(&inbox);
+	inbox = get(f->u, "INBOX");
+	assert_int_equal(inbox.messages, 2);
+	index_mailbox_free(&inbox);
+	index_close(&other);
+}
+
+static void
+test_killed(void **state)
+{
+	struct fixture *f = *state;
+	struct index_mailbox before = get(f->u, "INBOX"), after;
+
+	for (uint32_t i = 1; i <= 5; i++) {
+		assert_int_equal(deliver(f->u, "INBOX"), i);
+		assert_int_equal(daemon_stop(&f->d, SIGKILL), -SIGKILL);
+		daemon_start(&f->d);
+		/* The first call may find the old connection dead. */
+		(void)index_refresh(f->u, before.id);
+	}
+	after = get(f->u, "INBOX");
+	assert_int_equal(after.messages, 5);
+	assert_int_equal(after.uidvalidity, before.uidvalidity);
+	index_mailbox_free(&before);
+	index_mailbox_free(&after);
+}
+
+static void
+test_rebuilt_while_open(void **state)
+{
+	struct fixture *f = *state;
+	struct index_mailbox m;
+	int fd;
+
+	deliver(f->u, "INBOX");
+	char *path = conf_run_path(f->d.conf, "index");
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	struct buf body = {0};
+	struct ipc_msg answer;
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+	free(path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	ipc_put_cstr(&body, f->alice.ticket);
+	assert_int_equal(ipc_send(fd, INDEX_OPEN, 1, buf_str(&body), NULL, 0, 10000), OK);
+	assert_int_equal(ipc_recv(fd, &answer, 10000), OK);
+	assert_int_equal(answer.type, INDEX_OPENED);
+	ipc_msg_free(&answer);
+	buf_reset(&body);
+	ipc_put_cstr(&body, "a test says so");
+	assert_int_equal(ipc_send(fd, INDEX_CORRUPT, 2, buf_str(&body), NULL, 0, 10000), OK);
+	assert_int_equal(ipc_recv(fd, &answer, 10000), OK);
+	assert_int_equal(answer.type, INDEX_OK);
+	ipc_msg_free(&answer);
+	assert_int_equal(ipc_recv(fd, &answer, 10000), E_CLOSED);
+	ipc_msg_free(&answer);
+	buf_free(&body);
+	close(fd);
+	m = get(f->u, "INBOX");
+	(void)index_refresh(f->u, m.id);
+	index_mailbox_free(&m);
+	m = get(f->u, "INBOX");
+	assert_int_equal(m.messages, 1);
+	index_mailbox_free(&m);
+}
+
+static void
+test_bad_frames(void **state)
+{
+	static const uint16_t types[] = {0, 2, 10, 20, 22, 24, 26, 30, 31, 40, 41, 65535};
+	struct fixture *f = *state;
+	char *path = conf_run_path(f->d.conf, "index");
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	struct ipc_msg answer;
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+	free(path);
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		for (int opened = 0; opened < 2; opened++) {
+			int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+			struct buf body = {0};
+
+			assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+			ipc_put_cstr(&body, f->alice.ticket);
+			if (opened) {
+				assert_int_equal(
+					ipc_send(fd, INDEX_OPEN, 1, buf_str(&body), NULL, 0, 9999),
+					OK);
+				assert_int_equal(ipc_recv(fd, &answer, 9999), OK);
+				ipc_msg_free(&answer);
+			}
+			assert_int_equal(
+				ipc_send(fd, types[i], 2, STR("\xff\xff\xff\xff\xff\xff\xff"), NULL,
+					0, 9999),
+				OK);
+			assert_int_equal(ipc_recv(fd, &answer, 9999), E_CLOSED);
+			ipc_msg_free(&answer);
+			buf_free(&body);
+			close(fd);
+		}
+	}
+	/* A ticket that is not ours. */
+	struct auth_user mallory = f->alice;
+	struct index_user *u;
+
+	mallory.ticket = mem_printf("%sx", f->alice.ticket);
+	assert_int_equal(index_open(f->d.conf, &mallory, &u), E_AUTH);
+	free(mallory.ticket);
+	deliver(f->u, "INBOX");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST(test_deliver_and_read),
+		TEST(test_changes),
+		TEST(test_mailboxes),
+		TEST(test_news),
+		TEST(test_killed),
+		TEST(test_rebuilt_while_open),
+		TEST(test_bad_frames),
+	};
+
+	log_init("test", LOGL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
