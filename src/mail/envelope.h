@@ -7,10 +7,9 @@
 #include "mail/mime.h"
 
 /*
- * Texts of IMAP's FETCH, ready to be sent (RFC 9051 section 7.5.2 and section 9; RFC 3501 is the
- * same but for the body fields that it lacks nowhere). Strings are quoted where that is safe and
- * literals "{n}\r\n…" else, so 8-bit text goes as literals, which both protocol versions allow. All
- * return E_TOOBIG when out is full.
+ * Texts of IMAP's FETCH, ready to be sent (RFC 9051 sections 7.5.2 and 9; good for RFC 3501 too).
+ * Strings are quoted where that is safe and literals "{n}\r\n..." else, so 8-bit text goes as
+ * literals, which both protocol versions allow. All return E_TOOBIG when out is full.
  */
 
 /*
