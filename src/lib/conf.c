@@ -160,7 +160,7 @@ unknown_setting(int line, const char *name)
 	loading->retry = 1;
 }
 
-static void
+static void __attribute__((format(printf, 2, 0)))
 on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
 	static const char no_such[] = "no such option '";
