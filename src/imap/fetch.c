@@ -344,6 +344,14 @@ fetch_batches(struct fetch_run *run)
 
 /* ---- the command ---- */
 
+static const char *
+failure_code(enum err e)
+{
+	if (e == E_TOOBIG)
+		return "LIMIT";
+	return err_is_temporary(e) ? "UNAVAILABLE" : "SERVERBUG";
+}
+
 static enum err
 reply(struct fetch_run *run, enum err e)
 {
@@ -356,8 +364,7 @@ reply(struct fetch_run *run, enum err e)
 	if (run->failed) {
 		snprintf(text, sizeof(text), "Message %u (UID %u) cannot be read: %s",
 			run->failed_seq, run->failed_uid, err_text(run->failed));
-		return imap_reply_no(
-			s, err_is_temporary(run->failed) ? "UNAVAILABLE" : "SERVERBUG", text);
+		return imap_reply_no(s, failure_code(run->failed), text);
 	}
 	if (gone && !run->answered && !s->uid)
 		return imap_reply_no(s, "EXPUNGEISSUED", "These messages no longer exist");

@@ -110,7 +110,8 @@ struct fetch_context {
 /*
  * Appends "* N FETCH (...)" CRLF to out. Literals of the file are left out and noted as holes, for
  * fetch_body_send. After an error out is as it was.
- * E_NOTFOUND: the message or its file is gone; others: it cannot be read now.
+ * E_NOTFOUND: the message or its file is gone; E_TOOBIG: the response would be over 64 MiB,
+ * literals of the file not counted; others: it cannot be read now.
  */
 enum err fetch_item_write(struct fetch_context *c, struct fetch_message *msg, struct buf *out);
 void fetch_message_fini(struct fetch_message *msg);

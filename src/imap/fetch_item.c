@@ -16,6 +16,9 @@
 enum {
 	HEAD_ROOM = 64, /* "* 4294967295 FETCH (" and ")\r\n" */
 	RECORD_ITEM_ROOM = 128, /* the longest item of the record, keywords aside */
+	/* Of one response, literals of files aside: a client can ask for the same thing many times.
+	 */
+	RESPONSE_MAX = 64 << 20,
 	KEYWORDS_ROOM = INDEX_KEYWORDS_MAX * (INDEX_KEYWORD_LEN_MAX + 1),
 };
 
@@ -266,6 +269,8 @@ fetch_item_write(struct fetch_context *c, struct fetch_message *msg, struct buf 
 		if (i)
 			out->p[out->len++] = ' ';
 		e = write_item(c, msg, i, out);
+		if (!e && out->len - start > RESPONSE_MAX)
+			e = E_TOOBIG;
 	}
 	if (!e && msg->tell_flags && !c->plan->has_flags && !(e = reserve_item(msg, out))) {
 		out->p[out->len++] = ' ';

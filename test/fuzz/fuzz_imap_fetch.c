@@ -93,6 +93,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	message.as_file = size % 2;
 	message.stale_cache = size % 16 == 15;
+	message.no_cache = size % 16 == 7;
 	fake_init(&fake, &message, 1);
 	fake.keywords = names;
 	fake.keyword_count = 2;

@@ -185,6 +185,27 @@ bounded_arguments(void **state)
 	buf_free(&many);
 }
 
+/* The same large header many times: refused, before memory runs out. */
+static void
+bounded_response(void **state)
+{
+	struct buf text = BUF_INIT(0), command = BUF_INIT(0);
+
+	(void)state;
+	while (text.len < 1 << 20)
+		buf_add_cstr(&text, "X-Field: some value\n");
+	messages[0] = (struct fake_message){.text = text.p, .len = text.len, .uid = 10};
+	buf_add_cstr(&command, "a FETCH 1:2 (UID");
+	for (int i = 0; i < 200; i++)
+		buf_add_cstr(&command, " BODY.PEEK[HEADER.FIELDS.NOT (a)]");
+	buf_add_cstr(&command, ")");
+	assert_true(str_ends_i(fake_run_bytes(&fake, buf_str(&command)), "over a size limit\r\n"));
+	assert_non_null(strstr(fake.said.p, "\r\na NO [LIMIT] Message 1 (UID 10)"));
+	assert_true(str_starts_i(buf_str(&fake.said), "* 2 FETCH (UID 20 "));
+	buf_free(&text);
+	buf_free(&command);
+}
+
 static void
 cached_items(void **state)
 {
@@ -488,6 +509,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(record_items, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_arguments, setup, teardown),
 		cmocka_unit_test_setup_teardown(bounded_arguments, setup, teardown),
+		cmocka_unit_test_setup_teardown(bounded_response, setup, teardown),
 		cmocka_unit_test_setup_teardown(cached_items, setup, teardown),
 		cmocka_unit_test_setup_teardown(sections, setup, teardown),
 		cmocka_unit_test_setup_teardown(seen_is_set_once_and_told, setup, teardown),
