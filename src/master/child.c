@@ -308,8 +308,8 @@ log_end(const struct child *c, int status)
 			log_i64(WEXITSTATUS(status)), NULL);
 }
 
-static void
-remember_orphans(struct master *m, pid_t group)
+size_t
+orphans_left(struct master *m)
 {
 	struct pid_list *o = &m->orphans;
 	size_t kept = 0;
@@ -317,7 +317,15 @@ remember_orphans(struct master *m, pid_t group)
 	for (size_t i = 0; i < o->count; i++)
 		if (kill(-o->pids[i], 0) == 0)
 			o->pids[kept++] = o->pids[i];
-	o->count = kept;
+	return o->count = kept;
+}
+
+static void
+remember_orphans(struct master *m, pid_t group)
+{
+	struct pid_list *o = &m->orphans;
+
+	orphans_left(m);
 	if (kill(-group, 0) != 0)
 		return;
 	o->pids = mem_realloc(o->pids, o->count + 1, sizeof *o->pids);

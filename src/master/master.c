@@ -25,6 +25,7 @@ enum {
 	EXIT_CONFIG = 78, /* EX_CONFIG of sysexits.h */
 	EXIT_START = 70,
 	STAGE_DEADLINE_MS = 10 * 1000,
+	STAGE_TICK_MS = 250,
 	/* The proxies do not wait longer for a daemon that cannot get ready. */
 	LAST_START_MS = 10 * 1000,
 	SECRET_BYTES = 32,
@@ -153,14 +154,6 @@ progress_starting(struct master *m)
 /* ---- ending ---- */
 
 static void
-arm_stage(struct master *m)
-{
-	struct timeval tv = {STAGE_DEADLINE_MS / 1000, 0};
-
-	event_add(m->stage_timer, &tv);
-}
-
-static void
 stop_stage(struct master *m)
 {
 	/* Those that let clients in hear it first. */
@@ -168,16 +161,15 @@ stop_stage(struct master *m)
 		for (struct child *c = m->children; c; c = c->next)
 			if (c->def->stage == m->stage && c->def->last == last)
 				child_stop(c);
-	if (m->stage == STAGE_CLIENTS)
-		orphans_signal(m, SIGTERM);
-	arm_stage(m);
+	m->stage_deadline_ms = io_now_ms() + STAGE_DEADLINE_MS;
+	orphans_signal(m, SIGTERM);
 }
 
 static void
 progress_ending(struct master *m)
 {
 	for (;;) {
-		int left = 0;
+		size_t left = orphans_left(m);
 
 		for (const struct child *c = m->children; c; c = c->next)
 			left += c->def->stage == m->stage && c->state != CHILD_GONE;
@@ -192,22 +184,27 @@ progress_ending(struct master *m)
 	}
 }
 
+/* Orphans are asked again each time: a signal may fall between a session's check and its wait. */
 static void
 on_stage_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct master *m = arg;
+	int late = io_now_ms() >= m->stage_deadline_ms;
 	(void)fd;
 	(void)what;
 
-	orphans_signal(m, SIGKILL);
-	for (struct child *c = m->children; c; c = c->next)
+	orphans_signal(m, late ? SIGKILL : SIGTERM);
+	for (struct child *c = m->children; late && c; c = c->next)
 		if (c->def->stage == m->stage)
 			child_kill(c);
+	progress_ending(m);
 }
 
 void
 master_stop(struct master *m)
 {
+	struct timeval tick = {0, STAGE_TICK_MS * 1000};
+
 	if (m->phase == MASTER_ENDING)
 		return;
 	log_event(LOGL_INFO, "master.stop", "pid", log_i64(getpid()), NULL);
@@ -216,6 +213,7 @@ master_stop(struct master *m)
 	remove_run_file(m, "ready");
 	notify_send("STOPPING=1");
 	event_del(m->last_timer);
+	event_add(m->stage_timer, &tick);
 	/* A daemon between two starts has nothing to finish. */
 	for (struct child *c = m->children; c; c = c->next)
 		if (c->state == CHILD_WAITING)
@@ -443,7 +441,7 @@ open_events(struct master *m)
 		m->signals[i] = evsignal_new(m->base, table[i].signum, table[i].fn, m);
 		event_add(m->signals[i], NULL);
 	}
-	m->stage_timer = evtimer_new(m->base, on_stage_timer, m);
+	m->stage_timer = event_new(m->base, -1, EV_PERSIST, on_stage_timer, m);
 	m->last_timer = evtimer_new(m->base, on_last_timer, m);
 }
 

@@ -51,6 +51,7 @@ struct master {
 	struct child *children;
 	enum master_phase phase;
 	enum daemon_stage stage; /* while ending */
+	int64_t stage_deadline_ms;
 	int lock_fd, limits_fd;
 	int64_t started_ms;
 	struct event *signals[4]; /* TERM, INT, HUP, CHLD */
@@ -88,7 +89,9 @@ void children_reap(struct master *m);
 void children_sweep(struct master *m);
 /* The settings as this daemon may see them. */
 enum err child_settings_fd(const struct config *conf, const struct daemon_def *def, int *fd_out);
+/* Sessions whose parent died; they are children of ours then. */
 void orphans_signal(struct master *m, int signum);
+size_t orphans_left(struct master *m); /* process groups */
 
 /* ---- control.c ---- */
 
