@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "lib/mem.h"
+#include "mta-lite/report.h"
+
+/* Delivery reports: who hears about what, and in which words. */
+
+static void
+due(void **state)
+{
+	static const struct {
+		enum queue_status status;
+		unsigned notify;
+		int want;
+	} cases[] = {
+		{QUEUE_FAILED, 0, 1},
+		{QUEUE_FAILED, DSN_NOTIFY_FAILURE, 1},
+		{QUEUE_FAILED, DSN_NOTIFY_SUCCESS, 0},
+		{QUEUE_FAILED, DSN_NOTIFY_NEVER, 0},
+		{QUEUE_DELIVERED, 0, 0},
+		{QUEUE_DELIVERED, DSN_NOTIFY_SUCCESS, 1},
+		{QUEUE_EXPANDED, DSN_NOTIFY_SUCCESS, 1},
+		{QUEUE_RELAYED, DSN_NOTIFY_SUCCESS, 0},
+		{QUEUE_PENDING, DSN_NOTIFY_SUCCESS, 0},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct queue_rcpt r = {.status = cases[i].status, .notify = cases[i].notify};
+
+		assert_int_equal(report_is_due(&r), cases[i].want);
+		r.reported = 1;
+		assert_false(report_is_due(&r));
+	}
+}
+
+static void
+make_entry(struct queue_entry *q)
+{
+	memset(q, 0, sizeof(*q));
+	q->sender = mem_strdup("alice@example.test");
+	q->envid = mem_strdup("E1");
+	q->client = mem_strdup("");
+	q->content_len = 40;
+	queue_rcpt_set(queue_entry_add_rcpt(q, "joe@example.com", "rfc822;j+x@example.com", 0, 0),
+		QUEUE_FAILED, STR("5.1.1"), STR("550 5.1.1 no\r\nsuch user"),
+		STR("mx.example.com"));
+	queue_rcpt_set(queue_entry_add_rcpt(q, "quiet@example.com", "", DSN_NOTIFY_NEVER, 0),
+		QUEUE_FAILED, STR("5.1.1"), STR("550 no"), STR("mx.example.com"));
+}
+
+static void
+has(struct buf *text, const char *what)
+{
+	if (!strstr(buf_cstr(text), what))
+		fail_msg("\"%s\" is missing in:\n%s", what, buf_cstr(text));
+}
+
+static void
+failure(void **state)
+{
+	struct buf out = {0};
+	struct queue_entry q;
+	struct report r = {
+		.entry = &q,
+		.hostname = "mail.example.test",
+		.to = "alice@example.test",
+		.id = "6B00",
+		.now = 1700000000,
+		.content = STR("Subject: x\r\n\r\nbody\r\n"),
+		.whole = 1,
+	};
+	size_t i;
+
+	(void)state;
+	make_entry(&q);
+	assert_true(report_returns_whole(&q));
+	assert_int_equal(report_write(&r, &out), OK);
+	has(&out, "To: <alice@example.test>\r\n");
+	has(&out, "Auto-Submitted: auto-replied\r\n");
+	has(&out, "Content-Type: multipart/report; report-type=delivery-status;\r\n");
+	has(&out, "Original-Envelope-Id: E1\r\n");
+	has(&out, "Original-Recipient: rfc822; j+x@example.com\r\n");
+	has(&out, "Final-Recipient: rfc822; joe@example.com\r\n");
+	has(&out, "Action: failed\r\nStatus: 5.1.1\r\nRemote-MTA: dns; mx.example.com\r\n");
+	has(&out, "Diagnostic-Code: smtp; 550 5.1.1 no??such user\r\n");
+	has(&out, "Content-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\nbody\r\n");
+	has(&out, "\r\n--roost-6B00--\r\n");
+	assert_null(strstr(buf_cstr(&out), "quiet"));
+	for (i = 0; i < out.len; i++)
+		assert_true(out.p[i] != '\n' || (i > 0 && out.p[i - 1] == '\r'));
+	buf_reset(&out);
+	r.whole = 0;
+	assert_int_equal(report_write(&r, &out), OK);
+	has(&out, "Content-Type: text/rfc822-headers\r\n\r\nSubject: x\r\n");
+	assert_null(strstr(buf_cstr(&out), "body"));
+	q.ret = DSN_RET_HDRS;
+	assert_false(report_returns_whole(&q));
+	queue_entry_free(&q);
+	buf_free(&out);
+}
+
+static void
+success(void **state)
+{
+	struct buf out = {0};
+	struct queue_entry q;
+	struct report r = {.entry = &q, .hostname = "h", .to = "a@b", .id = "1"};
+
+	(void)state;
+	memset(&q, 0, sizeof(q));
+	q.sender = mem_strdup("a@b");
+	q.envid = mem_strdup("");
+	queue_rcpt_set(queue_entry_add_rcpt(&q, "bob@h", "", DSN_NOTIFY_SUCCESS, 1),
+		QUEUE_DELIVERED, STR("2.0.0"), STR("250 ok"), STR("lmtp"));
+	queue_rcpt_set(queue_entry_add_rcpt(&q, "joe@x", "", DSN_NOTIFY_SUCCESS, 0),
+		QUEUE_DELIVERED, STR("2.0.0"), STR("250 ok"), STR("mx"));
+	assert_false(report_returns_whole(&q));
+	assert_int_equal(report_write(&r, &out), OK);
+	has(&out, "Subject: Your mail was delivered\r\n");
+	has(&out, "Final-Recipient: rfc822; bob@h\r\nAction: delivered\r\n");
+	has(&out, "Final-Recipient: rfc822; joe@x\r\nAction: relayed\r\n");
+	assert_null(strstr(buf_cstr(&out), "Original-Envelope-Id"));
+	queue_entry_free(&q);
+	buf_free(&out);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(due),
+		cmocka_unit_test(failure),
+		cmocka_unit_test(success),
+	};
+
+	return cmocka_run_group_tests_name("report", tests, NULL, NULL);
+}
