@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/io.h"
@@ -286,6 +287,58 @@ do_deleted(struct index_core *c)
 		MEM_FREE(c->deleted_dir);
 	}
 	return 1;
+}
+
+/* ---- tmp/ ---- */
+
+enum { TMP_LIFETIME_S = 36 * 3600 };
+
+static void
+clean_one(int fd, int64_t before)
+{
+	struct dirent *d;
+	struct stat st;
+	DIR *dirp = fdopendir(fd);
+
+	if (!dirp) {
+		io_close(&fd);
+		return;
+	}
+	while ((d = readdir(dirp))) {
+		if (d->d_name[0] == '.' ||
+			fstatat(dirfd(dirp), d->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+			continue;
+		/* ctime too: mtime is the internal date, which may be any. */
+		if (S_ISREG(st.st_mode) && st.st_mtime < before && st.st_ctime < before)
+			(void)unlinkat(dirfd(dirp), d->d_name, 0);
+	}
+	closedir(dirp);
+}
+
+struct boxes {
+	struct core_box *list;
+	size_t count;
+};
+
+static enum err
+boxes_step(struct core_tx *tx, void *arg)
+{
+	struct boxes *b = arg;
+
+	return core_box_list(tx, &b->list, &b->count);
+}
+
+void
+index_core_clean_tmp(struct index_core *c)
+{
+	struct boxes b = {0};
+	int fd;
+
+	if (core_read(c, boxes_step, &b) == OK)
+		for (size_t i = 0; i < b.count; i++)
+			if (core_dir_open(c, b.list[i].dir, CORE_TMP, &fd) == OK)
+				clean_one(fd, core_now_s() - TMP_LIFETIME_S);
+	free(b.list);
 }
 
 int

@@ -71,6 +71,9 @@ enum err index_core_sync(struct index_core *c);
  */
 int index_core_background(struct index_core *c);
 uint64_t index_core_pending(struct index_core *c);
+/* Removes what has lain in tmp/ of the folders for more than 36 hours (as the Maildir rules say).
+ */
+void index_core_clean_tmp(struct index_core *c);
 
 /* ---- mailboxes: see index_client.h for the errors ---- */
 

@@ -124,6 +124,7 @@ on_idle(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (u->conns)
 		return;
+	index_core_clean_tmp(u->core);
 	if (index_user_flush(u) == OK)
 		user_free(u, 1);
 	else

@@ -983,6 +983,17 @@ test_locate(void **state)
 }
 
 static void
+test_clean_tmp(void **state)
+{
+	struct fixture *f = *state;
+
+	/* An old date is a message's; how long the file has been there is what counts. */
+	run("touch -d '2001-02-03' %s/.Sent/tmp/old", f->maildir);
+	index_core_clean_tmp(f->c);
+	assert_int_equal(count_files(f, ".Sent/tmp"), 1);
+}
+
+static void
 test_map_grows(void **state)
 {
 	struct fixture *f = *state;
@@ -1081,6 +1092,7 @@ main(void)
 		TEST(test_quota),
 		TEST(test_recent),
 		TEST(test_locate),
+		TEST(test_clean_tmp),
 		TEST(test_map_grows),
 		TEST(test_unwritable),
 		TEST(test_bad_index),
