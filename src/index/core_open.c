@@ -360,6 +360,27 @@ index_core_set_limits(struct index_core *c, uint64_t bytes, uint64_t messages)
 	}
 }
 
+static int
+is_replaced(const char *path, int fd)
+{
+	struct stat named, opened;
+
+	return stat(path, &named) != 0 || fstat(fd, &opened) != 0 ||
+	       named.st_ino != opened.st_ino || named.st_dev != opened.st_dev;
+}
+
+int
+index_core_is_gone(const struct index_core *c)
+{
+	char *path = index_file(c->index_dir, "data.mdb");
+	mdb_filehandle_t fd;
+	int gone = mdb_env_get_fd(c->env->env, &fd) != 0 || is_replaced(path, fd) ||
+		   is_replaced(c->maildir, c->maildir_fd);
+
+	free(path);
+	return gone;
+}
+
 uint64_t
 index_core_generation(const struct index_core *c)
 {

@@ -74,15 +74,7 @@ core_run(struct index_core *c, core_step *step, void *arg)
 
 	while (e == OK) {
 		e = run_once(&tx, step, arg);
-		if (e != E_TOOBIG)
-			break;
-		/* The map is full, or a bound of ours was hit: growing helps the first one only. */
-		MDB_envinfo before;
-		MDB_stat st;
-
-		mdb_env_info(c->env->env, &before);
-		mdb_env_stat(c->env->env, &st);
-		if (((uint64_t)before.me_last_pgno + 1) * st.ms_psize < before.me_mapsize / 4 * 3)
+		if (e != E_STATE)
 			break;
 		e = index_env_grow(c->env);
 	}

@@ -49,6 +49,11 @@ enum err index_core_open(const struct index_core_options *o, struct index_core *
 void index_core_close(struct index_core **c, int clean);
 /* Removes the index so that the next open makes it anew. None may be open. */
 enum err index_core_discard(const char *index_dir);
+/*
+ * Whether the Maildir or the index was removed or replaced while it was open: close it and open it
+ * again.
+ */
+int index_core_is_gone(const struct index_core *c);
 void index_core_set_limits(struct index_core *c, uint64_t bytes, uint64_t messages);
 /* Another number for each file that the environment ever had. */
 uint64_t index_core_generation(const struct index_core *c);

@@ -32,8 +32,7 @@ index_err_of_mdb(int rc, const char *what)
 	case MDB_NOTFOUND:
 		return E_NOTFOUND;
 	case MDB_MAP_FULL:
-		e = E_TOOBIG;
-		break;
+		return E_STATE;
 	case MDB_READERS_FULL:
 	case MDB_TXN_FULL:
 		e = E_TEMPFAIL;
@@ -58,8 +57,7 @@ index_err_of_mdb(int rc, const char *what)
 	default:
 		e = rc > 0 ? err_from_errno(rc) : E_IO;
 	}
-	log_event(e == E_TOOBIG ? LOGL_DEBUG : LOGL_WARN, "index.lmdb failed", "what", what,
-		"error", mdb_strerror(rc), NULL);
+	log_event(LOGL_WARN, "index.lmdb failed", "what", what, "error", mdb_strerror(rc), NULL);
 	return e;
 }
 

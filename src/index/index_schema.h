@@ -152,8 +152,8 @@ enum err index_env_begin(struct index_env *e, int write, MDB_txn **out);
 /* Doubles the map; no transaction of this process may be open. E_NOSPACE: address space. */
 enum err index_env_grow(struct index_env *e);
 /*
- * The err for LMDB's code; logs all but OK and E_NOTFOUND. MDB_MAP_FULL is E_TOOBIG (the writer
- * grows the map and does the transaction again).
+ * The err for LMDB's code; logs all but OK and E_NOTFOUND. E_STATE: the map is full; the writer
+ * grows it and does the transaction again.
  */
 enum err index_err_of_mdb(int rc, const char *what);
 

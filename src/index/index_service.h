@@ -57,6 +57,7 @@ struct index_conn;
 struct index_watched {
 	int wd;
 	uint32_t mailbox;
+	int in_new;
 };
 
 struct index_user_entry {

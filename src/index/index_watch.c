@@ -36,9 +36,9 @@ index_watch_notify(uint32_t mailbox, uint64_t modseq, void *arg)
 }
 
 static void
-add_one(struct index_user_entry *u, uint32_t mailbox, const char *folder, const char *sub)
+add_one(struct index_user_entry *u, uint32_t mailbox, const char *folder, int in_new)
 {
-	char *path = mem_printf("%s/%s", folder, sub);
+	char *path = mem_printf("%s/%s", folder, in_new ? "new" : "cur");
 	int wd = inotify_add_watch(u->worker->inotify_fd, path, WATCH_EVENTS);
 
 	free(path);
@@ -48,7 +48,8 @@ add_one(struct index_user_entry *u, uint32_t mailbox, const char *folder, const 
 		return;
 	}
 	u->watched = mem_realloc(u->watched, u->watched_count + 1, sizeof(*u->watched));
-	u->watched[u->watched_count++] = (struct index_watched){.wd = wd, .mailbox = mailbox};
+	u->watched[u->watched_count++] =
+		(struct index_watched){.wd = wd, .mailbox = mailbox, .in_new = in_new};
 }
 
 void
@@ -63,8 +64,8 @@ index_watch_add(struct index_user_entry *u, uint32_t mailbox)
 			return;
 	if (index_core_folder_path(u->core, mailbox, &folder))
 		return;
-	add_one(u, mailbox, folder, "new");
-	add_one(u, mailbox, folder, "cur");
+	add_one(u, mailbox, folder, 1);
+	add_one(u, mailbox, folder, 0);
 	free(folder);
 }
 
@@ -87,15 +88,27 @@ index_watch_prune(struct index_user_entry *u)
 	u->watched_count = kept;
 }
 
+/* Our own deliveries into new/ have a UID already; others have none. */
+static int
+is_news(const struct index_watched *watched, const struct inotify_event *ev)
+{
+	if (ev->mask & IN_Q_OVERFLOW)
+		return 1;
+	if (watched->wd != ev->wd)
+		return 0;
+	return !(watched->in_new && (ev->mask & (IN_CREATE | IN_MOVED_TO)) && ev->len &&
+		 strstr(ev->name, ",U="));
+}
+
 static void
-mark_news(struct index_worker *w, int wd, int all)
+mark_news(struct index_worker *w, const struct inotify_event *ev)
 {
 	struct timeval soon = {0, INDEX_NEWS_DELAY_MS * 1000};
 
 	for (size_t i = 0; i < INDEX_USER_BUCKETS; i++) {
 		for (struct index_user_entry *u = w->users[i]; u; u = u->next) {
 			for (size_t j = 0; j < u->watched_count; j++) {
-				if (!all && u->watched[j].wd != wd)
+				if (!is_news(&u->watched[j], ev))
 					continue;
 				numset_add(&u->news_boxes, u->watched[j].mailbox);
 				if (!event_pending(u->news, EV_TIMEOUT, NULL))
@@ -111,16 +124,12 @@ on_inotify(evutil_socket_t fd, short what, void *arg)
 	char text[16 * 1024] __attribute__((aligned(__alignof__(struct inotify_event))));
 	struct index_worker *w = arg;
 	ssize_t n = read(fd, text, sizeof(text));
-	int last = -1;
 
 	(void)what;
 	for (ssize_t at = 0; at < n;) {
 		const struct inotify_event *ev = (const struct inotify_event *)(text + at);
 
-		/* Events come in runs. */
-		if (ev->wd != last || (ev->mask & IN_Q_OVERFLOW))
-			mark_news(w, ev->wd, (ev->mask & IN_Q_OVERFLOW) != 0);
-		last = ev->wd;
+		mark_news(w, ev);
 		at += (ssize_t)(sizeof(*ev) + ev->len);
 	}
 }

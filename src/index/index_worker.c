@@ -275,6 +275,12 @@ user_get(struct index_worker *w, const struct index_open *o, struct index_user_e
 	enum err e;
 
 	*out = index_worker_find(w, o->user);
+	if (*out && index_core_is_gone((*out)->core)) {
+		log_event(LOGL_WARN, "index.user replaced", "user", o->user, NULL);
+		disconnect_all(*out);
+		user_free(*out, 0);
+		*out = NULL;
+	}
 	if (!*out)
 		return user_open(w, o, out);
 	if ((*out)->corrupt)

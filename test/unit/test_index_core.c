@@ -983,6 +983,37 @@ test_locate(void **state)
 }
 
 static void
+test_is_gone(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_false(index_core_is_gone(f->c));
+	run("mv %s/data.mdb %s/other.mdb", f->index_dir, f->index_dir);
+	assert_true(index_core_is_gone(f->c));
+	run("mv %s/other.mdb %s/data.mdb", f->index_dir, f->index_dir);
+	run("mv %s %s.away && mkdir %s", f->maildir, f->maildir, f->maildir);
+	assert_true(index_core_is_gone(f->c));
+}
+
+/* One transaction that is many times the size of the map, and a bound of ours that is no reason to
+ * grow. */
+static void
+test_large_scan(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t inbox = box_id(f, "INBOX");
+
+	run("cd %s/cur && seq -f '%%.0f.M1P1Q1.host,S=5,W=6:2,S' 1600000001 1600010000 | xargs touch",
+		f->maildir);
+	assert_int_equal(index_core_refresh(f->c, inbox), OK);
+	assert_int_equal(peek(f, inbox, 0).box.r.messages, 10000);
+	assert_int_equal(store(f, inbox, 1, UINT32_MAX, INDEX_STORE_ADD, INDEX_FLAGGED, "x"), OK);
+	rebuild(f);
+	assert_int_equal(peek(f, box_id(f, "INBOX"), 10000).m.r.flags, INDEX_SEEN | INDEX_FLAGGED);
+	check_counts(f, box_id(f, "INBOX"));
+}
+
+static void
 test_clean_tmp(void **state)
 {
 	struct fixture *f = *state;
@@ -1092,6 +1123,8 @@ main(void)
 		TEST(test_quota),
 		TEST(test_recent),
 		TEST(test_locate),
+		TEST(test_is_gone),
+		TEST(test_large_scan),
 		TEST(test_clean_tmp),
 		TEST(test_map_grows),
 		TEST(test_unwritable),

@@ -152,7 +152,7 @@ test_env(void **state)
 	k.mv_size = 2;
 	assert_int_equal(
 		index_err_of_mdb(mdb_put(txn, writer->dbi[INDEX_DB_CACHE], &k, &v, 0), "put"),
-		E_TOOBIG);
+		E_STATE);
 	mdb_txn_abort(txn);
 	assert_int_equal(index_env_grow(writer), OK);
 	assert_int_equal(index_env_begin(writer, 1, &txn), OK);
