@@ -37,6 +37,8 @@ struct child {
 	time_t since;
 	int tls;
 	char *id, *service, *peer, *tls_text, *user, *detail;
+	struct ipc_conn *origin; /* who handed it over and is told of its end; or NULL */
+	uint32_t request;
 };
 
 struct parent {
@@ -77,7 +79,7 @@ child_find(struct parent *p, pid_t pid)
 	return at;
 }
 
-static void
+static struct child *
 child_add(struct parent *p, pid_t pid, const struct session_info *info)
 {
 	struct child *c = MEM_NEW(struct child);
@@ -98,6 +100,7 @@ child_add(struct parent *p, pid_t pid, const struct session_info *info)
 	*bucket = c;
 	p->count++;
 	p->served++;
+	return c;
 }
 
 static void
@@ -216,13 +219,14 @@ child_main(struct service_run *run, struct parent *p, int fd, struct session_inf
 #endif
 }
 
-/* fd and *info are taken over. 0: refused. */
-static int
+/* fd and *info are taken over. NULL: refused. */
+static struct child *
 child_start(struct service_run *run, int fd, struct session_info *info)
 {
 	struct parent *p = service_state(run);
 	unsigned max = p->program->max_children ? p->program->max_children
 						: (unsigned)service_conf(run)->max_connections;
+	struct child *c = NULL;
 	pid_t pid = -1;
 
 	if (p->count < max && !service_is_draining(run))
@@ -230,13 +234,13 @@ child_start(struct service_run *run, int fd, struct session_info *info)
 	if (pid == 0)
 		child_main(run, p, fd, info);
 	if (pid > 0)
-		child_add(p, pid, info);
+		c = child_add(p, pid, info);
 	else
 		log_event(LOGL_WARN, "session.start refused", "service", info->service, "session",
 			info->id, "sessions", log_u64(p->count), "max", log_u64(max), NULL);
 	session_info_free(info);
 	close(fd);
-	return pid > 0;
+	return c;
 }
 
 /* ---- clients handed over ---- */
@@ -247,27 +251,37 @@ on_handover(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 	struct service_run *run = arg;
 	struct session_info info;
 	struct buf answer = {0};
-	int taken = 0;
+	struct child *child = NULL;
 
 	if (m->type == SESSION_HANDOVER && m->fds[0] >= 0 &&
 		session_info_get(buf_str(&m->body), &info) == OK) {
-		taken = child_start(run, m->fds[0], &info);
+		child = child_start(run, m->fds[0], &info);
 		m->fds[0] = -1;
+		if (child) {
+			child->origin = c;
+			child->request = m->request;
+		}
 	} else if (m->type == SESSION_HANDOVER) {
 		log_event(LOGL_ERROR, "session.handover malformed", NULL);
 		session_info_free(&info);
 	}
-	ipc_put_u8(&answer, (uint8_t)taken);
+	ipc_put_u8(&answer, child != NULL);
 	ipc_conn_send(c, SESSION_TAKEN, m->request, buf_str(&answer), NULL, 0);
 	buf_free(&answer);
 }
 
 static void
+forget_origin(struct child *child, void *arg)
+{
+	if (child->origin == arg)
+		child->origin = NULL;
+}
+
+static void
 on_handover_close(struct ipc_conn *c, enum err e, void *arg)
 {
-	(void)c;
 	(void)e;
-	(void)arg;
+	each_child(service_state(arg), forget_origin, c);
 }
 
 static void
@@ -349,6 +363,9 @@ on_child(evutil_socket_t fd, short what, void *arg)
 		if (!*at)
 			continue;
 		log_end(*at, status);
+		if ((*at)->origin)
+			ipc_conn_send((*at)->origin, SESSION_ENDED, (*at)->request, (struct str){0},
+				NULL, 0);
 		child_remove(p, at);
 	}
 	if (service_is_draining(run) && !p->count)

@@ -25,6 +25,7 @@
 enum session_frame {
 	SESSION_HANDOVER = 1, /* fields of struct session_info in order, descriptor attached */
 	SESSION_TAKEN = 2, /* answer: u8 1 taken, 0 refused (too many sessions): fd closed */
+	SESSION_ENDED = 3, /* notice with the request id of the handover: its process is gone */
 };
 
 struct session_info {

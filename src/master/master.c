@@ -28,7 +28,6 @@ enum {
 	STAGE_TICK_MS = 250,
 	/* The proxies do not wait longer for a daemon that cannot get ready. */
 	LAST_START_MS = 10 * 1000,
-	SECRET_BYTES = 32,
 	FDS_PER_CONNECTION = 3,
 };
 
@@ -56,36 +55,10 @@ remove_run_file(struct master *m, const char *name)
 	free(path);
 }
 
-/* ---- log ---- */
-
-/* The file becomes descriptor 2. OK for "stderr" and "syslog" too, *fd_out is -1 then. */
-static enum err
-open_log(const struct config *conf, int *fd_out)
-{
-	*fd_out = -1;
-	if (conf->log[0] != '/')
-		return OK;
-	*fd_out = open(conf->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
-	return *fd_out < 0 ? err_from_errno(errno) : OK;
-}
-
-static void
-use_log(const struct config *conf, int fd)
-{
-	enum log_level level;
-
-	if (fd >= 0)
-		dup2(fd, STDERR_FILENO);
-	else if (strcmp(conf->log, "syslog") == 0)
-		log_use_syslog();
-	if (log_level_parse(conf->log_level, &level) == OK)
-		log_set_level(level);
-}
-
 /* ---- starting ---- */
 
-static void
-start_wanted(struct master *m, int last)
+void
+master_start_wanted(struct master *m, int last)
 {
 	for (size_t i = 0; i < daemon_def_count; i++) {
 		const struct daemon_def *def = &daemon_defs[i];
@@ -109,8 +82,8 @@ all_ready(const struct master *m, int last)
 	return 1;
 }
 
-static int
-have_last(const struct master *m)
+int
+master_have_last(const struct master *m)
 {
 	for (const struct child *c = m->children; c; c = c->next)
 		if (c->def->last)
@@ -125,11 +98,11 @@ on_last_timer(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 
-	if (m->phase != MASTER_STARTING || have_last(m))
+	if (m->phase != MASTER_STARTING || master_have_last(m))
 		return;
 	log_event(LOGL_WARN, "master.start slow", "reason",
 		"not every daemon is ready; clients are let in now", NULL);
-	start_wanted(m, 1);
+	master_start_wanted(m, 1);
 }
 
 static void
@@ -137,8 +110,8 @@ progress_starting(struct master *m)
 {
 	if (!all_ready(m, 0))
 		return;
-	if (!have_last(m)) {
-		start_wanted(m, 1);
+	if (!master_have_last(m)) {
+		master_start_wanted(m, 1);
 		return;
 	}
 	if (!all_ready(m, 1))
@@ -229,168 +202,6 @@ master_progress(struct master *m)
 		progress_starting(m);
 	else if (m->phase == MASTER_ENDING)
 		progress_ending(m);
-}
-
-/* ---- reload ---- */
-
-/* What daemons have built upon cannot change under them. */
-static void
-refuse_change(const char *name, const char *was, const char *is, struct buf *problems)
-{
-	if (strcmp(was, is) != 0)
-		buf_printf(problems,
-			"setting '%s': it was \"%s\" and is now \"%s\"; that takes effect with a "
-			"restart only\n",
-			name, was, is);
-}
-
-static enum err
-check_unchangeable(const struct config *was, const struct config *is, struct buf *problems)
-{
-	size_t before = problems->len;
-
-	refuse_change("state_dir", was->state_dir, is->state_dir, problems);
-	refuse_change("mail_dir", was->mail_dir, is->mail_dir, problems);
-	refuse_change("queue_dir", was->queue_dir, is->queue_dir, problems);
-	refuse_change("index_dir", was->index_dir, is->index_dir, problems);
-	refuse_change("user", was->user, is->user, problems);
-	refuse_change("mail_user", was->mail_user, is->mail_user, problems);
-	refuse_change("db", was->db, is->db, problems);
-	return problems->len > before ? E_STATE : OK;
-}
-
-static void
-copy_setting(char **to, const char *from)
-{
-	free(*to);
-	*to = mem_strdup(from);
-}
-
-static void
-fresh_secret(char **setting)
-{
-	char hex[2 * SECRET_BYTES + 1];
-
-	io_random_hex(hex, SECRET_BYTES);
-	copy_setting(setting, hex);
-	explicit_bzero(hex, sizeof hex);
-}
-
-/*
- * Those whose sockets changed are replaced: the new one serves the new sockets, the old one ends
- * when its clients are done. All others get the settings sent.
- */
-static void
-spread(struct master *m, const struct listeners *old)
-{
-	struct child *end = NULL;
-
-	for (struct child *c = m->children; c; c = c->next)
-		end = c;
-	for (struct child *c = m->children; c; c = c->next) {
-		if (!listeners_same(old, &m->listeners, c->def)) {
-			c->retired = 1;
-			if (c->state == CHILD_WAITING)
-				child_stop(c);
-		} else if (c->state != CHILD_WAITING) {
-			int fd;
-			if (child_settings_fd(m->conf, c->def, &fd) == OK)
-				child_send_fd(c, MASTER_RELOAD, fd);
-			io_close(&fd);
-		}
-		if (c == end)
-			break;
-	}
-	/* Fewer proxies than before: the surplus goes the same way. */
-	for (size_t i = 0; i < daemon_def_count; i++) {
-		unsigned have = 0, want = daemon_wanted(&daemon_defs[i], m->conf);
-		for (struct child *c = m->children; c; c = c->next)
-			if (c->def == &daemon_defs[i] && !c->retired && ++have > want)
-				c->retired = 1;
-	}
-	if (m->phase == MASTER_RUNNING || have_last(m))
-		start_wanted(m, 1);
-	start_wanted(m, 0);
-	for (struct child *c = m->children; c; c = c->next)
-		if (c->retired)
-			child_stop(c);
-}
-
-static void
-spread_log(struct master *m, int fd)
-{
-	if (fd < 0)
-		return;
-	for (struct child *c = m->children; c; c = c->next)
-		child_send_fd(c, MASTER_LOG, fd);
-}
-
-static enum err
-reload_checked(struct master *m, struct config *fresh, struct buf *problems)
-{
-	struct listeners listeners;
-	int log_fd = -1;
-	enum err e = check_unchangeable(m->conf, fresh, problems), e2;
-
-	setup_hostname(fresh);
-	copy_setting(&fresh->ticket_key, m->conf->ticket_key);
-	fresh_secret(&fresh->tls_ticket_key);
-	e2 = setup_check(fresh, problems);
-	e = e ? e : e2;
-	e2 = cert_load(fresh, 1, problems);
-	e = e ? e : e2;
-	if (open_log(fresh, &log_fd)) {
-		buf_printf(problems, "%s: %s\n", fresh->log, strerror(errno));
-		e = e ? e : E_IO;
-	}
-	if (!e)
-		e = listeners_open(fresh, &m->listeners, &listeners, problems);
-	if (e) {
-		io_close(&log_fd);
-		return e;
-	}
-	struct listeners old = m->listeners;
-	struct config *old_conf = m->conf;
-	fresh->generation = old_conf->generation + 1;
-	m->conf = fresh;
-	m->listeners = listeners;
-	use_log(fresh, log_fd);
-	spread_log(m, log_fd);
-	spread(m, &old);
-	listeners_close(&old);
-	conf_free(&old_conf);
-	io_close(&log_fd);
-	return OK;
-}
-
-enum err
-master_reload(struct master *m, struct buf *problems)
-{
-	struct config *fresh = NULL;
-	enum err e = E_STATE;
-
-	if (m->phase == MASTER_ENDING) {
-		buf_add_cstr(problems, "Roost is stopping\n");
-		return E_STATE;
-	}
-	notify_send("RELOADING=1");
-	e = conf_load(m->conf->config_file, problems, &fresh);
-	if (!e)
-		e = reload_checked(m, fresh, problems);
-	if (e) {
-		conf_free(&fresh);
-		struct str rest = buf_str(problems);
-		while (rest.len > 0) {
-			struct str line = str_split(&rest, '\n');
-			log_event(
-				LOGL_ERROR, "master.reload failed", "reason", log_str(line), NULL);
-		}
-	} else {
-		log_event(LOGL_INFO, "master.reload ok", "generation", log_u64(m->conf->generation),
-			NULL);
-	}
-	notify_send("READY=1");
-	return e;
 }
 
 /* ---- signals ---- */
@@ -499,15 +310,15 @@ prepare(struct master *m, struct buf *problems)
 	if (setup_lock(m->conf, &m->lock_fd, problems))
 		return EXIT_START;
 	remove_run_file(m, "ready");
-	fresh_secret(&m->conf->ticket_key);
-	fresh_secret(&m->conf->tls_ticket_key);
+	setup_secret(&m->conf->ticket_key);
+	setup_secret(&m->conf->tls_ticket_key);
 	if (cert_load(m->conf, 1, problems))
 		return EXIT_CONFIG;
-	if (open_log(m->conf, &log_fd)) {
+	if (setup_log_open(m->conf, &log_fd)) {
 		buf_printf(problems, "%s: %s; see setting 'log'\n", m->conf->log, strerror(errno));
 		return EXIT_CONFIG;
 	}
-	use_log(m->conf, log_fd);
+	setup_log_use(m->conf, log_fd);
 	io_close(&log_fd);
 	raise_limits(m->conf);
 	enum err e = limits_create((uint64_t)m->conf->max_connections, &m->limits_fd);
@@ -541,7 +352,7 @@ master_run(struct config *conf)
 	write_run_file(&m, "master.pid");
 	log_event(LOGL_INFO, "master.start", "version", PACKAGE_VERSION, "state_dir",
 		conf->state_dir, "host", conf->hostname, NULL);
-	start_wanted(&m, 0);
+	master_start_wanted(&m, 0);
 	event_add(m.last_timer, &last);
 	event_base_dispatch(m.base);
 	remove_run_file(&m, "master.pid");

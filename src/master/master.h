@@ -69,10 +69,17 @@ struct master {
 int master_run(struct config *conf);
 /* Begins the orderly end. */
 void master_stop(struct master *m);
-/* Reads the configuration again. *problems: why nothing was changed. */
-enum err master_reload(struct master *m, struct buf *problems);
 /* A child became ready or ended: the next step of starting or ending. */
 void master_progress(struct master *m);
+/* Starts what is missing of those that start last, or of the others. */
+void master_start_wanted(struct master *m, int last);
+/* Whether those that start last have been started. */
+int master_have_last(const struct master *m);
+
+/* ---- reload.c ---- */
+
+/* Reads the configuration again. *problems: why nothing was changed, a line each. */
+enum err master_reload(struct master *m, struct buf *problems);
 
 /* ---- child.c ---- */
 

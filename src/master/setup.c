@@ -17,6 +17,8 @@
 #include "lib/mem.h"
 #include "mta-lite/ehlo.h"
 
+enum { SECRET_BYTES = 32 };
+
 int
 setup_is_root(void)
 {
@@ -199,4 +201,40 @@ setup_hostname(struct config *conf)
 	char *name = mem_strdup(smtp_hostname(conf));
 	free(conf->hostname);
 	conf->hostname = name;
+}
+
+/* ---- log ---- */
+
+enum err
+setup_log_open(const struct config *conf, int *fd_out)
+{
+	*fd_out = -1;
+	if (conf->log[0] != '/')
+		return OK;
+	*fd_out = open(conf->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+	return *fd_out < 0 ? err_from_errno(errno) : OK;
+}
+
+void
+setup_log_use(const struct config *conf, int fd)
+{
+	enum log_level level;
+
+	if (fd >= 0)
+		dup2(fd, STDERR_FILENO);
+	else if (strcmp(conf->log, "syslog") == 0)
+		log_use_syslog();
+	if (log_level_parse(conf->log_level, &level) == OK)
+		log_set_level(level);
+}
+
+void
+setup_secret(char **setting)
+{
+	char hex[2 * SECRET_BYTES + 1];
+
+	io_random_hex(hex, SECRET_BYTES);
+	free(*setting);
+	*setting = mem_strdup(hex);
+	explicit_bzero(hex, sizeof hex);
 }

@@ -31,6 +31,15 @@ enum err setup_user(
 /* Whether we are root and can give files and processes to others. */
 int setup_is_root(void);
 
+/*
+ * The log file of the settings, opened for appending; -1 with "stderr" and "syslog". errno tells.
+ */
+enum err setup_log_open(const struct config *conf, int *fd_out);
+/* Logs there from now on: the file becomes descriptor 2. fd stays open. */
+void setup_log_use(const struct config *conf, int fd);
+/* Puts a new random secret into an internal setting. */
+void setup_secret(char **setting);
+
 /* ---- cert.c ---- */
 
 /*

@@ -5,10 +5,12 @@
  */
 #include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 #include "lib/io.h"
 #include "lib/log.h"
+#include "lib/mem.h"
 #include "lib/session.h"
 #include "proxy/client.h"
 #include "proxy/relay.h"
@@ -27,6 +29,44 @@ failed(struct client *c, const char *reason)
 	c->phase = CLIENT_DIALOGUE;
 	prelogin_handover_failed(&c->prelogin);
 	client_run(c);
+}
+
+/*
+ * A client without TLS whose session has its socket: it counts in the limits until the session
+ * daemon says that the session has ended, or is gone itself.
+ */
+struct absent {
+	struct link_request request; /* first */
+	struct proxy *px;
+	const struct prelogin_protocol *proto;
+	struct net_addr peer;
+};
+
+static void
+on_absent_answer(struct link_request *request, struct ipc_msg *m)
+{
+	struct absent *a = (struct absent *)request;
+
+	if (m && m->type != SESSION_ENDED)
+		return;
+	link_forget(proxy_target_link(a->px, a->proto), request);
+	limits_leave(a->px->limits, &a->peer);
+	a->px->absent_count--;
+	free(a);
+}
+
+static void
+count_until_ended(struct client *c, struct link_request *request)
+{
+	struct absent *a = MEM_NEW(struct absent);
+
+	a->request.on_answer = on_absent_answer;
+	a->px = c->px;
+	a->proto = c->listener->proto;
+	a->peer = c->peer;
+	c->counted = 0;
+	c->px->absent_count++;
+	link_hand_on(proxy_target_link(c->px, a->proto), request, &a->request);
 }
 
 static void
@@ -65,7 +105,8 @@ on_answer(struct link_request *request, struct ipc_msg *m)
 	else if (!ok)
 		failed(c, "too many sessions");
 	else {
-		link_forget(proxy_target_link(c->px, c->listener->proto), request);
+		if (c->counted && !c->conn.ssl)
+			count_until_ended(c, request);
 		taken(c);
 	}
 }

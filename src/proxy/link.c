@@ -211,6 +211,19 @@ link_forget(struct link *l, struct link_request *r)
 	r->next = NULL;
 }
 
+void
+link_hand_on(struct link *l, struct link_request *from, struct link_request *to)
+{
+	uint32_t id = from->id;
+
+	ROOST_ASSERT(id != 0 && to->id == 0);
+	link_forget(l, from);
+	to->id = id;
+	to->next = *bucket(l, id);
+	*bucket(l, id) = to;
+	l->pending++;
+}
+
 int
 link_is_open(const struct link *l)
 {

@@ -46,6 +46,8 @@ enum err link_ask(struct link *l, struct link_request *r, uint16_t type, struct 
 	const int *fds, size_t nfds);
 /* A further frame for a request under way. */
 void link_tell(struct link *l, const struct link_request *r, uint16_t type, struct str body);
+/* to, zeroed but for on_answer, goes on for from, which is not under way any more. */
+void link_hand_on(struct link *l, struct link_request *from, struct link_request *to);
 /* Later answers are dropped. A request that is not under way may be given too. */
 void link_forget(struct link *l, struct link_request *r);
 int link_is_open(const struct link *l);

@@ -244,6 +244,8 @@ proxy_status(struct service_run *run, json_t *object)
 	struct proxy *px = service_state(run);
 
 	json_object_set_new(object, "clients", json_integer((json_int_t)px->client_count));
+	json_object_set_new(
+		object, "plaintext_sessions", json_integer((json_int_t)px->absent_count));
 	json_object_set_new(object, "relays", json_integer((json_int_t)px->relay_count));
 	json_object_set_new(object, "connections_all_proxies",
 		json_integer((json_int_t)limits_total(px->limits)));

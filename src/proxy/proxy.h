@@ -46,6 +46,7 @@ struct proxy {
 	struct client *clients;
 	struct relay *relays;
 	size_t client_count, relay_count, refused_count;
+	size_t absent_count; /* handed over without TLS, not ended */
 	uint64_t accepted, refused, handed_over, logins, failed_logins;
 };
 

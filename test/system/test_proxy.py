@@ -236,6 +236,28 @@ def test_tls_sessions_count_until_they_end(make_instance, line):
                .startswith("* OK"), what="the slot of the ended session is free")
 
 
+def test_plaintext_sessions_count_until_they_end(make_instance, line):
+    roost = make_instance(settings=BALANCED)
+    sessions = []
+    for _ in range(3):
+        client = line("smtp", before=header("203.0.113.9"), instance=roost)
+        client.line()
+        client.send("EHLO me\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<alice@example.test>\r\n")
+        assert [client.until("250 ") for _ in range(3)][-1][-1].startswith("250 2.1.5")
+        sessions.append(client)
+    refused = line("smtp", before=header("203.0.113.9"), instance=roost)
+    assert refused.rest() == ["421 4.7.0 Too many connections from your address"]
+    sessions[0].close()  # without a QUIT
+
+    def served():
+        return line("smtp", before=header("203.0.113.9"), instance=roost).line().startswith("220")
+
+    wait_until(served, what="the slot of the ended session is free")
+    sessions[1].send("QUIT\r\n")
+    sessions[1].rest()
+    wait_until(served, what="the slot of the second session is free")
+
+
 def test_proxy_headers(make_instance, line):
     roost = make_instance(settings=BALANCED)
     v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes([203, 0, 113, 77, 192, 0, 2, 1, 0x13, 0x88, 0, 25])
