@@ -2,6 +2,8 @@
 #include "mta-lite/smtp_io.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <poll.h>
 #include <stdio.h>
@@ -34,9 +36,13 @@ struct smtp_io *
 smtp_io_create(int fd)
 {
 	struct smtp_io *io = MEM_NEW(struct smtp_io);
+	int on = 1;
 
 	io->fd = fd;
 	io->timeout_ms = 300 * 1000;
+	/* Output is collected here already; waiting for more only costs time. Fails on UNIX
+	 * sockets. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	(void)io_set_nonblocking(fd, 1);
 	return io;
 }
