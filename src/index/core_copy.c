@@ -243,7 +243,7 @@ static enum err
 copy_step(struct core_tx *tx, void *arg)
 {
 	struct copy *cp = arg;
-	struct core_box src, other, *dst = cp->from == cp->to ? &src : &other;
+	struct core_box src = {0}, other = {0}, *dst = cp->from == cp->to ? &src : &other;
 	enum err e = core_box_get(tx, cp->from, &src);
 
 	if (e == OK && dst != &src)

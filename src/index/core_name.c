@@ -78,7 +78,7 @@ enum err
 core_name_from_dir(const char *dir, char out[INDEX_MAILBOX_NAME_MAX + 1])
 {
 	struct buf name = BUF_INIT(INDEX_MAILBOX_NAME_MAX);
-	char again[MAILDIR_NAME_MAX + 1];
+	char again[MAILDIR_NAME_MAX + 1] = "";
 	struct str rest;
 	enum err e = OK;
 
