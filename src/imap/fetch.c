@@ -42,6 +42,7 @@ struct fetch_run {
 	struct imap_session *s;
 	struct fetch_plan plan;
 	struct fetch_context context;
+	struct index_message message; /* what msg.m points to */
 	struct fetch_message msg;
 	struct numset seqs;
 	struct buf text, scratch;
@@ -135,12 +136,15 @@ write_message(struct fetch_run *run, uint32_t seq, const struct index_message *m
 	struct fetch_message *msg = &run->msg;
 	enum err e = OK;
 
+	run->message = *m;
+	if (run->plan.has_facts)
+		e = index_message_facts(run->s->index, run->s->mailbox, &run->message);
 	msg->seq = seq;
-	msg->m = m;
+	msg->m = &run->message;
 	msg->recent = imap_is_recent(run->s, m->uid);
 	msg->tell_flags = tell_flags;
 	msg->record = (struct str){NULL, 0};
-	if (run->plan.need >= FETCH_NEED_CACHE) {
+	if (!e && run->plan.need >= FETCH_NEED_CACHE) {
 		buf_reset(&run->scratch);
 		e = index_cache_get(
 			run->s->index, run->s->mailbox, m->uid, &run->scratch, &msg->record);
@@ -183,11 +187,11 @@ visit_batch(uint32_t seq, const struct index_message *m, void *ctx)
 	struct fetch_run *run = ctx;
 
 	if (run->batch_count == BATCH_MESSAGES ||
-		(run->batch_count && m->size > BATCH_BYTES - run->batch_bytes))
+		(run->batch_count && m->disk_size > BATCH_BYTES - run->batch_bytes))
 		return E_CANCELLED;
 	run->batch[run->batch_count++] =
 		(struct batch_entry){seq, m->uid, !(m->flags & INDEX_SEEN)};
-	run->batch_bytes += m->size < BATCH_BYTES ? m->size : BATCH_BYTES;
+	run->batch_bytes += m->disk_size < BATCH_BYTES ? m->disk_size : BATCH_BYTES;
 	if (run->batch_bytes > BATCH_BYTES)
 		run->batch_bytes = BATCH_BYTES;
 	return OK;

@@ -50,6 +50,7 @@ struct fetch_plan {
 	enum fetch_need need; /* the largest of all items */
 	int marks_seen; /* \Seen is set implicitly */
 	int has_flags; /* FLAGS is among the items */
+	int has_facts; /* INTERNALDATE or RFC822.SIZE is */
 };
 
 /*

@@ -57,6 +57,8 @@ add_item(struct fetch_plan *plan, enum fetch_kind kind, enum fetch_need need)
 		plan->need = need;
 	if (kind == FETCH_FLAGS)
 		plan->has_flags = 1;
+	if (kind == FETCH_INTERNALDATE || kind == FETCH_RFC822_SIZE)
+		plan->has_facts = 1;
 	return item;
 }
 

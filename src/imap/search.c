@@ -75,25 +75,30 @@ add_found(struct search_run *run, uint32_t seq)
 
 /* ---- deciding ---- */
 
-static void
-message_init(struct search_run *run, uint32_t seq, const struct index_message *m)
+static enum err
+message_init(struct search_run *run, uint32_t seq, struct index_message *m)
 {
 	run->msg.seq = seq;
 	run->msg.m = m;
 	run->msg.recent = imap_is_recent(run->s, m->uid);
 	run->msg.has_record = run->msg.has_content = 0;
 	run->msg.record = (struct str){NULL, 0};
+	return run->plan.has_facts ? index_message_facts(run->s->index, run->s->mailbox, m) : OK;
 }
 
 static enum err
 visit(uint32_t seq, const struct index_message *m, void *ctx)
 {
 	struct search_run *run = ctx;
+	struct index_message full = *m;
 	enum search_answer a;
+	enum err e;
 
 	if (run->pending_count == PENDING)
 		return E_CANCELLED;
-	message_init(run, seq, m);
+	e = message_init(run, seq, &full);
+	if (e)
+		return e;
 	a = search_eval(&run->plan, &run->msg);
 	if (a == SEARCH_YES)
 		add_found(run, seq);
@@ -127,9 +132,9 @@ decide(struct search_run *run, uint32_t seq, uint32_t uid, enum search_answer *a
 	struct index_message m;
 	enum err e = index_message_get(s->index, s->mailbox, uid, &m);
 
+	e = e ? e : message_init(run, seq, &m);
 	if (e)
 		return e;
-	message_init(run, seq, &m);
 	buf_reset(&run->scratch);
 	e = index_cache_get(s->index, s->mailbox, uid, &run->scratch, &run->msg.record);
 	if (e && e != E_TOOBIG) /* then no record can hold it: all comes from the file */

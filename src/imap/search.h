@@ -69,6 +69,7 @@ struct search_plan {
 	struct search_key *texts[SEARCH_TEXTS_MAX]; /* the BODY and TEXT keys */
 	size_t text_count, key_count;
 	int has_keywords;
+	int has_facts; /* sizes or internal dates are asked for */
 	int bad_charset; /* answer NO [BADCHARSET] */
 };
 

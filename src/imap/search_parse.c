@@ -270,6 +270,8 @@ parse_named(struct search_parse *sp, struct search_key **out)
 		*out = key_create(n->kind);
 		(*out)->negated = n->negated;
 		(*out)->flag = n->flag;
+		if (n->kind >= SEARCH_LARGER && n->kind <= SEARCH_SINCE)
+			plan->has_facts = 1;
 		if ((*out)->need == SEARCH_NEED_CONTENT) {
 			if (plan->text_count == SEARCH_TEXTS_MAX)
 				return imap_parser_fail(

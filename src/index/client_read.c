@@ -276,37 +276,45 @@ index_names_free(char ***names, size_t count)
 
 /* ---- messages ---- */
 
-static enum err
-message_fill(struct index_user *u, uint32_t mailbox, uint32_t uid,
-	const struct index_message_record *r, struct index_message *out)
+static void
+message_fill(uint32_t uid, const struct index_message_record *r, struct index_message *out)
 {
-	struct client_facts facts = {.size = r->size, .internal_date = r->internal_date};
-	enum err e = OK;
-
-	if (r->size == INDEX_SIZE_UNKNOWN || r->internal_date == 0) {
-		e = client_facts(u, mailbox, uid, r, &facts);
-		if (e == E_NOTFOUND) {
-			/* The file went a moment ago and the service does not know yet. */
-			facts = (struct client_facts){
-				.size = r->size == INDEX_SIZE_UNKNOWN ? r->disk_size : r->size,
-				.internal_date = r->internal_date ? r->internal_date : r->save_date,
-			};
-			e = OK;
-		}
-	}
 	*out = (struct index_message){
 		.uid = uid,
 		.modseq = r->modseq,
 		.flags = r->flags,
 		.keywords = r->keywords,
-		.internal_date = facts.internal_date,
+		.internal_date = r->internal_date,
 		.save_date = r->save_date,
-		.size = facts.size,
+		.size = r->size,
 		.disk_size = r->disk_size,
 		.file = str_make(r->name.p, r->base_len),
 	};
 	memcpy(out->email_id, r->email_id, sizeof(out->email_id));
 	memcpy(out->thread_id, r->thread_id, sizeof(out->thread_id));
+}
+
+enum err
+index_message_facts(struct index_user *u, uint32_t mailbox, struct index_message *m)
+{
+	struct index_message_record r;
+	struct client_facts facts;
+	enum err e;
+
+	if (m->size != INDEX_SIZE_UNKNOWN && m->internal_date != 0)
+		return OK;
+	e = client_message_record(u, mailbox, m->uid, &r);
+	e = e ? e : client_facts(u, mailbox, m->uid, &r, &facts);
+	if (e == E_NOTFOUND) {
+		/* The file went a moment ago and the service does not know yet. */
+		facts.size = m->size == INDEX_SIZE_UNKNOWN ? m->disk_size : m->size;
+		facts.internal_date = m->internal_date ? m->internal_date : m->save_date;
+		e = OK;
+	}
+	if (!e) {
+		m->size = facts.size;
+		m->internal_date = facts.internal_date;
+	}
 	return e;
 }
 
@@ -331,7 +339,9 @@ index_message_get(struct index_user *u, uint32_t mailbox, uint32_t uid, struct i
 	struct index_message_record r;
 	enum err e = client_message_record(u, mailbox, uid, &r);
 
-	return e ? e : message_fill(u, mailbox, uid, &r, out);
+	if (!e)
+		message_fill(uid, &r, out);
+	return e;
 }
 
 static enum err
@@ -357,8 +367,8 @@ messages_walk(struct index_user *u, MDB_cursor *c, uint32_t mailbox, uint32_t fi
 		if (index_message_decode(&v, &r)) {
 			return client_corrupt(u, "message");
 		}
-		e = message_fill(u, mailbox, uid, &r, &m);
-		e = e ? e : cb(&m, arg);
+		message_fill(uid, &r, &m);
+		e = cb(&m, arg);
 		if (e) {
 			return e;
 		}

@@ -128,9 +128,9 @@ struct index_message {
 	uint64_t modseq;
 	unsigned flags; /* enum index_flag */
 	struct index_keywords keywords;
-	int64_t internal_date; /* seconds */
+	int64_t internal_date; /* seconds; 0 until index_message_facts */
 	int64_t save_date;
-	uint64_t size;	    /* RFC822.SIZE: with CRLF */
+	uint64_t size; /* RFC822.SIZE: with CRLF; UINT64_MAX until index_message_facts */
 	uint64_t disk_size; /* bytes of the file */
 	unsigned char email_id[16], thread_id[16];
 	struct str file; /* name without the info part; borrowed from the read transaction */
@@ -150,6 +150,11 @@ enum err index_message_get(struct index_user *u, uint32_t mailbox, uint32_t uid,
 /* Those with first <= UID <= last, rising, inside one transaction. */
 enum err index_message_each(struct index_user *u, uint32_t mailbox, uint32_t first, uint32_t last,
 	enum err (*cb)(const struct index_message *m, void *arg), void *arg);
+/*
+ * Completes m's size and internal date. Both are there for what Roost delivered; a message that was
+ * adopted from another program's Maildir may have to be looked up in the file system, once.
+ */
+enum err index_message_facts(struct index_user *u, uint32_t mailbox, struct index_message *m);
 /*
  * The cache record (mail/cache.h) of a message, borrowed from the transaction. If there is none the
  * message is parsed here, and the record offered to the service for the next reader; *out then

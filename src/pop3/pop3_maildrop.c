@@ -16,13 +16,18 @@ add_message(const struct index_message *msg, void *arg)
 {
 	struct loading *l = arg;
 	struct pop3_maildrop *m = l->m;
+	struct index_message full = *msg;
+	enum err e = index_message_facts(m->user, m->mailbox, &full);
+
+	if (e)
+		return e;
 
 	if (m->count == l->cap) {
 		l->cap = l->cap ? l->cap + l->cap / 2 : 64;
 		m->v = mem_realloc(m->v, l->cap, sizeof(struct pop3_message));
 	}
 	m->v[m->count++] = (struct pop3_message){
-		.uid = msg->uid, .size = msg->size, .seen = (msg->flags & INDEX_SEEN) != 0};
+		.uid = msg->uid, .size = full.size, .seen = (msg->flags & INDEX_SEEN) != 0};
 	return OK;
 }
 

@@ -77,6 +77,15 @@ index_message_get(struct index_user *u, uint32_t mailbox, uint32_t uid, struct i
 }
 
 enum err
+index_message_facts(struct index_user *u, uint32_t mailbox, struct index_message *m)
+{
+	(void)u;
+	(void)mailbox;
+	(void)m; /* complete from the start */
+	return OK;
+}
+
+enum err
 index_message_each(struct index_user *u, uint32_t mailbox, uint32_t first, uint32_t last,
 	enum err (*cb)(const struct index_message *m, void *arg), void *arg)
 {
