@@ -203,7 +203,7 @@ guess_special_use(struct core_tx *tx)
 static enum err
 load_texts(struct core_tx *tx, void *arg)
 {
-	int found;
+	int found = 0;
 	enum err e = core_subscriptions_load(tx);
 
 	(void)arg;
