@@ -420,6 +420,7 @@ check_content(struct fixture *f, const char *bytes, size_t len, const char *want
 	index_content_close(&c);
 	assert_int_equal(index_read_begin(f->u), OK);
 	assert_int_equal(index_message_get(f->u, BOX, UID, &m), OK);
+	assert_int_equal(index_message_facts(f->u, BOX, &m), OK);
 	assert_int_equal(m.size, size);
 	index_read_end(f->u);
 	free(path);
