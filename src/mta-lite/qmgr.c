@@ -132,13 +132,14 @@ static void
 on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct qmgr_message *m = arg;
+	struct qmgr *q = m->q;
 
 	(void)fd;
 	(void)what;
 	if (m->jobs || m->reporting || m->dir == QUEUE_HOLD)
 		return;
-	qmgr_activate(m, 0);
-	qmgr_pump(m->q);
+	qmgr_activate(m, 0); /* may be the end of m */
+	qmgr_pump(q);
 }
 
 /* A broken file is put aside, where nobody loses sight of it. */

@@ -57,7 +57,7 @@ struct qmgr {
 /* A file in this directory that qmgr may not know yet. */
 void qmgr_take_in(struct qmgr *q, enum queue_dir dir, const char *id);
 struct qmgr_message *qmgr_find(struct qmgr *q, struct str id);
-/* Starts jobs for the recipients that are due; all that are pending when forced. */
+/* Starts jobs for the recipients that are due; all that are pending when forced. May free m. */
 void qmgr_activate(struct qmgr_message *m, int forced);
 /* Nothing is under way any more: report, remove or defer. May free m. */
 void qmgr_settle(struct qmgr_message *m);
