@@ -62,6 +62,7 @@ admin_arg_addr(struct admin_job *j, const char *key, int pattern, struct addr *o
 
 	if (e)
 		return e;
+	ROOST_ASSERT(text); /* it must be there */
 	if (pattern && text[0] == '@')
 		e = addr_parse_pattern(str_of(text), out);
 	else

@@ -156,7 +156,7 @@ targets_insert(struct admin_job *j, struct directory *d, struct directory_args *
 
 	for (size_t i = 0; i < json_array_size(targets) && !e; i++) {
 		struct db_result r;
-		char *target;
+		char *target = NULL;
 
 		e = target_text(j, json_array_get(targets, i), &target);
 		if (e)

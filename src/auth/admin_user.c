@@ -216,10 +216,10 @@ admin_user_set(struct admin_job *j, struct directory *d)
 {
 	struct directory_args args = {0};
 	struct db_result r = {0};
-	const char *password, *name;
+	const char *password = NULL, *name = NULL;
 	char quota[24], *hash = NULL;
 	struct addr a;
-	int set_quota, set_active, active;
+	int set_quota = 0, set_active = 0, active;
 	enum err e = admin_arg_addr(j, "address", 0, &a);
 
 	if (!e)

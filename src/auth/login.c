@@ -179,7 +179,7 @@ static void
 step_run(struct worker_job *job, struct directory *d)
 {
 	struct exchange *ex = (struct exchange *)job;
-	struct str challenge;
+	struct str challenge = {0};
 
 	ex->directory = d;
 	ex->result = OK;
@@ -427,9 +427,13 @@ on_mechanisms(struct peer *p, struct ipc_msg *m)
 void
 login_peer_closed(struct peer *p)
 {
+	struct exchange *next;
+
 	for (size_t i = 0; i < PEER_BUCKETS; i++)
-		while (p->exchanges[i])
-			exchange_cancel(p->exchanges[i]);
+		for (struct exchange *ex = p->exchanges[i]; ex; ex = next) {
+			next = ex->next;
+			exchange_cancel(ex);
+		}
 }
 
 const struct peer_frame login_frames[] = {

@@ -59,6 +59,12 @@ imap_parse_nz_number(struct imap_parser *p, uint32_t *out)
 	return e;
 }
 
+static int
+is_in_set(char c)
+{
+	return str_is_digit(c) || c == ':' || c == ',' || c == '*';
+}
+
 enum err
 imap_parse_sequence_set(struct imap_parser *p, uint32_t largest, struct numset *out)
 {
@@ -68,8 +74,7 @@ imap_parse_sequence_set(struct imap_parser *p, uint32_t largest, struct numset *
 	numset_free(out);
 	if (p->err)
 		return p->err;
-	while (end < p->line.len &&
-		(str_is_digit(p->line.p[end]) || memchr(":,*", p->line.p[end], 3)))
+	while (end < p->line.len && is_in_set(p->line.p[end]))
 		end++;
 	e = imap_seqset_parse(str_make(p->line.p + p->at, end - p->at), largest, out, &at);
 	if (e) {

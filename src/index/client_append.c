@@ -368,7 +368,7 @@ file_copy(struct index_user *u, struct index_append *a, struct index_append *fro
 	f->fd = -1;
 	f->cache = (struct buf){0};
 	buf_add_buf(&f->cache, &from->file->cache);
-	file_unref(&a->file);
+	from->file->refs--; /* a's share of it */
 	a->file = f;
 	e = file_reopen(from);
 	e = e ? e : tmp_make(u, a, NULL);

@@ -374,11 +374,13 @@ index_worker_start(struct index_worker *w, struct index_service_state *service)
 static void
 close_all(struct index_worker *w)
 {
+	struct index_user_entry *next;
+
 	for (size_t i = 0; i < INDEX_USER_BUCKETS; i++) {
-		while (w->users[i]) {
-			struct index_user_entry *u = w->users[i];
+		for (struct index_user_entry *u = w->users[i]; u; u = next) {
 			int clean = !u->corrupt && index_user_flush(u) == OK;
 
+			next = u->next;
 			disconnect_all(u);
 			user_free(u, clean);
 		}

@@ -174,13 +174,13 @@ void
 maildir_info_build(unsigned flags, uint32_t letters, uint32_t others, struct buf *out)
 {
 	buf_add_cstr(out, ":2,");
-	for (char c = 'A'; c <= 'Z'; c++) {
-		unsigned flag = flag_of_letter(c);
+	for (int i = 0; i < 26; i++) {
+		unsigned flag = flag_of_letter((char)('A' + i));
 
-		if (flag ? (flags & flag) != 0 : (others >> (c - 'A') & 1) != 0)
-			buf_add_char(out, c);
+		if (flag ? (flags & flag) != 0 : (others >> i & 1) != 0)
+			buf_add_char(out, (char)('A' + i));
 	}
-	for (char c = 'a'; c <= 'z'; c++)
-		if (letters >> (c - 'a') & 1)
-			buf_add_char(out, c);
+	for (int i = 0; i < 26; i++)
+		if (letters >> i & 1)
+			buf_add_char(out, (char)('a' + i));
 }

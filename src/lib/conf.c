@@ -160,8 +160,7 @@ unknown_setting(int line, const char *name)
 	loading->retry = 1;
 }
 
-static void __attribute__((format(printf, 2, 0)))
-on_error(cfg_t *cfg, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 2, 0))) on_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
 	static const char no_such[] = "no such option '";
 	char text[512];
@@ -354,7 +353,7 @@ conf_load_fd(int fd, struct config **out)
 	struct buf text = BUF_INIT(CONF_FILE_MAX), problems = {0};
 	off_t at = 0;
 	ssize_t n = 0;
-	enum err e;
+	enum err e = OK;
 
 	*out = NULL;
 	/* pread(2): the offset is shared by all the daemons that hold this file. */

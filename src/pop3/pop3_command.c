@@ -25,7 +25,10 @@ pop3_command_parse(struct str line, struct pop3_command *out)
 	size_t i, n = sizeof(verbs) / sizeof(verbs[0]);
 
 	*out = (struct pop3_command){.verb = POP3_UNKNOWN};
-	for (i = 0; i < n && !str_is_i(name, verbs[i].name); i++) {
+	for (i = 0; i < n; i++) {
+		if (str_is_i(name, verbs[i].name)) {
+			break;
+		}
 	}
 	if (i == n) {
 		return E_UNSUPPORTED;

@@ -491,6 +491,10 @@ client_refresh_all(struct proxy *px)
 void
 client_close_all(struct proxy *px)
 {
-	while (px->clients)
-		client_close(px->clients, "proxy ends");
+	struct client *next;
+
+	for (struct client *c = px->clients; c; c = next) {
+		next = c->next;
+		client_close(c, "proxy ends");
+	}
 }

@@ -206,6 +206,10 @@ relay_start(struct proxy *px, struct conn *client, int session_fd, const struct 
 void
 relay_close_all(struct proxy *px)
 {
-	while (px->relays)
-		relay_free(px->relays, "proxy ends");
+	struct relay *next;
+
+	for (struct relay *r = px->relays; r; r = next) {
+		next = r->next;
+		relay_free(r, "proxy ends");
+	}
 }
