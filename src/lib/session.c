@@ -249,7 +249,7 @@ static void
 on_handover(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 {
 	struct service_run *run = arg;
-	struct session_info info;
+	struct session_info info = {0};
 	struct buf answer = {0};
 	struct child *child = NULL;
 
