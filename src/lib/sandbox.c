@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/landlock.h>
 #include <seccomp.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,8 @@
 #endif
 #define LANDLOCK_NET_BIND_TCP (1ULL << 0)
 #define LANDLOCK_NET_CONNECT_TCP (1ULL << 1)
+#define LANDLOCK_SCOPED_ABSTRACT_UNIX (1ULL << 0)
+#define LANDLOCK_SCOPED_SIGNAL (1ULL << 1)
 
 struct path_rule {
 	char *path;
@@ -43,10 +46,11 @@ struct sandbox {
 	unsigned can;
 };
 
-/* struct landlock_ruleset_attr with the network field of ABI 4. */
+/* struct landlock_ruleset_attr with the network field of ABI 4 and the scopes of ABI 6. */
 struct ruleset_attr {
 	uint64_t handled_fs;
 	uint64_t handled_net;
+	uint64_t scoped;
 };
 
 struct sandbox *
@@ -142,6 +146,7 @@ enter_landlock(const struct sandbox *sb)
 	int abi =
 		(int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	struct ruleset_attr attr = {0};
+	size_t size = sizeof(attr.handled_fs);
 	int ruleset;
 	enum err e = OK;
 
@@ -152,9 +157,14 @@ enter_landlock(const struct sandbox *sb)
 		attr.handled_net = LANDLOCK_NET_BIND_TCP;
 		if (!(sb->can & SANDBOX_CAN_CONNECT_TCP))
 			attr.handled_net |= LANDLOCK_NET_CONNECT_TCP;
+		size = offsetof(struct ruleset_attr, scoped);
 	}
-	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr,
-		abi >= 4 ? sizeof(attr) : sizeof(attr.handled_fs), 0);
+	/* No signal leaves the sandbox: a session cannot end another user's. */
+	if (abi >= 6) {
+		attr.scoped = LANDLOCK_SCOPED_ABSTRACT_UNIX | LANDLOCK_SCOPED_SIGNAL;
+		size = sizeof(attr);
+	}
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
 	if (ruleset < 0)
 		return err_from_errno(errno);
 	for (size_t i = 0; i < sb->count && !e; i++) {

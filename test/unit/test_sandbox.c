@@ -6,12 +6,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -70,6 +72,16 @@ only_its_own_directory(const struct place *p)
 	return 0;
 }
 
+/* The test itself is outside. Kernels before 6.12 do not know this scope. */
+static int
+no_signal_to_others(const struct place *p)
+{
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, 1);
+
+	(void)p;
+	return abi >= 6 && kill(getppid(), 0) == 0;
+}
+
 #ifndef ROOST_ASAN
 static int
 no_network_no_process(const struct place *p)
@@ -118,6 +130,13 @@ files(void **state)
 }
 
 static void
+signals(void **state)
+{
+	(void)state;
+	confined(no_signal_to_others);
+}
+
+static void
 system_calls(void **state)
 {
 	(void)state;
@@ -133,6 +152,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(files),
+		cmocka_unit_test(signals),
 		cmocka_unit_test(system_calls),
 	};
 
