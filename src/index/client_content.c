@@ -150,7 +150,7 @@ message_open(
 static int
 is_gzip(const char *p, size_t len)
 {
-	return len >= 18 && memcmp(p, "\x1f\x8b\x08", 3) == 0; /* RFC 1952 section 2.3.1 */
+	return p && len >= 18 && memcmp(p, "\x1f\x8b\x08", 3) == 0; /* RFC 1952 section 2.3.1 */
 }
 
 /* Unfolds a gzip file into heap memory, at most max bytes. E_CORRUPT: it is none; E_TOOBIG. */
@@ -284,7 +284,7 @@ content_make(struct index_user *u, int fd, size_t size, int crlf, struct index_c
 enum err
 index_content_open(struct index_user *u, uint32_t mailbox, uint32_t uid, struct index_content *out)
 {
-	struct stat st;
+	struct stat st = {0};
 	int fd = -1, crlf = 0;
 	enum err e = message_open(u, mailbox, uid, &fd, &st, &crlf);
 
@@ -344,7 +344,7 @@ client_facts(struct index_user *u, uint32_t mailbox, uint32_t uid,
 {
 	struct client_facts told = {.size = INDEX_SIZE_UNKNOWN};
 	struct index_content c;
-	struct stat st;
+	struct stat st = {0};
 	int fd = -1, crlf = 0;
 	enum err e = message_open(u, mailbox, uid, &fd, &st, &crlf);
 

@@ -33,7 +33,7 @@ core_name_normalize(struct str name, char out[INDEX_MAILBOX_NAME_MAX + 1])
 
 	if (name.len > INDEX_MAILBOX_NAME_MAX)
 		return E_TOOBIG;
-	if (name.len == 0 || str_has_control(name) || !str_is_utf8(name))
+	if (!name.p || name.len == 0 || str_has_control(name) || !str_is_utf8(name))
 		return E_RANGE;
 	while (rest.p) {
 		struct str level = str_split(&rest, '/');

@@ -17,16 +17,16 @@
  * One user's mail, as sessions see it. Reading goes straight to the memory-mapped index and to the
  * message files; every change is one request to roost-index, the only writer. Blocking; one thread.
  *
- * Unless a function says otherwise it may also return E_TEMPFAIL (roost-index is down or busy: answer
- * "try again"; the next call connects again), E_IO, E_NOSPACE, E_CORRUPT (the service was told
- * and rebuilds the index; treat it as temporary).
+ * Unless a function says otherwise it may also return E_TEMPFAIL (roost-index is down or busy:
+ * answer "try again"; the next call connects again), E_IO, E_NOSPACE, E_CORRUPT (the service was
+ * told and rebuilds the index; treat it as temporary).
  */
 
 /* ---- limits ---- */
 enum {
-	INDEX_KEYWORDS_MAX = 128,     /* different keywords in one mailbox */
-	INDEX_KEYWORD_LEN_MAX = 64,   /* bytes of a keyword */
-	INDEX_MAILBOX_NAME_MAX = 240, /* bytes of a name in UTF-8; the folder's name on disk is at most 255 */
+	INDEX_KEYWORDS_MAX = 128, /* different keywords in one mailbox */
+	INDEX_KEYWORD_LEN_MAX = 64, /* bytes of a keyword */
+	INDEX_MAILBOX_NAME_MAX = 240, /* bytes of a name in UTF-8; on disk it has at most 255 */
 	INDEX_MAILBOXES_MAX = 100000,
 };
 
@@ -70,7 +70,8 @@ void index_client_warm(void);
  * the index for reading. E_AUTH: the ticket was refused. Call before the sandbox closes; it
  * needs index_sandbox_allow's paths afterwards.
  */
-enum err index_open(const struct config *conf, const struct auth_user *user, struct index_user **out);
+enum err index_open(
+	const struct config *conf, const struct auth_user *user, struct index_user **out);
 void index_close(struct index_user **u);
 struct sandbox;
 /* What a session with this user open may touch: its Maildir and index, nothing else. */
@@ -101,16 +102,16 @@ void index_mailbox_free(struct index_mailbox *m);
 enum err index_mailbox_get(struct index_user *u, struct str name, struct index_mailbox *out);
 enum err index_mailbox_get_id(struct index_user *u, uint32_t id, struct index_mailbox *out);
 /* All in order of their names; cb returning other than OK stops and is returned. *m is borrowed. */
-enum err index_mailbox_each(struct index_user *u,
-	enum err (*cb)(const struct index_mailbox *m, void *arg), void *arg);
+enum err index_mailbox_each(
+	struct index_user *u, enum err (*cb)(const struct index_mailbox *m, void *arg), void *arg);
 /* Subscribed names, existing or not (RFC 9051 6.3.9), in order. */
-enum err index_subscription_each(struct index_user *u,
-	enum err (*cb)(struct str name, void *arg), void *arg);
+enum err index_subscription_each(
+	struct index_user *u, enum err (*cb)(struct str name, void *arg), void *arg);
 
 /* name as a client gave it, UTF-8. E_EXISTS; E_RANGE: not allowed as a name; E_TOOBIG. Missing
  * superior names are made too. special_use: 0 or one bit. *out may be NULL. */
-enum err index_mailbox_create(struct index_user *u, struct str name, unsigned special_use,
-	struct index_mailbox *out);
+enum err index_mailbox_create(
+	struct index_user *u, struct str name, unsigned special_use, struct index_mailbox *out);
 /* E_NOTFOUND; E_ACCESS: INBOX; E_EXISTS: it has children (only its messages could go). */
 enum err index_mailbox_delete(struct index_user *u, struct str name);
 /* With all inferior names. INBOX: its messages move to the new mailbox (RFC 9051 6.3.6). */
@@ -118,7 +119,8 @@ enum err index_mailbox_rename(struct index_user *u, struct str from, struct str 
 enum err index_subscribe(struct index_user *u, struct str name, int on);
 
 /* Names of the keyword bits: *names gets *count heap strings in bit order; index_names_free. */
-enum err index_mailbox_keywords(struct index_user *u, uint32_t mailbox, char ***names, size_t *count);
+enum err index_mailbox_keywords(
+	struct index_user *u, uint32_t mailbox, char ***names, size_t *count);
 void index_names_free(char ***names, size_t count);
 
 /* ---- reading messages ---- */
@@ -145,8 +147,8 @@ enum err index_read_begin(struct index_user *u);
 void index_read_end(struct index_user *u);
 
 /* E_NOTFOUND when expunged. *out borrows from the transaction: call inside begin/end. */
-enum err index_message_get(struct index_user *u, uint32_t mailbox, uint32_t uid,
-	struct index_message *out);
+enum err index_message_get(
+	struct index_user *u, uint32_t mailbox, uint32_t uid, struct index_message *out);
 /* Those with first <= UID <= last, rising, inside one transaction. */
 enum err index_message_each(struct index_user *u, uint32_t mailbox, uint32_t first, uint32_t last,
 	enum err (*cb)(const struct index_message *m, void *arg), void *arg);
@@ -160,20 +162,20 @@ enum err index_message_facts(struct index_user *u, uint32_t mailbox, struct inde
  * message is parsed here, and the record offered to the service for the next reader; *out then
  * lives in *scratch. E_NOTFOUND: message or file gone.
  */
-enum err index_cache_get(struct index_user *u, uint32_t mailbox, uint32_t uid, struct buf *scratch,
-	struct str *out);
+enum err index_cache_get(
+	struct index_user *u, uint32_t mailbox, uint32_t uid, struct buf *scratch, struct str *out);
 
 /* A message's contents, decompressed, in memory (mmap where possible). */
 struct index_content {
 	const char *p;
 	size_t len;
-	int crlf;  /* 1: the file has CRLF lines throughout: what is stored is what is sent */
-	int fd;	   /* the open file when p maps it as it is (sendfile is possible), else -1 */
+	int crlf; /* 1: the file has CRLF lines throughout: what is stored is what is sent */
+	int fd; /* the open file when p maps it as it is (sendfile is possible), else -1 */
 	void *priv;
 };
 /* E_NOTFOUND when the message is gone. The caller closes it. Not tied to a transaction. */
-enum err index_content_open(struct index_user *u, uint32_t mailbox, uint32_t uid,
-	struct index_content *out);
+enum err index_content_open(
+	struct index_user *u, uint32_t mailbox, uint32_t uid, struct index_content *out);
 void index_content_close(struct index_content *c);
 
 /* ---- a view: what one client believes of its selected mailbox ---- */
@@ -188,18 +190,19 @@ struct index_view_events { /* any may be NULL */
 enum err index_view_open(struct index_user *u, uint32_t mailbox, struct index_view **out);
 void index_view_close(struct index_view **v);
 /*
- * Catches up with the mailbox. Without expunges those stay in the view, to be told by a later call (RFC
- * 9051 7.5.1: not during FETCH, STORE, SEARCH). E_NOTFOUND: the mailbox was deleted.
+ * Catches up with the mailbox. Without expunges those stay in the view, to be told by a later call
+ * (RFC 9051 7.5.1: not during FETCH, STORE, SEARCH). E_NOTFOUND: the mailbox was deleted.
  */
-enum err index_view_sync(struct index_view *v, int with_expunges,
-	const struct index_view_events *events, void *arg);
+enum err index_view_sync(
+	struct index_view *v, int with_expunges, const struct index_view_events *events, void *arg);
 uint32_t index_view_count(const struct index_view *v);
 uint32_t index_view_uid(const struct index_view *v, uint32_t seq); /* 1..count, else 0 */
 uint32_t index_view_seq(const struct index_view *v, uint32_t uid); /* 0: not in the view */
 /* First seq with UID >= uid; count + 1 if none. */
 uint32_t index_view_lower(const struct index_view *v, uint32_t uid);
 uint64_t index_view_modseq(const struct index_view *v); /* all up to here has been told */
-/* Records what the client was told otherwise (untagged FETCH of its own STORE), so that sync does not repeat it. */
+/* Records what the client was told otherwise (untagged FETCH of its own STORE), so that sync does
+ * not repeat it. */
 void index_view_told(struct index_view *v, uint32_t uid, uint64_t modseq);
 
 /* ---- changing messages ---- */
@@ -209,17 +212,18 @@ void index_view_told(struct index_view *v, uint32_t uid, uint64_t modseq);
  * way, synced, and then committed together: all or none (MULTIAPPEND).
  */
 struct index_append;
-/* mailbox: where it will go. E_NOTFOUND. size_hint: bytes, 0 unknown. E_QUOTA when the hint does not fit. */
-enum err index_append_create(struct index_user *u, uint32_t mailbox, uint64_t size_hint,
-	struct index_append **out);
+/* mailbox: where it will go. E_NOTFOUND. size_hint: bytes, 0 unknown. E_QUOTA when the hint does
+ * not fit. */
+enum err index_append_create(
+	struct index_user *u, uint32_t mailbox, uint64_t size_hint, struct index_append **out);
 /* Any pieces; CRLF or LF. The first error sticks. */
 enum err index_append_write(struct index_append *a, const void *p, size_t len);
 /*
- * The same bytes for another user or mailbox: hard link to the first, else a copy. a must be finished and
- * not committed yet. Errors as index_append_create.
+ * The same bytes for another user or mailbox: hard link to the first, else a copy. a must be
+ * finished and not committed yet. Errors as index_append_create.
  */
-enum err index_append_link(struct index_user *u, uint32_t mailbox, struct index_append *a,
-	struct index_append **out);
+enum err index_append_link(
+	struct index_user *u, uint32_t mailbox, struct index_append *a, struct index_append **out);
 /* End of the message: all is written. The fsync (mail_fsync) is index_append_commit's. */
 enum err index_append_finish(struct index_append *a);
 struct index_append_info {
@@ -229,8 +233,9 @@ struct index_append_info {
 	int64_t internal_date; /* 0: now */
 };
 /*
- * Gives n finished messages (of one user and mailbox) UIDs, in order. OK means on disk. *uidvalidity and
- * uids[n] are set. E_QUOTA, E_NOTFOUND (mailbox gone). They stay the caller's to free in either case.
+ * Gives n finished messages (of one user and mailbox) UIDs, in order. OK means on disk.
+ * *uidvalidity and uids[n] are set. E_QUOTA, E_NOTFOUND (mailbox gone). They stay the caller's to
+ * free in either case.
  */
 enum err index_append_commit(struct index_user *u, struct index_append *const *a,
 	const struct index_append_info *info, size_t n, uint32_t *uidvalidity, uint32_t *uids);
@@ -240,18 +245,19 @@ void index_append_free(struct index_append **a);
 enum index_store_op { INDEX_STORE_ADD, INDEX_STORE_REMOVE, INDEX_STORE_REPLACE };
 /*
  * Changes flags and keywords of the UIDs that exist. unchanged_since: skip messages with a higher
- * mod-sequence, put them into *conflicts (UINT64_MAX: no condition; conflicts may be NULL). E_TOOBIG: too
- * many keywords. *modseq: of the change.
+ * mod-sequence, put them into *conflicts (UINT64_MAX: no condition; conflicts may be NULL).
+ * E_TOOBIG: too many keywords. *modseq: of the change.
  */
 enum err index_store(struct index_user *u, uint32_t mailbox, const struct numset *uids,
 	enum index_store_op op, unsigned flags, const char *const *keywords, size_t keyword_count,
 	uint64_t unchanged_since, struct numset *conflicts, uint64_t *modseq);
-/* Removes those of uids (NULL: all) that have \Deleted; with force all of uids. *expunged may be NULL. */
+/* Removes those of uids (NULL: all) that have \Deleted; with force all of uids. *expunged may be
+ * NULL. */
 enum err index_expunge(struct index_user *u, uint32_t mailbox, const struct numset *uids, int force,
 	struct numset *expunged);
 /*
- * Copies or moves, all or none. src[i] became dst[i]; both are freed by the caller. E_NOTFOUND: no such
- * destination; E_QUOTA.
+ * Copies or moves, all or none. src[i] became dst[i]; both are freed by the caller. E_NOTFOUND: no
+ * such destination; E_QUOTA.
  */
 struct index_copied {
 	uint32_t uidvalidity;
@@ -271,8 +277,8 @@ enum err index_watch(struct index_user *u, uint32_t mailbox, int on);
 /* Becomes readable when news is waiting; -1 while not connected. What changed before index_watch
  * returned is found by a sync behind it. */
 int index_watch_fd(const struct index_user *u);
-/* Takes the waiting news without blocking; *changed says whether any watched mailbox changed. E_TEMPFAIL: the service
- * went away; call index_watch again (connects anew). */
+/* Takes the waiting news without blocking; *changed says whether any watched mailbox changed.
+ * E_TEMPFAIL: the service went away; call index_watch again (connects anew). */
 enum err index_watch_read(struct index_user *u, int *changed);
 
 struct index_quota {
