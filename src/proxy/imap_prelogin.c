@@ -483,8 +483,8 @@ const struct prelogin_protocol prelogin_imap = {
 			[REPLY_TIMEOUT] = "* BYE Too slow to log in\r\n",
 			[REPLY_SHUTDOWN] = "* BYE [UNAVAILABLE] Server is shutting down\r\n",
 			[REPLY_NO_SESSION] =
-				"% NO [UNAVAILABLE] Mail service is not available, try later\r\n"
-				"* BYE [UNAVAILABLE] Try later\r\n",
+				("% NO [UNAVAILABLE] Mail service is not available, try later\r\n"
+				 "* BYE [UNAVAILABLE] Try later\r\n"),
 			[REPLY_BUSY] = "* BYE [UNAVAILABLE] Too many connections, try later\r\n",
 			[REPLY_BUSY_HOST] =
 				"* BYE [LIMIT] Too many connections from your address\r\n",

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 /* From the documents of the hashes: Drepper's SHA-crypt, OpenBSD's bcrypt, the argon2 tool. */
-#define SHA512_VECTOR                                                                               \
-	"$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFC"  \
+#define SHA512_VECTOR                                                                              \
+	"$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFC" \
 	"oEOfaS35inz1"
 #define BLF_VECTOR "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
 
