@@ -114,8 +114,8 @@ struct imap_session {
 };
 
 /*
- * Serves s from the answer to the log-in on until it ends: returns the exit status. user and index
- * are taken over (closed here).
+ * Serves s from the answer to the log-in on until it ends: returns SESSION_AGAIN after a LOGOUT or
+ * when the client closed the connection, else the exit status. *user is taken over, index borrowed.
  */
 int imap_session_run(struct session *s, struct auth_user *user, struct index_user *index);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/login.h"
 
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@ enum err
 imap_login_warm(const struct config *conf)
 {
 	(void)conf;
+	index_client_warm();
 	/* The zone of INTERNALDATE, whose file is out of reach later. */
 	tzset();
 	return OK;
@@ -53,12 +55,16 @@ refuse(struct session *s, enum err e)
 }
 
 static enum err
-confine(const struct index_user *index)
+confine(const struct config *conf, const struct index_user *index)
 {
 	struct sandbox *sb = sandbox_create();
+	char *auth = conf_run_path(conf, "auth-session");
 	enum err e;
 
 	index_sandbox_allow(index, sb);
+	/* For the token of this user's next session. */
+	sandbox_allow_path(sb, auth, SANDBOX_READ | SANDBOX_WRITE);
+	free(auth);
 	sandbox_allow_path(sb, charset_path, SANDBOX_READ);
 	e = sandbox_enter(sb);
 	sandbox_free(&sb);
@@ -66,15 +72,24 @@ confine(const struct index_user *index)
 	return e == E_UNSUPPORTED ? OK : e;
 }
 
+/* One try. *again: the index was opened for an earlier session of this process. */
+static enum err
+mail_open_once(
+	struct session *s, const struct auth_user *user, int again, struct index_user **index)
+{
+	return again ? index_open_again(*index, user) : index_open(s->conf, user, index);
+}
+
 static enum err
 mail_open(struct session *s, const struct auth_user *user, struct index_user **index)
 {
 	int64_t deadline = io_now_ms() + OPEN_WAIT_MS;
-	enum err e = index_open(s->conf, user, index);
+	int again = *index != NULL;
+	enum err e = mail_open_once(s, user, again, index);
 
 	while (e == E_TEMPFAIL && io_now_ms() < deadline && !session_should_end(s)) {
 		usleep(OPEN_RETRY_US);
-		e = index_open(s->conf, user, index);
+		e = mail_open_once(s, user, again, index);
 	}
 	return e;
 }
@@ -83,15 +98,22 @@ int
 imap_login_run(struct session *s)
 {
 	struct auth_user user = {0};
-	struct index_user *index = NULL;
+	struct index_user *index = s->kept;
 	char ip[NET_ADDR_TEXT];
+	int status;
 	enum err e;
 
+	s->kept = NULL;
 	e = auth_redeem(s->conf, s->info.token, "imap", s->info.id, &user);
-	if (!e)
+	if (!e) {
+		int confined = index != NULL;
+
+		/* A process that served before holds this user's index, and stays confined to it.
+		 */
 		e = mail_open(s, &user, &index);
-	if (!e)
-		e = confine(index);
+		if (!e && !confined)
+			e = confine(s->conf, index);
+	}
 	if (e) {
 		index_close(&index);
 		auth_user_free(&user);
@@ -100,5 +122,19 @@ imap_login_run(struct session *s)
 	net_addr_format_ip(&s->info.peer, ip);
 	log_event(LOGL_INFO, "imap.login ok", "user", user.name, "ip", ip, "tls",
 		s->info.tls ? s->info.tls_text : "no", "service", s->info.service, NULL);
-	return imap_session_run(s, &user, index);
+	status = imap_session_run(s, &user, index);
+	if (status == SESSION_AGAIN)
+		s->kept = index;
+	else
+		index_close(&index);
+	return status;
+}
+
+void
+imap_login_release(struct session *s)
+{
+	struct index_user *index = s->kept;
+
+	s->kept = NULL;
+	index_close(&index);
 }

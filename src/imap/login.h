@@ -9,6 +9,8 @@
  * closes the sandbox, answers the log-in command and serves (session_program.run).
  */
 int imap_login_run(struct session *s);
+/* Closes what was kept for another session (session_program.release). */
+void imap_login_release(struct session *s);
 /* What the parent loads once for all children (session_program.warm). */
 enum err imap_login_warm(const struct config *conf);
 /* What the parent and all children may touch; each child narrows it to its user. */

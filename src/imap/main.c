@@ -7,6 +7,7 @@ static const struct session_program imap_program = {
 	.warm = imap_login_warm,
 	.sandbox = imap_login_sandbox,
 	.run = imap_login_run,
+	.release = imap_login_release,
 };
 
 int

@@ -240,7 +240,9 @@ imap_session_run(struct session *base, struct auth_user *user, struct index_user
 		NULL);
 	buf_free(&s.out);
 	buf_free(&s.flags_line);
-	index_close(&s.index);
 	auth_user_free(&s.user);
-	return 0;
+	/* After anything unusual the process is not used again. */
+	return s.end && (strcmp(s.end, "logout") == 0 || strcmp(s.end, "disconnect") == 0)
+		       ? SESSION_AGAIN
+		       : 0;
 }

@@ -176,6 +176,7 @@ client_connect(struct index_user *u)
 		u->env_stale = 1;
 	}
 	u->generation = generation;
+	u->opened_ms = io_now_ms();
 	return OK;
 }
 
@@ -443,13 +444,31 @@ client_user_create(const struct config *conf, const char *name, const char *mail
 	return e;
 }
 
+static void
+drop_ticket(struct index_user *u)
+{
+	if (u->ticket != NULL) {
+		explicit_bzero(u->ticket, strlen(u->ticket));
+	}
+	MEM_FREE(u->ticket);
+}
+
+static void
+set_ticket(struct index_user *u, const struct auth_user *user)
+{
+	drop_ticket(u);
+	u->ticket = mem_strdup(user->ticket);
+	u->quota_bytes = user->quota_bytes;
+	u->quota_messages = user->quota_messages;
+}
+
 enum err
 index_open(const struct config *conf, const struct auth_user *user, struct index_user **out)
 {
 	enum err e;
 
 	*out = user_new(conf, user->name);
-	(*out)->ticket = mem_strdup(user->ticket);
+	set_ticket(*out, user);
 	e = client_connect(*out);
 	e = e ? e : env_open(*out);
 	if (e == E_CORRUPT) {
@@ -462,6 +481,39 @@ index_open(const struct config *conf, const struct auth_user *user, struct index
 		index_close(out);
 	}
 	return e;
+}
+
+enum err
+index_open_again(struct index_user *u, const struct auth_user *user)
+{
+	char *maildir = NULL, *index_dir = NULL;
+	enum err e = strcmp(u->name, user->name) == 0 ? OK : E_AUTH;
+	int same = u->quota_bytes == user->quota_bytes && u->quota_messages == user->quota_messages;
+	uint64_t generation = u->generation;
+
+	if (e) {
+		return e;
+	}
+	if (index_paths(u->conf, user->home, &maildir, &index_dir) ||
+		strcmp(u->maildir, maildir) != 0 || strcmp(u->index_dir, index_dir) != 0) {
+		e = E_STATE;
+	}
+	free(maildir);
+	free(index_dir);
+	if (e) {
+		return e;
+	}
+	set_ticket(u, user);
+	numset_free(&u->dead);
+	io_close(&u->watch_fd);
+	u->watch_news = 0;
+	if (same && io_now_ms() - u->opened_ms < CLIENT_AGAIN_MS) {
+		client_check(u);
+	} else {
+		disconnect(u);
+	}
+	e = client_connect(u);
+	return e == OK && (u->env_stale || u->generation != generation) ? E_STATE : e;
 }
 
 void
@@ -477,10 +529,7 @@ index_close(struct index_user **u)
 	io_close(&(*u)->watch_fd);
 	numset_free(&(*u)->dead);
 	free((*u)->name);
-	if ((*u)->ticket != NULL) {
-		explicit_bzero((*u)->ticket, strlen((*u)->ticket));
-	}
-	free((*u)->ticket);
+	drop_ticket(*u);
 	free((*u)->maildir);
 	free((*u)->index_dir);
 	MEM_FREE(*u);

@@ -15,6 +15,8 @@
 
 enum {
 	CLIENT_CONNECT_MS = 5 * 1000,
+	CLIENT_AGAIN_MS =
+		2 * 1000, /* what another program did to the tree may stay unseen so long */
 	CLIENT_TIMEOUT_MS = 120 * 1000, /* a rebuild of a big mailbox may stand before an answer */
 };
 
@@ -24,6 +26,8 @@ struct index_user {
 	int fd; /* to the service, -1 while not connected */
 	uint32_t request; /* last id used */
 	uint64_t generation; /* of the environment that the service has open */
+	int64_t opened_ms; /* when the service last answered OPEN; monotonic */
+	uint64_t quota_bytes, quota_messages; /* of the ticket */
 	int watch_fd;
 	int watch_news; /* a notice was read before somebody asked for it */
 

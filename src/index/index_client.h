@@ -73,6 +73,13 @@ void index_client_warm(void);
 enum err index_open(
 	const struct config *conf, const struct auth_user *user, struct index_user **out);
 void index_close(struct index_user **u);
+/*
+ * For the next session of the same user in this process: as index_open, with what was opened for
+ * the last one, and with no more than a look at the connection when that is only a moment
+ * ago. E_AUTH: another user, or the ticket was refused; E_STATE: the mail is another than the one
+ * that this process was confined to. After an error *u can only be closed.
+ */
+enum err index_open_again(struct index_user *u, const struct auth_user *user);
 struct sandbox;
 /* What a session with this user open may touch: its Maildir and index, nothing else. */
 void index_sandbox_allow(const struct index_user *u, struct sandbox *sb);

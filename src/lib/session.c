@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -16,9 +17,11 @@
 
 #include "lib/io.h"
 #include "lib/ipc.h"
+#include "lib/ipc_frame.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/service.h"
+#include "lib/session_child.h"
 
 enum {
 	HANDOVER_BODY_MAX = 2 << 20,
@@ -28,12 +31,28 @@ enum {
 	SESSION_ID_BYTES = 8,
 	LISTENERS_MAX = 8,
 	VERBS_MAX = 16,
+	WAITING_MAX = 100, /* processes that wait for another client of their user */
+	WAITING_MS = 5000,
+	WAITING_LOOK_MS = 1000,
 };
 
-/* A session under way, for `who`, `kick` and the end. */
+enum child_state {
+	CHILD_SERVING, /* a session is under way */
+	CHILD_WAITING, /* its session is over; it may get another client */
+	CHILD_RETIRED, /* it was told to end */
+};
+
+/* A process, with the session under way for `who`, `kick` and the end. */
 struct child {
 	struct child *next; /* in its bucket */
 	pid_t pid;
+	enum child_state state;
+	TAILQ_ENTRY(child) waiting; /* CHILD_WAITING */
+	int64_t waiting_since_ms;
+	int order; /* to hand it another client; -1: none yet, or retired */
+	char *owner; /* session_info.user of its first client */
+	uint64_t generation; /* of the settings that it has */
+	int kicked; /* it was told to end; it may not have noticed */
 	time_t since;
 	int tls;
 	char *id, *service, *peer, *tls_text, *user, *detail;
@@ -44,28 +63,14 @@ struct child {
 struct parent {
 	const struct session_program *program;
 	struct child *children[CHILD_BUCKETS]; /* by process id */
-	unsigned count;
+	unsigned count; /* processes */
+	unsigned serving; /* those with a session */
+	TAILQ_HEAD(, child) waiting; /* the longest first */
+	unsigned waiting_count;
 	uint64_t served;
 	int reports[2]; /* datagrams: [0] read by the parent, [1] written by all children */
-	struct event *report_event, *child_event, *drain_event;
+	struct event *report_event, *child_event, *drain_event, *waiting_event;
 };
-
-/* Set by SIGTERM in a child; a process has one session. */
-static volatile sig_atomic_t end_asked;
-
-int
-session_should_end(const struct session *s)
-{
-	(void)s;
-	return end_asked;
-}
-
-static void
-on_end_signal(int signum)
-{
-	(void)signum;
-	end_asked = 1;
-}
 
 /* ---- the table of children ---- */
 
@@ -79,15 +84,13 @@ child_find(struct parent *p, pid_t pid)
 	return at;
 }
 
-static struct child *
-child_add(struct parent *p, pid_t pid, const struct session_info *info)
+/* What is told of the session that begins. */
+static void
+child_set_info(struct child *c, const struct session_info *info)
 {
-	struct child *c = MEM_NEW(struct child);
-	struct child **bucket = &p->children[(unsigned)pid % CHILD_BUCKETS];
 	char peer[NET_ADDR_TEXT];
 
 	net_addr_format(&info->peer, peer);
-	c->pid = pid;
 	c->since = time(NULL);
 	c->tls = info->tls;
 	c->id = mem_strdup(info->id);
@@ -96,11 +99,65 @@ child_add(struct parent *p, pid_t pid, const struct session_info *info)
 	c->tls_text = mem_strdup(info->tls_text);
 	c->user = mem_strdup(info->user);
 	c->detail = mem_strdup("");
+}
+
+static void
+child_drop_info(struct child *c)
+{
+	MEM_FREE(c->id);
+	MEM_FREE(c->service);
+	MEM_FREE(c->peer);
+	MEM_FREE(c->tls_text);
+	MEM_FREE(c->user);
+	MEM_FREE(c->detail);
+}
+
+static struct child *
+child_add(struct parent *p, pid_t pid, const struct session_info *info, uint64_t generation)
+{
+	struct child *c = MEM_NEW(struct child);
+	struct child **bucket = &p->children[(unsigned)pid % CHILD_BUCKETS];
+
+	c->pid = pid;
+	c->order = -1;
+	c->owner = mem_strdup(info->user);
+	c->generation = generation;
+	child_set_info(c, info);
 	c->next = *bucket;
 	*bucket = c;
 	p->count++;
+	p->serving++;
 	p->served++;
 	return c;
+}
+
+/* The session is over: whoever handed it over hears of it. */
+static void
+child_session_ended(struct parent *p, struct child *c)
+{
+	if (c->state == CHILD_SERVING)
+		p->serving--;
+	if (c->origin)
+		ipc_conn_send(c->origin, SESSION_ENDED, c->request, (struct str){0}, NULL, 0);
+	c->origin = NULL;
+}
+
+static void
+child_wait_end(struct parent *p, struct child *c)
+{
+	if (c->state != CHILD_WAITING)
+		return;
+	TAILQ_REMOVE(&p->waiting, c, waiting);
+	p->waiting_count--;
+}
+
+/* A process that waits ends when its order socket is closed. */
+static void
+child_retire(struct parent *p, struct child *c)
+{
+	child_wait_end(p, c);
+	c->state = CHILD_RETIRED;
+	io_close(&c->order);
 }
 
 static void
@@ -109,12 +166,11 @@ child_remove(struct parent *p, struct child **at)
 	struct child *c = *at;
 
 	*at = c->next;
-	free(c->id);
-	free(c->service);
-	free(c->peer);
-	free(c->tls_text);
-	free(c->user);
-	free(c->detail);
+	child_session_ended(p, c);
+	child_wait_end(p, c);
+	io_close(&c->order);
+	child_drop_info(c);
+	free(c->owner);
 	free(c);
 	p->count--;
 }
@@ -127,46 +183,147 @@ each_child(struct parent *p, void (*call)(struct child *, void *), void *arg)
 			call(c, arg);
 }
 
-/* ---- reports of children ---- */
+/* ---- processes that wait for another client ---- */
 
-void
-session_report(struct session *s, const char *user, const char *detail)
+static void
+look_again(struct parent *p)
 {
-	char text[REPORT_MAX];
-	size_t user_len = strlen(user) + 1, detail_len = strlen(detail) + 1;
+	struct timeval tv = {WAITING_LOOK_MS / 1000, (WAITING_LOOK_MS % 1000) * 1000};
 
-	if (s->channel < 0 || user_len + detail_len > sizeof(text))
-		return;
-	memcpy(text, user, user_len);
-	memcpy(text + user_len, detail, detail_len);
-	(void)!send(s->channel, text, user_len + detail_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (!event_pending(p->waiting_event, EV_TIMEOUT, NULL))
+		event_add(p->waiting_event, &tv);
 }
 
-/* The kernel says who sent the datagram, so a child can speak for itself only. */
-static pid_t
-sender_of(struct msghdr *msg)
+static void
+on_waiting(evutil_socket_t fd, short what, void *arg)
 {
+	struct parent *p = arg;
+	int64_t now = io_now_ms();
+	struct child *c;
+
+	(void)fd;
+	(void)what;
+	while ((c = TAILQ_FIRST(&p->waiting)) && now - c->waiting_since_ms >= WAITING_MS)
+		child_retire(p, c);
+	if (c)
+		look_again(p);
+}
+
+/* c says that it is free. order: its order socket if it was sent along, else -1. */
+static void
+child_is_free(struct service_run *run, struct child *c, int order)
+{
+	struct parent *p = service_state(run);
+
+	if (c->state != CHILD_SERVING || (c->order >= 0) == (order >= 0)) {
+		io_close(&order);
+		return;
+	}
+	if (order >= 0)
+		c->order = order;
+	child_session_ended(p, c);
+	child_drop_info(c);
+	c->state = CHILD_WAITING;
+	c->waiting_since_ms = io_now_ms();
+	TAILQ_INSERT_TAIL(&p->waiting, c, waiting);
+	p->waiting_count++;
+	if (service_is_draining(run) || c->kicked || c->generation != service_conf(run)->generation)
+		child_retire(p, c);
+	else if (p->waiting_count > WAITING_MAX)
+		child_retire(p, TAILQ_FIRST(&p->waiting));
+	look_again(p);
+}
+
+/*
+ * Gives the client to a process that served its user before. Which user that is was said when the
+ * process was started; what the process says of itself does not count. NULL: there is none.
+ */
+static struct child *
+child_reuse(struct service_run *run, int fd, const struct session_info *info)
+{
+	struct parent *p = service_state(run);
+	struct child *c, *next;
+	struct buf body = {0};
+	enum err e;
+
+	for (c = TAILQ_FIRST(&p->waiting); c; c = next) {
+		next = TAILQ_NEXT(c, waiting);
+		if (strcmp(c->owner, info->user) != 0)
+			continue;
+		if (c->generation == service_conf(run)->generation)
+			break;
+		child_retire(p, c);
+	}
+	if (!c)
+		return NULL;
+	session_info_put(&body, info);
+	e = ipc_send(c->order, SESSION_HANDOVER, 0, buf_str(&body), &fd, 1, 0);
+	buf_wipe(&body);
+	buf_free(&body);
+	if (e) {
+		child_retire(p, c);
+		return NULL;
+	}
+	child_wait_end(p, c);
+	c->state = CHILD_SERVING;
+	child_set_info(c, info);
+	p->serving++;
+	p->served++;
+	return c;
+}
+
+/* ---- reports of children ---- */
+
+/*
+ * The kernel says who sent the datagram, so a child can speak for itself only. *fd: the descriptor
+ * that came along, or -1.
+ */
+static pid_t
+sender_of(struct msghdr *msg, int *fd)
+{
+	pid_t pid = 0;
+
+	*fd = -1;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		struct ucred cred;
 
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS)
+		if (c->cmsg_level != SOL_SOCKET)
 			continue;
-		memcpy(&cred, CMSG_DATA(c), sizeof(cred));
-		return cred.pid;
+		if (c->cmsg_type == SCM_CREDENTIALS) {
+			memcpy(&cred, CMSG_DATA(c), sizeof(cred));
+			pid = cred.pid;
+		} else if (c->cmsg_type == SCM_RIGHTS) {
+			/* There is room for one; the kernel closes what does not fit. */
+			memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+		}
 	}
-	return 0;
+	return pid;
+}
+
+static void
+child_reported(struct child *c, const char *text, size_t len)
+{
+	size_t user_len = strlen(text);
+
+	if (c->state != CHILD_SERVING || user_len + 1 >= len)
+		return;
+	free(c->user);
+	free(c->detail);
+	c->user = mem_strdup(text);
+	c->detail = mem_strdup(text + user_len + 1);
 }
 
 static void
 on_report(evutil_socket_t fd, short what, void *arg)
 {
-	struct parent *p = arg;
+	struct service_run *run = arg;
+	struct parent *p = service_state(run);
 
 	(void)what;
 	for (;;) {
 		char text[REPORT_MAX + 1];
 		union {
-			char space[CMSG_SPACE(sizeof(struct ucred))];
+			char space[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int))];
 			struct cmsghdr align;
 		} control;
 		struct iovec iov = {text, REPORT_MAX};
@@ -176,48 +333,23 @@ on_report(evutil_socket_t fd, short what, void *arg)
 			.msg_controllen = sizeof(control.space)};
 		ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 		struct child *c;
-		size_t user_len;
+		int order;
 
 		if (n <= 0)
 			return;
 		text[n] = '\0';
-		c = *child_find(p, sender_of(&msg));
-		user_len = strlen(text);
-		if (!c || user_len + 1 >= (size_t)n)
+		c = *child_find(p, sender_of(&msg, &order));
+		if (c && n == SESSION_WAITS_LEN) {
+			child_is_free(run, c, order);
 			continue;
-		free(c->user);
-		free(c->detail);
-		c->user = mem_strdup(text);
-		c->detail = mem_strdup(text + user_len + 1);
+		}
+		io_close(&order);
+		if (c)
+			child_reported(c, text, (size_t)n);
 	}
 }
 
 /* ---- starting a child ---- */
-
-static int __attribute__((noreturn))
-child_main(struct service_run *run, struct parent *p, int fd, struct session_info *info)
-{
-	int keep[] = {fd, p->reports[1]};
-	struct sigaction action = {.sa_handler = on_end_signal};
-	struct session s = {.conf = service_conf(run), .info = *info, .channel = p->reports[1]};
-	int status;
-
-	service_leave_in_child(run, keep, 2);
-	/* No SA_RESTART: a wait for the client must notice. */
-	sigaction(SIGTERM, &action, NULL);
-	log_set_context("session", info->id);
-	io_set_nonblocking(fd, 0);
-	s.client = stream_create(fd);
-	stream_push_input(s.client, str_make(info->input, info->input_len));
-	status = p->program->run(&s);
-	stream_free(&s.client);
-	session_info_free(&s.info);
-#ifdef ROOST_ASAN
-	exit(status); /* the leak checker runs at exit */
-#else
-	_exit(status);
-#endif
-}
 
 /* fd and *info are taken over. NULL: refused. */
 static struct child *
@@ -226,18 +358,19 @@ child_start(struct service_run *run, int fd, struct session_info *info)
 	struct parent *p = service_state(run);
 	unsigned max = p->program->max_children ? p->program->max_children
 						: (unsigned)service_conf(run)->max_connections;
-	struct child *c = NULL;
+	int take = p->serving < max && !service_is_draining(run);
+	struct child *c = take ? child_reuse(run, fd, info) : NULL;
 	pid_t pid = -1;
 
-	if (p->count < max && !service_is_draining(run))
+	if (take && !c)
 		pid = fork();
 	if (pid == 0)
-		child_main(run, p, fd, info);
+		session_child_main(run, p->program, p->reports[1], fd, info);
 	if (pid > 0)
-		c = child_add(p, pid, info);
-	else
+		c = child_add(p, pid, info, service_conf(run)->generation);
+	if (!c)
 		log_event(LOGL_WARN, "session.start refused", "service", info->service, "session",
-			info->id, "sessions", log_u64(p->count), "max", log_u64(max), NULL);
+			info->id, "sessions", log_u64(p->serving), "max", log_u64(max), NULL);
 	session_info_free(info);
 	close(fd);
 	return c;
@@ -363,9 +496,6 @@ on_child(evutil_socket_t fd, short what, void *arg)
 		if (!*at)
 			continue;
 		log_end(*at, status);
-		if ((*at)->origin)
-			ipc_conn_send((*at)->origin, SESSION_ENDED, (*at)->request, (struct str){0},
-				NULL, 0);
 		child_remove(p, at);
 	}
 	if (service_is_draining(run) && !p->count)
@@ -397,6 +527,8 @@ parent_drain(struct service_run *run)
 		service_exit(run, 0);
 		return;
 	}
+	while (!TAILQ_EMPTY(&p->waiting))
+		child_retire(p, TAILQ_FIRST(&p->waiting));
 	each_child(p, end_child, NULL);
 	event_add(p->drain_event, &again);
 }
@@ -406,6 +538,8 @@ parent_drain(struct service_run *run)
 static void
 who_add(struct child *c, void *arg)
 {
+	if (c->state != CHILD_SERVING)
+		return;
 	json_array_append_new(arg,
 		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:I, s:i}", "session", c->id,
 			"service", c->service, "user", c->user, "address", c->peer, "detail",
@@ -433,9 +567,12 @@ kick_child(struct child *c, void *arg)
 {
 	struct kick *k = arg;
 
+	if (c->state != CHILD_SERVING)
+		return;
 	if ((k->session && strcmp(k->session, c->id) == 0) ||
 		(k->user && strcasecmp(k->user, c->user) == 0)) {
 		kill(c->pid, SIGTERM);
+		c->kicked = 1;
 		k->count++;
 	}
 }
@@ -459,7 +596,7 @@ parent_status(struct service_run *run, json_t *object)
 {
 	struct parent *p = service_state(run);
 
-	json_object_set_new(object, "sessions", json_integer(p->count));
+	json_object_set_new(object, "sessions", json_integer(p->serving));
 	json_object_set_new(object, "served", json_integer((json_int_t)p->served));
 }
 
@@ -474,14 +611,16 @@ parent_start(struct service_run *run)
 	int on = 1;
 
 	p->program = the_program;
+	TAILQ_INIT(&p->waiting);
 	service_set_state(run, p);
 	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, p->reports) < 0 ||
 		setsockopt(p->reports[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
 		return err_from_errno(errno);
 	p->report_event =
-		event_new(service_base(run), p->reports[0], EV_READ | EV_PERSIST, on_report, p);
+		event_new(service_base(run), p->reports[0], EV_READ | EV_PERSIST, on_report, run);
 	p->child_event = evsignal_new(service_base(run), SIGCHLD, on_child, run);
 	p->drain_event = event_new(service_base(run), -1, EV_PERSIST, on_drain_again, p);
+	p->waiting_event = evtimer_new(service_base(run), on_waiting, p);
 	event_add(p->report_event, NULL);
 	event_add(p->child_event, NULL);
 	return p->program->warm ? p->program->warm(service_conf(run)) : OK;
@@ -506,6 +645,7 @@ parent_stop(struct service_run *run)
 	event_free(p->report_event);
 	event_free(p->child_event);
 	event_free(p->drain_event);
+	event_free(p->waiting_event);
 	io_close(&p->reports[0]);
 	io_close(&p->reports[1]);
 	free(p);

@@ -55,7 +55,17 @@ struct session {
 	struct session_info info;
 	struct stream *client; /* owns the descriptor; input already pushed */
 	int channel; /* to the warm parent: see session_report; -1 in tests */
+	/* What run leaves for the next run in this process; NULL at first. See SESSION_AGAIN. */
+	void *kept;
 };
+
+/*
+ * What run may return instead of an exit status: the session ended in good order, and the process
+ * can serve another client. It gets one only if the client's session_info.user is that of the
+ * first, as whoever handed them over said both times (never as the child said); run must
+ * still prove it with the token. The process waits for a few seconds and ends then.
+ */
+enum { SESSION_AGAIN = -1 };
 
 struct session_program {
 	const char *name; /* "imap" */
@@ -66,8 +76,10 @@ struct session_program {
 	enum err (*warm)(const struct config *conf);
 	/* The parent's sandbox, inherited by all children; each child narrows it further. */
 	void (*sandbox)(const struct config *conf, struct sandbox *sb);
-	/* The child: serves the client, returns the exit status. */
+	/* The child: serves the client, returns the exit status or SESSION_AGAIN. */
 	int (*run)(struct session *s);
+	/* Frees s->kept when no other client came. NULL for a program without SESSION_AGAIN. */
+	void (*release)(struct session *s);
 	/* Children at once; the settings' max_connections when 0. */
 	unsigned max_children;
 };

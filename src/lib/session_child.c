@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "lib/session_child.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/io.h"
+#include "lib/ipc.h"
+#include "lib/ipc_frame.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+
+enum { REPORT_MAX = 1024 };
+
+/* Set by SIGTERM; a process has one session at a time. */
+static volatile sig_atomic_t end_asked;
+
+int
+session_should_end(const struct session *s)
+{
+	(void)s;
+	return end_asked;
+}
+
+static void
+on_end_signal(int signum)
+{
+	(void)signum;
+	end_asked = 1;
+}
+
+void
+session_report(struct session *s, const char *user, const char *detail)
+{
+	char text[REPORT_MAX];
+	size_t user_len = strlen(user) + 1, detail_len = strlen(detail) + 1;
+
+	if (s->channel < 0 || user_len + detail_len > sizeof(text))
+		return;
+	memcpy(text, user, user_len);
+	memcpy(text + user_len, detail, detail_len);
+	(void)!send(s->channel, text, user_len + detail_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* Tells the parent that this process is free; *order is made the first time. 0: it cannot. */
+static int
+say_free(int channel, int *order)
+{
+	char byte = 1;
+	struct iovec iov = {&byte, SESSION_WAITS_LEN};
+	int pair[2] = {-1, -1};
+	ssize_t n;
+
+	if (*order < 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return 0;
+	n = ipc_sendmsg(channel, &iov, 1, &pair[1], pair[1] >= 0, MSG_DONTWAIT);
+	io_close(&pair[1]);
+	if (*order < 0)
+		*order = pair[0];
+	return n == SESSION_WAITS_LEN;
+}
+
+/* Waits for the parent's next client. 0: there is none, this process is to end. */
+static int
+next_client(int channel, int *order, struct session_info *info, int *fd)
+{
+	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
+	int got = 0;
+
+	*info = (struct session_info){0};
+	if (end_asked || !say_free(channel, order))
+		return 0;
+	/* The parent closes its end when it has no client any more; it repeats its SIGTERMs. */
+	if (ipc_recv(*order, &m, -1) == OK && !end_asked && m.type == SESSION_HANDOVER &&
+		m.fds[0] >= 0 && session_info_get(buf_str(&m.body), info) == OK) {
+		*fd = m.fds[0];
+		m.fds[0] = -1;
+		got = 1;
+	}
+	if (!got)
+		session_info_free(info);
+	ipc_msg_free(&m);
+	return got;
+}
+
+static int
+serve(const struct session_program *program, struct session *s, int fd)
+{
+	int status;
+
+	log_set_context("session", s->info.id);
+	io_set_nonblocking(fd, 0);
+	s->client = stream_create(fd);
+	stream_push_input(s->client, str_make(s->info.input, s->info.input_len));
+	status = program->run(s);
+	stream_free(&s->client);
+	session_info_free(&s->info);
+	return status;
+}
+
+void
+session_child_main(struct service_run *run, const struct session_program *program, int channel,
+	int fd, struct session_info *info)
+{
+	int keep[] = {fd, channel}, order = -1, status;
+	struct sigaction action = {.sa_handler = on_end_signal};
+	struct session s = {.conf = service_conf(run), .info = *info, .channel = channel};
+
+	service_leave_in_child(run, keep, 2);
+	/* No SA_RESTART: a wait for the client must notice. */
+	sigaction(SIGTERM, &action, NULL);
+	do {
+		status = serve(program, &s, fd);
+	} while (status == SESSION_AGAIN && next_client(channel, &order, &s.info, &fd));
+	if (status == SESSION_AGAIN) {
+		if (program->release)
+			program->release(&s);
+		status = 0;
+	}
+#ifdef ROOST_ASAN
+	exit(status); /* the leak checker runs at exit */
+#else
+	_exit(status);
+#endif
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_LIB_SESSION_CHILD_H
+#define ROOST_LIB_SESSION_CHILD_H
+
+#include "lib/service.h"
+#include "lib/session.h"
+
+/* Between the parent (session.c) and the child of the skeleton. */
+
+/*
+ * On the datagram channel from children to the parent a single byte says that the child waits for
+ * another client; the first time the parent's end of the child's order socket is attached. Anything
+ * longer is a report: user, detail, each ended by NUL.
+ */
+enum { SESSION_WAITS_LEN = 1 };
+
+/*
+ * The child's whole life: serves the client behind fd, and, when the program says SESSION_AGAIN,
+ * those that the parent sends after it. Takes over fd and *info. channel: to the parent.
+ */
+void session_child_main(struct service_run *run, const struct session_program *program, int channel,
+	int fd, struct session_info *info) __attribute__((noreturn));
+
+#endif
