@@ -166,7 +166,7 @@ print_table(const json_t *rows, const char *const *columns)
 	struct buf scratch = {0};
 	json_t *row;
 
-	for (; columns[n] && n < COLUMNS_MAX; n++)
+	for (; n < COLUMNS_MAX && columns[n]; n++)
 		width[n] = strlen(columns[n]);
 	json_array_foreach(rows, r, row)
 	{
