@@ -402,5 +402,5 @@ lmtp_session_run(
 	transaction_reset(&l);
 	free(l.rcpts);
 	free(l.helo);
-	return 0;
+	return e == OK || e == E_CLOSED ? SESSION_AGAIN : 0;
 }

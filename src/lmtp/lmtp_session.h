@@ -44,7 +44,10 @@ struct lmtp_store {
 	void (*reset)(void *arg);
 };
 
-/* Serves the client until it is gone. Returns the exit status. */
+/*
+ * Serves the client until it is gone. Returns SESSION_AGAIN after QUIT or when the client closed the
+ * connection, else the exit status.
+ */
 int lmtp_session_run(
 	struct session *s, const char *hostname, const struct lmtp_store *store, void *store_arg);
 

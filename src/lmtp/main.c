@@ -28,14 +28,28 @@ sandbox(const struct config *conf, struct sandbox *sb)
 	sandbox_allow(sb, SANDBOX_CAN_FORK);
 }
 
+/* The users that a connection found open are good for the next one: MTAs often send one message. */
 static int
 run(struct session *s)
 {
-	struct lmtp_deliver *d = lmtp_deliver_create(s, s->conf->hostname);
+	struct lmtp_deliver *d = s->kept ? s->kept : lmtp_deliver_create(s, s->conf->hostname);
 	int status = lmtp_session_run(s, s->conf->hostname, &lmtp_deliver_store, d);
 
-	lmtp_deliver_free(&d);
+	s->kept = NULL;
+	if (status == SESSION_AGAIN)
+		s->kept = d;
+	else
+		lmtp_deliver_free(&d);
 	return status;
+}
+
+static void
+release(struct session *s)
+{
+	struct lmtp_deliver *d = s->kept;
+
+	s->kept = NULL;
+	lmtp_deliver_free(&d);
 }
 
 static const char *const listeners[] = {"lmtp", "lmtp-local", NULL};
@@ -46,6 +60,7 @@ static const struct session_program program = {
 	.warm = warm,
 	.sandbox = sandbox,
 	.run = run,
+	.release = release,
 };
 
 int
