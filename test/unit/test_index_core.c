@@ -69,8 +69,7 @@ setup(void **state)
 	return 0;
 }
 
-static void
-run(const char *fmt, ...)
+static void __attribute__((format(printf, 1, 2))) run(const char *fmt, ...)
 {
 	char command[1024];
 	va_list ap;
