@@ -3,7 +3,6 @@
 
 #include <grp.h>
 #include <libgen.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 #include "auth/directory_pg_connect.h"
 #include "auth/sasl_login.h"
 #include "lib/io.h"
+#include "lib/launch.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
@@ -72,14 +72,15 @@ sqlite_dir(const struct config *conf)
 static enum err
 sqlite_dir_make(const struct config *conf)
 {
-	const char *name = getenv("ROOST_USER");
-	const struct passwd *pw = geteuid() == 0 && name && name[0] ? getpwnam(name) : NULL;
+	uid_t uid;
+	gid_t gid;
+	int root = geteuid() == 0 && launch_user(&uid, &gid);
 	char *dir = sqlite_dir(conf);
 	struct stat st;
 	int is_new = stat(dir, &st) != 0;
 	enum err e = is_new ? io_mkdir_parents(dir, 0700) : OK;
 
-	if (!e && is_new && pw && chown(dir, pw->pw_uid, pw->pw_gid))
+	if (!e && is_new && root && chown(dir, uid, gid))
 		e = E_ACCESS;
 	if (e)
 		log_event(LOGL_ERROR, "auth.start fail", "path", dir, "error", err_word(e), NULL);

@@ -53,20 +53,63 @@ launch_find(const struct launch *l, const char *name)
 }
 
 enum err
-launch_drop_privileges(void)
+launch_user_format(const char *name, struct buf *out)
 {
-	const char *name = getenv(LAUNCH_ENV_USER);
+	gid_t groups[LAUNCH_GROUPS_MAX];
+	int count = LAUNCH_GROUPS_MAX;
 	struct passwd *pw;
 
-	if (!name || !*name)
-		return OK;
 	errno = 0;
 	pw = getpwnam(name);
 	if (!pw)
 		return errno ? err_from_errno(errno) : E_NOTFOUND;
+	if (getgrouplist(name, pw->pw_gid, groups, &count) < 0)
+		return E_TOOBIG;
+	buf_printf(out, "%u %u", (unsigned)pw->pw_uid, (unsigned)pw->pw_gid);
+	for (int i = 0; i < count; i++)
+		buf_printf(out, " %u", (unsigned)groups[i]);
+	return OK;
+}
+
+/* The next number of ROOST_USER. */
+static enum err
+next_id(struct str *rest, uint32_t *id)
+{
+	return rest->p ? str_to_u32(str_split(rest, ' '), id) : E_PARSE;
+}
+
+int
+launch_user(uid_t *uid, gid_t *gid)
+{
+	struct str rest = str_of(getenv(LAUNCH_ENV_USER));
+
+	return rest.len && next_id(&rest, uid) == OK && next_id(&rest, gid) == OK;
+}
+
+enum err
+launch_drop_privileges(void)
+{
+	struct str rest = str_of(getenv(LAUNCH_ENV_USER));
+	gid_t groups[LAUNCH_GROUPS_MAX];
+	size_t count = 0;
+	uint32_t uid, gid, group;
+	enum err e;
+
+	if (!rest.len)
+		return OK;
+	e = next_id(&rest, &uid);
+	if (!e)
+		e = next_id(&rest, &gid);
+	while (!e && rest.p) {
+		e = count < LAUNCH_GROUPS_MAX ? next_id(&rest, &group) : E_TOOBIG;
+		if (!e)
+			groups[count++] = group;
+	}
+	if (e)
+		return e;
 	/* The groups first: afterwards there is no right left to change them. */
-	if (initgroups(name, pw->pw_gid) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
-		setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
+	if (setgroups(count, groups) < 0 || setresgid(gid, gid, gid) < 0 ||
+		setresuid(uid, uid, uid) < 0)
 		return err_from_errno(errno);
 	unsetenv(LAUNCH_ENV_USER);
 	return OK;

@@ -147,6 +147,8 @@ child_exec(const struct child *c, struct fd_list *l, const char *path)
 	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGPIPE};
 	char *argv[] = {(char *)c->def->program, NULL};
 	const int above = LAUNCH_FIRST_FD + LAUNCH_FDS_MAX;
+	const char *name = daemon_user_name(c->def->user, c->m->conf);
+	struct buf user = {0};
 	sigset_t none;
 
 	/* First out of the way, so that no dup2 lands on a descriptor that is still needed. */
@@ -166,9 +168,12 @@ child_exec(const struct child *c, struct fd_list *l, const char *path)
 	umask(077);
 	/* A group of its own: sessions of a dead parent can be found by it. */
 	setpgid(0, 0);
+	if (geteuid() == 0 && name[0] && launch_user_format(name, &user)) {
+		log_event(LOGL_ERROR, "master.user failed", "user", name, NULL);
+		_exit(EXEC_FAILED);
+	}
 	if (setenv(LAUNCH_ENV_FDS, buf_cstr(&l->env), 1) != 0 ||
-		setenv(LAUNCH_ENV_USER,
-			geteuid() == 0 ? daemon_user_name(c->def->user, c->m->conf) : "", 1) != 0)
+		setenv(LAUNCH_ENV_USER, buf_cstr(&user), 1) != 0)
 		_exit(EXEC_FAILED);
 	execv(path, argv);
 	log_event(LOGL_ERROR, "master.exec failed", "program", path, "reason", log_errno(errno),
