@@ -108,6 +108,18 @@ core_dir_mtime_ns(int fd)
 	return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 }
 
+int64_t
+core_dir_mtime_at(struct index_core *c, const char *dir, enum core_sub sub)
+{
+	char path[MAILDIR_NAME_MAX + 8];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s%s%s", dir, dir[0] ? "/" : "", sub_names[sub]);
+	if (fstatat(c->maildir_fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return 0;
+	return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+}
+
 char *
 core_dir_path(struct index_core *c, const char *dir, const char *file)
 {

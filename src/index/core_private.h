@@ -34,6 +34,7 @@ struct core_box_memory {
 	uint32_t id;
 	int64_t full_look_s; /* monotonic, of the last full look; 0: none yet */
 	int new_uncertain; /* new/ was changed by us since it was read */
+	int64_t look_end_us, look_cost_us; /* of the last look at new/: its end, how long it took */
 };
 
 struct core_sync_dir {
@@ -151,6 +152,8 @@ enum err core_dir_open(struct index_core *c, const char *dir, enum core_sub sub,
 /* Remembers that the directory must be synced before the next answer; takes nothing over. */
 void core_sync_note(struct index_core *c, int fd);
 int64_t core_dir_mtime_ns(int fd);
+/* The same without opening it; 0 when it cannot be had. */
+int64_t core_dir_mtime_at(struct index_core *c, const char *dir, enum core_sub sub);
 /* Heap path of a file in a folder; file may be NULL. */
 char *core_dir_path(struct index_core *c, const char *dir, const char *file);
 /* Makes a folder with new, cur, tmp (and maildirfolder unless it is INBOX). Existing parts stay. */

@@ -19,13 +19,36 @@
  */
 enum { FRESH_NS = 20 * 1000 * 1000 };
 
+/*
+ * After a change of ours in new/ one of another program may be hidden (see core_touch_end), so
+ * that it is read again at the next look. Where that takes long it is not done for each of many
+ * deliveries: a look waits this many times what the last one took, but never longer than that.
+ */
+enum { UNCERTAIN_WAIT_FACTOR = 50, UNCERTAIN_WAIT_MAX_US = 2 * 1000 * 1000 };
+
 static int64_t
-monotonic_s(void)
+monotonic_us(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec + 1;
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+static int64_t
+monotonic_s(void)
+{
+	return monotonic_us() / 1000000 + 1;
+}
+
+static int
+uncertain_is_due(const struct core_box_memory *mem)
+{
+	int64_t wait = mem->look_cost_us * UNCERTAIN_WAIT_FACTOR;
+
+	if (wait > UNCERTAIN_WAIT_MAX_US)
+		wait = UNCERTAIN_WAIT_MAX_US;
+	return mem->new_uncertain && monotonic_us() - mem->look_end_us >= wait;
 }
 
 static enum err
@@ -71,7 +94,7 @@ choose_mode(struct scan *s, int force)
 		s->mode = SCAN_FULL;
 	else if (s->box.r.new_mtime_ns != s->mtime_ns[0])
 		s->mode = SCAN_NEW;
-	else if (mem->new_uncertain)
+	else if (uncertain_is_due(mem))
 		s->mode = SCAN_ADDED;
 	else
 		return 0;
@@ -122,12 +145,28 @@ set_times(struct scan *s, const int clean[2])
 	mem->new_uncertain = fresh;
 }
 
+static void
+note_cost(const struct scan *s, int64_t begin_us)
+{
+	struct core_box_memory *mem = core_memory(s->core, s->mailbox);
+
+	mem->look_end_us = monotonic_us();
+	mem->look_cost_us = mem->look_end_us - begin_us;
+}
+
 static enum err
 scan_run(struct scan *s, int force)
 {
 	int clean[2];
+	int64_t begin = monotonic_us();
 	enum err e = core_read(s->core, box_step, s);
 
+	if (e == OK) {
+		s->mtime_ns[0] = core_dir_mtime_at(s->core, s->box.dir, CORE_NEW);
+		s->mtime_ns[1] = core_dir_mtime_at(s->core, s->box.dir, CORE_CUR);
+		if (s->mtime_ns[0] && s->mtime_ns[1] && !choose_mode(s, force))
+			return OK;
+	}
 	if (e == OK)
 		e = core_dir_open(s->core, s->box.dir, CORE_NEW, &s->fd[0]);
 	if (e == OK)
@@ -148,6 +187,7 @@ scan_run(struct scan *s, int force)
 	if (e)
 		return e;
 	set_times(s, clean);
+	note_cost(s, begin);
 	if (s->mode == SCAN_ADDED && s->fresh_count == 0)
 		return OK;
 	e = core_run(s->core, scan_apply, s);
@@ -205,6 +245,12 @@ index_core_refresh(struct index_core *c, uint32_t mailbox)
 	}
 	free(a.boxes);
 	return e;
+}
+
+enum err
+index_core_refresh_tree(struct index_core *c)
+{
+	return core_tree_look(c, 0);
 }
 
 struct where {

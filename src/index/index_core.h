@@ -139,6 +139,8 @@ enum err index_core_locate(struct index_core *c, uint32_t mailbox, uint32_t uid,
 
 /* mailbox 0: the tree and all mailboxes. E_NOTFOUND. */
 enum err index_core_refresh(struct index_core *c, uint32_t mailbox);
+/* Only which folders there are. */
+enum err index_core_refresh_tree(struct index_core *c);
 /* Absolute path of the mailbox's folder; the caller frees it. */
 enum err index_core_folder_path(struct index_core *c, uint32_t mailbox, char **path);
 

@@ -25,6 +25,10 @@ extern const struct service index_service;
 enum {
 	INDEX_USER_BUCKETS = 256,
 	INDEX_BACKGROUND_DELAY_MS = 300, /* flags that change again meanwhile are renamed once */
+	/* Between steps of background work: this many times as long as the last one took. */
+	INDEX_BACKGROUND_PAUSE_FACTOR = 5,
+	INDEX_BACKGROUND_PAUSE_MAX_MS = 500,
+	INDEX_REFRESH_AGAIN_MS = 2 * 1000,
 	INDEX_IDLE_CLOSE_MS = 60 * 1000,
 	INDEX_NEWS_DELAY_MS = 50,
 	INDEX_SYNC_FDS_MAX = 256,
@@ -71,6 +75,7 @@ struct index_user_entry {
 	size_t watched_count;
 	struct numset news_boxes; /* inotify saw something in them */
 	uint64_t counted; /* messages, as the worker's sum has them */
+	int64_t refreshed_ms; /* when all of its mailboxes were last looked at */
 	int corrupt; /* to be discarded as soon as nothing is under way */
 };
 

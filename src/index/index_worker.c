@@ -149,6 +149,7 @@ static void
 on_background(evutil_socket_t fd, short what, void *arg)
 {
 	struct index_user_entry *u = arg;
+	int64_t begin;
 
 	(void)fd;
 	(void)what;
@@ -158,8 +159,15 @@ on_background(evutil_socket_t fd, short what, void *arg)
 		user_free(u, 0);
 		return;
 	}
-	if (index_core_background(u->core))
-		after_ms(u->background, 0);
+	begin = io_now_ms();
+	if (index_core_background(u->core)) {
+		/* Thousands of renames must not stand in the way of the client that caused them. */
+		int64_t pause = (io_now_ms() - begin + 1) * INDEX_BACKGROUND_PAUSE_FACTOR;
+
+		after_ms(u->background, pause < INDEX_BACKGROUND_PAUSE_MAX_MS
+						? pause
+						: INDEX_BACKGROUND_PAUSE_MAX_MS);
+	}
 }
 
 /* ---- connections ---- */
@@ -258,6 +266,7 @@ user_open(struct index_worker *w, const struct index_open *o, struct index_user_
 		return e;
 	}
 	u->worker = w;
+	u->refreshed_ms = io_now_ms();
 	u->name = mem_strdup(o->user);
 	u->index_dir = mem_strdup(o->index_dir);
 	u->background = evtimer_new(w->base, on_background, u);
@@ -286,7 +295,13 @@ user_get(struct index_worker *w, const struct index_open *o, struct index_user_e
 	if ((*out)->corrupt)
 		return E_TEMPFAIL;
 	index_core_set_limits((*out)->core, o->bytes_limit, o->messages_limit);
-	e = index_core_refresh((*out)->core, 0);
+	/* Every session and delivery opens; who selects a mailbox has that one looked at. */
+	if (io_now_ms() - (*out)->refreshed_ms < INDEX_REFRESH_AGAIN_MS) {
+		e = index_core_refresh_tree((*out)->core);
+	} else {
+		e = index_core_refresh((*out)->core, 0);
+		(*out)->refreshed_ms = io_now_ms();
+	}
 	if (e == E_CORRUPT) {
 		(*out)->corrupt = 1;
 		after_ms((*out)->background, 0);
