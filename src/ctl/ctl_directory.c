@@ -221,10 +221,40 @@ user_remove(struct tool *t, int argc, char **argv)
 
 /* ---- domains ---- */
 
+/* RFC 5321 section 4.5.1: every domain that takes mail has a postmaster. */
+static enum err
+postmaster_add(struct tool *t, const char *domain, const char *target)
+{
+	char *address = mem_printf("postmaster@%s", domain);
+	json_t *args = json_pack("{s:s, s:[s]}", "address", address, "targets", target);
+	enum err e = ask(t, "alias-add", args, NULL);
+
+	if (e)
+		tool_error("the domain is there, but nobody reads %s; make the alias with: "
+			   "roostctl alias add %s ADDRESS",
+			address, address);
+	free(address);
+	return e;
+}
+
 static enum err
 domain_add(struct tool *t, int argc, char **argv)
 {
-	return ask_with_word(t, argc, argv, "domain-add", "domain");
+	static const struct tool_option options[] = {{"postmaster", 0}, {0}};
+	struct tool_args a;
+	json_t *result;
+	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
+
+	if (e)
+		return e;
+	if (!a.values[0])
+		return ask(t, "domain-add", json_pack("{s:s}", "domain", a.positional[0]), NULL);
+	e = tool_call(
+		t, "auth", "domain-add", json_pack("{s:s}", "domain", a.positional[0]), &result);
+	if (e)
+		return e;
+	json_decref(result);
+	return postmaster_add(t, a.positional[0], a.values[0]);
 }
 
 static enum err
@@ -339,7 +369,8 @@ const struct tool_verb tool_verbs_directory[] = {
 	{"user", "password", "ADDRESS [--password PW]",
 		"Sets a password; the old one fails from then on", user_password},
 	{"user", "remove", "ADDRESS", "Removes the account; the mail stays on disk", user_remove},
-	{"domain", "add", "DOMAIN", "Takes mail for a domain", domain_add},
+	{"domain", "add", "DOMAIN [--postmaster ADDRESS]",
+		"Takes mail for a domain; its postmaster's goes to ADDRESS", domain_add},
 	{"domain", "list", "", "Lists domains", domain_list},
 	{"domain", "set", "DOMAIN --active yes|no", "Switches a domain on or off", domain_set},
 	{"domain", "remove", "DOMAIN [--force]", "Removes a domain; --force: with its users",
