@@ -19,6 +19,13 @@ def environment(home, **more):
             **{name: str(value) for name, value in more.items()}}
 
 
+def write_secret(path, text):
+    """A file that only its owner may read, as programs want of one with a password; returns the path."""
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
 def run(home, *command, stdin=b"", status=0, timeout=120, **more):
     """Runs a program to its end; status None: any. Returns its CompletedProcess, output in bytes."""
     result = subprocess.run([str(c) for c in command], input=stdin, capture_output=True, cwd=home,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from mail_helpers import deliver, make_message, subjects, wait_for_subject
-from programs import run, run_on_terminal
+from programs import run, run_on_terminal, write_secret
 from roost_instance import PASSWORD
 
 SMTP = email.policy.SMTP
@@ -23,12 +23,6 @@ SMTP = email.policy.SMTP
 
 def quoted(text):
     return '"' + str(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def write_secret(path, text):
-    path.write_text(text)
-    path.chmod(0o600)
-    return path
 
 
 def received(session, mailbox_name="INBOX", number="1"):
