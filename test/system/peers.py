@@ -117,7 +117,7 @@ class Postfix:
         """What lies in a user's Maildir."""
         try:
             return list(mailbox.Maildir(self.dir / "mail" / user, create=False))
-        except FileNotFoundError:  # Postfix makes it, piece by piece, for the first message
+        except (FileNotFoundError, mailbox.NoSuchMailboxError):  # Postfix makes it, piece by piece, for the first message
             return []
 
     def wait_for_message(self, user, subject):
