@@ -48,6 +48,13 @@ open_one(struct listener *it, const struct listeners *old, const struct config *
 		return it->fd < 0 ? err_from_errno(errno) : OK;
 	}
 	e = net_addr_parse(str_of(it->text), 0, &addr);
+	if (e && it->text[0] == '/') {
+		buf_printf(problems,
+			"listener %s: the name of the socket %s is too long; choose a shorter "
+			"state_dir\n",
+			it->name, it->text);
+		return e;
+	}
 	if (e) {
 		buf_printf(problems,
 			"listener %s: \"%s\" is not an address; write it as 127.0.0.1:25, [::1]:25 or "
