@@ -49,9 +49,9 @@ install_packages() {
         apt-get update -qq || echo "apt-get update failed; going on with the lists that are here" >&2
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >"$log" 2>&1 ||
             { tail -30 "$log" >&2; exit 1; }
-    ' sh $missing || die "could not install: $missing
-Have root run:  apt-get install $missing
-and then repeat this with --no-install."
+    ' sh $missing || die "could not install them.
+Have root run:  apt-get install --no-install-recommends $missing
+and then repeat this."
 }
 
 # With --no-install: says what is missing, since what follows may fail for it.
