@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
-#include "index/core_private.h"
+#include "index/adopt.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -27,6 +27,17 @@ id_is_taken(struct core_tx *tx, uint32_t id)
 	return core_tx_get(tx, INDEX_DB_MAILBOX, index_key_u32(id), &v) == OK;
 }
 
+/*
+ * Above all UIDVALIDITYs that a new mailbox may get next; one far in the future (2100) is damage,
+ * and would leave no room.
+ */
+static void
+respect_uidvalidity(struct core_tx *tx, uint32_t uidvalidity)
+{
+	if (tx->state.last_uidvalidity < uidvalidity && uidvalidity < UINT32_C(0xf0000000))
+		tx->state.last_uidvalidity = uidvalidity;
+}
+
 static enum err
 new_identity(struct core_tx *tx, struct core_uid_file *f)
 {
@@ -51,7 +62,11 @@ core_tree_adopt(struct core_tx *tx, const char *name, const char *dir, struct co
 
 	if (e == E_NOTFOUND || e == E_CORRUPT ||
 		(e == OK && (f.mailbox_id >= UINT32_MAX - 1 || id_is_taken(tx, f.mailbox_id)))) {
+		int foreign = e == E_NOTFOUND;
+
 		e = new_identity(tx, &f);
+		if (e == OK && foreign)
+			e = adopt_folder(tx->core, dir, &f);
 		if (e == OK)
 			e = core_uid_file_write(tx->core, dir, &f);
 	}
@@ -68,8 +83,7 @@ core_tree_adopt(struct core_tx *tx, const char *name, const char *dir, struct co
 	out->r.vanished_floor = out->r.highest_modseq;
 	memcpy(out->r.object_id, f.object_id, sizeof(f.object_id));
 	core_box_set_name(out, str_of(name), str_of(dir));
-	if (tx->state.last_uidvalidity < f.uidvalidity)
-		tx->state.last_uidvalidity = f.uidvalidity;
+	respect_uidvalidity(tx, f.uidvalidity);
 	if (tx->state.next_mailbox <= f.mailbox_id)
 		tx->state.next_mailbox = f.mailbox_id + 1;
 	e = core_box_put(tx, out);
@@ -118,6 +132,7 @@ struct listing {
 	size_t count, cap;
 	int force;
 	int64_t mtime_ns;
+	uint32_t uidvalidity; /* that Dovecot has given last, from the name of a file */
 };
 
 static int
@@ -139,6 +154,12 @@ listing_add(struct index_core *c, struct listing *l, const char *dir)
 
 	if (strncmp(dir, CORE_DELETED_PREFIX, strlen(CORE_DELETED_PREFIX)) == 0) {
 		c->more_deleted = 1;
+		return;
+	}
+	if (strncmp(dir, "dovecot-uidvalidity.", 20) == 0) {
+		uint32_t last = adopt_dovecot_uidvalidity(str_of(dir + 20));
+
+		l->uidvalidity = last > l->uidvalidity ? last : l->uidvalidity;
 		return;
 	}
 	if (dir[0] != '.' || strcmp(dir, ".") == 0 || strcmp(dir, "..") == 0 || !is_folder(c, dir))
@@ -192,10 +213,10 @@ respect_numbers(struct core_tx *tx, const char *dir)
 {
 	struct core_uid_file f;
 
+	respect_uidvalidity(tx, adopt_peek_uidvalidity(tx->core, dir));
 	if (core_uid_file_read(tx->core, dir, &f))
 		return;
-	if (tx->state.last_uidvalidity < f.uidvalidity)
-		tx->state.last_uidvalidity = f.uidvalidity;
+	respect_uidvalidity(tx, f.uidvalidity);
 	if (tx->state.next_mailbox <= f.mailbox_id && f.mailbox_id < UINT32_MAX - 1)
 		tx->state.next_mailbox = f.mailbox_id + 1;
 }
@@ -218,6 +239,10 @@ look_step(struct core_tx *tx, void *arg)
 			e = core_tree_forget(tx, &boxes[i]);
 	}
 	/* The first look of a new index. */
+	if (count == 0) {
+		respect_uidvalidity(tx, l->uidvalidity);
+		respect_numbers(tx, "");
+	}
 	for (size_t i = 0; i < l->count && count == 0; i++)
 		respect_numbers(tx, l->dirs[i]);
 	free(boxes);
@@ -279,7 +304,7 @@ enum err
 core_subscriptions_load(struct core_tx *tx)
 {
 	struct buf text = {0};
-	enum err e = core_text_read(tx->core, "", CORE_FILE_SUBSCRIPTIONS, &text);
+	enum err e = adopt_subscriptions_read(tx->core, &text);
 	char name[INDEX_MAILBOX_NAME_MAX + 1];
 	struct str rest = buf_str(&text);
 	size_t count = 0;

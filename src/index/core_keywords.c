@@ -16,8 +16,8 @@
 typedef char keyword_table[INDEX_KEYWORDS_MAX][INDEX_KEYWORD_LEN_MAX + 1];
 
 /* An atom (RFC 9051 section 9, flag-keyword), with "]" allowed as many clients send it. */
-static int
-keyword_is_valid(struct str s)
+int
+core_keyword_is_valid(struct str s)
 {
 	if (s.len == 0 || s.len > INDEX_KEYWORD_LEN_MAX)
 		return 0;
@@ -108,7 +108,7 @@ core_keywords_resolve(struct core_tx *tx, const struct core_box *b, const struct
 		return OK;
 	e = core_keywords_get(tx, b->r.id, names);
 	for (size_t i = 0; i < n && e == OK; i++) {
-		if (!keyword_is_valid(words[i]))
+		if (!core_keyword_is_valid(words[i]))
 			return E_RANGE;
 		bit = find(names, words[i]);
 		if (bit < 0 && !make)
@@ -143,7 +143,7 @@ core_keywords_load(struct core_tx *tx, const struct core_box *b)
 		struct str name = str_split(&rest, '\n'), number = str_split(&name, ' ');
 		uint32_t bit;
 
-		if (str_to_u32(number, &bit) || bit >= CORE_LETTERS || !keyword_is_valid(name))
+		if (str_to_u32(number, &bit) || bit >= CORE_LETTERS || !core_keyword_is_valid(name))
 			continue;
 		e = core_tx_put(
 			tx, INDEX_DB_KEYWORD, index_key_keyword(b->r.id, bit), name.p, name.len);
@@ -221,7 +221,7 @@ more_take(struct core_tx *tx, struct core_box *b, struct str line, keyword_table
 		struct str name = str_split(&line, ' ');
 		int bit = find(names, name);
 
-		if (!keyword_is_valid(name))
+		if (!core_keyword_is_valid(name))
 			continue;
 		/* Letters are for what roost-keywords says. */
 		for (int i = CORE_LETTERS; bit < 0 && i < INDEX_KEYWORDS_MAX; i++) {

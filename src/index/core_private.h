@@ -211,6 +211,7 @@ enum err core_keywords_load(struct core_tx *tx, const struct core_box *b);
 enum err core_keywords_more_write(struct core_tx *tx, const struct core_box *b);
 enum err core_keywords_more_load(struct core_tx *tx, struct core_box *b);
 int core_keywords_has_more(const struct index_keywords *k);
+int core_keyword_is_valid(struct str s);
 
 /* ---- core_name.c: mailbox names ---- */
 
@@ -238,6 +239,14 @@ enum err core_special_use_write(struct core_tx *tx);
 /* ---- core_scan.c ---- */
 
 enum err core_scan(struct index_core *c, uint32_t mailbox, int force);
+
+/* ---- core_gzip.c ---- */
+
+/*
+ * What S= of a message file's name says: its bytes, before it was compressed if it is a gzip file.
+ * mtime_s: of the file. E_NOTFOUND: no regular file, or none at all.
+ */
+enum err core_file_size(int dirfd, const char *name, uint64_t *bytes, int64_t *mtime_s);
 
 /* ---- core_quota.c ---- */
 

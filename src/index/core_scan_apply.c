@@ -35,17 +35,12 @@ compare_fresh(const void *a, const void *b)
 static enum err
 find_sizes(struct scan *s, struct scan_fresh *f)
 {
-	struct stat st;
-
 	f->m.r.size = f->n.has_crlf_size ? f->n.crlf_size : INDEX_SIZE_UNKNOWN;
 	f->m.r.disk_size = f->n.size;
 	if (f->n.has_size)
 		return OK;
-	if (fstatat(s->fd[f->in_new ? 0 : 1], f->name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-		return err_from_errno(errno);
-	f->m.r.disk_size = (uint64_t)st.st_size;
-	f->m.r.internal_date = st.st_mtim.tv_sec;
-	return OK;
+	return core_file_size(
+		s->fd[f->in_new ? 0 : 1], f->name, &f->m.r.disk_size, &f->m.r.internal_date);
 }
 
 /* The name with our fields in it; one that is too long for them is replaced. */

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+#include "index/adopt.h"
+
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Any bytes as each of Dovecot's files: UIDs are unique, and below the next one. */
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct str text = str_make((const char *)data, size);
+	struct adopt_list list;
+	struct buf out = {0};
+	adopt_names names;
+
+	if (adopt_dovecot_uidlist(text, &list) == OK && list.uidvalidity == 0)
+		abort();
+	for (size_t i = 0; i < list.count; i++) {
+		struct adopt_line *line = &list.lines[i];
+
+		if (line->uid == 0 || line->uid >= list.next_uid || line->base.len == 0)
+			abort();
+		if (i && str_equal(list.lines[i - 1].base, line->base))
+			abort();
+		if (adopt_list_find(&list, line->base, 0) != line)
+			abort();
+		line->taken = 1;
+	}
+	adopt_list_free(&list);
+	adopt_dovecot_keywords(text, names);
+	(void)adopt_dovecot_uidvalidity(text);
+	adopt_dovecot_subscriptions(text, &out);
+	buf_free(&out);
+	return 0;
+}
