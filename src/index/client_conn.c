@@ -74,12 +74,16 @@ error_of(const struct ipc_msg *m)
 	return ipc_reader_end(&r) || e == OK || e >= ERR_COUNT ? E_PROTO : (enum err)e;
 }
 
-/* The answer to a request; notices on the way are counted in *news (may be NULL). */
+/*
+ * The answer to a request, whose first sign must come within first_ms; notices on the way are
+ * counted in *news (may be NULL).
+ */
 static enum err
-receive(int fd, uint32_t request, enum index_frame want, struct ipc_msg *out, int *news)
+receive(int fd, uint32_t request, enum index_frame want, int first_ms, struct ipc_msg *out,
+	int *news)
 {
-	for (;;) {
-		enum err e = ipc_recv(fd, out, CLIENT_TIMEOUT_MS);
+	for (int ms = first_ms;; ms = CLIENT_TIMEOUT_MS) {
+		enum err e = ipc_recv(fd, out, ms);
 
 		if (e) {
 			return E_CLOSED; /* whatever it was, this connection is of no use any more
@@ -112,7 +116,7 @@ open_frame(struct index_user *u, int fd, uint64_t *generation)
 
 	ipc_put_cstr(&body, u->ticket);
 	e = ipc_send(fd, INDEX_OPEN, ++u->request, buf_str(&body), NULL, 0, CLIENT_TIMEOUT_MS);
-	e = e ? e : receive(fd, u->request, INDEX_OPENED, &m, NULL);
+	e = e ? e : receive(fd, u->request, INDEX_OPENED, CLIENT_CONNECT_MS, &m, NULL);
 	if (e) {
 		goto out;
 	}
@@ -223,7 +227,7 @@ client_request(struct index_user *u, enum index_frame type, const struct buf *bo
 		e = ipc_send(u->fd, (uint16_t)type, ++u->request, buf_str(body), NULL, 0,
 			CLIENT_TIMEOUT_MS);
 	}
-	e = e ? E_CLOSED : receive(u->fd, u->request, want, &m, NULL);
+	e = e ? E_CLOSED : receive(u->fd, u->request, want, CLIENT_TIMEOUT_MS, &m, NULL);
 	if (e == E_CLOSED || e == E_PROTO) {
 		log_event(LOGL_ERROR, "index.client lost", "user", u->name, "reason", err_word(e),
 			NULL);
@@ -600,7 +604,8 @@ index_watch(struct index_user *u, uint32_t mailbox, int on)
 	ipc_put_u8(&body, on != 0);
 	e = ipc_send(
 		u->watch_fd, INDEX_WATCH, ++u->request, buf_str(&body), NULL, 0, CLIENT_TIMEOUT_MS);
-	e = e ? E_CLOSED : receive(u->watch_fd, u->request, INDEX_OK, &m, &u->watch_news);
+	e = e ? E_CLOSED
+	      : receive(u->watch_fd, u->request, INDEX_OK, CLIENT_TIMEOUT_MS, &m, &u->watch_news);
 	if (e == E_CLOSED || e == E_PROTO) {
 		io_close(&u->watch_fd);
 		e = E_TEMPFAIL;

@@ -22,9 +22,12 @@ enum index_frame {
 	 * u64 generation. When the generation differs from the one that a client's open LMDB
 	 * environment came with, the environment's file was replaced: close it and open it anew.
 	 * ERROR E_AUTH: the ticket was refused.
+	 * The notice WAIT comes at once when the ticket is good, so that a service that works on a
+	 * long rebuild can be told from one that is not there: its socket is the master's.
 	 */
 	INDEX_OPEN = 1,
 	INDEX_OPENED = 2,
+	INDEX_WAIT = 5, /* nothing */
 
 	INDEX_OK = 3, /* nothing */
 	INDEX_ERROR = 4, /* u32 enum err, str text for the log */

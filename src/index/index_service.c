@@ -107,6 +107,9 @@ on_open(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 	} else {
 		o->request = m->request;
 		o->fd = ipc_conn_detach(c, &o->readahead);
+		/* Nothing was sent yet, so there is room; a client that is gone is noticed later.
+		 */
+		(void)ipc_send(o->fd, INDEX_WAIT, 0, (struct str){0}, NULL, 0, 0);
 		index_queue_add(&worker_of(s, o->user)->queue, index_worker_open, o);
 	}
 	ticket_free(&t);

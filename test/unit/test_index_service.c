@@ -203,6 +203,25 @@ test_killed(void **state)
 	index_mailbox_free(&after);
 }
 
+/* OPEN by hand: WAIT at once, then OPENED. */
+static void
+open_by_hand(int fd, const char *ticket)
+{
+	struct buf body = {0};
+	struct ipc_msg m;
+
+	ipc_put_cstr(&body, ticket);
+	assert_int_equal(ipc_send(fd, INDEX_OPEN, 1, buf_str(&body), NULL, 0, 10000), OK);
+	assert_int_equal(ipc_recv(fd, &m, 10000), OK);
+	assert_int_equal(m.type, INDEX_WAIT);
+	assert_int_equal(m.request, 0);
+	ipc_msg_free(&m);
+	assert_int_equal(ipc_recv(fd, &m, 10000), OK);
+	assert_int_equal(m.type, INDEX_OPENED);
+	ipc_msg_free(&m);
+	buf_free(&body);
+}
+
 static void
 test_rebuilt_while_open(void **state)
 {
@@ -220,12 +239,7 @@ test_rebuilt_while_open(void **state)
 	free(path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	ipc_put_cstr(&body, f->alice.ticket);
-	assert_int_equal(ipc_send(fd, INDEX_OPEN, 1, buf_str(&body), NULL, 0, 10000), OK);
-	assert_int_equal(ipc_recv(fd, &answer, 10000), OK);
-	assert_int_equal(answer.type, INDEX_OPENED);
-	ipc_msg_free(&answer);
-	buf_reset(&body);
+	open_by_hand(fd, f->alice.ticket);
 	ipc_put_cstr(&body, "a test says so");
 	assert_int_equal(ipc_send(fd, INDEX_CORRUPT, 2, buf_str(&body), NULL, 0, 10000), OK);
 	assert_int_equal(ipc_recv(fd, &answer, 10000), OK);
@@ -257,24 +271,16 @@ test_bad_frames(void **state)
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
 		for (int opened = 0; opened < 2; opened++) {
 			int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-			struct buf body = {0};
 
 			assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-			ipc_put_cstr(&body, f->alice.ticket);
-			if (opened) {
-				assert_int_equal(
-					ipc_send(fd, INDEX_OPEN, 1, buf_str(&body), NULL, 0, 9999),
-					OK);
-				assert_int_equal(ipc_recv(fd, &answer, 9999), OK);
-				ipc_msg_free(&answer);
-			}
+			if (opened)
+				open_by_hand(fd, f->alice.ticket);
 			assert_int_equal(
 				ipc_send(fd, types[i], 2, STR("\xff\xff\xff\xff\xff\xff\xff"), NULL,
 					0, 9999),
 				OK);
 			assert_int_equal(ipc_recv(fd, &answer, 9999), E_CLOSED);
 			ipc_msg_free(&answer);
-			buf_free(&body);
 			close(fd);
 		}
 	}
