@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "lib/io.h"
+#include "lib/ipc_frame.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/net.h"
@@ -49,6 +50,7 @@ client_get_set(struct ipc_reader *r, struct numset *out)
 static void
 disconnect(struct index_user *u)
 {
+	buf_reset(&u->notes);
 	io_close(&u->fd);
 }
 
@@ -212,6 +214,8 @@ client_request(struct index_user *u, enum index_frame type, const struct buf *bo
 	if (body->err) {
 		return body->err;
 	}
+	client_notes_flush(u);
+	fresh = u->fd < 0;
 	e = client_connect(u);
 	if (e) {
 		return e;
@@ -243,13 +247,38 @@ client_request(struct index_user *u, enum index_frame type, const struct buf *bo
 }
 
 void
+client_notes_flush(struct index_user *u)
+{
+	size_t sent = 0;
+
+	while (u->fd >= 0 && sent < u->notes.len) {
+		ssize_t n = send(
+			u->fd, u->notes.p + sent, u->notes.len - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n >= 0) {
+			sent += (size_t)n;
+		} else if (errno != EINTR &&
+			   (errno != EAGAIN || io_wait_writable(u->fd, CLIENT_TIMEOUT_MS) != OK)) {
+			disconnect(u);
+			return;
+		}
+	}
+	buf_reset(&u->notes);
+}
+
+void
 client_notify(struct index_user *u, enum index_frame type, const struct buf *body)
 {
-	if (body->err || u->fd < 0) {
+	char header[IPC_HEADER_SIZE];
+
+	if (body->err || u->fd < 0 || body->len > IPC_BODY_MAX) {
 		return;
 	}
-	if (ipc_send(u->fd, (uint16_t)type, 0, buf_str(body), NULL, 0, CLIENT_TIMEOUT_MS)) {
-		disconnect(u);
+	ipc_header_write(header, (uint32_t)body->len, (uint16_t)type, 0, 0);
+	buf_add(&u->notes, header, sizeof(header));
+	buf_add(&u->notes, body->p, body->len);
+	if (u->notes.len >= CLIENT_NOTES_MAX) {
+		client_notes_flush(u);
 	}
 }
 
@@ -508,6 +537,7 @@ index_open_again(struct index_user *u, const struct auth_user *user)
 		return e;
 	}
 	set_ticket(u, user);
+	client_notes_flush(u);
 	numset_free(&u->dead);
 	io_close(&u->watch_fd);
 	u->watch_news = 0;
@@ -529,6 +559,8 @@ index_close(struct index_user **u)
 	if ((*u)->env != NULL) {
 		env_close(*u);
 	}
+	client_notes_flush(*u);
+	buf_free(&(*u)->notes);
 	io_close(&(*u)->fd);
 	io_close(&(*u)->watch_fd);
 	numset_free(&(*u)->dead);

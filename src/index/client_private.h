@@ -17,6 +17,7 @@ enum {
 	CLIENT_CONNECT_MS = 5 * 1000,
 	CLIENT_AGAIN_MS =
 		2 * 1000, /* what another program did to the tree may stay unseen so long */
+	CLIENT_NOTES_MAX = 32 * 1024, /* bytes of notes that are held back */
 	CLIENT_TIMEOUT_MS = 120 * 1000, /* a rebuild of a big mailbox may stand before an answer */
 };
 
@@ -40,6 +41,7 @@ struct index_user {
 	struct numset dead;
 
 	uint64_t tmp_counter;
+	struct buf notes; /* frames without an answer, not sent yet: see client_notify */
 };
 
 /* ---- client_conn.c ---- */
@@ -58,8 +60,12 @@ void client_check(struct index_user *u);
  */
 enum err client_request(struct index_user *u, enum index_frame type, const struct buf *body,
 	enum index_frame want, struct ipc_msg *out);
-/* Sends what has no answer. Errors do not matter. */
+/*
+ * Sends what has no answer. Errors do not matter. Many of them go together, with the next request
+ * or client_notes_flush at the latest.
+ */
 void client_notify(struct index_user *u, enum index_frame type, const struct buf *body);
+void client_notes_flush(struct index_user *u);
 /* Tells the service that the index is broken. Returns E_CORRUPT. */
 enum err client_corrupt(struct index_user *u, const char *what);
 /* E_NOTFOUND for a mailbox id of an index that is no more. */

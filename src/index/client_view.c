@@ -394,6 +394,7 @@ index_view_sync(
 {
 	enum err e;
 
+	client_notes_flush(v->u);
 	client_check(v->u);
 	e = index_read_begin(v->u);
 	if (e) {

@@ -361,16 +361,45 @@ facts_step(struct core_tx *tx, void *arg)
 	return e ? e : core_box_put(tx, &box);
 }
 
-enum err
-index_core_facts_put(struct index_core *c, uint32_t mailbox, uint32_t uid, uint64_t size,
-	int64_t internal_date, const unsigned char *email_id, const unsigned char *thread_id)
-{
-	struct facts f = {.mailbox = mailbox,
-		.uid = uid,
-		.size = size,
-		.date = internal_date,
-		.email_id = email_id,
-		.thread_id = thread_id};
+struct notes {
+	const struct index_core_note *list;
+	size_t count;
+};
 
-	return core_run(c, facts_step, &f);
+static enum err
+note_step(struct core_tx *tx, const struct index_core_note *n)
+{
+	static const unsigned char none[16];
+	struct facts f = {.mailbox = n->mailbox,
+		.uid = n->uid,
+		.blob = n->blob,
+		.size = n->size,
+		.date = n->date,
+		.email_id = memcmp(n->email_id, none, 16) ? n->email_id : NULL,
+		.thread_id = memcmp(n->thread_id, none, 16) ? n->thread_id : NULL};
+	enum err e = n->blob.len ? cache_step(tx, &f) : OK;
+
+	return e == OK && n->has_facts ? facts_step(tx, &f) : e;
+}
+
+static enum err
+notes_step(struct core_tx *tx, void *arg)
+{
+	const struct notes *n = arg;
+	enum err e = OK;
+
+	for (size_t i = 0; i < n->count && e == OK; i++) {
+		e = note_step(tx, &n->list[i]);
+		if (e == E_NOTFOUND)
+			e = OK;
+	}
+	return e;
+}
+
+enum err
+index_core_notes_put(struct index_core *c, const struct index_core_note *notes, size_t count)
+{
+	struct notes n = {notes, count};
+
+	return core_run(c, notes_step, &n);
 }

@@ -130,8 +130,19 @@ enum err index_core_claim_recent(struct index_core *c, uint32_t mailbox, uint32_
 enum err index_core_cache_put(
 	struct index_core *c, uint32_t mailbox, uint32_t uid, struct str blob);
 /* size INDEX_SIZE_UNKNOWN, date 0, NULL ids: leave what is there. */
-enum err index_core_facts_put(struct index_core *c, uint32_t mailbox, uint32_t uid, uint64_t size,
-	int64_t internal_date, const unsigned char *email_id, const unsigned char *thread_id);
+/*
+ * What readers found out, many at once in one transaction; of messages that are gone it is dropped.
+ */
+struct index_core_note {
+	uint32_t mailbox, uid;
+	struct str blob; /* cache record; empty: none */
+	int has_facts; /* the others are set; zeros are unknown */
+	uint64_t size;
+	int64_t date;
+	unsigned char email_id[16], thread_id[16];
+};
+enum err index_core_notes_put(
+	struct index_core *c, const struct index_core_note *notes, size_t count);
 /* Path below the Maildir. Looks, and takes in what it finds. E_NOTFOUND. */
 enum err index_core_locate(struct index_core *c, uint32_t mailbox, uint32_t uid, struct buf *path);
 

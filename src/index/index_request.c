@@ -313,36 +313,32 @@ static enum err
 run_cache_put(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 {
 	uint32_t mailbox = ipc_get_u32(r), uid = ipc_get_u32(r);
-	struct str blob = ipc_get_str(r);
-	enum err e = OK;
+	struct index_core_note n = {.mailbox = mailbox, .uid = uid, .blob = ipc_get_str(r)};
 
 	(void)request;
 	if (ipc_reader_end(r))
 		return E_PROTO;
-	if (blob.len <= INDEX_PROTO_CACHE_MAX)
-		e = index_core_cache_put(c->user->core, mailbox, uid, blob);
-	return e == E_CORRUPT ? e : OK;
+	if (n.blob.len && n.blob.len <= INDEX_PROTO_CACHE_MAX)
+		index_note_add(c->user, &n);
+	return OK;
 }
 
 static enum err
 run_facts_put(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 {
-	uint32_t mailbox = ipc_get_u32(r), uid = ipc_get_u32(r);
-	uint64_t size = ipc_get_u64(r);
-	int64_t date = (int64_t)ipc_get_u64(r);
-	unsigned char email_id[16] = {0}, thread_id[16] = {0};
-	static const unsigned char none[16];
-	enum err e;
+	struct index_core_note n = {.has_facts = 1};
 
 	(void)request;
-	get_id(r, email_id);
-	get_id(r, thread_id);
+	n.mailbox = ipc_get_u32(r);
+	n.uid = ipc_get_u32(r);
+	n.size = ipc_get_u64(r);
+	n.date = (int64_t)ipc_get_u64(r);
+	get_id(r, n.email_id);
+	get_id(r, n.thread_id);
 	if (ipc_reader_end(r))
 		return E_PROTO;
-	e = index_core_facts_put(c->user->core, mailbox, uid, size, date,
-		memcmp(email_id, none, 16) ? email_id : NULL,
-		memcmp(thread_id, none, 16) ? thread_id : NULL);
-	return e == E_CORRUPT ? e : OK;
+	index_note_add(c->user, &n);
+	return OK;
 }
 
 static enum err

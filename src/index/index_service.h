@@ -28,6 +28,9 @@ enum {
 	/* Between steps of background work: this many times as long as the last one took. */
 	INDEX_BACKGROUND_PAUSE_FACTOR = 5,
 	INDEX_BACKGROUND_PAUSE_MAX_MS = 500,
+	INDEX_NOTES_MAX = 256, /* in one transaction */
+	INDEX_NOTES_BYTES_MAX = 1 << 20,
+	INDEX_NOTES_MS = 10,
 	INDEX_REFRESH_AGAIN_MS = 2 * 1000,
 	INDEX_IDLE_CLOSE_MS = 60 * 1000,
 	INDEX_NEWS_DELAY_MS = 50,
@@ -75,9 +78,19 @@ struct index_user_entry {
 	size_t watched_count;
 	struct numset news_boxes; /* inotify saw something in them */
 	uint64_t counted; /* messages, as the worker's sum has them */
+	struct index_notes *notes; /* what readers found out, not in the index yet; or NULL */
+	struct event *notes_event;
 	int64_t refreshed_ms; /* when all of its mailboxes were last looked at */
 	int corrupt; /* to be discarded as soon as nothing is under way */
 };
+
+/* index_notes.c: notes wait until there are many, or for INDEX_NOTES_MS. The blob is copied. */
+struct index_core_note;
+void index_note_add(struct index_user_entry *u, const struct index_core_note *note);
+void index_notes_flush(struct index_user_entry *u);
+void index_notes_free(struct index_user_entry *u);
+/* The index is to be made anew as soon as nothing is under way. */
+void index_user_corrupt(struct index_user_entry *u);
 
 struct index_conn {
 	struct index_conn *next; /* of its user */

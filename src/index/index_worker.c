@@ -81,9 +81,17 @@ index_user_touch(struct index_user_entry *u)
 		after_ms(u->background, INDEX_BACKGROUND_DELAY_MS);
 }
 
+void
+index_user_corrupt(struct index_user_entry *u)
+{
+	u->corrupt = 1;
+	after_ms(u->background, 0);
+}
+
 enum err
 index_user_flush(struct index_user_entry *u)
 {
+	index_notes_flush(u);
 	while (index_core_background(u->core))
 		;
 	return index_core_sync(u->core);
@@ -102,6 +110,7 @@ user_free(struct index_user_entry *u, int clean)
 	for (size_t i = 0; i < u->watched_count; i++)
 		u->watched[i].mailbox = 0;
 	index_watch_prune(u);
+	index_notes_free(u);
 	index_core_close(&u->core, clean);
 	if (u->corrupt && index_core_discard(u->index_dir))
 		log_event(LOGL_ERROR, "index.discard failed", "user", u->name, NULL);
@@ -232,10 +241,8 @@ on_message(struct ipc_conn *ipc, struct ipc_msg *m, void *arg)
 		index_conn_release(c);
 		return;
 	}
-	if (e == E_CORRUPT && c->user) {
-		c->user->corrupt = 1;
-		after_ms(c->user->background, 0);
-	}
+	if (e == E_CORRUPT && c->user)
+		index_user_corrupt(c->user);
 }
 
 static const struct ipc_conn_handler conn_handler = {on_message, on_close};
@@ -302,10 +309,8 @@ user_get(struct index_worker *w, const struct index_open *o, struct index_user_e
 		e = index_core_refresh((*out)->core, 0);
 		(*out)->refreshed_ms = io_now_ms();
 	}
-	if (e == E_CORRUPT) {
-		(*out)->corrupt = 1;
-		after_ms((*out)->background, 0);
-	}
+	if (e == E_CORRUPT)
+		index_user_corrupt(*out);
 	return e;
 }
 
