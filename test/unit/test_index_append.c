@@ -178,6 +178,7 @@ setup(void **state)
 	int listener, status;
 	pid_t pid;
 
+	*state = f; /* at once: the children leave with it in reach, as valgrind wants it */
 	memcpy(f->dir, "/tmp/roost-append-XXXXXX", 25);
 	assert_non_null(mkdtemp(f->dir));
 	make_dirs(f);
@@ -200,7 +201,6 @@ setup(void **state)
 	}
 	close(listener);
 	assert_int_equal(index_open(f->conf, &user, &f->u), OK);
-	*state = f;
 	return 0;
 }
 
