@@ -249,6 +249,22 @@ net_cidr_match(const struct net_cidr *c, const struct net_addr *a)
 	return rest == 0 || ((bytes[whole] ^ c->addr[whole]) >> (8 - rest)) == 0;
 }
 
+/* "*" where the kernel has no IPv6: 0.0.0.0. 0 when a is something else. */
+static int
+any_without_ipv6(const struct net_addr *a, struct net_addr *out)
+{
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&a->sa;
+	struct sockaddr_in *in4 = (struct sockaddr_in *)&out->sa;
+
+	if (in6->sin6_family != AF_INET6 || !IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr))
+		return 0;
+	memset(out, 0, sizeof(*out));
+	in4->sin_family = AF_INET;
+	in4->sin_port = in6->sin6_port;
+	out->len = sizeof(*in4);
+	return 1;
+}
+
 enum err
 net_listen(const struct net_addr *a, int backlog, unsigned unix_mode, int *fd_out)
 {
@@ -256,8 +272,11 @@ net_listen(const struct net_addr *a, int backlog, unsigned unix_mode, int *fd_ou
 	const struct sockaddr_un *un = (const struct sockaddr_un *)&a->sa;
 	int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int on = 1, off = 0, saved;
+	struct net_addr any4;
 
 	*fd_out = -1;
+	if (fd < 0 && errno == EAFNOSUPPORT && any_without_ipv6(a, &any4))
+		return net_listen(&any4, backlog, unix_mode, fd_out);
 	if (fd < 0)
 		return err_from_errno(errno);
 	if (sa->sa_family == AF_UNIX) {
