@@ -290,8 +290,10 @@ def append(client, *bodies):
 
 
 def message_files(roost, user):
+    """In the order of UIDs (the microseconds in the names have no leading zeroes)."""
     home = roost.home(user.split("@")[0]) / "Maildir"
-    return sorted(p for d in ("cur", "new") for p in (home / d).iterdir())
+    return sorted((p for d in ("cur", "new") for p in (home / d).iterdir()),
+                  key=lambda path: int(re.search(r",U=(\d+)", path.name).group(1)))
 
 
 def test_messages_expunged_by_another_session(imap, user):
