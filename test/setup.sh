@@ -78,6 +78,8 @@ build_roost() {
     local wanted tool
     mkdir -p "$build" && [ -w "$build" ] ||
         die "$(id -un) cannot write in $build; use a copy of the source of your own, or ROOST_BUILD=DIR"
+    [ ! -f "$top/config.status" ] ||
+        die "the source directory itself was configured; run 'make distclean' there first"
     for tool in autoreconf make pkg-config cc; do
         command -v $tool >/dev/null 2>&1 ||
             die "there is no $tool; Debian: apt-get install build-essential autoconf automake pkg-config"
