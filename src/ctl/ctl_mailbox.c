@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
 #include <string.h>
 
 #include "auth/auth_client.h"
@@ -11,8 +12,9 @@
 static const char *const mailbox_columns[] = {
 	"name", "messages", "unseen", "size", "uidvalidity", "uidnext", NULL};
 
+/* name: the canonical address, which the caller frees; may be NULL. */
 static enum err
-open_user(struct tool *t, const char *address, struct index_user **out)
+open_user(struct tool *t, const char *address, struct index_user **out, char **name)
 {
 	struct auth_client *auth = auth_client_create(t->conf);
 	struct auth_user user;
@@ -28,6 +30,8 @@ open_user(struct tool *t, const char *address, struct index_user **out)
 		if (e)
 			tool_error("%s: the mail cannot be opened: %s", address, err_text(e));
 	}
+	if (e == OK && name)
+		*name = mem_strdup(user.name);
 	auth_user_free(&user);
 	auth_client_free(&auth);
 	return e;
@@ -54,7 +58,7 @@ mailbox_list(struct tool *t, int argc, char **argv)
 	enum err e = tool_args_parse(argc, argv, NULL, 1, 1, &a);
 
 	if (!e)
-		e = open_user(t, a.positional[0], &u);
+		e = open_user(t, a.positional[0], &u, NULL);
 	if (e)
 		return e;
 	rows = json_array();
@@ -80,7 +84,7 @@ change(struct tool *t, int argc, char **argv, enum change what)
 	json_t *done = NULL;
 
 	if (!e)
-		e = open_user(t, a.positional[0], &u);
+		e = open_user(t, a.positional[0], &u, NULL);
 	if (e)
 		return e;
 	switch (what) {
@@ -123,6 +127,55 @@ mailbox_rename(struct tool *t, int argc, char **argv)
 	return change(t, argc, argv, CHANGE_RENAME);
 }
 
+/* An open user is what roost-index can export, so it is opened here first. */
+static enum err
+export_one(struct tool *t, const char *address, json_t *rows)
+{
+	struct index_user *u = NULL;
+	char *name = NULL;
+	json_t *result = NULL;
+	enum err e = open_user(t, address, &u, &name);
+
+	if (e)
+		return e;
+	e = tool_call(t, "index", "export-user", json_pack("{s:s}", "user", name), &result);
+	if (e == OK) {
+		if (json_integer_value(json_object_get(result, "keywords_lost")) > 0)
+			tool_error("%s: keywords from the 27th of a mailbox on are not in "
+				   "Dovecot's files",
+				name);
+		json_object_set_new(result, "user", json_string(name));
+		json_array_append_new(rows, result);
+	}
+	index_close(&u);
+	free(name);
+	return e;
+}
+
+static enum err
+export_users(struct tool *t, int argc, char **argv)
+{
+	static const struct tool_option options[] = {{"format", 0}, {NULL, 0}};
+	static const char *const columns[] = {"user", "folders", "messages", "keywords_lost", NULL};
+	struct tool_args a;
+	json_t *rows;
+	enum err e = tool_args_parse(argc, argv, options, 1, TOOL_POSITIONALS_MAX, &a);
+
+	if (e)
+		return e;
+	if (!a.values[0] || strcmp(a.values[0], "dovecot") != 0) {
+		tool_error("--format is missing or unknown; there is: dovecot");
+		return E_PARSE;
+	}
+	rows = json_array();
+	for (size_t i = 0; i < a.count && e == OK; i++)
+		e = export_one(t, a.positional[i], rows);
+	if (json_array_size(rows))
+		tool_print(t, &rows, columns);
+	json_decref(rows);
+	return e;
+}
+
 const struct tool_verb tool_verbs_mailbox[] = {
 	{"mailbox", "list", "USER", "Lists a user's mailboxes with their counts", mailbox_list},
 	{"mailbox", "create", "USER NAME", "Makes a mailbox; levels are separated by /",
@@ -130,5 +183,8 @@ const struct tool_verb tool_verbs_mailbox[] = {
 	{"mailbox", "delete", "USER NAME", "Deletes a mailbox and its messages", mailbox_delete},
 	{"mailbox", "rename", "USER FROM TO", "Renames a mailbox and those below it",
 		mailbox_rename},
+	{"export", NULL, "--format dovecot USER...",
+		"Writes Dovecot's lists of UIDs and keywords into users' mail, to move to it",
+		export_users},
 	{0},
 };

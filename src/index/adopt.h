@@ -127,4 +127,19 @@ enum err adopt_folder(struct index_core *c, const char *dir, struct core_uid_fil
 /* The folder's subscriptions in the shape of Roost's file. E_NOTFOUND. */
 enum err adopt_subscriptions_read(struct index_core *c, struct buf *out);
 
+/* ---- export_dovecot.c ---- */
+
+struct export_counts {
+	uint64_t folders, messages;
+	uint64_t keywords_lost; /* messages with keywords that have no letter: not in Dovecot's
+				   files */
+};
+/*
+ * Writes dovecot-uidlist and dovecot-keywords into each folder, dovecot-uidvalidity and
+ * subscriptions beside them, so that Dovecot serves the same UIDs, flags and keywords from this
+ * tree. Flags must have been brought into the names before (index_core_background). What changes
+ * afterwards is not in them.
+ */
+enum err export_dovecot(struct index_core *c, struct export_counts *out);
+
 #endif

@@ -236,6 +236,7 @@ enum err core_subscriptions_load(struct core_tx *tx);
 enum err core_special_use_load(struct core_tx *tx, int *found);
 enum err core_special_use_write(struct core_tx *tx);
 
+enum err core_subscriptions_write(struct core_tx *tx);
 /* ---- core_scan.c ---- */
 
 enum err core_scan(struct index_core *c, uint32_t mailbox, int force);

@@ -22,8 +22,8 @@ struct subscribe {
 };
 
 /* One folder a line, '.' between levels, modified UTF-7: what Courier and Dovecot read. */
-static enum err
-subscriptions_write(struct core_tx *tx)
+enum err
+core_subscriptions_write(struct core_tx *tx)
 {
 	char name[INDEX_MAILBOX_NAME_MAX + 1], dir[MAILDIR_NAME_MAX + 1];
 	struct buf text = {0};
@@ -67,7 +67,7 @@ subscribe_step(struct core_tx *tx, void *arg)
 	if (rc)
 		return index_err_of_mdb(rc, "subscribe");
 	core_tx_note(tx, 0);
-	return subscriptions_write(tx);
+	return core_subscriptions_write(tx);
 }
 
 enum err

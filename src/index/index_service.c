@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "auth/ticket.h"
+#include "index/adopt.h"
 #include "index/index_proto.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -134,60 +135,95 @@ on_accept(struct service_run *run, int fd, const struct net_addr *peer)
 
 /* ---- administration ---- */
 
-struct flush {
+/* What is done with one open user, in the thread of its worker. */
+struct user_job {
 	struct ctl_request *req;
 	char *user;
 	struct index_service_state *service;
+	int exporting;
+	struct export_counts exported;
 	int found;
 	enum err e;
 };
 
 static void
-flush_done(void *owner, void *arg)
+job_done(void *owner, void *arg)
 {
-	struct flush *f = arg;
+	struct user_job *j = arg;
 
 	(void)owner;
-	if (!f->found)
-		ctl_reply_error(f->req, E_NOTFOUND,
-			"'%s' is not open; nothing of it is waiting to be written", f->user);
-	else if (f->e)
-		ctl_reply_error(f->req, f->e, "the index of '%s' could not be flushed", f->user);
+	if (!j->found)
+		ctl_reply_error(j->req, E_NOTFOUND,
+			"'%s' is not open; nothing of it is waiting to be written", j->user);
+	else if (j->e)
+		ctl_reply_error(j->req, j->e, "the mail of '%s' could not be %s", j->user,
+			j->exporting ? "exported" : "flushed");
+	else if (j->exporting)
+		ctl_reply_ok(j->req,
+			json_pack("{s:I, s:I, s:I}", "folders", (json_int_t)j->exported.folders,
+				"messages", (json_int_t)j->exported.messages, "keywords_lost",
+				(json_int_t)j->exported.keywords_lost));
 	else
-		ctl_reply_ok(f->req, NULL);
-	free(f->user);
-	free(f);
+		ctl_reply_ok(j->req, NULL);
+	free(j->user);
+	free(j);
+}
+
+static enum err
+export_user(struct index_user_entry *u, struct export_counts *out)
+{
+	enum err e = index_core_refresh(u->core, 0);
+
+	if (e == OK)
+		e = index_user_flush(u);
+	return e ? e : export_dovecot(u->core, out);
 }
 
 static void
-flush_in_worker(void *owner, void *arg)
+job_in_worker(void *owner, void *arg)
 {
-	struct flush *f = arg;
-	struct index_user_entry *u = index_worker_find(owner, f->user);
+	struct user_job *j = arg;
+	struct index_user_entry *u = index_worker_find(owner, j->user);
 
 	if (u) {
-		f->found = 1;
-		f->e = u->corrupt ? E_CORRUPT : index_user_flush(u);
+		j->found = 1;
+		if (u->corrupt)
+			j->e = E_CORRUPT;
+		else
+			j->e = j->exporting ? export_user(u, &j->exported) : index_user_flush(u);
 	}
-	index_queue_add(&f->service->queue, flush_done, f);
+	index_queue_add(&j->service->queue, job_done, j);
+}
+
+static void
+job_begin(struct service_run *run, struct ctl_request *req, const json_t *args, int exporting)
+{
+	struct index_service_state *s = service_state(run);
+	const char *user = json_string_value(json_object_get(args, "user"));
+	struct user_job *j;
+
+	if (!user) {
+		ctl_reply_error(req, E_PARSE, "the argument 'user' is missing");
+		return;
+	}
+	j = MEM_NEW(struct user_job);
+	j->req = req;
+	j->user = mem_strdup(user);
+	j->service = s;
+	j->exporting = exporting;
+	index_queue_add(&worker_of(s, user)->queue, job_in_worker, j);
 }
 
 static void
 ctl_flush_user(struct service_run *run, struct ctl_request *req, const json_t *args)
 {
-	struct index_service_state *s = service_state(run);
-	const char *user = json_string_value(json_object_get(args, "user"));
-	struct flush *f;
+	job_begin(run, req, args, 0);
+}
 
-	if (!user) {
-		ctl_reply_error(req, E_PARSE, "flush-user needs the argument 'user'");
-		return;
-	}
-	f = MEM_NEW(struct flush);
-	f->req = req;
-	f->user = mem_strdup(user);
-	f->service = s;
-	index_queue_add(&worker_of(s, user)->queue, flush_in_worker, f);
+static void
+ctl_export_user(struct service_run *run, struct ctl_request *req, const json_t *args)
+{
+	job_begin(run, req, args, 1);
 }
 
 static void
@@ -279,7 +315,8 @@ stop(struct service_run *run)
 }
 
 static const struct service_listener listeners[] = {{"index", on_accept}, {NULL, NULL}};
-static const struct ctl_verb verbs[] = {{"flush-user", ctl_flush_user}, {NULL, NULL}};
+static const struct ctl_verb verbs[] = {
+	{"flush-user", ctl_flush_user}, {"export-user", ctl_export_user}, {NULL, NULL}};
 
 const struct service index_service = {
 	.name = "index",

@@ -23,7 +23,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 		if (i && str_equal(list.lines[i - 1].base, line->base))
 			abort();
-		if (adopt_list_find(&list, line->base, 0) != line)
+		buf_reset(&out);
+		buf_add_str(&out, line->base);
+		buf_add_cstr(&out, ":2,S");
+		if (out.len <= MAILDIR_NAME_MAX && adopt_list_find(&list, buf_str(&out), 0) != line)
 			abort();
 		line->taken = 1;
 	}
