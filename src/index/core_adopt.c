@@ -60,11 +60,16 @@ core_tree_adopt(struct core_tx *tx, const char *name, const char *dir, struct co
 	struct core_uid_file f;
 	enum err e = core_uid_file_read(tx->core, dir, &f);
 
+	if (e == OK)
+		respect_uidvalidity(tx, f.last_uidvalidity);
 	if (e == E_NOTFOUND || e == E_CORRUPT ||
 		(e == OK && (f.mailbox_id >= UINT32_MAX - 1 || id_is_taken(tx, f.mailbox_id)))) {
 		int foreign = e == E_NOTFOUND;
 
-		e = new_identity(tx, &f);
+		/* A folder that was not finished lacks something. */
+		e = core_dir_make(tx->core, dir);
+		if (e == OK)
+			e = new_identity(tx, &f);
 		if (e == OK && foreign)
 			e = adopt_folder(tx->core, dir, &f);
 		if (e == OK)
@@ -72,6 +77,8 @@ core_tree_adopt(struct core_tx *tx, const char *name, const char *dir, struct co
 	}
 	if (e)
 		return e;
+	/* Whoever made it may not have come that far. */
+	core_sync_note(tx->core, tx->core->maildir_fd);
 	memset(out, 0, sizeof(*out));
 	out->r.id = f.mailbox_id;
 	out->r.uidvalidity = f.uidvalidity;

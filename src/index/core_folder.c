@@ -21,9 +21,11 @@
  *   next-uid 1001
  *   mailbox-id 3
  *   object-id 0123456789abcdef0123456789abcdef
+ *   last-uidvalidity 1790000007
  *
  * No UID at or above next-uid was ever given to a message, so that after a loss of the index UIDs
- * go on from there.
+ * go on from there. The last line is INBOX's alone: a deleted mailbox takes its UIDVALIDITY along,
+ * and when many were made in a second those are ahead of the clock.
  */
 
 enum err
@@ -127,6 +129,8 @@ core_uid_file_read(struct index_core *c, const char *dir, struct core_uid_file *
 			e = str_to_u32(value, &out->next_uid);
 		else if (str_is(key, "mailbox-id"))
 			e = str_to_u32(value, &out->mailbox_id);
+		else if (str_is(key, "last-uidvalidity"))
+			e = str_to_u32(value, &out->last_uidvalidity);
 		else if (str_is(key, "object-id"))
 			have_object = parse_object_id(value, out->object_id);
 	}
@@ -150,6 +154,8 @@ core_uid_file_write(struct index_core *c, const char *dir, const struct core_uid
 	for (size_t i = 0; i < sizeof(f->object_id); i++)
 		buf_printf(&text, "%02x", f->object_id[i]);
 	buf_add_char(&text, '\n');
+	if (dir[0] == '\0' && c->state.last_uidvalidity)
+		buf_printf(&text, "last-uidvalidity %u\n", c->state.last_uidvalidity);
 	e = core_text_write(c, dir, CORE_FILE_UID, buf_str(&text));
 	buf_free(&text);
 	return e;

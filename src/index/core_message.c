@@ -179,6 +179,7 @@ core_message_remove(
 	if (e)
 		return e;
 	account(tx, b, &old->r, -1);
+	core_memory(tx->core, b->r.id)->unsynced = 1;
 	if (core_keywords_has_more(&old->r.keywords))
 		e = core_pending_put(tx, b->r.id, 0);
 	if (e == OK && ++b->r.vanished > CORE_VANISHED_MAX)

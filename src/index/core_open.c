@@ -243,10 +243,30 @@ build(struct index_core *c, int new_user)
 	return e;
 }
 
+/*
+ * What leads to the Maildir is on disk before anything in it is promised. Done before the file with
+ * INBOX's UIDVALIDITY is there: who has that one needs this no more. It ends where the directories
+ * are not ours.
+ */
+static enum err
+sync_ancestors(const struct index_core *c)
+{
+	char *path = mem_strdup(c->maildir), *slash;
+	enum err e = OK;
+
+	while (e == OK && (slash = strrchr(path, '/')) && slash != path) {
+		*slash = '\0';
+		e = io_fsync_dir(path);
+	}
+	free(path);
+	return e == E_ACCESS ? OK : e;
+}
+
 static enum err
 open_tree(struct index_core *c, int *new_user)
 {
 	struct stat st;
+	int unknown;
 	enum err e = io_mkdir_parents(c->maildir, 0700);
 
 	if (e == OK)
@@ -256,20 +276,54 @@ open_tree(struct index_core *c, int *new_user)
 	c->maildir_fd = open(c->maildir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (c->maildir_fd < 0)
 		return err_from_errno(errno);
-	*new_user = fstatat(c->maildir_fd, CORE_FILE_UID, &st, AT_SYMLINK_NOFOLLOW) != 0 &&
-		    fstatat(c->maildir_fd, "cur", &st, AT_SYMLINK_NOFOLLOW) != 0;
-	return core_dir_make(c, "");
+	unknown = fstatat(c->maildir_fd, CORE_FILE_UID, &st, AT_SYMLINK_NOFOLLOW) != 0;
+	*new_user = unknown && fstatat(c->maildir_fd, "cur", &st, AT_SYMLINK_NOFOLLOW) != 0;
+	if (unknown && c->fsync)
+		e = sync_ancestors(c);
+	return e ? e : core_dir_make(c, "");
+}
+
+/*
+ * "clean" can be of an older index than the last: one whose removal the disk has not seen, or one
+ * put back. UIDs that another index gave since then lie above the floor that this one knows.
+ */
+static enum err
+check_floors(struct core_tx *tx, void *arg)
+{
+	struct core_box *boxes = NULL;
+	size_t count = 0;
+	enum err e = core_box_list(tx, &boxes, &count);
+
+	(void)arg;
+	for (size_t i = 0; i < count && e == OK; i++) {
+		struct core_uid_file f;
+		int fd;
+
+		if (core_dir_open(tx->core, boxes[i].dir, CORE_TOP, &fd))
+			continue;
+		io_close(&fd);
+		e = core_uid_file_read(tx->core, boxes[i].dir, &f);
+		if (e == E_NOTFOUND ||
+			(e == OK && (f.next_uid != boxes[i].r.uid_floor ||
+					    f.uidvalidity != boxes[i].r.uidvalidity)))
+			e = E_CORRUPT;
+	}
+	free(boxes);
+	return e;
 }
 
 static enum err
 open_index(struct index_core *c, int new_user)
 {
+	int other_boot = !same_boot(c);
 	enum err e = trust_or_discard(c);
 
 	if (e)
 		return e;
 	(void)mdb_reader_check(c->env->env, NULL);
 	e = core_read(c, load_state, &c->state);
+	if (e == OK && other_boot)
+		e = core_read(c, check_floors, NULL);
 	if (e == OK)
 		e = index_core_refresh(c, 0);
 	else if (e == E_NOTFOUND)
@@ -387,13 +441,61 @@ index_core_generation(const struct index_core *c)
 	return c->generation;
 }
 
+struct folder {
+	uint32_t mailbox;
+	struct core_box box;
+};
+
+static enum err
+folder_step(struct core_tx *tx, void *arg)
+{
+	struct folder *f = arg;
+
+	return core_box_get(tx, f->mailbox, &f->box);
+}
+
+/* Removals and renames that no answer waited for: an index that is believed must not be ahead. */
+static enum err
+sync_folder(struct index_core *c, uint32_t mailbox)
+{
+	static const enum core_sub subs[] = {CORE_NEW, CORE_CUR};
+	struct folder f = {.mailbox = mailbox};
+	enum err e = core_read(c, folder_step, &f);
+
+	for (size_t i = 0; i < sizeof(subs) / sizeof(subs[0]) && e == OK; i++) {
+		int fd;
+
+		e = core_dir_open(c, f.box.dir, subs[i], &fd);
+		if (e == OK && fsync(fd) != 0)
+			e = err_from_errno(errno);
+		io_close(&fd);
+	}
+	return e == E_NOTFOUND ? OK : e;
+}
+
+static enum err
+sync_everything(struct index_core *c)
+{
+	enum err e = index_core_sync(c);
+
+	for (size_t i = 0; i < c->memory_count && e == OK; i++) {
+		if (!c->memory[i].unsynced)
+			continue;
+		e = sync_folder(c, c->memory[i].id);
+		if (e == OK)
+			c->memory[i].unsynced = 0;
+	}
+	/* The file too, not an older one of that name. */
+	return e ? e : io_fsync_dir(c->index_dir);
+}
+
 static void
 mark_clean(struct index_core *c)
 {
 	char *path = index_file(c->index_dir, "clean");
 	int fd;
 
-	if (mdb_env_sync(c->env->env, 1) == 0) {
+	if (mdb_env_sync(c->env->env, 1) == 0 && (!c->fsync || sync_everything(c) == OK)) {
 		fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 		if (fd >= 0 && c->fsync)
 			(void)io_fsync_dir(c->index_dir);
@@ -411,9 +513,10 @@ index_core_close(struct index_core **cp, int clean)
 		return;
 	if (c->env) {
 		core_quota_flush(c);
-		(void)index_core_sync(c);
 		if (clean && !c->clean_marked)
 			mark_clean(c);
+		else
+			(void)index_core_sync(c);
 	}
 	for (size_t i = 0; i < c->sync_count; i++)
 		close(c->sync[i].fd);
@@ -431,19 +534,6 @@ index_core_close(struct index_core **cp, int clean)
 	free(c->maildir);
 	free(c);
 	*cp = NULL;
-}
-
-struct folder {
-	uint32_t mailbox;
-	struct core_box box;
-};
-
-static enum err
-folder_step(struct core_tx *tx, void *arg)
-{
-	struct folder *f = arg;
-
-	return core_box_get(tx, f->mailbox, &f->box);
 }
 
 enum err

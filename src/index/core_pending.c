@@ -116,6 +116,7 @@ rename_files(struct index_core *c, struct batch *b)
 		if (renameat(from, j->m.name, b->touch.fd[1], j->name) == 0 ||
 			(errno == ENOENT && faccessat(b->touch.fd[1], j->name, F_OK, 0) == 0)) {
 			j->renamed = 1;
+			core_memory(c, b->mailbox)->unsynced = 1;
 			continue;
 		}
 		if (errno == ENOENT) {

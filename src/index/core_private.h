@@ -34,6 +34,7 @@ struct core_box_memory {
 	uint32_t id;
 	int64_t full_look_s; /* monotonic, of the last full look; 0: none yet */
 	int new_uncertain; /* new/ was changed by us since it was read */
+	int unsynced; /* files were renamed or removed, and nothing waits for that on disk */
 	int64_t look_end_us, look_cost_us; /* of the last look at new/: its end, how long it took */
 };
 
@@ -184,6 +185,8 @@ void core_touch_close(struct core_touch *t);
 struct core_uid_file {
 	uint32_t uidvalidity, next_uid, mailbox_id;
 	unsigned char object_id[16];
+	/* INBOX's file: no mailbox of the user had a higher UIDVALIDITY, now gone; 0: not said. */
+	uint32_t last_uidvalidity;
 };
 /* E_NOTFOUND: none; E_CORRUPT: not usable. */
 enum err core_uid_file_read(struct index_core *c, const char *dir, struct core_uid_file *out);
@@ -233,10 +236,10 @@ enum err core_tree_forget(struct core_tx *tx, const struct core_box *b);
 /* Compares the folders on disk with the index. force: even if the directory looks unchanged. */
 enum err core_tree_look(struct index_core *c, int force);
 enum err core_subscriptions_load(struct core_tx *tx);
+enum err core_subscriptions_write(struct core_tx *tx);
 enum err core_special_use_load(struct core_tx *tx, int *found);
 enum err core_special_use_write(struct core_tx *tx);
 
-enum err core_subscriptions_write(struct core_tx *tx);
 /* ---- core_scan.c ---- */
 
 enum err core_scan(struct index_core *c, uint32_t mailbox, int force);

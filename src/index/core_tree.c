@@ -224,6 +224,23 @@ move_out_of_sight(struct index_core *c, const char *dir)
 	return OK;
 }
 
+/* A mailbox made anew under the name must not get the same UIDVALIDITY (RFC 9051 section 2.3.1.1).
+ */
+static enum err
+remember_uidvalidity(struct index_core *c, const struct core_box *box)
+{
+	struct core_uid_file f;
+	enum err e;
+
+	/* What is not ahead of the clock is passed by it. */
+	if (box->r.uidvalidity < (uint64_t)core_now_s())
+		return OK;
+	e = core_uid_file_read(c, "", &f);
+	if (e == OK && f.last_uidvalidity < c->state.last_uidvalidity)
+		e = core_uid_file_write(c, "", &f);
+	return e;
+}
+
 enum err
 index_core_delete(struct index_core *c, struct str name)
 {
@@ -240,6 +257,8 @@ index_core_delete(struct index_core *c, struct str name)
 		e = core_read(c, find_step, &f);
 	if (e == OK && f.children)
 		e = E_EXISTS;
+	if (e == OK)
+		e = remember_uidvalidity(c, &f.box);
 	if (e == OK)
 		e = move_out_of_sight(c, f.box.dir);
 	if (e == OK) {
