@@ -57,6 +57,23 @@ make_dir(const struct config *conf, const char *path)
 	return lchown(path, pw->pw_uid, pw->pw_gid) == 0 ? OK : err_from_errno(errno);
 }
 
+/* What leads to a message is on disk before one is promised to be. */
+static enum err
+sync_dirs(const struct config *conf)
+{
+	char *parent = mem_printf("%s/..", conf->queue_dir);
+	enum err e = io_fsync_dir(conf->queue_dir), outer = io_fsync_dir(parent);
+
+	free(parent);
+	/* An administrator's directory need not be readable to us. */
+	if (e == OK && outer != E_ACCESS)
+		e = outer;
+	if (e)
+		log_event(LOGL_ERROR, "queue.directory failed", "path", conf->queue_dir, "error",
+			log_errno(errno), NULL);
+	return e;
+}
+
 enum err
 queue_store_init(const struct config *conf)
 {
@@ -72,6 +89,8 @@ queue_store_init(const struct config *conf)
 				log_errno(errno), NULL);
 		free(path);
 	}
+	if (e == OK && conf->mail_fsync)
+		e = sync_dirs(conf);
 	return e;
 }
 
