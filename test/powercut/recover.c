@@ -85,8 +85,8 @@ static enum err
 add_message(struct dump *d, size_t i)
 {
 	static const char text[] = "Subject: after the power came back\n\nHello.\n";
-	char *path = mem_printf("%s%s%s/tmp/1.after", d->maildir, d->dirs[i][0] ? "/" : "",
-		d->dirs[i]);
+	char *path =
+		mem_printf("%s%s%s/tmp/1.after", d->maildir, d->dirs[i][0] ? "/" : "", d->dirs[i]);
 	struct index_core_append m = {.tmp_name = STR("1.after"), .size = sizeof(text) + 2};
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	uint32_t uidvalidity, uid;

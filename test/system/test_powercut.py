@@ -46,6 +46,13 @@ class RecordedRoost(Roost):
         self.log_file = self.work / "operations"
         self.disk = disk.Disk(self.data)
         self.recorder = Recorder(LIBRARY, self.log_file, self.data)
+        try:
+            self.start_with(settings)
+        except BaseException:
+            shutil.rmtree(self.work)
+            raise
+
+    def start_with(self, settings):
         super().__init__(settings={
             "mail_dir": self.data / "mail", "queue_dir": self.data / "queue", "log_level": "info",
             "imap_max_errors": 1000, "max_connections_per_ip": 1000, "minimal_backoff_time": "1s",
