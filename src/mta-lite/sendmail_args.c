@@ -9,7 +9,7 @@
 #include "mail/header.h"
 
 /* Options with a value that mean something elsewhere; the value is dropped. */
-static const char valued_and_ignored[] = "BFhLoOprX";
+static const char valued_and_ignored[] = "ABFhLoOprX";
 
 static enum err
 set_mode(const char *value, struct sendmail *out)
