@@ -31,6 +31,7 @@ enum {
 	 */
 	BATCH_MESSAGES = 256,
 	BATCH_BYTES = 4 << 20,
+	PREFETCH_MESSAGES = 32,
 };
 
 struct batch_entry {
@@ -323,6 +324,16 @@ mark_seen(struct fetch_run *run)
 	return !e;
 }
 
+/* Those behind the entry that is about to be fetched. */
+static void
+prefetch(struct fetch_run *run, size_t i)
+{
+	size_t end = i + PREFETCH_MESSAGES;
+
+	for (size_t j = i + 1; j < run->batch_count && j <= end; j++)
+		index_content_prefetch(run->s->index, run->s->mailbox, run->batch[j].uid);
+}
+
 static enum err
 fetch_batches(struct fetch_run *run)
 {
@@ -338,6 +349,8 @@ fetch_batches(struct fetch_run *run)
 		e = imap_scan_round(&run->scan, &more);
 		marked = mark_seen(run);
 		for (size_t i = 0; i < run->batch_count && !e; i++) {
+			if (i % PREFETCH_MESSAGES == 0)
+				prefetch(run, i);
 			e = fetch_one(run, &run->batch[i], marked && run->batch[i].unseen);
 			if (!e && session_should_end(run->s->base))
 				e = E_CANCELLED;

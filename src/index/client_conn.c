@@ -309,6 +309,10 @@ env_open(struct index_user *u)
 {
 	enum err e = index_env_open(u->index_dir, 0, u->conf->index_map_size, &u->env);
 
+	if (e == OK) {
+		/* Without it messages are not found; the next OPEN makes the Maildir. */
+		u->maildir_fd = open(u->maildir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	}
 	return e == E_NOTFOUND ? E_TEMPFAIL : e;
 }
 
@@ -320,6 +324,7 @@ env_close(struct index_user *u)
 		u->txn = NULL;
 	}
 	index_env_close(&u->env);
+	io_close(&u->maildir_fd);
 }
 
 /* What an id of the old index stood for. */
@@ -457,7 +462,7 @@ user_new(const struct config *conf, const char *name)
 
 	u->conf = conf;
 	u->name = mem_strdup(name);
-	u->fd = u->watch_fd = -1;
+	u->fd = u->watch_fd = u->maildir_fd = -1;
 	return u;
 }
 

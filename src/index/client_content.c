@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -20,6 +21,9 @@
 enum {
 	/* Below this a read(2) is cheaper than a mapping and its page faults. */
 	CONTENT_READ_MAX = 64 * 1024,
+	/* A small file that takes longer came from the disk. */
+	CONTENT_SLOW_US = 60,
+	CONTENT_SLOW_COUNT = 100,
 	/* A compressed file may unfold to this many times the largest message that is accepted. */
 	CONTENT_INFLATE_FACTOR = 4,
 };
@@ -38,11 +42,10 @@ struct content {
 static enum err
 open_path(struct index_user *u, const char *path, int *fd, struct stat *st)
 {
-	char *full = mem_printf("%s/%s", u->maildir, path);
 	enum err e = OK;
 
 	/* O_NONBLOCK: the open itself must not hang on a FIFO. */
-	*fd = open(full, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	*fd = openat(u->maildir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (*fd < 0) {
 		e = errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENXIO
 			    ? E_NOTFOUND
@@ -59,7 +62,6 @@ open_path(struct index_user *u, const char *path, int *fd, struct stat *st)
 	if (e) {
 		io_close(fd);
 	}
-	free(full);
 	return e;
 }
 
@@ -281,18 +283,47 @@ content_make(struct index_user *u, int fd, size_t size, int crlf, struct index_c
 	return OK;
 }
 
+static int64_t
+now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
 enum err
 index_content_open(struct index_user *u, uint32_t mailbox, uint32_t uid, struct index_content *out)
 {
 	struct stat st = {0};
 	int fd = -1, crlf = 0;
+	int64_t begin = now_us();
 	enum err e = message_open(u, mailbox, uid, &fd, &st, &crlf);
 
 	*out = (struct index_content){.fd = -1};
 	if (e) {
 		return e;
 	}
-	return content_make(u, fd, (size_t)st.st_size, crlf, out);
+	e = content_make(u, fd, (size_t)st.st_size, crlf, out);
+	/* A system that is merely busy looks like a slow disk: that costs a few system calls. */
+	if (now_us() - begin > CONTENT_SLOW_US) {
+		u->slow = CONTENT_SLOW_COUNT;
+	} else if (u->slow > 0) {
+		u->slow--;
+	}
+	return e;
+}
+
+void
+index_content_prefetch(struct index_user *u, uint32_t mailbox, uint32_t uid)
+{
+	struct stat st;
+	int fd = -1, crlf;
+
+	if (u->slow && open_once(u, mailbox, uid, &fd, &st, &crlf) == OK) {
+		(void)posix_fadvise(fd, 0, CONTENT_READ_MAX, POSIX_FADV_WILLNEED);
+		io_close(&fd);
+	}
 }
 
 void

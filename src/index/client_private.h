@@ -32,6 +32,8 @@ struct index_user {
 	int watch_fd;
 	int watch_news; /* a notice was read before somebody asked for it */
 
+	int maildir_fd; /* O_PATH, opened and closed with env */
+	int slow; /* > 0: one of the last messages did not come from the page cache */
 	struct index_env *env;
 	int env_stale; /* the service replaced the file: open it anew */
 	MDB_txn *txn; /* kept, reset, between transactions */

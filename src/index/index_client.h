@@ -184,6 +184,11 @@ struct index_content {
 enum err index_content_open(
 	struct index_user *u, uint32_t mailbox, uint32_t uid, struct index_content *out);
 void index_content_close(struct index_content *c);
+/*
+ * Says that the message will be opened soon. When one of the last was not in memory the kernel is
+ * asked to read it, so that several come from the disk at once; else nothing is done.
+ */
+void index_content_prefetch(struct index_user *u, uint32_t mailbox, uint32_t uid);
 
 /* ---- a view: what one client believes of its selected mailbox ---- */
 

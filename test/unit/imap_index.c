@@ -500,6 +500,14 @@ index_content_open(struct index_user *u, uint32_t mailbox, uint32_t uid, struct 
 }
 
 void
+index_content_prefetch(struct index_user *u, uint32_t mailbox, uint32_t uid)
+{
+	(void)u;
+	(void)mailbox;
+	(void)uid;
+}
+
+void
 index_content_close(struct index_content *c)
 {
 	(void)c;
