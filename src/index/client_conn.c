@@ -205,7 +205,7 @@ client_request(struct index_user *u, enum index_frame type, const struct buf *bo
 	enum index_frame want, struct ipc_msg *out)
 {
 	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
-	int fresh = u->fd < 0;
+	int fresh;
 	enum err e;
 
 	if (out != NULL) {

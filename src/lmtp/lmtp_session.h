@@ -45,8 +45,8 @@ struct lmtp_store {
 };
 
 /*
- * Serves the client until it is gone. Returns SESSION_AGAIN after QUIT or when the client closed the
- * connection, else the exit status.
+ * Serves the client until it is gone. Returns SESSION_AGAIN after QUIT or when the client closed
+ * the connection, else the exit status.
  */
 int lmtp_session_run(
 	struct session *s, const char *hostname, const struct lmtp_store *store, void *store_arg);
