@@ -77,6 +77,12 @@ void adopt_dovecot_subscriptions(struct str text, struct buf *out);
 enum err adopt_courier_uiddb(struct str text, struct adopt_list *out);
 /* courierimapsubscribed: "INBOX.Sent" is the folder ".Sent". Appends them without "INBOX.". */
 void adopt_courier_subscriptions(struct str text, struct buf *out);
+/*
+ * courierpop3dsizelist: "/3 NEXT VALIDITY", then "FILE SIZE N:VALIDITY:0" (without the last number
+ * in version 2): what POP3 clients know a message as. Appends a dovecot-uidlist that has these
+ * names of messages in its field P, and numbers of its own for UIDs.
+ */
+void adopt_courier_uidls(struct str text, struct buf *out);
 
 /*
  * courierimapkeywords/:list: keywords, a line each; an empty line; "FILE:0 2", which have which.

@@ -40,6 +40,65 @@ adopt_courier_subscriptions(struct str text, struct buf *out)
 	}
 }
 
+/* The last word of the line; without any, none. */
+static struct str
+cut_last(struct str *line)
+{
+	size_t i = line->len;
+	struct str word;
+
+	while (i > 0 && line->p[i - 1] != ' ')
+		i--;
+	word = str_make(line->p + i, line->len - i);
+	line->len = i ? i - 1 : 0;
+	return word;
+}
+
+/* Of a message that has no number: its file's name, with odd bytes as "+XX". */
+static void
+uidl_of_name(struct str name, struct buf *out)
+{
+	size_t end = str_find(name, 0, ':');
+
+	for (size_t i = 0; i < end; i++) {
+		unsigned char c = (unsigned char)name.p[i];
+
+		if (c < 0x21 || c > 0x7e || strchr("'\"+", c))
+			buf_printf(out, "+%02X", c);
+		else
+			buf_add_char(out, (char)c);
+	}
+}
+
+void
+adopt_courier_uidls(struct str text, struct buf *out)
+{
+	struct str rest = text, header = str_split(&rest, '\n');
+	uint32_t count = 0;
+
+	if (!str_starts_i(header, "/2 ") && !str_starts_i(header, "/3 "))
+		return;
+	buf_add_cstr(out, "3 V1 N1\n");
+	while (rest.p) {
+		struct str name = str_split(&rest, '\n'), ids = cut_last(&name);
+		struct str size = cut_last(&name), number = str_split(&ids, ':');
+		struct str validity = str_split(&ids, ':');
+		uint32_t n, v, unused;
+
+		if (name.len == 0 || size.len == 0 || str_to_u32(number, &n) ||
+			str_to_u32(validity, &v) || (ids.len && str_to_u32(ids, &unused)))
+			continue;
+		buf_printf(out, "%u P", ++count);
+		if (n && v)
+			buf_printf(out, "UID%u-%u", n, v);
+		else if (n)
+			buf_printf(out, "UID%u", n);
+		else
+			uidl_of_name(name, out);
+		buf_printf(out, " :%.*s\n", STR_ARG(name));
+	}
+}
+
 /* ---- courierimapkeywords ---- */
 
 void

@@ -42,11 +42,19 @@ struct adoption {
 	struct file *files;
 	size_t count, cap, kept;
 	struct buf more; /* of roost-keywords-more */
+	struct buf uidl_text, uidl; /* Courier's list and what comes of it; of roost-uidl */
+	struct adopt_list uidls;
 	uint32_t next_uid;
 	int fd[2]; /* new, cur */
 };
 
 /* ---- reading what is there ---- */
+
+static const char *
+name_of(const struct adoption *a, const struct file *f)
+{
+	return a->text.p + f->name_off;
+}
 
 static enum err
 read_list(struct adoption *a)
@@ -115,6 +123,32 @@ read_courier_keywords(struct adoption *a)
 	return e == E_IO ? e : OK;
 }
 
+/* POP3 knows INBOX alone. Without this file its clients get everything again; no reason to stop. */
+static enum err
+read_courier_uidls(struct adoption *a)
+{
+	struct buf text = {0};
+	enum err e = OK;
+
+	if (a->dir[0] == '\0')
+		e = adopt_file_read(a->c, "", "courierpop3dsizelist", ADOPT_LIST_MAX, &text);
+	adopt_courier_uidls(buf_str(&text), &a->uidl_text);
+	(void)adopt_dovecot_uidlist(buf_str(&a->uidl_text), &a->uidls);
+	buf_free(&text);
+	return e == E_IO ? e : OK;
+}
+
+static void
+note_uidl(struct adoption *a, const struct file *f)
+{
+	const struct adopt_line *line =
+		f->line && f->line->uidl.len ? f->line
+					     : adopt_list_find(&a->uidls, str_of(name_of(a, f)), 0);
+
+	if (line && line->uidl.len && a->dir[0] == '\0')
+		buf_printf(&a->uidl, "%u %.*s\n", f->uid, STR_ARG(line->uidl));
+}
+
 static int
 is_regular(int fd, const struct dirent *d)
 {
@@ -169,12 +203,6 @@ read_files(struct adoption *a, int i)
 }
 
 /* ---- who has which UID ---- */
-
-static const char *
-name_of(const struct adoption *a, const struct file *f)
-{
-	return a->text.p + f->name_off;
-}
 
 static void
 take(struct file *f, struct adopt_line *line)
@@ -352,6 +380,7 @@ rename_all(struct adoption *a)
 
 	for (size_t i = 0; i < a->count && e == OK; i++) {
 		note_more(a, &a->files[i]);
+		note_uidl(a, &a->files[i]);
 		e = rename_one(a, &a->files[i]);
 	}
 	for (int i = 0; i < 2 && e == OK && a->c->fsync; i++)
@@ -411,6 +440,8 @@ adopt_listed(struct adoption *a, struct core_uid_file *f)
 
 	if (strcmp(a->from, "courier") == 0)
 		e = read_courier_keywords(a);
+	if (e == OK && strcmp(a->from, "courier") == 0)
+		e = read_courier_uidls(a);
 	for (int i = 0; i < 2 && e == OK; i++)
 		e = read_files(a, i);
 	if (e == OK)
@@ -419,6 +450,8 @@ adopt_listed(struct adoption *a, struct core_uid_file *f)
 		e = rename_all(a);
 	if (e == OK && strcmp(a->from, "courier") == 0)
 		e = write_keywords(a, a->words.names);
+	if (e == OK && a->uidl.len)
+		e = core_text_write(a->c, a->dir, CORE_FILE_UIDL, buf_str(&a->uidl));
 	if (e)
 		return e;
 	f->uidvalidity = a->list.uidvalidity;
@@ -448,7 +481,10 @@ adopt_folder(struct index_core *c, const char *dir, struct core_uid_file *f)
 	io_close(&a.fd[1]);
 	adopt_keywords_free(&a.words);
 	adopt_list_free(&a.list);
+	adopt_list_free(&a.uidls);
 	buf_free(&a.list_text);
+	buf_free(&a.uidl_text);
+	buf_free(&a.uidl);
 	buf_free(&a.text);
 	buf_free(&a.more);
 	free(a.files);

@@ -278,7 +278,10 @@ open_tree(struct index_core *c, int *new_user)
 		return err_from_errno(errno);
 	unknown = fstatat(c->maildir_fd, CORE_FILE_UID, &st, AT_SYMLINK_NOFOLLOW) != 0;
 	*new_user = unknown && fstatat(c->maildir_fd, "cur", &st, AT_SYMLINK_NOFOLLOW) != 0;
-	if (unknown && c->fsync)
+	/* Another tree was put in place: an index that is there tells of the one before. */
+	if (unknown)
+		e = index_core_discard(c->index_dir);
+	if (e == OK && unknown && c->fsync)
 		e = sync_ancestors(c);
 	return e ? e : core_dir_make(c, "");
 }

@@ -27,6 +27,8 @@ enum {
 #define CORE_FILE_SPECIAL_USE "roost-special-use"
 #define CORE_FILE_SUBSCRIPTIONS "subscriptions"
 #define CORE_FILE_QUOTA "maildirsize"
+/* "UID ID": what POP3 clients know messages as from the server before; roost-pop3 reads it. */
+#define CORE_FILE_UIDL "roost-uidl"
 #define CORE_DELETED_PREFIX "..roost-deleted-"
 
 /* What is remembered of a mailbox while the core is open. */

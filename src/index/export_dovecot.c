@@ -21,6 +21,10 @@ struct writing {
 	size_t box_count;
 	const struct core_box *box;
 	struct buf uidlist, keywords;
+	struct buf uidls; /* roost-uidl, of INBOX */
+	struct str uidls_left; /* UIDs rise in it */
+	uint32_t uidl_uid; /* of what was cut off it last, and that */
+	struct str uidl;
 };
 
 static enum err
@@ -29,6 +33,21 @@ list_step(struct core_tx *tx, void *arg)
 	struct writing *x = arg;
 
 	return core_box_list(tx, &x->boxes, &x->box_count);
+}
+
+/* UIDs are asked for rising. */
+static struct str
+uidl_of(struct writing *x, uint32_t uid)
+{
+	while (x->uidl_uid < uid && x->uidls_left.p) {
+		struct str id = str_split(&x->uidls_left, '\n'), number = str_split(&id, ' ');
+
+		if (str_to_u32(number, &x->uidl_uid))
+			continue;
+		x->uidl =
+			str_has_control(id) || str_find(id, 0, ' ') < id.len ? (struct str){0} : id;
+	}
+	return x->uidl_uid == uid ? x->uidl : (struct str){0};
 }
 
 static enum err
@@ -53,7 +72,10 @@ uidlist_lines(struct core_tx *tx, struct writing *x)
 		e = index_message_decode(&v, &m);
 		if (e)
 			break;
-		buf_printf(&x->uidlist, "%u :", uid);
+		buf_printf(&x->uidlist, "%u ", uid);
+		if (uidl_of(x, uid).len)
+			buf_printf(&x->uidlist, "P%.*s ", STR_ARG(uidl_of(x, uid)));
+		buf_add_char(&x->uidlist, ':');
 		buf_add(&x->uidlist, m.name.p, m.base_len);
 		buf_add_char(&x->uidlist, '\n');
 		x->counts->messages++;
@@ -91,6 +113,11 @@ export_folder(struct index_core *c, struct writing *x)
 
 	buf_reset(&x->uidlist);
 	buf_reset(&x->keywords);
+	buf_reset(&x->uidls);
+	if (x->box->dir[0] == '\0')
+		(void)core_text_read(c, "", CORE_FILE_UIDL, &x->uidls);
+	x->uidls_left = buf_str(&x->uidls);
+	x->uidl_uid = 0;
 	e = core_read(c, folder_step, x);
 	if (e == OK)
 		e = core_text_write(c, x->box->dir, "dovecot-keywords", buf_str(&x->keywords));
@@ -159,5 +186,6 @@ export_dovecot(struct index_core *c, struct export_counts *out)
 	free(x.boxes);
 	buf_free(&x.uidlist);
 	buf_free(&x.keywords);
+	buf_free(&x.uidls);
 	return e;
 }

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "auth/auth_client.h"
 #include "index/index_client.h"
+#include "lib/io.h"
 #include "lib/log.h"
+#include "lib/mem.h"
 #include "lib/session.h"
 #include "pop3/pop3_maildrop.h"
 #include "pop3/pop3_session.h"
+
+enum { UIDL_FILE_MAX = 64 << 20 };
 
 /* The answer to the log-in that the proxy has left to us. */
 static const char *
@@ -49,6 +54,26 @@ log_out(const struct session *s, const char *user, const struct pop3_totals *t)
 		log_u64(stream_bytes_out(s->client)), NULL);
 }
 
+/* UIDLs as the administrator wants them, and those that a server before had given. */
+static void
+load_uidls(const struct config *conf, const char *home, struct pop3_maildrop *m)
+{
+	char *path = mem_printf("%s/Maildir/roost-uidl", home);
+	struct buf text = BUF_INIT(UIDL_FILE_MAX), test = {0};
+
+	m->uidl_format = conf->pop3_uidl_format;
+	if (pop3_uidl_build(m->uidl_format, 1, 1, &test)) {
+		log_event(LOGL_ERROR, "pop3.uidl bad", "pop3_uidl_format", m->uidl_format, NULL);
+		m->uidl_format = NULL;
+	}
+	if (io_read_file(path, &text) == OK) {
+		pop3_uidls_parse(buf_str(&text), &m->uidls);
+	}
+	buf_free(&test);
+	buf_free(&text);
+	free(path);
+}
+
 static int
 run(struct session *s)
 {
@@ -71,6 +96,7 @@ run(struct session *s)
 	} else {
 		log_event(LOGL_INFO, "pop3.login ok", "user", user.name, "ip", ip, "tls",
 			s->info.tls ? "yes" : "no", "messages", log_u64(drop.count), NULL);
+		load_uidls(s->conf, user.home, &drop);
 		session_report(s, user.name, "");
 		stream_write_cstr(s->client, "+OK Logged in.\r\n");
 		pop3_session_serve(s, &drop, &totals);

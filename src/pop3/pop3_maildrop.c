@@ -57,6 +57,7 @@ void
 pop3_maildrop_close(struct pop3_maildrop *m)
 {
 	MEM_FREE(m->v);
+	pop3_uidls_free(&m->uidls);
 	m->count = m->left = 0;
 	io_close(&m->lock);
 }

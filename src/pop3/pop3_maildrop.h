@@ -7,6 +7,7 @@
 
 #include "index/index_client.h"
 #include "lib/err.h"
+#include "pop3/pop3_uidl.h"
 
 /*
  * INBOX as it was at log-in (RFC 1939 section 3: numbers do not change during a session), with what
@@ -26,6 +27,8 @@ struct pop3_maildrop {
 	uint32_t left; /* not marked as deleted, and their size */
 	uint64_t left_size;
 	int lock;
+	const char *uidl_format; /* see pop3_uidl.h; borrowed, NULL: the default */
+	struct pop3_uidls uidls; /* of the server before; freed by pop3_maildrop_close */
 };
 
 /* E_CONFLICT: another session has it. Others as in index_client.h. pop3_maildrop_close in any case.

@@ -53,8 +53,17 @@ list_one(struct pop3 *p, uint32_t number, const struct pop3_message *msg, int ui
 {
 	if (uidl) {
 		/* RFC 1939 section 7: at most 70 characters, never another message's. */
-		stream_printf(p->io, "%" PRIu32 " %" PRIu32 ".%" PRIu32 "\r\n", number,
-			p->m->uidvalidity, msg->uid);
+		const char *known = pop3_uidls_find(&p->m->uidls, msg->uid);
+		struct buf id = {0};
+
+		if (known != NULL) {
+			buf_add_cstr(&id, known);
+		} else if (p->m->uidl_format == NULL ||
+			   pop3_uidl_build(p->m->uidl_format, p->m->uidvalidity, msg->uid, &id)) {
+			pop3_uidl_build(POP3_UIDL_DEFAULT, p->m->uidvalidity, msg->uid, &id);
+		}
+		stream_printf(p->io, "%" PRIu32 " %s\r\n", number, buf_cstr(&id));
+		buf_free(&id);
 	} else {
 		stream_printf(p->io, "%" PRIu32 " %" PRIu64 "\r\n", number, msg->size);
 	}

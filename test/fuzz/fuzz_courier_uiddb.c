@@ -30,6 +30,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			abort();
 	adopt_keywords_free(&words);
 	adopt_courier_subscriptions(text, &out);
+	buf_reset(&out);
+	adopt_courier_uidls(text, &out);
+	if (out.len && (adopt_dovecot_uidlist(buf_str(&out), &list) || list.uidvalidity != 1))
+		abort();
+	adopt_list_free(&list);
 	buf_free(&out);
 	return 0;
 }

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import imaplib
 import os
+import poplib
 import pwd
 import re
 import shutil
@@ -25,12 +26,17 @@ FOLDERS = ["Sent", "Archive", "Archive.2026", "Archive.2026.Q1", "Gr&APYA3w-e", 
 
 
 @pytest.fixture
-def dovecot():
+def dovecot(monkeypatch):
     if not shutil.which("dovecot"):
         pytest.skip("Dovecot is not installed")
     if os.getuid() != 0:
         pytest.skip("Dovecot has to be started as root")
+    (port,) = servers.free_ports(1)
+    pop3 = "service pop3-login {{\n  inet_listener pop3 {{\n    port = %d\n  }}\n}}\n" % port
+    monkeypatch.setattr(servers, "DOVECOT_CONF",
+                        servers.DOVECOT_CONF.replace("protocols = imap", "protocols = pop3 imap") + pop3)
     server = servers.Dovecot()
+    server.ports["pop3"] = port
     yield server
     if server.process.poll() is None:
         server.close()
@@ -214,6 +220,35 @@ def test_export_over_dovecots_old_files(dovecot, make_instance, imap):
     client = log_in(dovecot)
     assert_same(now, snapshot(client, "."))
     client.logout()
+
+
+def uidls(port, password):
+    client = poplib.POP3("127.0.0.1", port, timeout=30)
+    client.user(ADDRESS)
+    client.pass_(password)
+    lines = client.uidl()[1]
+    client.quit()
+    return lines
+
+
+def test_pop3_clients_get_nothing_again(dovecot, make_instance):
+    """The setting for Dovecot's default; and what its list of UIDs says about single messages."""
+    roost = make_instance(settings={"pop3_uidl_format": "%08Xu%08Xv"})
+    client = log_in(dovecot)
+    fill(client)
+    client.logout()
+    maildir = dovecot.home(USER) / "Maildir"
+    uidlist = (maildir / "dovecot-uidlist").read_text()
+    assert "\n5 :" in uidlist
+    (maildir / "dovecot-uidlist").write_text(uidlist.replace("\n5 :", "\n5 Pfrom-elsewhere.5 :"))
+    before = uidls(dovecot.ports["pop3"], servers.PASSWORD)
+    assert len(before) == 9 and b"3 from-elsewhere.5" in before
+    roost.add_user(USER)
+    hand_over(maildir, roost.home(USER) / "Maildir")
+    assert uidls(roost.ports["pop3"], PASSWORD) == before
+    roost.ctl("export", "--format", "dovecot", ADDRESS)
+    hand_over(roost.home(USER) / "Maildir", maildir)
+    assert uidls(dovecot.ports["pop3"], servers.PASSWORD) == before
 
 
 def write(path, text, mtime=None):

@@ -277,6 +277,26 @@ exists(struct fixture *f, const char *path)
 	return found;
 }
 
+static char *
+read_text(struct fixture *f, const char *path)
+{
+	char *full = mem_printf("%s/%s", f->maildir, path);
+	struct buf text = {0};
+
+	assert_int_equal(io_read_file(full, &text), OK);
+	free(full);
+	return buf_steal(&text);
+}
+
+static void
+assert_file(struct fixture *f, const char *path, const char *want)
+{
+	char *text = read_text(f, path);
+
+	assert_string_equal(text, want);
+	free(text);
+}
+
 struct peek {
 	const char *name;
 	uint32_t uid;
@@ -405,6 +425,25 @@ test_again(void **state)
 	free(command);
 }
 
+/* The user had an empty Maildir of Roost's already, and an index of that. */
+static void
+test_tree_put_in_place(void **state)
+{
+	struct fixture *f = *state;
+	char *command = mem_printf("rm -rf %s", f->maildir);
+	uint32_t id;
+
+	reopen(f);
+	assert_int_equal(index_core_create(f->c, STR("Gone"), 0, &id), OK);
+	index_core_close(&f->c, 0);
+	assert_int_equal(system(command), 0);
+	put_dovecot_tree(f);
+	reopen(f);
+	check_dovecot_tree(f);
+	assert_int_equal(index_core_lookup(f->c, STR("Gone"), &id), E_NOTFOUND);
+	free(command);
+}
+
 static void
 test_damaged_list(void **state)
 {
@@ -449,7 +488,9 @@ static void
 test_courier_tree(void **state)
 {
 	struct fixture *f = *state;
+	struct export_counts counts;
 	struct peek *p;
+	char *list;
 
 	put(f, "cur/1700000001.M1P1V01I1_0.host,S=4:2,S", "abc\n");
 	put(f, "cur/1700000002.M2P1V01I2_0.host,S=4:2,", "abc\n");
@@ -460,6 +501,10 @@ test_courier_tree(void **state)
 		"k0\nk1\nk2\nk3\nk4\nk5\nk6\nk7\nk8\nk9\nk10\nk11\nk12\nk13\nk14\nk15\nk16\nk17\nk18\n"
 		"k19\nk20\nk21\nk22\nk23\nk24\nk25\nk26\n\n1700000001.M1P1V01I1_0.host,S=4:0 2 26\n");
 	put(f, "courierimapkeywords/1700000002.M2P1V01I2_0.host,S=4", "k1\n");
+	put(f, "courierpop3dsizelist",
+		"/3 9 1140000000\n1700000001.M1P1V01I1_0.host,S=4:2,S 5 4:1140000000:0\n"
+		"1700000002.M2P1V01I2_0.host,S=4 5 0:0\nrubbish\nx 1 a:b\n"
+		"1700000003.M3P1V01I3_0.host,S=4 5 7:0:1\n");
 	put(f, "courierimapsubscribed", "INBOX\nINBOX.Sent\nINBOX.A.B\n");
 	put(f, ".Sent/cur/x", "");
 	put(f, ".Sent/new/x", "");
@@ -472,6 +517,23 @@ test_courier_tree(void **state)
 	assert_int_equal(look(f, "INBOX", 8)->m.r.keywords.bits[0], 2);
 	assert_int_equal(look(f, "INBOX", 9)->found, OK);
 	assert_true(exists(f, "courierimapuiddb"));
+	assert_file(
+		f, "roost-uidl", "5 UID4-1140000000\n8 1700000002.M2P1V01I2_0.host,S=4\n9 UID7\n");
+	assert_int_equal(export_dovecot(f->c, &counts), OK);
+	assert_int_equal(counts.messages, 5);
+	assert_int_equal(counts.keywords_lost, 1);
+	assert_file(f, "dovecot-keywords",
+		"0 k0\n1 k1\n2 k2\n3 k3\n4 k4\n5 k5\n6 k6\n7 k7\n8 k8\n9 k9\n10 k10\n11 k11\n"
+		"12 k12\n13 k13\n14 k14\n15 k15\n16 k16\n17 k17\n18 k18\n19 k19\n20 k20\n21 k21\n"
+		"22 k22\n23 k23\n24 k24\n25 k25\n");
+	assert_file(f, "subscriptions", "A.B\nINBOX\nSent\n");
+	list = read_text(f, "dovecot-uidlist");
+	assert_non_null(strstr(list, "3 V1130000000 N10 G"));
+	assert_non_null(strstr(list,
+		"\n5 PUID4-1140000000 :1700000001.M1P1V01I1_0.host,S=4,U=5\n"
+		"8 P1700000002.M2P1V01I2_0.host,S=4 :1700000002.M2P1V01I2_0.host,S=4,U=8\n"
+		"9 PUID7 :1700000003.M3P1V01I3_0.host,S=4,U=9\n"));
+	free(list);
 }
 
 /* S= is the size before it was compressed. */
@@ -508,6 +570,7 @@ main(void)
 		cmocka_unit_test(test_subscriptions),
 		TEST(test_dovecot_tree),
 		TEST(test_again),
+		TEST(test_tree_put_in_place),
 		TEST(test_damaged_list),
 		TEST(test_hostile_list),
 		TEST(test_courier_tree),
