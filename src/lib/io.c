@@ -227,28 +227,36 @@ io_set_cloexec(int fd, int on)
 	return change_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC, on);
 }
 
+enum err
+io_wait_or_signal(int fd, short events, int *timeout_ms)
+{
+	struct pollfd pfd = {.fd = fd, .events = events};
+	int64_t deadline = *timeout_ms < 0 ? 0 : io_now_ms() + *timeout_ms;
+	int n = poll(&pfd, 1, *timeout_ms);
+
+	if (n > 0)
+		return OK;
+	if (n == 0)
+		return E_TIMEOUT;
+	if (errno != EINTR)
+		return err_from_errno(errno);
+	if (*timeout_ms >= 0) {
+		int64_t left = deadline - io_now_ms();
+
+		*timeout_ms = left > 0 ? (int)left : 0;
+	}
+	return E_CANCELLED;
+}
+
 static enum err
 wait_for(int fd, short events, int timeout_ms)
 {
-	int64_t deadline = timeout_ms < 0 ? 0 : io_now_ms() + timeout_ms;
+	enum err e;
 
-	for (;;) {
-		struct pollfd pfd = {.fd = fd, .events = events};
-		int left = -1, n;
-
-		if (timeout_ms >= 0) {
-			int64_t remain = deadline - io_now_ms();
-
-			left = remain > 0 ? (int)remain : 0;
-		}
-		n = poll(&pfd, 1, left);
-		if (n > 0)
-			return OK;
-		if (n == 0)
-			return E_TIMEOUT;
-		if (errno != EINTR)
-			return err_from_errno(errno);
-	}
+	do
+		e = io_wait_or_signal(fd, events, &timeout_ms);
+	while (e == E_CANCELLED);
+	return e;
 }
 
 enum err

@@ -32,6 +32,9 @@ enum err io_mkdir_parents(const char *path, mode_t mode);
 void io_close(int *fd);
 enum err io_set_nonblocking(int fd, int on);
 enum err io_set_cloexec(int fd, int on);
+/* Waits for events of poll(2) on fd. timeout_ms < 0: for ever. E_TIMEOUT; E_CANCELLED: a signal
+ * came, *timeout_ms is what is left. */
+enum err io_wait_or_signal(int fd, short events, int *timeout_ms);
 /* Waits until fd is readable (or writable). timeout_ms < 0: for ever. E_TIMEOUT. */
 enum err io_wait_readable(int fd, int timeout_ms);
 enum err io_wait_writable(int fd, int timeout_ms);

@@ -139,27 +139,12 @@ fail(struct stream *s, enum err e)
 static enum err
 wait_events(struct stream *s, short events, int timeout_ms)
 {
-	int64_t deadline = timeout_ms < 0 ? 0 : io_now_ms() + timeout_ms;
+	enum err e;
 
-	for (;;) {
-		struct pollfd pfd = {.fd = s->fd, .events = events};
-		int left = -1, n;
-
-		if (timeout_ms >= 0) {
-			int64_t remain = deadline - io_now_ms();
-
-			left = remain > 0 ? (int)remain : 0;
-		}
-		n = poll(&pfd, 1, left);
-		if (n > 0)
-			return OK;
-		if (n == 0)
-			return E_TIMEOUT;
-		if (errno != EINTR)
-			return fail(s, err_from_errno(errno));
-		if (events & POLLIN)
-			return E_CANCELLED;
-	}
+	do
+		e = io_wait_or_signal(s->fd, events, &timeout_ms);
+	while (e == E_CANCELLED && !(events & POLLIN));
+	return e && e != E_TIMEOUT && e != E_CANCELLED ? fail(s, e) : e;
 }
 
 static enum err

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mail/mime_private.h"
+
 static const char month_names[12][4] = {
 	"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 static const char day_names[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
@@ -55,32 +57,6 @@ moment_time(const struct moment *m)
 	int64_t t = days_from_civil(m->year, m->month, m->day) * DAY_SECONDS;
 
 	return (time_t)(t + m->hour * 3600 + m->minute * 60 + second - (int64_t)m->zone * 60);
-}
-
-/* Skips blanks and comments (RFC 5322 CFWS); a comment that is not closed takes all the rest. */
-static void
-skip_cfws(struct str *s)
-{
-	unsigned depth = 0;
-	size_t i = 0;
-
-	if (!s->len)
-		return;
-
-	for (; i < s->len; i++) {
-		char c = s->p[i];
-
-		if (c == '\\' && depth && i + 1 < s->len)
-			i++;
-		else if (c == '(')
-			depth++;
-		else if (c == ')' && depth)
-			depth--;
-		else if (!depth && !str_is_space(c))
-			break;
-	}
-	s->p += i;
-	s->len -= i;
 }
 
 static void
@@ -182,13 +158,13 @@ take_day_month_year(struct str *s, struct moment *m)
 
 	if (!take_number(s, 2, &m->day))
 		return E_PARSE;
-	skip_cfws(s);
+	mime_skip_cfws(s);
 	take_char(s, '-');
 	m->month = month_of(take_word(s));
 	if (!m->month)
 		return E_PARSE;
 	take_char(s, '.');
-	skip_cfws(s);
+	mime_skip_cfws(s);
 	take_char(s, '-');
 	digits = take_number(s, 4, &m->year);
 	if (!digits || (s->len && str_is_digit(s->p[0])))
@@ -198,7 +174,7 @@ take_day_month_year(struct str *s, struct moment *m)
 		m->year += m->year < 50 ? 2000 : 1900;
 	else if (digits == 3)
 		m->year += 1900;
-	skip_cfws(s);
+	mime_skip_cfws(s);
 	return OK;
 }
 
@@ -207,18 +183,18 @@ take_time(struct str *s, struct moment *m)
 {
 	if (!take_number(s, 2, &m->hour))
 		return s->len ? E_PARSE : OK; /* a date alone is midnight */
-	skip_cfws(s);
+	mime_skip_cfws(s);
 	if (!take_char(s, ':') && !take_char(s, '.'))
 		return E_PARSE;
-	skip_cfws(s);
+	mime_skip_cfws(s);
 	if (!take_number(s, 2, &m->minute))
 		return E_PARSE;
-	skip_cfws(s);
+	mime_skip_cfws(s);
 	if (take_char(s, ':') || take_char(s, '.')) {
-		skip_cfws(s);
+		mime_skip_cfws(s);
 		if (!take_number(s, 2, &m->second))
 			return E_PARSE;
-		skip_cfws(s);
+		mime_skip_cfws(s);
 	}
 	return OK;
 }
@@ -231,13 +207,13 @@ date_parse_rfc5322(struct str text, time_t *when, int *zone_minutes)
 
 	if (!text.len) /* an absent field has no bytes to point into */
 		return E_PARSE;
-	skip_cfws(&text);
+	mime_skip_cfws(&text);
 	if (text.len && str_is_alpha(text.p[0])) {
 		take_word(&text); /* the weekday is redundant, and often wrong */
 		take_char(&text, '.');
-		skip_cfws(&text);
+		mime_skip_cfws(&text);
 		take_char(&text, ',');
-		skip_cfws(&text);
+		mime_skip_cfws(&text);
 	}
 	e = take_day_month_year(&text, &m);
 	if (!e)
