@@ -39,15 +39,16 @@ list_step(struct core_tx *tx, void *arg)
 static struct str
 uidl_of(struct writing *x, uint32_t uid)
 {
+	struct str none = {0};
+
 	while (x->uidl_uid < uid && x->uidls_left.p) {
 		struct str id = str_split(&x->uidls_left, '\n'), number = str_split(&id, ' ');
+		int bad = str_has_control(id) || str_find(id, 0, ' ') < id.len;
 
-		if (str_to_u32(number, &x->uidl_uid))
-			continue;
-		x->uidl =
-			str_has_control(id) || str_find(id, 0, ' ') < id.len ? (struct str){0} : id;
+		if (str_to_u32(number, &x->uidl_uid) == OK)
+			x->uidl = bad ? none : id;
 	}
-	return x->uidl_uid == uid ? x->uidl : (struct str){0};
+	return x->uidl_uid == uid ? x->uidl : none;
 }
 
 static enum err
