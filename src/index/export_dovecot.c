@@ -48,7 +48,9 @@ uidl_of(struct writing *x, uint32_t uid)
 		if (str_to_u32(number, &x->uidl_uid) == OK)
 			x->uidl = bad ? none : id;
 	}
-	return x->uidl_uid == uid ? x->uidl : none;
+	if (x->uidl_uid != uid)
+		return none;
+	return x->uidl;
 }
 
 static enum err
