@@ -98,17 +98,24 @@ print_example(const struct conf_row *rows, size_t count)
 	}
 }
 
-/* mdoc takes a dot or an apostrophe at the beginning of a line, and a backslash, for its own. */
+/*
+ * mdoc takes a dot or an apostrophe at the beginning of a line, and a backslash, for its own. Each
+ * sentence begins a line.
+ */
 static void
 print_mdoc(const char *text)
 {
 	if (*text == '.' || *text == '\'')
 		fputs("\\&", stdout);
 	for (; *text; text++) {
-		if (*text == '\\')
+		if (*text == '\\') {
 			fputs("\\e", stdout);
-		else
+		} else if (text[0] == '.' && text[1] == ' ' && text[2] >= 'A' && text[2] <= 'Z') {
+			puts(".");
+			text++;
+		} else {
 			putchar(*text);
+		}
 	}
 }
 
