@@ -4,35 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "imap_index_box.h"
 #include "lib/mem.h"
 #include "lib/sandbox.h"
-
-enum { BOXES = 64, MESSAGES = 256, KEYWORDS = 8 };
-
-struct message {
-	uint32_t uid;
-	unsigned flags;
-	uint64_t keywords, modseq;
-	int64_t date;
-	char *text;
-	size_t len;
-};
-
-struct box {
-	int used;
-	uint32_t id, uidvalidity, uidnext, recent_from;
-	unsigned special_use;
-	char *name;
-	struct message m[MESSAGES];
-	size_t n;
-	char *keywords[KEYWORDS];
-	size_t keyword_count;
-};
 
 static struct box boxes[BOXES];
 static char *subscribed[BOXES];
 static uint32_t next_id;
-static uint64_t modseq;
+uint64_t memory_modseq;
 static enum err failure;
 static void (*on_watch)(void);
 
@@ -40,12 +19,6 @@ struct index_user {
 	int unused;
 };
 static struct index_user the_user;
-
-struct index_view {
-	struct box *box;
-	uint32_t id, uids[MESSAGES], n;
-	uint64_t modseq, told[MESSAGES];
-};
 
 struct index_append {
 	struct buf text;
@@ -58,8 +31,8 @@ memory_index_user(void)
 	return &the_user;
 }
 
-static struct box *
-box_by_id(uint32_t id)
+struct box *
+memory_box_by_id(uint32_t id)
 {
 	for (size_t i = 0; i < BOXES; i++)
 		if (boxes[i].used && boxes[i].id == id)
@@ -121,7 +94,7 @@ memory_index_reset(void)
 		MEM_FREE(subscribed[i]);
 	}
 	next_id = 0;
-	modseq = 1;
+	memory_modseq = 1;
 	failure = OK;
 	on_watch = NULL;
 	(void)box_add(STR("INBOX"), 0);
@@ -150,14 +123,14 @@ message_add(struct box *b, unsigned flags, struct str text)
 
 	*m = (struct message){.uid = b->uidnext++,
 		.flags = flags,
-		.modseq = ++modseq,
+		.modseq = ++memory_modseq,
 		.text = str_dup(text),
 		.len = text.len};
 	return m;
 }
 
-static struct message *
-message_find(struct box *b, uint32_t uid)
+struct message *
+memory_message_find(struct box *b, uint32_t uid)
 {
 	for (size_t i = 0; b && i < b->n; i++)
 		if (b->m[i].uid == uid)
@@ -173,7 +146,7 @@ message_remove(struct box *b, struct message *m)
 	message_clear(m);
 	memmove(m, m + 1, (b->n - i - 1) * sizeof(*m));
 	b->n--;
-	modseq++;
+	memory_modseq++;
 }
 
 void
@@ -189,10 +162,10 @@ memory_index_message(const char *mailbox, unsigned flags, const char *keyword)
 void
 memory_index_flag(const char *mailbox, uint32_t uid, unsigned flags)
 {
-	struct message *m = message_find(box_by_name(str_of(mailbox)), uid);
+	struct message *m = memory_message_find(box_by_name(str_of(mailbox)), uid);
 
 	m->flags = flags;
-	m->modseq = ++modseq;
+	m->modseq = ++memory_modseq;
 }
 
 void
@@ -200,7 +173,7 @@ memory_index_remove(const char *mailbox, uint32_t uid)
 {
 	struct box *b = box_by_name(str_of(mailbox));
 
-	message_remove(b, message_find(b, uid));
+	message_remove(b, memory_message_find(b, uid));
 }
 
 void
@@ -212,7 +185,7 @@ memory_index_drop_mailbox(const char *name)
 struct str
 memory_index_text(const char *mailbox, uint32_t uid)
 {
-	struct message *m = message_find(box_by_name(str_of(mailbox)), uid);
+	struct message *m = memory_message_find(box_by_name(str_of(mailbox)), uid);
 
 	return m ? str_make(m->text, m->len) : (struct str){NULL, 0};
 }
@@ -273,7 +246,7 @@ index_mailbox_get(struct index_user *u, struct str name, struct index_mailbox *o
 enum err
 index_mailbox_get_id(struct index_user *u, uint32_t id, struct index_mailbox *out)
 {
-	struct box *b = box_by_id(id);
+	struct box *b = memory_box_by_id(id);
 
 	(void)u;
 	*out = (struct index_mailbox){0};
@@ -392,7 +365,7 @@ index_subscribe(struct index_user *u, struct str name, int on)
 enum err
 index_mailbox_keywords(struct index_user *u, uint32_t mailbox, char ***names, size_t *count)
 {
-	struct box *b = box_by_id(mailbox);
+	struct box *b = memory_box_by_id(mailbox);
 
 	(void)u;
 	if (!b)
@@ -427,8 +400,8 @@ index_read_end(struct index_user *u)
 	(void)u;
 }
 
-static void
-message_describe(const struct message *m, struct index_message *out)
+void
+memory_message_describe(const struct message *m, struct index_message *out)
 {
 	*out = (struct index_message){
 		.uid = m->uid, .modseq = m->modseq, .flags = m->flags, .size = m->len};
@@ -439,12 +412,12 @@ message_describe(const struct message *m, struct index_message *out)
 enum err
 index_message_get(struct index_user *u, uint32_t mailbox, uint32_t uid, struct index_message *out)
 {
-	struct message *m = message_find(box_by_id(mailbox), uid);
+	struct message *m = memory_message_find(memory_box_by_id(mailbox), uid);
 
 	(void)u;
 	if (!m)
 		return E_NOTFOUND;
-	message_describe(m, out);
+	memory_message_describe(m, out);
 	return OK;
 }
 
@@ -461,7 +434,7 @@ enum err
 index_message_each(struct index_user *u, uint32_t mailbox, uint32_t first, uint32_t last,
 	enum err (*cb)(const struct index_message *m, void *arg), void *arg)
 {
-	struct box *b = box_by_id(mailbox);
+	struct box *b = memory_box_by_id(mailbox);
 	struct index_message m;
 	enum err e = OK;
 
@@ -469,7 +442,7 @@ index_message_each(struct index_user *u, uint32_t mailbox, uint32_t first, uint3
 	for (size_t i = 0; b && i < b->n && !e; i++) {
 		if (b->m[i].uid < first || b->m[i].uid > last)
 			continue;
-		message_describe(&b->m[i], &m);
+		memory_message_describe(&b->m[i], &m);
 		e = cb(&m, arg);
 	}
 	return e;
@@ -490,7 +463,7 @@ index_cache_get(
 enum err
 index_content_open(struct index_user *u, uint32_t mailbox, uint32_t uid, struct index_content *out)
 {
-	struct message *m = message_find(box_by_id(mailbox), uid);
+	struct message *m = memory_message_find(memory_box_by_id(mailbox), uid);
 
 	(void)u;
 	if (!m)
@@ -511,125 +484,6 @@ void
 index_content_close(struct index_content *c)
 {
 	(void)c;
-}
-
-/* ---- views ---- */
-
-enum err
-index_view_open(struct index_user *u, uint32_t mailbox, struct index_view **out)
-{
-	struct index_view *v;
-	struct box *b = box_by_id(mailbox);
-
-	(void)u;
-	if (!b)
-		return E_NOTFOUND;
-	v = MEM_NEW(struct index_view);
-	v->box = b;
-	v->id = mailbox;
-	v->modseq = modseq;
-	for (size_t i = 0; i < b->n; i++)
-		v->uids[v->n++] = b->m[i].uid;
-	*out = v;
-	return OK;
-}
-
-void
-index_view_close(struct index_view **v)
-{
-	free(*v);
-	*v = NULL;
-}
-
-static void
-sync_expunged(struct index_view *v, const struct index_view_events *ev, void *arg)
-{
-	for (uint32_t i = 0; i < v->n;) {
-		uint32_t uid = v->uids[i];
-
-		if (message_find(v->box, uid)) {
-			i++;
-			continue;
-		}
-		v->n--;
-		memmove(&v->uids[i], &v->uids[i + 1], (v->n - i) * sizeof(v->uids[0]));
-		memmove(&v->told[i], &v->told[i + 1], (v->n - i) * sizeof(v->told[0]));
-		ev->expunged(i + 1, uid, arg);
-	}
-}
-
-enum err
-index_view_sync(
-	struct index_view *v, int with_expunges, const struct index_view_events *ev, void *arg)
-{
-	uint32_t before;
-
-	if (!v->box->used || v->box->id != v->id)
-		return E_NOTFOUND;
-	if (with_expunges)
-		sync_expunged(v, ev, arg);
-	for (uint32_t i = 0; i < v->n; i++) {
-		struct message *m = message_find(v->box, v->uids[i]);
-		struct index_message d;
-
-		if (!m || m->modseq <= v->modseq || m->modseq <= v->told[i])
-			continue;
-		message_describe(m, &d);
-		ev->changed(i + 1, &d, arg);
-	}
-	before = v->n;
-	for (size_t i = 0; i < v->box->n; i++)
-		if (v->n == 0 || v->box->m[i].uid > v->uids[v->n - 1])
-			v->uids[v->n++] = v->box->m[i].uid;
-	v->modseq = modseq;
-	if (v->n > before)
-		ev->exists(v->n, arg);
-	return OK;
-}
-
-uint32_t
-index_view_count(const struct index_view *v)
-{
-	return v->n;
-}
-
-uint32_t
-index_view_uid(const struct index_view *v, uint32_t seq)
-{
-	return seq >= 1 && seq <= v->n ? v->uids[seq - 1] : 0;
-}
-
-uint32_t
-index_view_lower(const struct index_view *v, uint32_t uid)
-{
-	uint32_t i = 0;
-
-	while (i < v->n && v->uids[i] < uid)
-		i++;
-	return i + 1;
-}
-
-uint32_t
-index_view_seq(const struct index_view *v, uint32_t uid)
-{
-	uint32_t seq = index_view_lower(v, uid);
-
-	return seq <= v->n && v->uids[seq - 1] == uid ? seq : 0;
-}
-
-uint64_t
-index_view_modseq(const struct index_view *v)
-{
-	return v->modseq;
-}
-
-void
-index_view_told(struct index_view *v, uint32_t uid, uint64_t n)
-{
-	uint32_t seq = index_view_seq(v, uid);
-
-	if (seq)
-		v->told[seq - 1] = n;
 }
 
 /* ---- changes ---- */
@@ -671,7 +525,7 @@ enum err
 index_append_commit(struct index_user *u, struct index_append *const *a,
 	const struct index_append_info *info, size_t n, uint32_t *uidvalidity, uint32_t *uids)
 {
-	struct box *b = box_by_id(a[0]->box);
+	struct box *b = memory_box_by_id(a[0]->box);
 
 	(void)u;
 	if (!b)
@@ -700,7 +554,7 @@ index_store(struct index_user *u, uint32_t mailbox, const struct numset *uids,
 	enum index_store_op op, unsigned flags, const char *const *keywords, size_t keyword_count,
 	uint64_t unchanged_since, struct numset *conflicts, uint64_t *out)
 {
-	struct box *b = box_by_id(mailbox);
+	struct box *b = memory_box_by_id(mailbox);
 	uint64_t bits = 0;
 
 	(void)u;
@@ -708,7 +562,7 @@ index_store(struct index_user *u, uint32_t mailbox, const struct numset *uids,
 	(void)conflicts;
 	if (failure)
 		return failure;
-	*out = ++modseq;
+	*out = ++memory_modseq;
 	for (size_t i = 0; i < keyword_count; i++)
 		bits |= keyword_bit(b, keywords[i]);
 	for (size_t i = 0; i < b->n; i++) {
@@ -722,7 +576,7 @@ index_store(struct index_user *u, uint32_t mailbox, const struct numset *uids,
 		m->keywords = op == INDEX_STORE_ADD	 ? m->keywords | bits
 			      : op == INDEX_STORE_REMOVE ? m->keywords & ~bits
 							 : bits;
-		m->modseq = modseq;
+		m->modseq = memory_modseq;
 	}
 	return OK;
 }
@@ -731,7 +585,7 @@ enum err
 index_expunge(struct index_user *u, uint32_t mailbox, const struct numset *uids, int force,
 	struct numset *expunged)
 {
-	struct box *b = box_by_id(mailbox);
+	struct box *b = memory_box_by_id(mailbox);
 
 	(void)u;
 	(void)expunged;
@@ -753,7 +607,7 @@ enum err
 index_copy(struct index_user *u, uint32_t from, uint32_t to, const struct numset *uids, int move,
 	struct index_copied *out)
 {
-	struct box *a = box_by_id(from), *b = box_by_id(to);
+	struct box *a = memory_box_by_id(from), *b = memory_box_by_id(to);
 
 	(void)u;
 	if (failure)
@@ -781,7 +635,7 @@ index_copy(struct index_user *u, uint32_t from, uint32_t to, const struct numset
 enum err
 index_claim_recent(struct index_user *u, uint32_t mailbox, uint32_t *first)
 {
-	struct box *b = box_by_id(mailbox);
+	struct box *b = memory_box_by_id(mailbox);
 
 	(void)u;
 	if (failure)
