@@ -12,9 +12,9 @@
 /*
  * IMAP load, in one of three modes:
  *   login    log-ins a second (connect, greeting, LOGIN, LOGOUT) of several clients at once
- *   command  seconds that each command given takes in one session after SELECT INBOX
- *   idle     opens many logged-in connections with INBOX selected, prints "ready", and waits for
- * the end of standard input
+ *   command  seconds that log-in (with connecting), and then each command given, takes in one
+ * session idle     opens many logged-in connections with INBOX selected, prints "ready", and waits
+ * for the end of standard input
  */
 
 static struct {
@@ -80,8 +80,10 @@ logins(void)
 static void
 commands(int argc, char **argv)
 {
+	double begin = load_now();
 	struct load_conn *c = log_in(0);
 
+	printf("%.6f 0\n", load_now() - begin);
 	for (int i = 0; i < argc; i++) {
 		double start = load_now();
 		uint64_t bytes;

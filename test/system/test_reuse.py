@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""A process serves one client of its user after the other, and never one of somebody else."""
+
+import time
+
+from roost_instance import wait_until
+from test_imap_session import Wire
+
+
+def session(roost, user):
+    """Logs in and out; the process that served, and what FETCH said before a SELECT."""
+    wire = Wire(roost, user)
+    said = wire.command("FETCH 1 UID")[-1]
+    pid = wait_until(lambda: [s["pid"] for s in roost.ctl("who") if s["user"] == user], what="who shows the session")
+    wire.command("SELECT INBOX")
+    wire.send("z LOGOUT")
+    wire.until("z OK")
+    wire.socket.close()
+    wait_until(lambda: not [s for s in roost.ctl("who") if s["user"] == user], what="the session is gone")
+    return pid[0], said
+
+
+def test_the_next_client_of_a_user(own_roost):
+    ann, ben = own_roost.add_user("ann"), own_roost.add_user("ben")
+
+    def again():
+        # Time passes between two looks at a busy machine; a process waits for five seconds.
+        begin = time.monotonic()
+        first, second = session(own_roost, ann), session(own_roost, ann)
+        return time.monotonic() - begin < 4 and (first, second)
+
+    first, second = wait_until(again, what="two sessions within four seconds")
+    assert first[0] == second[0]
+    # Nothing of the first session is left in the second.
+    assert first[1] == second[1] == "t BAD Select a mailbox first"
+    assert session(own_roost, ben)[0] != first[0]
+
+
+def test_a_process_with_old_settings_is_not_used_again(own_roost):
+    user = own_roost.add_user("carl")
+    before = session(own_roost, user)[0]
+    own_roost.ctl("reload")
+    assert session(own_roost, user)[0] != before
+
+
+def test_a_kicked_session_is_not_used_again(own_roost):
+    user = own_roost.add_user("dora")
+    wire = Wire(own_roost, user)
+    pid = wait_until(lambda: [s["pid"] for s in own_roost.ctl("who") if s["user"] == user], what="who shows it")[0]
+    own_roost.ctl("kick", user)
+    wire.until("* BYE")
+    assert wire.at_end()
+    assert session(own_roost, user)[0] != pid
+
+
+def test_a_user_who_is_switched_off_meanwhile(own_roost):
+    user = own_roost.add_user("emma")
+    session(own_roost, user)
+    own_roost.ctl("user", "set", user, "--active", "no")
+    try:
+        Wire(own_roost, user)
+    except AssertionError as error:
+        assert "NO" in str(error)
+    else:
+        raise AssertionError("the user could log in")
