@@ -89,9 +89,12 @@ open_by_name(struct imap_session *s, struct imap_parser *p, int read_only)
 	s->read_only = read_only;
 	e = index_mailbox_get(s->index, name, &box);
 	if (!e) {
-		/* Without the service we can still read what it knew. */
-		(void)index_refresh(s->index, box.id);
-		e = mailbox_open(s, &box);
+		/*
+		 * Without the service we can still read what it knew. A folder that is gone may be
+		 * back under another name by now, with this number.
+		 */
+		e = index_refresh(s->index, box.id) == E_NOTFOUND ? E_NOTFOUND
+								  : mailbox_open(s, &box);
 	}
 	if (!e)
 		session_report(s->base, s->user.name, box.name);

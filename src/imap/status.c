@@ -78,12 +78,15 @@ imap_status_send(struct imap_session *s, struct str name, unsigned items)
 {
 	struct index_mailbox box = {0};
 	const char *gap = "";
-	enum err e = index_mailbox_get(s->index, name, &box);
+	enum err e = index_mailbox_get(s->index, name, &box), refreshed;
 
-	if (!e && !index_refresh(s->index, box.id)) {
-		index_mailbox_free(&box);
-		box = (struct index_mailbox){0};
-		e = index_mailbox_get(s->index, name, &box);
+	if (!e) {
+		refreshed = index_refresh(s->index, box.id);
+		if (refreshed == OK || refreshed == E_NOTFOUND) {
+			index_mailbox_free(&box);
+			box = (struct index_mailbox){0};
+			e = index_mailbox_get(s->index, name, &box);
+		}
 	}
 	if (!e) {
 		(void)buf_add_cstr(&s->out, "STATUS ");

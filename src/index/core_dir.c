@@ -56,7 +56,7 @@ core_sync_note(struct index_core *c, int fd)
 	if (dup < 0) {
 		/* Out of descriptors: what a later answer waits for is done at once. */
 		if (fsync(fd) != 0)
-			log_event(LOGL_ERROR, "index.sync failed", "error", log_errno(errno), NULL);
+			c->sync_errno = errno;
 		return;
 	}
 	if (c->sync_count == c->sync_cap) {
@@ -81,13 +81,22 @@ index_core_sync_take(struct index_core *c, int *fds, size_t max)
 int
 index_core_sync_waits(const struct index_core *c)
 {
-	return c->sync_count != 0;
+	return c->sync_count != 0 || c->sync_errno != 0;
+}
+
+int
+index_core_sync_errno(struct index_core *c)
+{
+	int failed = c->sync_errno;
+
+	c->sync_errno = 0;
+	return failed;
 }
 
 enum err
 index_core_sync(struct index_core *c)
 {
-	enum err e = OK;
+	enum err e = err_from_errno(index_core_sync_errno(c));
 
 	for (size_t i = 0; i < c->sync_count; i++) {
 		if (e == OK && fsync(c->sync[i].fd) != 0)

@@ -62,6 +62,7 @@ struct index_core {
 	int64_t quota_bytes_delta, quota_messages_delta; /* not in maildirsize yet */
 	struct core_sync_dir *sync;
 	size_t sync_count, sync_cap;
+	int sync_errno; /* of a sync that was done at once and failed; 0: none */
 	struct core_box_memory *memory;
 	size_t memory_count;
 	char *deleted_dir; /* a folder being removed, or NULL */

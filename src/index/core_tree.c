@@ -120,6 +120,22 @@ create_parents(struct core_tx *tx, const char *name)
 	return e;
 }
 
+/* What was made of a folder that the index did not take. Only what is empty goes. */
+static void
+unmake(struct index_core *c, const char *dir)
+{
+	static const char *const files[] = {
+		"maildirfolder", CORE_FILE_UID, CORE_FILE_UID ".tmp", "new", "cur", "tmp"};
+	int fd;
+
+	if (core_dir_open(c, dir, CORE_TOP, &fd))
+		return;
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		(void)unlinkat(fd, files[i], i < 3 ? 0 : AT_REMOVEDIR);
+	io_close(&fd);
+	(void)unlinkat(c->maildir_fd, dir, AT_REMOVEDIR);
+}
+
 static enum err
 create_step(struct core_tx *tx, void *arg)
 {
@@ -149,18 +165,27 @@ create_step(struct core_tx *tx, void *arg)
 enum err
 index_core_create(struct index_core *c, struct str name, unsigned special_use, uint32_t *mailbox)
 {
-	char clean[INDEX_MAILBOX_NAME_MAX + 1];
+	char clean[INDEX_MAILBOX_NAME_MAX + 1], dir[MAILDIR_NAME_MAX + 1];
+	struct stat st;
 	struct create cr = {.name = clean, .special_use = special_use};
 	enum err e = core_name_normalize(name, clean);
 
+	if (e == OK)
+		e = core_name_to_dir(clean, dir);
 	if (e)
 		return e;
 	if (special_use && !core_special_use_word(special_use))
 		return E_RANGE;
 	/* A folder that another program made is there already. */
 	e = core_tree_look(c, 0);
-	if (e == OK)
+	if (e == OK) {
+		int made = dir[0] && fstatat(c->maildir_fd, dir, &st, AT_SYMLINK_NOFOLLOW) != 0 &&
+			   errno == ENOENT;
+
 		e = core_run(c, create_step, &cr);
+		if (e && made)
+			unmake(c, dir);
+	}
 	*mailbox = cr.id;
 	return e;
 }
@@ -208,15 +233,17 @@ find_step(struct core_tx *tx, void *arg)
 	return e;
 }
 
+enum { HIDDEN_SIZE = 64 };
+
 /* Out of sight first, so that a crash leaves the whole folder or none; removed in the background.
  */
 static enum err
-move_out_of_sight(struct index_core *c, const char *dir)
+move_out_of_sight(struct index_core *c, const char *dir, char hidden[HIDDEN_SIZE])
 {
-	char hidden[64], random[17];
+	char random[17];
 
 	io_random_hex(random, 8);
-	snprintf(hidden, sizeof(hidden), "%s%s", CORE_DELETED_PREFIX, random);
+	snprintf(hidden, HIDDEN_SIZE, "%s%s", CORE_DELETED_PREFIX, random);
 	if (renameat(c->maildir_fd, dir, c->maildir_fd, hidden) != 0 && errno != ENOENT)
 		return err_from_errno(errno);
 	c->more_deleted = 1;
@@ -244,7 +271,7 @@ remember_uidvalidity(struct index_core *c, const struct core_box *box)
 enum err
 index_core_delete(struct index_core *c, struct str name)
 {
-	char clean[INDEX_MAILBOX_NAME_MAX + 1];
+	char clean[INDEX_MAILBOX_NAME_MAX + 1], hidden[HIDDEN_SIZE];
 	struct find f = {.name = clean};
 	enum err e = core_name_normalize(name, clean);
 
@@ -260,10 +287,12 @@ index_core_delete(struct index_core *c, struct str name)
 	if (e == OK)
 		e = remember_uidvalidity(c, &f.box);
 	if (e == OK)
-		e = move_out_of_sight(c, f.box.dir);
+		e = move_out_of_sight(c, f.box.dir, hidden);
 	if (e == OK) {
 		f.box.r.name.p = f.box.name;
 		e = core_run(c, delete_step, &f.box);
+		if (e)
+			(void)renameat(c->maildir_fd, hidden, c->maildir_fd, f.box.dir);
 	}
 	return e;
 }

@@ -63,7 +63,10 @@ uint64_t index_core_generation(const struct index_core *c);
 /* Directory descriptors to fsync, which the caller then owns; at most max; returns how many. Call
  * until 0. */
 size_t index_core_sync_take(struct index_core *c, int *fds, size_t max);
-/* Whether there are any. */
+/* The errno of a sync that had to be done before and failed, once; 0: none. Ask behind the last
+ * take. */
+int index_core_sync_errno(struct index_core *c);
+/* Whether there is anything that an answer must wait for. */
 int index_core_sync_waits(const struct index_core *c);
 /* Does it here. */
 enum err index_core_sync(struct index_core *c);

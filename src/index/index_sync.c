@@ -83,7 +83,7 @@ sync_thread(void *arg)
 		if (s->stop)
 			break;
 		size_t n = s->fd_count;
-		int failed = 0;
+		int failed = s->failed; /* what could not wait for us */
 
 		pthread_mutex_unlock(&s->mutex);
 		for (size_t i = 0; i < n; i++) {
@@ -101,14 +101,16 @@ sync_thread(void *arg)
 }
 
 static size_t
-take_fds(struct index_worker *w, int **fds)
+take_fds(struct index_worker *w, int **fds, int *failed)
 {
 	size_t count = 0, cap = 0;
 
 	*fds = NULL;
+	*failed = 0;
 	for (size_t i = 0; i < INDEX_USER_BUCKETS; i++) {
 		for (struct index_user_entry *u = w->users[i]; u; u = u->next) {
 			size_t n;
+			int early;
 
 			if (!u->core)
 				continue;
@@ -120,6 +122,9 @@ take_fds(struct index_worker *w, int **fds)
 				n = index_core_sync_take(u->core, *fds + count, cap - count);
 				count += n;
 			} while (n);
+			early = index_core_sync_errno(u->core);
+			if (early)
+				*failed = early;
 		}
 	}
 	return count;
@@ -138,13 +143,12 @@ on_launch(evutil_socket_t fd, short what, void *arg)
 	if (s->busy || !s->held)
 		return;
 	free(s->fds);
-	count = take_fds(w, &s->fds);
+	count = take_fds(w, &s->fds, &s->failed);
 	s->flying = s->held;
 	s->held = NULL;
 	s->held_last = &s->held;
 	s->busy = 1;
 	if (!count) {
-		s->failed = 0;
 		round_done(w, NULL);
 		return;
 	}

@@ -309,9 +309,13 @@ user_get(struct index_worker *w, const struct index_open *o, struct index_user_e
 		e = index_core_refresh((*out)->core, 0);
 		(*out)->refreshed_ms = io_now_ms();
 	}
-	if (e == E_CORRUPT)
-		index_user_corrupt(*out);
-	return e;
+	if (e != E_CORRUPT)
+		return e;
+	log_event(LOGL_ERROR, "index.rebuild begin", "user", o->user, NULL);
+	(*out)->corrupt = 1;
+	disconnect_all(*out);
+	user_free(*out, 0);
+	return user_open(w, o, out);
 }
 
 static void
