@@ -336,6 +336,11 @@ qmgr_settle(struct qmgr_message *m)
 		qmgr_remove(m);
 		return;
 	}
+	if (m->gone) {
+		log_event(LOGL_WARN, "qmgr.message gone", "queue_id", m->entry.id, NULL);
+		forget(m);
+		return;
+	}
 	expire(m);
 	if (qmgr_report_needed(m)) {
 		qmgr_report_start(m);
@@ -412,6 +417,7 @@ on_scan(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	scan(q, QUEUE_INCOMING);
+	scan(q, QUEUE_ACTIVE); /* what seemed gone */
 	qmgr_pump(q);
 }
 

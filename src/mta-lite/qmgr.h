@@ -21,6 +21,7 @@ struct qmgr_message {
 	unsigned jobs; /* waiting and running */
 	int reporting; /* a child writes the delivery report */
 	int deleted; /* asked for while jobs were running */
+	int gone; /* its file was not where it should be */
 	int64_t next_try; /* Unix time; DEFERRED */
 	struct event *timer;
 };

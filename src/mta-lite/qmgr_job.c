@@ -309,9 +309,9 @@ qmgr_pump(struct qmgr *q)
 		if (e) {
 			log_event(LOGL_WARN, "qmgr.job failed", "queue_id", job->message->entry.id,
 				"error", err_text(e), NULL);
-			/* Somebody took the file away: nothing is left to be delivered. */
+			/* Somebody took the file away; where it is found again it counts. */
 			if (e == E_NOTFOUND)
-				job->message->deleted = 1;
+				job->message->gone = 1;
 			job_end(job, "the delivery agent is not available");
 		}
 	}
