@@ -8,7 +8,6 @@ import re
 import socket
 import threading
 import time
-from contextlib import contextmanager
 
 imaplib.Commands.setdefault("MOVE", ("SELECTED",))
 TOKEN = re.compile(rb"^X-Token: (\S+)\r?$", re.M)
@@ -24,10 +23,15 @@ class Recorder:
             getattr(self.lib, name).restype = ctypes.c_uint64
         self.lib.powercut_fault_what.restype = ctypes.c_char_p
         assert self.lib.powercut_create(str(log).encode(), str(root).encode(), ctypes.c_uint64(size)) == 0
+        self.promises = None  # that follow what is marked
+        self.lock = threading.Lock()
         self.environment = {"LD_PRELOAD": str(library), "POWERCUT_LOG": str(log)}
 
     def mark(self, event, **fields):
         self.lib.powercut_mark(json.dumps({"e": event, **fields}).encode())
+        if self.promises:
+            with self.lock:
+                self.promises.apply({"e": event, **fields})
 
     def fault(self, errnum, calls, after, count=1):
         bits = sum(1 << c for c in calls)
@@ -355,11 +359,3 @@ class Sink:
 
     def close(self):
         self.listener.close()
-
-
-@contextmanager
-def closing_world(world):
-    try:
-        yield world
-    finally:
-        world.log_out()

@@ -68,6 +68,23 @@ class Promises:
             self.sent[e["t"]].update(e["rcpts"])
 
 
+def compare(p, key, seen):
+    """Faults of a mailbox as a client sees it: seen is uid -> token."""
+    faults = []
+    told = p.told[key]
+    for uid, (token, _) in told.items():
+        if uid not in seen and uid not in p.may_go[key]:
+            faults.append(f"{key}: UID {uid}, {token} is lost")
+    strangers = Counter(token for uid, token in seen.items() if uid not in told)
+    kept = Counter(t for i, (k, t) in p.wanted.items() if k == key and i in p.have)
+    wanted = Counter(t for k, t in p.wanted.values() if k == key)
+    for counter in (kept, wanted):
+        counter.subtract(Counter(t for t, _ in told.values()))
+    faults += [f"{key}: {token} is lost" for token, count in kept.items() if strangers[token] < count]
+    faults += [f"{key}: {token} came from nowhere" for token, n in strangers.items() if token and n > wanted[token]]
+    return faults
+
+
 class Recovery:
     """The program that opens the states."""
 

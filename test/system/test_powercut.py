@@ -25,8 +25,9 @@ from roost_instance import BUILD, PASSWORD, TOP, Roost, wait_until
 sys.path.insert(0, str(TOP / "test" / "powercut"))
 import disk  # noqa: E402
 from drive import Failed, Recorder, Sink, World  # noqa: E402
-from judge import Judge, Promises, Recovery  # noqa: E402
+from judge import Judge, Promises, Recovery, compare  # noqa: E402
 
+FAULTS = int(os.environ.get("POWERCUT_FAULTS", "150"))
 STATES = int(os.environ.get("POWERCUT_STATES", "1500"))
 SEED = os.environ.get("POWERCUT_SEED", "1")
 KEEP = Path(tempfile.gettempdir()) / "roost-powercut-failed"
@@ -266,3 +267,160 @@ def test_power_cuts(sink_and_roost):
     assert not failed, "\n".join(
         [f"{len(failed)} of {STATES} states (seed {SEED}); the first are in {KEEP}"]
         + [f"state {n}, after operation {p}, changes kept: {h}:\n  " + "\n  ".join(f[:6]) for n, p, h, f in failed[:12]])
+
+
+# ---- file operations that fail ----
+
+MAKING = [disk.CREATE, disk.WRITE, disk.SYNC, disk.TRUNCATE, disk.RENAME, disk.LINK, disk.MKDIR]
+KINDS = {
+    "ENOSPC": MAKING,
+    "EDQUOT": MAKING,
+    "EIO": [*MAKING, disk.OPEN, disk.TIMES, disk.UNLINK],
+    "EMFILE": [disk.OPEN, disk.CREATE, disk.DUP],
+    "ENOENT": [disk.OPEN, disk.CREATE, disk.RENAME, disk.LINK, disk.UNLINK],
+}
+
+
+class Session:
+    """What a client does while one operation fails: each command works, or fails in a way that is said."""
+
+    def __init__(self, w, number):
+        self.w = w
+        self.number = number
+        self.answers = []
+
+    def attempt(self, command, *args, **options):
+        try:
+            answers = command(*args, **options)
+        except Failed as e:
+            answers = [e]
+        except imaplib.IMAP4.abort as e:
+            self.w.log_out()
+            answers = [Failed(f"closed {e}")]
+        except imaplib.IMAP4.error as e:
+            self.w.log_out()
+            answers = [Failed(f"NO {e}")]
+        failures = [a.text for a in (answers if isinstance(answers, list) else []) if isinstance(a, Failed)]
+        self.answers += [f"{command.__name__}: {text}" for text in failures]
+        return not failures
+
+    def run(self):
+        w, first, second = self.w, f"F{self.number}", f"G{self.number}"
+        self.attempt(w.deliver, ["alice", "bob"])
+        self.attempt(w.append, "alice", "INBOX", "(\\Seen $Label1)", 1600000000)
+        self.attempt(w.submit, "alice@example.test", [f"u{self.number}@other.test"])
+        inbox = {}
+        if not self.attempt(lambda: inbox.update(w.look("alice", "INBOX"))):
+            return
+        uids = dict([(u, t) for u, t in inbox.items() if t][-2:])
+        if uids and self.attempt(w.create, "alice", first):
+            self.attempt(w.copy, "alice", "INBOX", uids, first)
+            if self.attempt(w.rename, "alice", first, second):
+                there = {}
+                self.attempt(lambda: there.update(w.look("alice", second)))
+                if there:
+                    self.attempt(w.store, "alice", list(there), "(\\Flagged $Label2)")
+                    self.attempt(w.copy, "alice", second, there, "INBOX", move=True)
+                self.attempt(w.select, "alice", "INBOX")
+                self.attempt(w.delete, "alice", second)
+        if self.attempt(w.select, "alice", "INBOX"):
+            self.attempt(w.expunge, "alice", "INBOX", list(inbox)[:4])
+
+
+def folders(w):
+    data = w.ok(w.imap("alice").list())
+    return {line.decode().rsplit(" ", 1)[1].strip('"') for line in data if line}
+
+
+def clean_up(w, number):
+    """Without faults: what is left of the folders goes."""
+    for name in (f"F{number}", f"G{number}"):
+        keys = [k for k, names in w.recorder.promises.names.items() if name in names]
+        w.boxes.setdefault(("alice", name), keys[-1] if keys else w.new_key("alice"))
+        try:
+            seen = w.look("alice", name)
+        except Failed as e:
+            assert "NONEXISTENT" in e.text, e
+        else:
+            faults = compare(w.recorder.promises, w.boxes["alice", name], seen)
+            assert not faults, (name, faults, seen)
+            w.delete("alice", name)
+        w.boxes.pop(("alice", name), None)
+    assert not {f"F{number}", f"G{number}"} & folders(w)
+
+
+def with_patience(w, call):
+    """A client that was told to try again does so; twice, since an index may have to be made anew
+    and a waiting process may still have the old one."""
+    for last in (False, False, True):
+        try:
+            return call()
+        except (Failed, imaplib.IMAP4.error) as e:
+            if last or "UNAVAILABLE" not in str(e):
+                raise
+            w.log_out()
+
+
+def check_mail(w):
+    for user in ("alice", "bob"):
+        seen = w.look(user, "INBOX")
+        faults = compare(w.recorder.promises, w.boxes[user, "INBOX"], seen)
+        assert not faults, faults
+        if len(seen) > 12:
+            w.expunge(user, "INBOX", list(seen)[:8])
+
+
+def is_clear(answer):
+    """4xx, or NO: not BAD, nothing final in SMTP, no broken connection."""
+    text = answer.split(": ", 1)[1]
+    return text[0] == "4" if text[0].isdigit() else text.startswith("NO")
+
+
+def count_calls(w, number, calls):
+    """How many of these calls a session makes when nothing fails."""
+    w.recorder.fault(0, calls, 0)
+    session = Session(w, number)
+    session.run()
+    w.log_out()
+    assert not session.answers
+    return w.recorder.calls()
+
+
+def test_every_file_operation_fails_once(sink_and_roost):
+    sink, roost = sink_and_roost
+    w = World(roost.recorder, roost, PASSWORD)
+    roost.recorder.promises = Promises(w.texts)
+    calls = {kind: count_calls(w, f"c{kind}", KINDS[kind]) for kind in KINDS}
+    check_mail(w)
+    choice = disk.chooser(SEED, "faults")
+    said, unclear, hits = {}, [], 0
+    for number in range(1, FAULTS + 1):
+        kind = choice.choice(list(KINDS))
+        roost.recorder.fault(getattr(errno, kind), KINDS[kind], choice.randrange(1, calls[kind]),
+                             choice.choice((1, 1, 1, 5, 1000)))
+        session = Session(w, number)
+        session.run()
+        hits += roost.recorder.faults() > 0
+        what = roost.recorder.lib.powercut_fault_what().decode()
+        roost.recorder.fault(0, [], 0)
+        w.log_out()
+        for answer in session.answers:
+            said.setdefault(f"{kind} {answer}", what)
+            if not is_clear(answer):
+                unclear.append(f"{kind} at {what}: {answer}")
+        try:
+            with_patience(w, lambda: (clean_up(w, number), check_mail(w)))
+        except Exception as e:
+            raise AssertionError(f"round {number}, {kind} at {what}, said {session.answers}\n"
+                                 f"{roost.log_tail(15)}" + subprocess.run(["sh", "-c", f"cd {roost.data}/mail/*/alice/Maildir; ls -ld --full-time .[FG]{number}; find .[FG]{number} -type f; cat .[FG]{number}/roost-uid*"], capture_output=True, text=True).stdout) from e
+        w.log_out()
+    roost.ctl("queue", "flush")
+    wait_until(lambda: roost.ctl("queue", "list") == [], 90, "the queue is empty")
+    lost = {t: r for t, (_, r) in roost.recorder.promises.queued.items() if set(r) - roost.recorder.promises.sent[t]}
+    print(f"\nseed {SEED}: faults in {hits} of {FAULTS} sessions, {len(said)} different failures answered")
+    if os.environ.get("POWERCUT_VERBOSE"):
+        print("\n".join(f"fault {text}  <- {what}" for text, what in sorted(said.items())))
+    assert not lost, (lost, [line for line in roost.log().splitlines() if any(
+        roost.recorder.promises.queued[token][0] in line for token in lost)])
+    assert not unclear, "\n".join(unclear[:30])
+    assert "crash" not in roost.log(), roost.log_tail()
