@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "index/client_private.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+
+enum {
+	READ_AHEAD_AFTER = 512, /* messages of a walk, then its speed is looked at */
+	READ_AHEAD_SLOW_MS = 3,
+	READ_AHEAD_MAX = 512 << 20, /* bytes of the index; a larger one is not read whole */
+};
 
 /* What the client was told by other means than a sync. */
 struct told {
@@ -407,6 +416,23 @@ index_view_sync(
 
 /* ---- opening ---- */
 
+/*
+ * A walk over pages that are not in memory waits for the disk page by page. One that is slow at its
+ * beginning therefore asks for the whole file, which the kernel reads in large pieces.
+ */
+static void
+read_ahead_if_slow(struct index_user *u, int64_t started_ms)
+{
+	struct stat st;
+	int fd;
+
+	if (io_now_ms() - started_ms < READ_AHEAD_SLOW_MS ||
+		mdb_env_get_fd(u->env->env, &fd) != 0 || fstat(fd, &st) != 0 ||
+		st.st_size > READ_AHEAD_MAX)
+		return;
+	(void)posix_fadvise(fd, 0, st.st_size, POSIX_FADV_WILLNEED);
+}
+
 /* All UIDs of the mailbox, from the keys alone: a million of them are a matter of milliseconds. */
 static enum err
 view_fill(struct index_view *v)
@@ -415,7 +441,9 @@ view_fill(struct index_view *v)
 	MDB_val k = index_key_val(&key), val;
 	MDB_cursor *c;
 	enum err e = OK;
+	int64_t started_ms = io_now_ms();
 	int rc = mdb_cursor_open(v->u->txn, v->u->env->dbi[INDEX_DB_MESSAGE], &c);
+	size_t seen = 0;
 
 	if (rc != 0) {
 		return index_err_of_mdb(rc, "view");
@@ -432,6 +460,9 @@ view_fill(struct index_view *v)
 			break;
 		}
 		view_add(v, uid);
+		if (++seen == READ_AHEAD_AFTER) {
+			read_ahead_if_slow(v->u, started_ms);
+		}
 	}
 	mdb_cursor_close(c);
 	return e != OK || rc == 0 || rc == MDB_NOTFOUND ? e : index_err_of_mdb(rc, "view");
