@@ -125,7 +125,7 @@ static void
 unmake(struct index_core *c, const char *dir)
 {
 	static const char *const files[] = {
-		"maildirfolder", CORE_FILE_UID, CORE_FILE_UID ".tmp", "new", "cur", "tmp"};
+		"maildirfolder", CORE_FILE_UID, (CORE_FILE_UID ".tmp"), "new", "cur", "tmp"};
 	int fd;
 
 	if (core_dir_open(c, dir, CORE_TOP, &fd))
