@@ -177,7 +177,7 @@ garbage(void **state)
 static void
 store(void **state)
 {
-	char dir[] = "/tmp/roost-test-XXXXXX", id[QUEUE_ID_SIZE];
+	char dir[] = "/tmp/roost-test-XXXXXX", id[QUEUE_ID_SIZE], *command;
 	struct queue_entry q, back;
 	struct config *conf;
 	struct spool body;
@@ -214,6 +214,9 @@ store(void **state)
 	queue_entry_free(&q);
 	spool_free(&body);
 	conf_free(&conf);
+	command = mem_printf("rm -rf '%s'", dir);
+	assert_int_equal(system(command), 0);
+	free(command);
 }
 
 static void
