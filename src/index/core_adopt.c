@@ -54,6 +54,22 @@ new_identity(struct core_tx *tx, struct core_uid_file *f)
 	return OK;
 }
 
+/* A folder that was not finished lacks something, even with its file of UIDs there. */
+static enum err
+complete_folder(struct index_core *c, const char *dir)
+{
+	static const char *const subs[] = {"new", "cur", "tmp"};
+	char path[MAILDIR_NAME_MAX + 8];
+	struct stat st;
+
+	for (size_t i = 0; i < sizeof(subs) / sizeof(subs[0]); i++) {
+		snprintf(path, sizeof(path), "%s%s%s", dir, dir[0] ? "/" : "", subs[i]);
+		if (fstatat(c->maildir_fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+			return core_dir_make(c, dir);
+	}
+	return OK;
+}
+
 enum err
 core_tree_adopt(struct core_tx *tx, const char *name, const char *dir, struct core_box *out)
 {
@@ -66,15 +82,15 @@ core_tree_adopt(struct core_tx *tx, const char *name, const char *dir, struct co
 		(e == OK && (f.mailbox_id >= UINT32_MAX - 1 || id_is_taken(tx, f.mailbox_id)))) {
 		int foreign = e == E_NOTFOUND;
 
-		/* A folder that was not finished lacks something. */
-		e = core_dir_make(tx->core, dir);
-		if (e == OK)
-			e = new_identity(tx, &f);
+		e = new_identity(tx, &f);
 		if (e == OK && foreign)
 			e = adopt_folder(tx->core, dir, &f);
 		if (e == OK)
 			e = core_uid_file_write(tx->core, dir, &f);
 	}
+	if (e)
+		return e;
+	e = complete_folder(tx->core, dir);
 	if (e)
 		return e;
 	/* Whoever made it may not have come that far. */
