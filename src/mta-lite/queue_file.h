@@ -12,11 +12,12 @@
 /*
  * A queued message as one file (doc/queue.md):
  *
- *   prefix    32 bytes: "ROOSTQ1\n", u32 header length, u32 CRC-32 of the header, u64 content
- * length, u32 0, u32 CRC-32 of the 28 bytes before header    envelope and recipients,
- * length-prefixed fields, never changed content   the message with CRLF line ends, never changed
- *   statuses  appended one by one: u32 length, u32 CRC-32, fields; the last for a recipient counts.
- *             A torn or broken record ends the list: it was never promised to anybody.
+ * - prefix, 32 bytes: "ROOSTQ1\n", u32 header length, u32 CRC-32 of the header, u64 content
+ *   length, u32 0, u32 CRC-32 of the 28 bytes before;
+ * - header: envelope and recipients, length-prefixed fields, never changed;
+ * - content: the message with CRLF line ends, never changed;
+ * - statuses, appended one by one: u32 length, u32 CRC-32, fields; the last for a recipient counts.
+ *   A torn or broken record ends the list: it was never promised to anybody.
  *
  * Numbers are in the machine's byte order: a queue stays on machines of one kind.
  */

@@ -6,12 +6,14 @@ import email.policy
 import os
 import pwd
 import shutil
+import struct
+import zlib
 
 import pytest
 from conftest import make_roost
 from mail_helpers import make_message, subjects, wait_for_subject
 from programs import run, write_secret
-from roost_instance import BUILD, free_ports, wait_until
+from roost_instance import BUILD, Roost, free_ports, wait_until
 
 HOST = "mail.example.test"
 
@@ -123,6 +125,32 @@ def test_smtp_on_standard_input(sendmail, user, imap):
     session = imap(user)
     wait_for_subject(session, "by -bs")
     assert message_of(session).get_content() == ".\n"
+
+
+def delivered_record():
+    """What the queue manager appends to a queue file when the first recipient has the message."""
+    fields = struct.pack("=IBBIQIII", 0, 1, 0, 1, 0, 0, 0, 0)
+    return struct.pack("=II", len(fields), zlib.crc32(fields)) + fields
+
+
+def test_deferred_with_nothing_left_to_do(monkeypatch):
+    """Somebody has it, but the queue manager ended before it could take the file away."""
+    monkeypatch.setenv("MALLOC_PERTURB_", "85")  # freed memory does not go on as before
+    instance = Roost(settings={"relayhost": f"[127.0.0.1]:{free_ports(1)[0]}", "minimal_backoff_time": "1h"})
+    try:
+        run(instance.dir, BUILD / "sendmail", "-f", "root@example.test", "someone@elsewhere.test",
+            stdin=b"Subject: done\n\nx\n", ROOST_CONF=instance.conf)
+        row = wait_until(lambda: [m for m in instance.ctl("queue", "list") if m["queue"] == "deferred"],
+                         what="it is deferred")[0]
+        instance.stop()
+        with open(instance.state / "queue" / "deferred" / row["id"], "ab") as file:
+            file.write(delivered_record())
+        instance.start()
+        wait_until(lambda: instance.ctl("queue", "list") == [], what="the queue is empty")
+        instance.stop()
+        assert "master.child crash" not in instance.log_path.read_text()
+    finally:
+        instance.close()
 
 
 def test_mailq_shows_what_waits(roost, sendmail, user, imap):
