@@ -75,7 +75,7 @@ def ask_rcpt(name, hello):
 
 ASK = {"imap": ask_imap, "pop3": ask_pop3, "submission": ask_submission, "lmtp": ask_rcpt("lmtp", "LHLO"),
        "smtp": ask_rcpt("smtp", "EHLO")}
-TEMPORARY = {"imap": r"NO \[UNAVAILABLE\]", "pop3": r"-ERR \[SYS/TEMP\]", "submission": "454 4",
+TEMPORARY = {"imap": r"NO \[UNAVAILABLE\]", "pop3": r"-ERR \[(SYS/TEMP|IN-USE)\]", "submission": "454 4",
              "lmtp": "45[01] 4", "smtp": "45[01] 4"}
 WORKING = {"imap": "OK", "pop3": r"\+OK", "submission": "235", "lmtp": "250", "smtp": "250"}
 
