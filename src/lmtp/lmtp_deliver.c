@@ -45,6 +45,7 @@ struct lmtp_deliver {
 
 static const struct lmtp_reply reply_rcpt_ok = {"250 2.1.5", "OK"},
 			       reply_unknown = {"550 5.1.1", "No such user here"},
+			       reply_bad_address = {"550 5.1.3", "No such address can exist"},
 			       reply_disabled = {"550 5.2.1", "Mailbox is switched off"},
 			       reply_full = {"552 5.2.2", "Mailbox is full"},
 			       reply_tempfail = {"451 4.3.0", "Try again later"},
@@ -195,6 +196,7 @@ deliver_rcpt(void *arg, const char *address, uint64_t size)
 
 	if (e) {
 		return e == E_NOTFOUND ? reply_unknown
+		       : e == E_PARSE  ? reply_bad_address
 		       : e == E_ACCESS ? reply_disabled
 				       : reply_tempfail;
 	}
