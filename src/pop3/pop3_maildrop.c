@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "lib/io.h"
+#include "lib/log.h"
 #include "lib/mem.h"
 
 struct loading {
@@ -19,8 +20,14 @@ add_message(const struct index_message *msg, void *arg)
 	struct index_message full = *msg;
 	enum err e = index_message_facts(m->user, m->mailbox, &full);
 
-	if (e)
+	if (e && err_is_temporary(e))
 		return e;
+	if (e) {
+		/* One file that cannot be read does not keep its owner from all the others. */
+		log_event(LOGL_WARN, "pop3.message skipped", "uid", log_u64(msg->uid), "reason",
+			err_word(e), NULL);
+		return OK;
+	}
 
 	if (m->count == l->cap) {
 		l->cap = l->cap ? l->cap + l->cap / 2 : 64;

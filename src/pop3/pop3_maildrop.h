@@ -31,7 +31,9 @@ struct pop3_maildrop {
 	struct pop3_uidls uidls; /* of the server before; freed by pop3_maildrop_close */
 };
 
-/* E_CONFLICT: another session has it. Others as in index_client.h. pop3_maildrop_close in any case.
+/*
+ * E_CONFLICT: another session has it. Others as in index_client.h. pop3_maildrop_close in any case.
+ * A message whose file cannot be read, for good, is left out and logged.
  */
 enum err pop3_maildrop_open(struct index_user *u, struct pop3_maildrop *out);
 void pop3_maildrop_close(struct pop3_maildrop *m);
