@@ -301,11 +301,14 @@ void
 io_random_hex(char *out, size_t bytes)
 {
 	static const char digits[] = "0123456789abcdef";
+	/* The random bytes lie in the second half of out, and are read before they are overwritten.
+	 */
+	unsigned char *random = (unsigned char *)out + bytes;
 
+	io_random(random, bytes);
 	for (size_t i = 0; i < bytes; i++) {
-		unsigned char c;
+		unsigned char c = random[i];
 
-		io_random(&c, 1);
 		out[2 * i] = digits[c >> 4];
 		out[2 * i + 1] = digits[c & 15];
 	}
