@@ -138,6 +138,8 @@ core_tree_forget(struct core_tx *tx, const struct core_box *b)
 		e = core_tx_del_mailbox(tx, dbs[i], b->r.id);
 	if (e == OK)
 		e = core_tx_del(tx, INDEX_DB_MAILBOX, index_key_u32(b->r.id));
+	if (e == OK)
+		e = core_tx_del(tx, INDEX_DB_META, index_key_metadata(b->r.id));
 	if (e)
 		return e;
 	rc = mdb_del(tx->txn, tx->core->env->dbi[INDEX_DB_MAILBOX_NAME], &k, NULL);

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <sys/types.h>
 
+#include "index/entry_file.h"
 #include "index/index_core.h"
 #include "index/maildir_name.h"
 
@@ -199,6 +200,16 @@ enum err core_uid_reserve(struct index_core *c, struct core_box *b, size_t n);
 /* Writes a text file of the folder so that a crash leaves the old or the new one. */
 enum err core_text_write(struct index_core *c, const char *dir, const char *file, struct str text);
 enum err core_text_read(struct index_core *c, const char *dir, const char *file, struct buf *out);
+
+/* ---- core_metadata.c: files of names and values (entry_file.h) ---- */
+
+/* No file: an empty list. A file that is none of ours is renamed to FILE.bad. */
+enum err core_entries_read(
+	struct index_core *c, const char *dir, const char *file, struct entry_list *out);
+enum err core_entries_write(
+	struct index_core *c, const char *dir, const char *file, const struct entry_list *l);
+enum err core_entries_copy(
+	struct index_core *c, const char *from, const char *to, const char *file);
 
 /* core_keywords.c */
 /*

@@ -399,6 +399,7 @@ rename_dirs(struct index_core *c, struct rename *r)
 static enum err
 rename_inbox(struct index_core *c, struct str to)
 {
+	char name[INDEX_MAILBOX_NAME_MAX + 1], dir[MAILDIR_NAME_MAX + 1];
 	struct index_core_pair *pairs = NULL;
 	struct numset all = {0};
 	uint32_t from_id, to_id, uidvalidity;
@@ -412,7 +413,11 @@ rename_inbox(struct index_core *c, struct str to)
 	if (e)
 		return e;
 	numset_add_range(&all, 1, UINT32_MAX);
-	e = index_core_copy(c, from_id, to_id, &all, 1, &uidvalidity, &pairs, &count);
+	/* RFC 5464 section 4.1: INBOX keeps its annotations, the new mailbox has them too. */
+	if (core_name_normalize(to, name) == OK && core_name_to_dir(name, dir) == OK)
+		e = core_entries_copy(c, "", dir, ENTRY_FILE_METADATA);
+	if (e == OK)
+		e = index_core_copy(c, from_id, to_id, &all, 1, &uidvalidity, &pairs, &count);
 	numset_free(&all);
 	free(pairs);
 	if (e)

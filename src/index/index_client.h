@@ -28,6 +28,13 @@ enum {
 	INDEX_KEYWORD_LEN_MAX = 64, /* bytes of a keyword */
 	INDEX_MAILBOX_NAME_MAX = 240, /* bytes of a name in UTF-8; on disk it has at most 255 */
 	INDEX_MAILBOXES_MAX = 100000,
+	INDEX_METADATA_NAME_MAX = 255, /* bytes of an annotation's name */
+	INDEX_METADATA_VALUE_MAX = 64 * 1024, /* bytes of its value */
+	INDEX_METADATA_COUNT_MAX = 200, /* annotations of a mailbox, and of the server */
+	INDEX_METADATA_TOTAL_MAX = 1 << 20, /* bytes of their names and values together */
+	INDEX_ACL_IDENTIFIER_MAX = 255, /* bytes */
+	INDEX_ACL_COUNT_MAX = 200, /* identifiers of a mailbox */
+	INDEX_ACL_RIGHTS_SIZE = 37, /* each of a..z and 0..9 once, and a NUL */
 };
 
 /* ---- flags ---- */
@@ -279,6 +286,68 @@ enum err index_copy(struct index_user *u, uint32_t from, uint32_t to, const stru
 	int move, struct index_copied *out);
 /* Makes the caller the one who sees messages from *first on as \Recent (RFC 3501 2.3.2). */
 enum err index_claim_recent(struct index_user *u, uint32_t mailbox, uint32_t *first);
+
+/* ---- annotations (RFC 5464) ---- */
+
+/*
+ * Entries of a mailbox, or of the server: that is, of this user's account. Their names begin with
+ * "/private/" or "/shared/" and are case-insensitive: they are kept in lower case. A value is any
+ * bytes, also none; NIL is an entry that is not there. They survive a rebuild of the index, follow
+ * a mailbox that is renamed (INBOX keeps them and the new mailbox gets a copy, RFC 5464 section
+ * 4.1), and go with one that is deleted.
+ */
+enum { INDEX_METADATA_SERVER = 0 }; /* in the place of a mailbox */
+
+struct index_metadata {
+	struct str name, value;
+	int is_nil; /* remove it */
+};
+/* E_NOTFOUND: NIL (or no such mailbox); E_RANGE: no entry can be called so. */
+enum err index_metadata_get(
+	struct index_user *u, uint32_t mailbox, struct str name, struct buf *value);
+/* All in the order of their names; cb returning other than OK stops and is returned. */
+enum err index_metadata_each(struct index_user *u, uint32_t mailbox,
+	enum err (*cb)(struct str name, struct str value, void *arg), void *arg);
+/*
+ * All or none. E_RANGE: a bad name; E_TOOBIG: a value is over INDEX_METADATA_VALUE_MAX ([METADATA
+ * MAXSIZE]); E_QUOTA: too many, or too much together ([METADATA TOOMANY]); E_NOTFOUND.
+ */
+enum err index_metadata_set(
+	struct index_user *u, uint32_t mailbox, const struct index_metadata *list, size_t count);
+/*
+ * Of the last change of a mailbox's (or the server's) annotations, 0: none since the index was
+ * made. Who watches is told of such a change as of any other of the mailbox (the server's: as of
+ * the tree), and sees by this number that it was one. Compare with !=.
+ */
+enum err index_metadata_modseq(struct index_user *u, uint32_t mailbox, uint64_t *modseq);
+
+/* ---- rights (RFC 4314) ---- */
+
+/*
+ * What is stored, no more: who an identifier is, what rights mean together, and that the owner has
+ * all of them is the caller's to know. An identifier with a leading "-" takes rights away. Rights
+ * are letters a..z and digits, in that order, each once. They survive and follow as annotations do,
+ * but stay with INBOX alone when that is renamed.
+ */
+enum index_acl_op {
+	INDEX_ACL_REPLACE, /* the rights may be none: the identifier is listed all the same */
+	INDEX_ACL_ADD,
+	INDEX_ACL_REMOVE, /* an identifier without any right left is removed */
+	INDEX_ACL_DELETE, /* the identifier; rights are ignored */
+};
+/* In the order of the identifiers' bytes; none: nothing was set. */
+enum err index_acl_each(struct index_user *u, uint32_t mailbox,
+	enum err (*cb)(struct str identifier, struct str rights, void *arg), void *arg);
+/* E_NOTFOUND: nothing is set for identifier (or no such mailbox). */
+enum err index_acl_get(struct index_user *u, uint32_t mailbox, struct str identifier,
+	char rights[INDEX_ACL_RIGHTS_SIZE]);
+/*
+ * E_RANGE: a bad identifier (empty, controls, no UTF-8) or rights that are none; E_TOOBIG: a long
+ * identifier; E_QUOTA: INDEX_ACL_COUNT_MAX; E_NOTFOUND: no such mailbox. An identifier that is not
+ * there is removed with OK. The mailbox's watchers are told.
+ */
+enum err index_acl_set(struct index_user *u, uint32_t mailbox, struct str identifier,
+	enum index_acl_op op, struct str rights);
 
 /* ---- news ---- */
 

@@ -149,6 +149,13 @@ enum err index_core_notes_put(
 /* Path below the Maildir. Looks, and takes in what it finds. E_NOTFOUND. */
 enum err index_core_locate(struct index_core *c, uint32_t mailbox, uint32_t uid, struct buf *path);
 
+/* ---- annotations and rights: index_client.h for the errors ---- */
+
+enum err index_core_metadata_set(
+	struct index_core *c, uint32_t mailbox, const struct index_metadata *list, size_t count);
+enum err index_core_acl_set(struct index_core *c, uint32_t mailbox, struct str identifier,
+	enum index_acl_op op, struct str rights);
+
 /* ---- changes by other programs ---- */
 
 /* mailbox 0: the tree and all mailboxes. E_NOTFOUND. */

@@ -97,6 +97,20 @@ enum index_frame {
 	INDEX_LOCATE = 32,
 	INDEX_PATH = 33,
 
+	/* ---- annotations and rights: read from the folder's files ---- */
+
+	/*
+	 * u32 mailbox (0: the server's), u32 n (1..INDEX_PROTO_ENTRIES_MAX), n * (str name, u8 nil,
+	 * str value) -> OK. All or none. E_NOTFOUND; E_RANGE: name; E_TOOBIG: value; E_QUOTA: too
+	 * many.
+	 */
+	INDEX_METADATA_SET = 60,
+	/*
+	 * u32 mailbox, u8 enum index_acl_op, str identifier, str rights -> OK. E_NOTFOUND, E_RANGE,
+	 * E_TOOBIG: identifier; E_QUOTA: too many.
+	 */
+	INDEX_ACL_SET = 61,
+
 	/* ---- news ---- */
 
 	/* u32 mailbox (0: all, and the tree) -> OK, after changes by other programs were taken in.
@@ -121,6 +135,7 @@ enum index_frame {
 enum {
 	INDEX_PROTO_RANGES_MAX = 1 << 20,
 	INDEX_PROTO_APPEND_MAX = 4096,
+	INDEX_PROTO_ENTRIES_MAX = 1000,
 	INDEX_PROTO_CACHE_MAX = 1 << 20,
 	INDEX_PROTO_BODY_MAX = 32 << 20, /* of a frame from a client */
 };

@@ -358,6 +358,50 @@ run_locate(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	return e;
 }
 
+/* ---- annotations and rights ---- */
+
+static enum err
+run_metadata_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	uint32_t mailbox = ipc_get_u32(r), n = ipc_get_u32(r);
+	struct index_metadata *list;
+	enum err e;
+
+	if (r->err || n == 0 || n > INDEX_PROTO_ENTRIES_MAX)
+		return E_PROTO;
+	list = mem_zalloc(n * sizeof(*list));
+	for (uint32_t i = 0; i < n; i++) {
+		list[i].name = ipc_get_str(r);
+		list[i].is_nil = ipc_get_u8(r);
+		list[i].value = ipc_get_str(r);
+	}
+	e = ipc_reader_end(r);
+	if (e == OK)
+		e = index_core_metadata_set(c->user->core, mailbox, list, n);
+	else
+		e = E_PROTO;
+	if (e == OK)
+		answer_ok(c, request);
+	free(list);
+	return e;
+}
+
+static enum err
+run_acl_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	uint32_t mailbox = ipc_get_u32(r);
+	unsigned op = ipc_get_u8(r);
+	struct str identifier = ipc_get_str(r), rights = ipc_get_str(r);
+	enum err e;
+
+	if (ipc_reader_end(r) || op > INDEX_ACL_DELETE)
+		return E_PROTO;
+	e = index_core_acl_set(c->user->core, mailbox, identifier, (enum index_acl_op)op, rights);
+	if (e == OK)
+		answer_ok(c, request);
+	return e;
+}
+
 /* ---- news ---- */
 
 static enum err
@@ -450,6 +494,8 @@ static const struct {
 	{INDEX_CACHE_PUT, run_cache_put, "cache put"},
 	{INDEX_FACTS_PUT, run_facts_put, "facts put"},
 	{INDEX_LOCATE, run_locate, "locate"},
+	{INDEX_METADATA_SET, run_metadata_set, "set metadata"},
+	{INDEX_ACL_SET, run_acl_set, "set rights"},
 	{INDEX_REFRESH, run_refresh, "refresh"},
 	{INDEX_WATCH, run_watch, "watch"},
 	{INDEX_QUOTA_GET, run_quota_get, "quota"},

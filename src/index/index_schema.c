@@ -49,6 +49,15 @@ index_key_u32(uint32_t mailbox)
 }
 
 struct index_key
+index_key_metadata(uint32_t mailbox)
+{
+	struct index_key k = {.p = {'m'}, .len = 1};
+
+	key_add(&k, mailbox, 4);
+	return k;
+}
+
+struct index_key
 index_key_keyword(uint32_t mailbox, unsigned bit)
 {
 	struct index_key k = key_begin(mailbox);

@@ -24,7 +24,8 @@
 enum { INDEX_SCHEMA_VERSION = 1 };
 
 enum index_db {
-	INDEX_DB_META, /* "state" -> index_state */
+	INDEX_DB_META, /* "state" -> index_state; 'm', u32 mailbox -> u64 modseq of its annotations
+			*/
 	INDEX_DB_MAILBOX, /* u32 mailbox -> mailbox record */
 	INDEX_DB_MAILBOX_NAME, /* name in UTF-8 ("INBOX" in capitals) -> u32 mailbox */
 	INDEX_DB_SUBSCRIPTION, /* name in UTF-8 -> nothing */
@@ -45,6 +46,7 @@ struct index_key {
 	size_t len;
 };
 struct index_key index_key_u32(uint32_t mailbox);
+struct index_key index_key_metadata(uint32_t mailbox); /* in INDEX_DB_META */
 struct index_key index_key_keyword(uint32_t mailbox, unsigned bit);
 struct index_key index_key_message(uint32_t mailbox, uint32_t uid); /* cache and pending too */
 struct index_key index_key_change(uint32_t mailbox, uint64_t modseq, uint32_t uid);
