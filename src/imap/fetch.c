@@ -140,11 +140,15 @@ write_message(struct fetch_run *run, uint32_t seq, const struct index_message *m
 	run->message = *m;
 	if (run->plan.has_facts)
 		e = index_message_facts(run->s->index, run->s->mailbox, &run->message);
+	if (!e && run->plan.has_ids)
+		e = index_message_ids(run->s->index, run->s->mailbox, &run->message);
 	msg->seq = seq;
 	msg->m = &run->message;
 	msg->recent = imap_is_recent(run->s, m->uid);
 	msg->tell_flags = tell_flags;
 	msg->record = (struct str){NULL, 0};
+	if (!e && run->plan.need == FETCH_NEED_PEEK)
+		(void)index_cache_peek(run->s->index, run->s->mailbox, m->uid, &msg->record);
 	if (!e && run->plan.need >= FETCH_NEED_CACHE) {
 		buf_reset(&run->scratch);
 		e = index_cache_get(
@@ -366,6 +370,8 @@ failure_code(enum err e)
 {
 	if (e == E_TOOBIG)
 		return "LIMIT";
+	if (e == E_UNSUPPORTED)
+		return "UNKNOWN-CTE"; /* RFC 3516 section 4.3 */
 	return err_is_temporary(e) ? "UNAVAILABLE" : "SERVERBUG";
 }
 

@@ -25,11 +25,18 @@ enum fetch_kind {
 	FETCH_BODY,
 	FETCH_BODYSTRUCTURE,
 	FETCH_SECTION, /* BODY[...], RFC822, RFC822.HEADER, RFC822.TEXT */
+	FETCH_BINARY, /* BINARY[...] (RFC 9051 section 6.4.5) */
+	FETCH_BINARY_SIZE,
+	FETCH_PREVIEW, /* RFC 8970 */
+	FETCH_SAVEDATE, /* RFC 8514 */
+	FETCH_EMAILID, /* RFC 8474 */
+	FETCH_THREADID,
 };
 
 /* What it takes to answer, the cheaper first. */
 enum fetch_need {
 	FETCH_NEED_RECORD, /* the message's record */
+	FETCH_NEED_PEEK, /* its cache record if there is one: PREVIEW (LAZY) */
 	FETCH_NEED_CACHE, /* its cache record too; rarely the file, for fields not cached */
 	FETCH_NEED_CONTENT, /* bytes of the file go out */
 };
@@ -38,10 +45,11 @@ enum { FETCH_ITEMS_MAX = 256 };
 
 struct fetch_item {
 	enum fetch_kind kind;
-	struct section section; /* FETCH_SECTION */
+	int lazy; /* FETCH_PREVIEW: NIL rather than a look into the file */
+	struct section section; /* FETCH_SECTION, FETCH_BINARY, FETCH_BINARY_SIZE */
 	int partial;
 	uint64_t off, count; /* octets wanted, when partial */
-	struct buf label; /* FETCH_SECTION: as the response calls it, "BODY[1]<0>" */
+	struct buf label; /* of those with a section: as the response calls it, "BODY[1]<0>" */
 };
 
 struct fetch_plan {
@@ -51,6 +59,7 @@ struct fetch_plan {
 	int marks_seen; /* \Seen is set implicitly */
 	int has_flags; /* FLAGS is among the items */
 	int has_facts; /* INTERNALDATE or RFC822.SIZE is */
+	int has_ids; /* EMAILID or THREADID is */
 };
 
 /*
@@ -68,6 +77,7 @@ struct fetch_hole {
 	size_t at;
 	size_t item; /* of the plan */
 	uint64_t len; /* of the literal */
+	int decode; /* its transfer encoding is undone on the way */
 	struct section_data data;
 };
 
@@ -116,6 +126,18 @@ struct fetch_context {
  */
 enum err fetch_item_write(struct fetch_context *c, struct fetch_message *msg, struct buf *out);
 void fetch_message_fini(struct fetch_message *msg);
+
+/* ---- decoded parts (fetch_binary.c) ---- */
+
+/*
+ * How many there are of count decoded bytes from off on, and whether a NUL is among them.
+ * E_UNSUPPORTED: the part's encoding is none that we know (RFC 9051 section 6.4.5, UNKNOWN-CTE).
+ */
+enum err fetch_binary_measure(
+	struct section_data *data, uint64_t off, uint64_t count, uint64_t *len, int *has_nul);
+/* Sends len decoded bytes from off on. E_CORRUPT: there were fewer; others: of the stream. */
+enum err fetch_binary_send(
+	struct section_data *data, uint64_t off, uint64_t len, struct stream *client);
 
 /* ---- bytes of a file (fetch_body.c) ---- */
 

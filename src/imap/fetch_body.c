@@ -229,6 +229,8 @@ fetch_body_send(struct fetch_context *c, const struct fetch_message *msg, struct
 	uint64_t off = item->partial ? item->off : 0;
 	enum err e;
 
+	if (hole->decode)
+		return fetch_binary_send(data, off, hole->len, client);
 	if (data->bare_lf == 0 && !msg->has_nul)
 		return send_as_stored(msg, data, off, hole->len, client);
 	if (off && is_place_of(c->place, c, msg, &item->section, data->size)) {

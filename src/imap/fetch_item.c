@@ -109,19 +109,37 @@ put_flags(char *p, const struct fetch_context *c, const struct fetch_message *ms
 	return p;
 }
 
+/* name: with the space behind it. */
 static enum err
-write_date(const struct index_message *m, struct buf *out)
+write_date(const char *name, int64_t seconds, struct buf *out)
 {
-	time_t when = (time_t)m->internal_date;
+	time_t when = (time_t)seconds;
 
-	buf_add_cstr(out, "INTERNALDATE \"");
+	buf_add_cstr(out, name);
+	buf_add_char(out, '"');
 	/* A file can carry any date; one that cannot be written is no date. */
 	if (date_format_imap(when, date_local_zone(when), out))
 		buf_add_cstr(out, "01-Jan-1970 00:00:00 +0000");
 	return buf_add_char(out, '"');
 }
 
-/* Room for it is there, but for INTERNALDATE, which is behind a function that adds by itself. */
+/* "(M0123...)": RFC 8474 section 4.2 allows letters, digits, "_" and "-". */
+static char *
+put_id(char *p, char kind, const unsigned char id[16])
+{
+	static const char hex[] = "0123456789abcdef";
+
+	*p++ = '(';
+	*p++ = kind;
+	for (size_t i = 0; i < 16; i++) {
+		*p++ = hex[id[i] >> 4];
+		*p++ = hex[id[i] & 15];
+	}
+	*p++ = ')';
+	return p;
+}
+
+/* Room for it is there, but for dates, which are behind a function that adds by itself. */
 static enum err
 write_record_item(const struct fetch_context *c, const struct fetch_message *msg,
 	enum fetch_kind kind, struct buf *out)
@@ -138,8 +156,16 @@ write_record_item(const struct fetch_context *c, const struct fetch_message *msg
 	case FETCH_RFC822_SIZE:
 		p = put_number(PUT(p, "RFC822.SIZE "), msg->m->size);
 		break;
+	case FETCH_EMAILID:
+		p = put_id(PUT(p, "EMAILID "), 'M', msg->m->email_id);
+		break;
+	case FETCH_THREADID:
+		p = put_id(PUT(p, "THREADID "), 'T', msg->m->thread_id);
+		break;
+	case FETCH_SAVEDATE:
+		return write_date("SAVEDATE ", msg->m->save_date, out);
 	default:
-		return write_date(msg->m, out);
+		return write_date("INTERNALDATE ", msg->m->internal_date, out);
 	}
 	out->len = (size_t)(p - out->p);
 	return OK;
@@ -163,6 +189,20 @@ write_cached_item(
 	if (mail_cache_get(msg->record, fields[kind].field, &text))
 		return fetch_body_describe(c, msg, kind, out);
 	return buf_add_str(out, text);
+}
+
+/* RFC 8970 section 3.2: NIL only for LAZY. */
+static enum err
+write_preview(const struct fetch_item *item, const struct fetch_message *msg, struct buf *out)
+{
+	struct str text = {0};
+	enum err e = mail_cache_get(msg->record, MAIL_CACHE_PREVIEW, &text);
+
+	buf_add_cstr(out, "PREVIEW ");
+	if (e && item->lazy)
+		return buf_add_cstr(out, "NIL");
+	imap_write_string(out, text);
+	return out->err;
 }
 
 struct text_sink {
@@ -195,12 +235,19 @@ write_built(const struct fetch_item *item, struct section_data *data, uint64_t l
 	return e;
 }
 
+static struct fetch_hole *
+add_hole(struct fetch_message *msg)
+{
+	if (!msg->holes)
+		msg->holes = mem_alloc((FETCH_ITEMS_MAX + 1) * sizeof(*msg->holes));
+	return &msg->holes[msg->hole_count++];
+}
+
 static enum err
 write_section(struct fetch_context *c, struct fetch_message *msg, size_t i, struct buf *out)
 {
 	const struct fetch_item *item = &c->plan->items[i];
 	struct section_data data;
-	struct fetch_hole *hole;
 	uint64_t len;
 	int nil = 0;
 	enum err e = fetch_body_find(c, msg, item, &data, &nil);
@@ -216,11 +263,40 @@ write_section(struct fetch_context *c, struct fetch_message *msg, size_t i, stru
 	/* Only a plan that reads files sends holes; HEADER.FIELDS is always in memory. */
 	if (c->plan->need < FETCH_NEED_CONTENT || data.built.len || len == 0)
 		return write_built(item, &data, len, out);
-	if (!msg->holes)
-		msg->holes = mem_alloc((FETCH_ITEMS_MAX + 1) * sizeof(*msg->holes));
-	hole = &msg->holes[msg->hole_count++];
-	*hole = (struct fetch_hole){.at = out->len, .item = i, .len = len, .data = data};
+	*add_hole(msg) = (struct fetch_hole){.at = out->len, .item = i, .len = len, .data = data};
 	return OK;
+}
+
+/* BINARY and BINARY.SIZE. A part that is not there has no octets. */
+static enum err
+write_binary(struct fetch_context *c, struct fetch_message *msg, size_t i, struct buf *out)
+{
+	const struct fetch_item *item = &c->plan->items[i];
+	struct section_data data;
+	uint64_t len = 0;
+	int nil = 0, has_nul = 0;
+	enum err e = fetch_body_find(c, msg, item, &data, &nil);
+
+	if (!e && !nil)
+		e = fetch_binary_measure(&data, item->partial ? item->off : 0,
+			item->partial ? item->count : UINT64_MAX, &len, &has_nul);
+	buf_add_buf(out, &item->label);
+	if (!e && item->kind == FETCH_BINARY && !nil) {
+		/* literal8 only where it must be (RFC 3516 section 4.3). */
+		buf_printf(out, " %s{%" PRIu64 "}\r\n", has_nul ? "~" : "", len);
+		if (len == 0) {
+			section_data_fini(&data);
+			return out->err;
+		}
+		*add_hole(msg) = (struct fetch_hole){
+			.at = out->len, .item = i, .len = len, .decode = 1, .data = data};
+		return OK;
+	}
+	section_data_fini(&data);
+	if (e)
+		return e;
+	return item->kind == FETCH_BINARY ? buf_add_cstr(out, " NIL")
+					  : buf_printf(out, " %" PRIu64, len);
 }
 
 static enum err
@@ -235,6 +311,11 @@ write_item(struct fetch_context *c, struct fetch_message *msg, size_t i, struct 
 		return write_cached_item(c, msg, kind, out);
 	case FETCH_SECTION:
 		return write_section(c, msg, i, out);
+	case FETCH_BINARY:
+	case FETCH_BINARY_SIZE:
+		return write_binary(c, msg, i, out);
+	case FETCH_PREVIEW:
+		return write_preview(&c->plan->items[i], msg, out);
 	default:
 		return write_record_item(c, msg, kind, out);
 	}

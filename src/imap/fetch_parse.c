@@ -14,7 +14,7 @@ struct fetch_name {
 	int seen; /* sets \Seen */
 };
 
-/* RFC 3501 section 9, "fetch-att". BODY and BODY.PEEK with a section are not in here. */
+/* RFC 3501 section 9, "fetch-att", but for those with a section or modifiers behind the name. */
 static const struct fetch_name fetch_names[] = {
 	{"UID", FETCH_UID, FETCH_NEED_RECORD},
 	{"FLAGS", FETCH_FLAGS, FETCH_NEED_RECORD},
@@ -23,6 +23,9 @@ static const struct fetch_name fetch_names[] = {
 	{"ENVELOPE", FETCH_ENVELOPE, FETCH_NEED_CACHE},
 	{"BODY", FETCH_BODY, FETCH_NEED_CACHE},
 	{"BODYSTRUCTURE", FETCH_BODYSTRUCTURE, FETCH_NEED_CACHE},
+	{"SAVEDATE", FETCH_SAVEDATE, FETCH_NEED_RECORD},
+	{"EMAILID", FETCH_EMAILID, FETCH_NEED_RECORD},
+	{"THREADID", FETCH_THREADID, FETCH_NEED_RECORD},
 	{"RFC822", FETCH_SECTION, FETCH_NEED_CONTENT, SECTION_ALL, 1},
 	{"RFC822.HEADER", FETCH_SECTION, FETCH_NEED_CONTENT, SECTION_HEADER, 0},
 	{"RFC822.TEXT", FETCH_SECTION, FETCH_NEED_CONTENT, SECTION_TEXT, 1},
@@ -59,6 +62,8 @@ add_item(struct fetch_plan *plan, enum fetch_kind kind, enum fetch_need need)
 		plan->has_flags = 1;
 	if (kind == FETCH_INTERNALDATE || kind == FETCH_RFC822_SIZE)
 		plan->has_facts = 1;
+	if (kind == FETCH_EMAILID || kind == FETCH_THREADID)
+		plan->has_ids = 1;
 	return item;
 }
 
@@ -73,18 +78,43 @@ add_kind(struct fetch_plan *plan, enum fetch_kind kind)
 	}
 }
 
-/* "[section]<partial>" behind BODY or BODY.PEEK. */
-static enum err
-parse_section(struct imap_parser *p, int peek, struct fetch_plan *plan)
+/* Those with a section behind them. */
+static const struct section_name {
+	const char *name, *label;
+	enum fetch_kind kind;
+	int seen; /* sets \Seen */
+	int partial; /* may have "<off.count>" */
+} section_names[] = {
+	{"BODY", "BODY[", FETCH_SECTION, 1, 1},
+	{"BODY.PEEK", "BODY[", FETCH_SECTION, 0, 1},
+	{"BINARY", "BINARY[", FETCH_BINARY, 1, 1},
+	{"BINARY.PEEK", "BINARY[", FETCH_BINARY, 0, 1},
+	{"BINARY.SIZE", "BINARY.SIZE[", FETCH_BINARY_SIZE, 0, 0},
+};
+
+static const struct section_name *
+section_name_find(struct str word)
 {
-	struct fetch_item *item = add_item(plan, FETCH_SECTION, FETCH_NEED_CACHE);
+	for (size_t i = 0; i < sizeof(section_names) / sizeof(section_names[0]); i++)
+		if (str_is_i(word, section_names[i].name))
+			return &section_names[i];
+	return NULL;
+}
+
+/* "[section]<partial>" */
+static enum err
+parse_section(struct imap_parser *p, const struct section_name *name, struct fetch_plan *plan)
+{
+	struct fetch_item *item = add_item(plan, name->kind, FETCH_NEED_CACHE);
 	enum fetch_need need = FETCH_NEED_CONTENT;
-	enum err e;
 
 	imap_parse_section(p, &item->section);
-	e = imap_parse_partial(p, &item->partial, &item->off, &item->count);
-	if (e)
-		return e;
+	if (!p->err && name->kind != FETCH_SECTION && item->section.kind != SECTION_ALL)
+		return imap_parser_fail(p, E_PARSE, "only part numbers can stand here");
+	if (name->partial)
+		imap_parse_partial(p, &item->partial, &item->off, &item->count);
+	if (p->err)
+		return p->err;
 	/*
 	 * RFC 3501's numbers have 32 bits, RFC 9051's offsets 63. What is added to them later must
 	 * not overflow either.
@@ -95,9 +125,9 @@ parse_section(struct imap_parser *p, int peek, struct fetch_plan *plan)
 		need = FETCH_NEED_CACHE;
 	if (need > plan->need)
 		plan->need = need;
-	plan->marks_seen |= !peek;
+	plan->marks_seen |= name->seen;
 
-	buf_add_cstr(&item->label, "BODY[");
+	buf_add_cstr(&item->label, name->label);
 	section_format(&item->section, &item->label);
 	buf_add_char(&item->label, ']');
 	if (item->partial) {
@@ -106,6 +136,18 @@ parse_section(struct imap_parser *p, int peek, struct fetch_plan *plan)
 		buf_add_char(&item->label, '>');
 	}
 	return item->label.err;
+}
+
+/* RFC 8970 section 4. Other parentheses behind it are not its own. */
+static enum err
+parse_preview(struct imap_parser *p, struct fetch_plan *plan)
+{
+	int lazy = imap_parse_try_text(p, " (LAZY)");
+	struct fetch_item *item =
+		add_item(plan, FETCH_PREVIEW, lazy ? FETCH_NEED_PEEK : FETCH_NEED_CACHE);
+
+	item->lazy = lazy;
+	return p->err;
 }
 
 static enum err
@@ -131,12 +173,14 @@ parse_named(struct imap_parser *p, struct str word, struct fetch_plan *plan)
 static enum err
 parse_item(struct imap_parser *p, struct str word, struct fetch_plan *plan)
 {
-	int peek = str_is_i(word, "BODY.PEEK");
+	const struct section_name *name = section_name_find(word);
 
 	if (plan->count >= FETCH_ITEMS_MAX)
 		return imap_parser_fail(p, E_TOOBIG, "too many FETCH items");
-	if (imap_parse_peek(p) == '[' && (peek || str_is_i(word, "BODY")))
-		return parse_section(p, peek, plan);
+	if (imap_parse_peek(p) == '[' && name)
+		return parse_section(p, name, plan);
+	if (str_is_i(word, "PREVIEW"))
+		return parse_preview(p, plan);
 	return parse_named(p, word, plan);
 }
 

@@ -193,6 +193,15 @@ imap_parse_try(struct imap_parser *p, char c)
 	return 1;
 }
 
+int
+imap_parse_try_text(struct imap_parser *p, const char *text)
+{
+	if (p->err || !str_starts_i(str_make(p->line.p + p->at, p->line.len - p->at), text))
+		return 0;
+	p->at += strlen(text);
+	return 1;
+}
+
 enum err
 imap_parse_char(struct imap_parser *p, char c)
 {

@@ -96,6 +96,8 @@ int imap_parse_peek_word(const struct imap_parser *p, const char *word);
 int imap_parse_try(struct imap_parser *p, char c);
 /* 1 and consumed when imap_parse_peek_word. */
 int imap_parse_try_word(struct imap_parser *p, const char *word);
+/* 1 and consumed when the rest of the line begins with text, in any case. */
+int imap_parse_try_text(struct imap_parser *p, const char *text);
 /* Whether the command ends here. */
 int imap_parse_at_end(const struct imap_parser *p);
 

@@ -400,38 +400,48 @@ client_facts(struct index_user *u, uint32_t mailbox, uint32_t uid,
 	return OK;
 }
 
-/* Offers what parsing has brought to the service, for the next reader. */
-static void
-cache_put(struct index_user *u, uint32_t mailbox, uint32_t uid, struct str record,
-	const struct index_content *c)
+/*
+ * Parses a message and offers what that brought to the service, for the next reader. *record is
+ * set to what is built in scratch. E_TOOBIG: no record can hold it; the ids are right all the same.
+ */
+static enum err
+message_parse(struct index_user *u, uint32_t mailbox, uint32_t uid, struct buf *scratch,
+	unsigned char email_id[16], unsigned char thread_id[16])
 {
 	static const struct client_facts none = {.size = INDEX_SIZE_UNKNOWN};
-	unsigned char email_id[16], thread_id[16];
+	struct index_content c;
+	struct mime_message *m = NULL;
 	struct client_hash *h;
 	struct buf body = {0};
+	enum err e = index_content_open(u, mailbox, uid, &c);
 
-	if (record.len > INDEX_PROTO_CACHE_MAX) {
-		return;
+	if (e) {
+		return e;
 	}
-	ipc_put_u32(&body, mailbox);
-	ipc_put_u32(&body, uid);
-	ipc_put_str(&body, record);
-	client_notify(u, INDEX_CACHE_PUT, &body);
-	buf_free(&body);
+	mime_parse(str_make(c.p, c.len), NULL, &m);
+	buf_reset(scratch);
+	e = mail_cache_build(m, scratch);
+	mime_message_free(&m);
 	h = client_hash_create();
-	client_hash_feed(h, c->p, c->len);
+	client_hash_feed(h, c.p, c.len);
 	client_hash_finish(&h, email_id);
-	client_thread_id(record, email_id, thread_id);
+	client_thread_id(buf_str(scratch), email_id, thread_id);
+	if (e == OK && scratch->len <= INDEX_PROTO_CACHE_MAX) {
+		ipc_put_u32(&body, mailbox);
+		ipc_put_u32(&body, uid);
+		ipc_put_str(&body, buf_str(scratch));
+		client_notify(u, INDEX_CACHE_PUT, &body);
+		buf_free(&body);
+	}
 	facts_put(u, mailbox, uid, &none, email_id, thread_id);
+	index_content_close(&c);
+	return e;
 }
 
 enum err
-index_cache_get(
-	struct index_user *u, uint32_t mailbox, uint32_t uid, struct buf *scratch, struct str *out)
+index_cache_peek(struct index_user *u, uint32_t mailbox, uint32_t uid, struct str *out)
 {
 	struct index_key key = index_key_message(mailbox, uid);
-	struct index_content c;
-	struct mime_message *m = NULL;
 	MDB_val v;
 	enum err e = client_mailbox_check(u, mailbox);
 
@@ -441,21 +451,37 @@ index_cache_get(
 		*out = str_make(v.mv_data, v.mv_size);
 		return OK;
 	}
-	if (e && e != E_NOTFOUND) {
+	return e ? e : E_NOTFOUND;
+}
+
+enum err
+index_cache_get(
+	struct index_user *u, uint32_t mailbox, uint32_t uid, struct buf *scratch, struct str *out)
+{
+	unsigned char email_id[16], thread_id[16];
+	enum err e = index_cache_peek(u, mailbox, uid, out);
+
+	if (e != E_NOTFOUND) {
 		return e;
 	}
-	e = index_content_open(u, mailbox, uid, &c);
-	if (e) {
-		return e;
-	}
-	mime_parse(str_make(c.p, c.len), NULL, &m);
-	buf_reset(scratch);
-	e = mail_cache_build(m, scratch);
-	mime_message_free(&m);
+	e = message_parse(u, mailbox, uid, scratch, email_id, thread_id);
 	if (e == OK) {
 		*out = buf_str(scratch);
-		cache_put(u, mailbox, uid, *out, &c);
 	}
-	index_content_close(&c);
 	return e;
+}
+
+enum err
+index_message_ids(struct index_user *u, uint32_t mailbox, struct index_message *m)
+{
+	static const unsigned char none[16];
+	struct buf scratch = {0};
+	enum err e = OK;
+
+	if (memcmp(m->email_id, none, sizeof(none)) == 0 ||
+		memcmp(m->thread_id, none, sizeof(none)) == 0) {
+		e = message_parse(u, mailbox, m->uid, &scratch, m->email_id, m->thread_id);
+	}
+	buf_free(&scratch);
+	return e == E_TOOBIG ? OK : e;
 }

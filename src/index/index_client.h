@@ -172,6 +172,13 @@ enum err index_message_each(struct index_user *u, uint32_t mailbox, uint32_t fir
  */
 enum err index_message_facts(struct index_user *u, uint32_t mailbox, struct index_message *m);
 /*
+ * Completes m's email id and thread id, which a message that another program left in the Maildir
+ * may not have yet: it is read then. E_NOTFOUND: message or file gone.
+ */
+enum err index_message_ids(struct index_user *u, uint32_t mailbox, struct index_message *m);
+/* The cache record of a message if there is one already. E_NOTFOUND: none. */
+enum err index_cache_peek(struct index_user *u, uint32_t mailbox, uint32_t uid, struct str *out);
+/*
  * The cache record (mail/cache.h) of a message, borrowed from the transaction. If there is none the
  * message is parsed here, and the record offered to the service for the next reader; *out then
  * lives in *scratch. E_NOTFOUND: message or file gone.

@@ -461,6 +461,25 @@ index_cache_get(
 }
 
 enum err
+index_cache_peek(struct index_user *u, uint32_t mailbox, uint32_t uid, struct str *out)
+{
+	(void)u;
+	(void)mailbox;
+	(void)uid;
+	*out = (struct str){NULL, 0};
+	return E_NOTFOUND;
+}
+
+enum err
+index_message_ids(struct index_user *u, uint32_t mailbox, struct index_message *m)
+{
+	(void)u;
+	(void)mailbox;
+	(void)m; /* complete from the start */
+	return OK;
+}
+
+enum err
 index_content_open(struct index_user *u, uint32_t mailbox, uint32_t uid, struct index_content *out)
 {
 	struct message *m = memory_message_find(memory_box_by_id(mailbox), uid);

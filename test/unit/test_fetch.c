@@ -399,6 +399,71 @@ nul_never_goes_out(void **state)
 		"b\r\n)\r\n" DONE);
 }
 
+/* RFC 3516 section 4.3, RFC 8474, RFC 8514, RFC 8970. */
+static void
+extension_items(void **state)
+{
+	static const char mixed[] = "Subject: parts\n"
+				    "MIME-Version: 1.0\n"
+				    "Content-Type: multipart/mixed; boundary=xx\n"
+				    "\n"
+				    "--xx\n"
+				    "Content-Transfer-Encoding: quoted-printable\n"
+				    "\n"
+				    "caf=C3=A9=\n"
+				    " ol=E9\n"
+				    "--xx\n"
+				    "Content-Type: application/octet-stream\n"
+				    "Content-Transfer-Encoding: base64\n"
+				    "\n"
+				    "AAEC\n"
+				    "--xx\n"
+				    "Content-Type: application/octet-stream\n"
+				    "Content-Transfer-Encoding: x-uue\n"
+				    "\n"
+				    "begin\n"
+				    "--xx--\n";
+	static const struct row rows[] = {
+		{"a FETCH 2 BINARY.SIZE[1]", "* 2 FETCH (BINARY.SIZE[1] 9)\r\n" DONE},
+		{"a FETCH 2 BINARY.PEEK[1]",
+			"* 2 FETCH (BINARY[1] {9}\r\ncaf\xc3\xa9 ol\xe9)\r\n" DONE},
+		{"a FETCH 2 BINARY.PEEK[1]<4.3>",
+			"* 2 FETCH (BINARY[1]<4> {3}\r\n\xa9 o)\r\n" DONE},
+		{"a FETCH 2 BINARY.PEEK[1]<90.3>", "* 2 FETCH (BINARY[1]<90> {0}\r\n)\r\n" DONE},
+		{"a FETCH 2 BINARY.PEEK[9]", "* 2 FETCH (BINARY[9] NIL)\r\n" DONE},
+		{"a FETCH 2 (BINARY.SIZE[2] UID BINARY.SIZE[9])",
+			"* 2 FETCH (BINARY.SIZE[2] 3 UID 20 BINARY.SIZE[9] 0)\r\n" DONE},
+		{"a FETCH 2 BINARY.PEEK[2]<1.9>",
+			"* 2 FETCH (BINARY[2]<1> {2}\r\n\x01\x02)\r\n" DONE},
+		{"a FETCH 2 BINARY.SIZE[3]",
+			"a NO [UNKNOWN-CTE] Message 2 (UID 20) cannot be read: not supported\r\n"},
+		{"a FETCH 2 BINARY.PEEK[]<0.13>",
+			"* 2 FETCH (BINARY[]<0> {13}\r\nSubject: part)\r\n" DONE},
+		{"a FETCH 2 BINARY[1.MIME]", "BAD only part numbers can stand here\r\n"},
+		{"a FETCH 2 BINARY.SIZE[1]<0.1>", "BAD expected the end of the command\r\n"},
+		{"a FETCH 2 BINARY[1]<4.1>",
+			"* 2 FETCH (BINARY[1]<4> {1}\r\n\xa9 FLAGS (\\Seen))\r\n" DONE},
+		{"a FETCH 2 (PREVIEW)", "* 2 FETCH (PREVIEW {8}\r\ncaf\xc3\xa9 ol)\r\n" DONE},
+		{"a FETCH 2 PREVIEW (LAZY)", "* 2 FETCH (PREVIEW NIL)\r\n" DONE},
+		{"a FETCH 2 (PREVIEW (LAZY) UID)", "* 2 FETCH (PREVIEW NIL UID 20)\r\n" DONE},
+		{"a FETCH 2 PREVIEW (EAGER)", "BAD expected the end of the command\r\n"},
+		{"a FETCH 1 SAVEDATE",
+			"* 1 FETCH (SAVEDATE \"01-Jan-1970 00:00:00 +0000\")\r\n" DONE},
+		{"a FETCH 1 (EMAILID THREADID)",
+			"* 1 FETCH (EMAILID (M0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a) "
+			"THREADID (Tabababababababababababababababab))\r\n" DONE},
+	};
+	static const char with_nul[] = "* 2 FETCH (BINARY[2] ~{3}\r\n\0\1\2)\r\n" DONE;
+	struct str said;
+
+	(void)state;
+	messages[1] = (struct fake_message){.text = mixed, .len = sizeof(mixed) - 1, .uid = 20};
+	CHECK_ROWS(rows);
+	said = fake_run(&fake, "a FETCH 2 BINARY.PEEK[2]");
+	assert_int_equal(said.len, sizeof(with_nul) - 1);
+	assert_memory_equal(said.p, with_nul, said.len);
+}
+
 /* Large messages in both forms of line ends, whole and in slices, come out octet for octet. */
 static void
 large_message(void **state)
@@ -522,6 +587,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(no_cache_record, setup, teardown),
 		cmocka_unit_test_setup_teardown(keywords_are_told_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(nul_never_goes_out, setup, teardown),
+		cmocka_unit_test_setup_teardown(extension_items, setup, teardown),
 		cmocka_unit_test_setup_teardown(large_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(file_cut_short, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_messages, setup, teardown),
