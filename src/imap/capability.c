@@ -8,6 +8,16 @@
  */
 static const char base_capabilities[] = "IMAP4rev1 SASL-IR LITERAL+ CHILDREN UIDPLUS";
 
+/* What ENABLE (RFC 5161) knows. Each of them is a capability too. */
+static const struct {
+	const char *name;
+	enum imap_extension bit;
+} extensions[] = {
+	{"CONDSTORE", IMAP_CONDSTORE},
+	{"QRESYNC", IMAP_QRESYNC},
+};
+enum { EXTENSION_COUNT = sizeof(extensions) / sizeof(extensions[0]) };
+
 void
 imap_capabilities(struct buf *out)
 {
@@ -18,6 +28,8 @@ imap_capabilities(struct buf *out)
 		(void)buf_add_char(out, ' ');
 		(void)buf_add_cstr(out, imap_commands[i]->capabilities);
 	}
+	for (size_t i = 0; i < EXTENSION_COUNT; i++)
+		(void)buf_printf(out, " %s", extensions[i].name);
 }
 
 static enum err
@@ -32,21 +44,30 @@ run_capability(struct imap_session *s, struct imap_parser *p)
 }
 
 /*
- * Names we do not know, and those that need no enabling, are passed over (RFC 5161 section 3.1): at
- * present that is all of them.
+ * Names we do not know, and those that need no enabling, are passed over, and the answer has what
+ * was enabled (RFC 5161 section 3.1, 3.2).
  */
 static enum err
 run_enable(struct imap_session *s, struct imap_parser *p)
 {
+	unsigned wanted = 0;
 	struct str name;
 
 	do {
 		(void)imap_parse_space(p);
 		(void)imap_parse_atom(p, "expected a capability", &name);
+		for (size_t i = 0; i < EXTENSION_COUNT && !p->err; i++)
+			if (str_is_i(name, extensions[i].name))
+				wanted |= extensions[i].bit;
 	} while (!p->err && !imap_parse_at_end(p));
 	if (imap_parse_end(p))
 		return p->err;
-	imap_untagged(s, "ENABLED");
+	(void)buf_add_cstr(&s->out, "ENABLED");
+	for (size_t i = 0; i < EXTENSION_COUNT; i++)
+		if (wanted & extensions[i].bit)
+			(void)buf_printf(&s->out, " %s", extensions[i].name);
+	imap_untagged_out(s);
+	imap_enable(s, wanted);
 	return imap_reply_ok(s, NULL, "Enable completed");
 }
 

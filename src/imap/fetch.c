@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "imap/scan.h"
+#include "imap/seqset.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/stream.h"
@@ -96,6 +97,7 @@ run_create(struct imap_session *s)
 	run->context.index = s->index;
 	run->context.mailbox = s->mailbox;
 	run->context.place = &s->fetch_place;
+	run->context.condstore = (s->enabled & IMAP_CONDSTORE) != 0;
 	fetch_flags_text_init(&run->context.flags);
 	learn_keywords(run);
 	return run;
@@ -128,6 +130,24 @@ note_failure(struct fetch_run *run, uint32_t seq, uint32_t uid, enum err e)
 	run->failed_uid = uid;
 	log_event(LOGL_WARN, "imap.fetch failed", "error", err_word(e), "mailbox",
 		log_u64(run->s->mailbox), "uid", log_u64(uid), NULL);
+}
+
+/*
+ * What the client knows now, the synchronization need not repeat. A CONDSTORE client that did not
+ * ask for MODSEQ has only half of a change.
+ */
+static void
+note_told(struct fetch_run *run, const struct index_message *m, int tell_flags)
+{
+	struct imap_session *s = run->s;
+	int condstore = run->context.condstore;
+	int modseq = run->plan.has_modseq || (tell_flags && condstore);
+
+	if (modseq && m->modseq > s->modseq_sent)
+		s->modseq_sent = m->modseq;
+	if ((run->plan.has_flags || tell_flags) && (modseq || !condstore) &&
+		m->modseq > index_view_modseq(s->view))
+		index_view_told(s->view, m->uid, m->modseq);
 }
 
 /* Appends the answer for m to run->text; holes are left in run->msg. */
@@ -163,8 +183,7 @@ write_message(struct fetch_run *run, uint32_t seq, const struct index_message *m
 		return e;
 	}
 	run->answered++;
-	if ((run->plan.has_flags || tell_flags) && m->modseq > index_view_modseq(run->s->view))
-		index_view_told(run->s->view, m->uid, m->modseq);
+	note_told(run, m, tell_flags);
 	return OK;
 }
 
@@ -363,6 +382,147 @@ fetch_batches(struct fetch_run *run)
 	return e;
 }
 
+/* ---- CHANGEDSINCE and VANISHED (RFC 7162) ---- */
+
+/*
+ * UIDs below UIDNEXT that the mailbox does not have, when the change log does not go back far
+ * enough. Messages that came since the view was last in step are in the mailbox too.
+ */
+static enum err
+note_present(const struct index_message *m, void *arg)
+{
+	numset_add(arg, m->uid);
+	return OK;
+}
+
+static enum err
+all_missing(struct imap_session *s, const struct numset *seen, struct numset *out)
+{
+	struct index_mailbox box = {0};
+	struct numset all = {0}, present = {0};
+	uint32_t last = imap_largest(s, 1);
+	enum err e = index_mailbox_get_id(s->index, s->mailbox, &box);
+
+	numset_copy(&present, seen);
+	if (!e)
+		e = index_message_each(
+			s->index, s->mailbox, last + 1, UINT32_MAX, note_present, &present);
+	if (!e && box.uidnext > 1)
+		numset_add_range(&all, 1, box.uidnext - 1);
+	numset_subtract(&all, &present, out);
+	index_mailbox_free(&box);
+	numset_free(&all);
+	numset_free(&present);
+	return e;
+}
+
+/*
+ * RFC 7162 section 3.2.5.2: the highest UID up to which the client has the same messages as the
+ * mailbox, as far as its samples show.
+ */
+static uint32_t
+matched_uid(const struct imap_session *s, const struct fetch_resync *r)
+{
+	const struct numset *seqs = &r->known_seqs, *uids = &r->known_seq_uids;
+	size_t k = 0;
+	uint32_t uid = uids->count ? uids->ranges[0].first : 0, matched = 0;
+
+	for (size_t i = 0; i < seqs->count; i++) {
+		for (uint32_t seq = seqs->ranges[i].first; seq <= seqs->ranges[i].last; seq++) {
+			if (k == uids->count || index_view_uid(s->view, seq) != uid)
+				return matched;
+			matched = uid;
+			if (uid < uids->ranges[k].last)
+				uid++;
+			else if (++k < uids->count)
+				uid = uids->ranges[k].first;
+		}
+	}
+	return matched;
+}
+
+/*
+ * VANISHED (EARLIER) for those of uids that were expunged behind since. Those still in the view are
+ * told by the synchronization, as VANISHED alone (RFC 7162 section 3.2.10). resync may be NULL.
+ */
+static enum err
+tell_vanished(struct imap_session *s, uint64_t since, const struct numset *uids,
+	const struct fetch_resync *resync)
+{
+	struct numset every = {0}, seen = {0}, gone = {0}, asked = {0};
+	uint32_t count = imap_largest(s, 0);
+	int complete;
+	enum err e = index_read_begin(s->index);
+
+	if (e)
+		return e;
+	if (count > 0)
+		numset_add_range(&every, 1, count);
+	imap_seqset_to_uids(s->view, &every, &seen);
+	e = index_vanished_since(s->index, s->mailbox, since, &gone, &complete);
+	if (!e && !complete)
+		e = all_missing(s, &seen, &gone);
+	index_read_end(s->index);
+	if (!e && !complete && resync)
+		numset_remove_range(&gone, 0, matched_uid(s, resync));
+	if (!e) {
+		numset_intersect(&gone, uids, &asked);
+		numset_subtract(&asked, &seen, &gone);
+		imap_send_vanished(s, &gone, 1);
+	}
+	numset_free(&every);
+	numset_free(&seen);
+	numset_free(&gone);
+	numset_free(&asked);
+	return e;
+}
+
+/* Leaves in run->seqs what changed behind plan.changed_since, and tells what vanished of uids. */
+static enum err
+apply_modifiers(struct fetch_run *run, const struct numset *uids, const struct fetch_resync *resync)
+{
+	struct imap_session *s = run->s;
+	struct numset changed = {0}, seqs = {0}, both = {0};
+	enum err e = OK;
+
+	if (run->plan.vanished)
+		e = tell_vanished(s, run->plan.changed_since, uids, resync);
+	if (!e && run->plan.is_changed_since) {
+		e = index_changed_since(s->index, s->mailbox, run->plan.changed_since, &changed);
+		imap_seqset_from_uids(s->view, &changed, &seqs);
+		numset_intersect(&run->seqs, &seqs, &both);
+		numset_free(&run->seqs);
+		run->seqs = both;
+	}
+	numset_free(&changed);
+	numset_free(&seqs);
+	return e;
+}
+
+enum err
+imap_fetch_resync(struct imap_session *s, const struct fetch_resync *r)
+{
+	struct fetch_run *run = run_create(s);
+	struct numset uids = {0};
+	enum err e;
+
+	if (r->has_uids)
+		numset_copy(&uids, &r->uids);
+	else
+		numset_add_range(&uids, 1, UINT32_MAX);
+	/* A moment that this index never was at: it was rebuilt. All is news. */
+	fetch_plan_resync(r->since > index_view_modseq(s->view) ? 0 : r->since, &run->plan);
+	imap_seqset_from_uids(s->view, &uids, &run->seqs);
+	e = apply_modifiers(run, &uids, r);
+	if (!e)
+		e = fetch_texts(run);
+	if (!e)
+		e = run->failed;
+	numset_free(&uids);
+	run_free(run);
+	return e;
+}
+
 /* ---- the command ---- */
 
 static const char *
@@ -397,22 +557,44 @@ reply(struct fetch_run *run, enum err e)
 }
 
 static enum err
+fetch_do(struct fetch_run *run, const struct numset *uids)
+{
+	struct imap_session *s = run->s;
+	enum err e;
+
+	if (run->plan.has_modseq) {
+		imap_enable(s, IMAP_CONDSTORE);
+		run->context.condstore = 1;
+	}
+	if (s->uid)
+		imap_seqset_from_uids(s->view, uids, &run->seqs);
+	e = apply_modifiers(run, uids, NULL);
+	if (!e && (run->plan.need == FETCH_NEED_CONTENT || run->plan.marks_seen))
+		e = fetch_batches(run);
+	else if (!e)
+		e = fetch_texts(run);
+	return reply(run, e);
+}
+
+static enum err
 fetch(struct imap_session *s, struct imap_parser *p)
 {
 	struct fetch_run *run = run_create(s);
+	struct numset uids = {0};
 	enum err e;
 
 	imap_parse_space(p);
-	imap_parse_messages(s, p, &run->seqs);
+	if (s->uid)
+		imap_parse_uids(s, p, &uids);
+	else
+		imap_parse_messages(s, p, &run->seqs);
 	imap_parse_space(p);
 	e = fetch_plan_parse(p, s->uid, &run->plan);
-	if (!e) {
-		if (run->plan.need == FETCH_NEED_CONTENT || run->plan.marks_seen)
-			e = fetch_batches(run);
-		else
-			e = fetch_texts(run);
-		e = reply(run, e);
-	}
+	if (!e && run->plan.vanished && !(s->uid && (s->enabled & IMAP_QRESYNC)))
+		e = imap_parser_fail(p, E_PARSE, "VANISHED needs UID FETCH and ENABLE QRESYNC");
+	if (!e)
+		e = fetch_do(run, &uids);
+	numset_free(&uids);
 	run_free(run);
 	return e;
 }

@@ -21,6 +21,7 @@ enum fetch_kind {
 	FETCH_FLAGS,
 	FETCH_INTERNALDATE,
 	FETCH_RFC822_SIZE,
+	FETCH_MODSEQ,
 	FETCH_ENVELOPE,
 	FETCH_BODY,
 	FETCH_BODYSTRUCTURE,
@@ -60,6 +61,12 @@ struct fetch_plan {
 	int has_flags; /* FLAGS is among the items */
 	int has_facts; /* INTERNALDATE or RFC822.SIZE is */
 	int has_ids; /* EMAILID or THREADID is */
+	int has_uid, has_modseq;
+
+	/* Modifiers (RFC 7162 section 3.1.4.1 and 3.2.6). */
+	int is_changed_since;
+	uint64_t changed_since;
+	int vanished; /* UID FETCH only, to a QRESYNC client only: the caller has to look */
 };
 
 /*
@@ -69,6 +76,8 @@ struct fetch_plan {
  */
 enum err fetch_plan_parse(struct imap_parser *p, int with_uid, struct fetch_plan *out);
 void fetch_plan_fini(struct fetch_plan *plan);
+/* The plan of "UID FETCH ... (FLAGS) (CHANGEDSINCE since VANISHED)". */
+void fetch_plan_resync(uint64_t since, struct fetch_plan *out);
 
 /* ---- one message of the answer (fetch_item.c) ---- */
 
@@ -88,7 +97,9 @@ struct fetch_hole {
 struct fetch_message {
 	uint32_t seq;
 	int recent;
-	int tell_flags; /* FLAGS goes in although not asked for: \Seen was just set */
+	/* \Seen was just set: FLAGS goes in although not asked for, and UID and MODSEQ if
+	 * condstore. */
+	int tell_flags;
 	const struct index_message *m; /* borrowed */
 	struct str record; /* cache record, borrowed; empty when not needed, or none can be had */
 
@@ -116,6 +127,7 @@ struct fetch_context {
 	struct index_user *index;
 	uint32_t mailbox;
 	struct imap_fetch_place *place; /* of the session; borrowed */
+	int condstore; /* the client is CONDSTORE-aware */
 };
 
 /*
@@ -138,6 +150,22 @@ enum err fetch_binary_measure(
 /* Sends len decoded bytes from off on. E_CORRUPT: there were fewer; others: of the stream. */
 enum err fetch_binary_send(
 	struct section_data *data, uint64_t off, uint64_t len, struct stream *client);
+
+/* ---- a client that comes back (fetch.c) ---- */
+
+/* What it knows of the mailbox that was just selected (RFC 7162 section 3.2.5). */
+struct fetch_resync {
+	uint64_t since; /* mod-sequence */
+	int has_uids;
+	struct numset uids; /* the UIDs it knows; without them: all up to now */
+	/* Message numbers and their UIDs, the same number of both; may be empty. */
+	struct numset known_seqs, known_seq_uids;
+};
+/*
+ * Sends VANISHED (EARLIER), then the changed messages, of the selected mailbox. Errors of the index
+ * and the stream.
+ */
+enum err imap_fetch_resync(struct imap_session *s, const struct fetch_resync *r);
 
 /* ---- bytes of a file (fetch_body.c) ---- */
 

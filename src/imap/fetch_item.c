@@ -164,6 +164,10 @@ write_record_item(const struct fetch_context *c, const struct fetch_message *msg
 		break;
 	case FETCH_SAVEDATE:
 		return write_date("SAVEDATE ", msg->m->save_date, out);
+	case FETCH_MODSEQ:
+		p = put_number(PUT(p, "MODSEQ ("), msg->m->modseq);
+		*p++ = ')';
+		break;
 	default:
 		return write_date("INTERNALDATE ", msg->m->internal_date, out);
 	}
@@ -331,6 +335,33 @@ reserve_item(const struct fetch_message *msg, struct buf *out)
 	return buf_reserve(out, room);
 }
 
+/* What goes with a \Seen that was just set (RFC 3501 section 6.4.5, RFC 7162 section 3.2.4). */
+static enum err
+write_told(struct fetch_context *c, struct fetch_message *msg, struct buf *out)
+{
+	const struct fetch_plan *plan = c->plan;
+	const struct {
+		int wanted;
+		enum fetch_kind kind;
+	} told[] = {
+		{!plan->has_flags, FETCH_FLAGS},
+		{c->condstore && !plan->has_uid, FETCH_UID},
+		{c->condstore && !plan->has_modseq, FETCH_MODSEQ},
+	};
+	enum err e = OK;
+
+	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]) && !e; i++) {
+		if (!told[i].wanted)
+			continue;
+		e = reserve_item(msg, out);
+		if (e)
+			break;
+		out->p[out->len++] = ' ';
+		e = write_record_item(c, msg, told[i].kind, out);
+	}
+	return e;
+}
+
 enum err
 fetch_item_write(struct fetch_context *c, struct fetch_message *msg, struct buf *out)
 {
@@ -353,10 +384,8 @@ fetch_item_write(struct fetch_context *c, struct fetch_message *msg, struct buf 
 		if (!e && out->len - start > RESPONSE_MAX)
 			e = E_TOOBIG;
 	}
-	if (!e && msg->tell_flags && !c->plan->has_flags && !(e = reserve_item(msg, out))) {
-		out->p[out->len++] = ' ';
-		e = write_record_item(c, msg, FETCH_FLAGS, out);
-	}
+	if (!e && msg->tell_flags)
+		e = write_told(c, msg, out);
 	if (!e)
 		e = buf_add(out, ")\r\n", 3);
 	if (e) {

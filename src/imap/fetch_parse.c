@@ -20,6 +20,7 @@ static const struct fetch_name fetch_names[] = {
 	{"FLAGS", FETCH_FLAGS, FETCH_NEED_RECORD},
 	{"INTERNALDATE", FETCH_INTERNALDATE, FETCH_NEED_RECORD},
 	{"RFC822.SIZE", FETCH_RFC822_SIZE, FETCH_NEED_RECORD},
+	{"MODSEQ", FETCH_MODSEQ, FETCH_NEED_RECORD},
 	{"ENVELOPE", FETCH_ENVELOPE, FETCH_NEED_CACHE},
 	{"BODY", FETCH_BODY, FETCH_NEED_CACHE},
 	{"BODYSTRUCTURE", FETCH_BODYSTRUCTURE, FETCH_NEED_CACHE},
@@ -43,6 +44,8 @@ static const struct {
 		5},
 };
 
+/* UID and MODSEQ may come on top of those that were asked for. */
+enum { ITEMS_ROOM = FETCH_ITEMS_MAX + 2 };
 enum { NAME_COUNT = sizeof(fetch_names) / sizeof(fetch_names[0]) };
 enum { MACRO_COUNT = sizeof(fetch_macros) / sizeof(fetch_macros[0]) };
 
@@ -53,13 +56,17 @@ add_item(struct fetch_plan *plan, enum fetch_kind kind, enum fetch_need need)
 
 	/* Room for all at once: items hold sections, which are better not moved about. */
 	if (!plan->items)
-		plan->items = mem_zalloc((FETCH_ITEMS_MAX + 1) * sizeof(*plan->items));
+		plan->items = mem_zalloc(ITEMS_ROOM * sizeof(*plan->items));
 	item = &plan->items[plan->count++];
 	item->kind = kind;
 	if (need > plan->need)
 		plan->need = need;
 	if (kind == FETCH_FLAGS)
 		plan->has_flags = 1;
+	if (kind == FETCH_UID)
+		plan->has_uid = 1;
+	if (kind == FETCH_MODSEQ)
+		plan->has_modseq = 1;
 	if (kind == FETCH_INTERNALDATE || kind == FETCH_RFC822_SIZE)
 		plan->has_facts = 1;
 	if (kind == FETCH_EMAILID || kind == FETCH_THREADID)
@@ -225,12 +232,58 @@ parse_single(struct imap_parser *p, struct fetch_plan *plan)
 static void
 ensure_uid(struct fetch_plan *plan)
 {
-	for (size_t i = 0; i < plan->count; i++)
-		if (plan->items[i].kind == FETCH_UID)
-			return;
+	if (plan->has_uid)
+		return;
+	plan->has_uid = 1;
 	memmove(plan->items + 1, plan->items, plan->count * sizeof(*plan->items));
 	plan->items[0] = (struct fetch_item){.kind = FETCH_UID};
 	plan->count++;
+}
+
+/* " (CHANGEDSINCE n VANISHED)" (RFC 7162 section 3.1.4.1, 3.2.6). */
+static enum err
+parse_modifiers(struct imap_parser *p, struct fetch_plan *plan)
+{
+	size_t n = 0;
+
+	imap_parse_open(p);
+	while (imap_parse_item(p, &n)) {
+		size_t start = p->at;
+		struct str word;
+
+		if (imap_parse_word(p, "expected a FETCH modifier", &word))
+			break;
+		if (str_is_i(word, "CHANGEDSINCE") && !plan->is_changed_since) {
+			plan->is_changed_since = 1;
+			imap_parse_space(p);
+			imap_parse_number64(p, &plan->changed_since);
+		} else if (str_is_i(word, "VANISHED") && !plan->vanished) {
+			plan->vanished = 1;
+		} else {
+			p->at = start;
+			return imap_parser_fail(p, E_PARSE, "there is no such FETCH modifier");
+		}
+	}
+	if (!p->err && n == 0)
+		return imap_parser_fail(p, E_PARSE, "expected a FETCH modifier");
+	if (!p->err && plan->vanished && !plan->is_changed_since)
+		return imap_parser_fail(p, E_PARSE, "VANISHED needs CHANGEDSINCE");
+	/* The array has room for it behind FETCH_ITEMS_MAX. */
+	if (!p->err && plan->is_changed_since && !plan->has_modseq)
+		add_kind(plan, FETCH_MODSEQ);
+	return p->err;
+}
+
+void
+fetch_plan_resync(uint64_t since, struct fetch_plan *out)
+{
+	memset(out, 0, sizeof(*out));
+	add_kind(out, FETCH_UID);
+	add_kind(out, FETCH_FLAGS);
+	add_kind(out, FETCH_MODSEQ);
+	out->is_changed_since = 1;
+	out->changed_since = since;
+	out->vanished = 1;
 }
 
 enum err
@@ -240,6 +293,8 @@ fetch_plan_parse(struct imap_parser *p, int with_uid, struct fetch_plan *out)
 
 	memset(out, 0, sizeof(*out));
 	e = imap_parse_peek(p) == '(' ? parse_list(p, out) : parse_single(p, out);
+	if (!e && imap_parse_try(p, ' '))
+		e = parse_modifiers(p, out);
 	if (!e)
 		e = imap_parse_end(p);
 	if (!e && with_uid)

@@ -36,6 +36,16 @@ enum imap_sync {
 	IMAP_SYNC_NOTHING, /* SELECT, LOGOUT and others that leave the mailbox */
 };
 
+/*
+ * What a client can switch on: bits of imap_session.enabled. Some are switched on by commands that
+ * need them; all of them by ENABLE (RFC 5161), see capability.c.
+ */
+enum imap_extension {
+	IMAP_CONDSTORE = 1, /* RFC 7162 section 3.1: MODSEQ and UID in what is told unasked */
+	IMAP_QRESYNC =
+		2, /* RFC 7162 section 3.2: VANISHED in place of EXPUNGE; has CONDSTORE too */
+};
+
 struct imap_session;
 
 struct imap_command {
@@ -90,7 +100,7 @@ struct imap_session {
 	struct auth_user user;
 	struct index_user *index;
 	enum imap_state state;
-	unsigned enabled; /* extensions of ENABLE, see capability.c */
+	unsigned enabled; /* union of enum imap_extension; set by imap_enable */
 	unsigned errors; /* BADs so far */
 	const char *end; /* why the session ends, for the log; NULL: it goes on */
 
@@ -102,6 +112,9 @@ struct imap_session {
 	struct numset recent; /* UIDs that are \Recent here */
 	char **keywords; /* names of the mailbox's keyword bits */
 	size_t keyword_count; /* as told to the client in FLAGS */
+	/* What a CONDSTORE client takes for HIGHESTMODSEQ (RFC 7162 section 6): see state.c. */
+	uint64_t modseq_held; /* since the last tagged reply */
+	uint64_t modseq_sent; /* the highest MODSEQ of a FETCH since then */
 
 	struct imap_fetch_place fetch_place;
 
@@ -141,6 +154,9 @@ enum err imap_reply_error(struct imap_session *s, enum err e, const char *what);
 /* "* " line: fmt without "* " and CRLF. */
 void imap_untagged(struct imap_session *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* Switches on extensions (bits). The first CONDSTORE with a mailbox selected tells HIGHESTMODSEQ.
+ */
+void imap_enable(struct imap_session *s, unsigned extensions);
 /* Sends what is in s->out as "* ...CRLF" and empties it. */
 void imap_untagged_out(struct imap_session *s);
 /* Says BYE with this text and ends the session after the command; reason: one word for the log. */
@@ -167,15 +183,25 @@ void imap_write_flags(const struct imap_session *s, const struct index_message *
  * there is left out. *seqs is freed first; the caller frees it also after an error.
  */
 enum err imap_parse_messages(struct imap_session *s, struct imap_parser *p, struct numset *seqs);
+/* UIDs alone, there or not, for what is said of messages that are gone. Otherwise the same. */
+enum err imap_parse_uids(struct imap_session *s, struct imap_parser *p, struct numset *uids);
 /* What "*" stands for. */
 uint32_t imap_largest(const struct imap_session *s, int uid);
 int imap_is_recent(const struct imap_session *s, uint32_t uid);
 /*
- * Sends "* N FETCH (FLAGS (...))", with UID when with_uid, and notes that the client knows the
- * message as of m->modseq. Sends FLAGS first if m has a keyword the client has not heard of.
+ * Sends "* N FETCH (FLAGS (...))", with UID when with_uid, both UID and MODSEQ to a CONDSTORE
+ * client, and notes that the client knows the message as of m->modseq. Sends FLAGS first if m has a
+ * keyword the client has not heard of.
  */
 void imap_send_flags(
 	struct imap_session *s, uint32_t seq, const struct index_message *m, int with_uid);
+/* The same without FLAGS, to a CONDSTORE client that knows them: "* N FETCH (UID n MODSEQ (m))". */
+void imap_send_modseq(struct imap_session *s, uint32_t seq, const struct index_message *m);
+/*
+ * "* VANISHED uids", earlier: "* VANISHED (EARLIER) uids" (RFC 7162 section 3.2.10), in as many
+ * lines as it takes. Nothing for an empty set.
+ */
+void imap_send_vanished(struct imap_session *s, const struct numset *uids, int earlier);
 /*
  * Reads the keyword names again if m (or, NULL, the mailbox) has bits beyond those known, and tells
  * the client the new FLAGS. To be called before imap_write_flags, while no response line is half
@@ -183,8 +209,9 @@ void imap_send_flags(
  */
 void imap_refresh_keywords(struct imap_session *s, const struct index_message *m);
 /*
- * The one place that tells changes: EXPUNGE (with_expunges), FETCH FLAGS, EXISTS and RECENT. The
- * reply functions call it. Does nothing when no mailbox is selected. If the mailbox is gone: BYE.
+ * The one place that tells changes: EXPUNGE or VANISHED (with_expunges), FETCH FLAGS, EXISTS and
+ * RECENT. The reply functions call it. Does nothing when no mailbox is selected. If the mailbox is
+ * gone: BYE.
  */
 void imap_state_sync(struct imap_session *s, int with_expunges);
 /* Leaves the mailbox, without expunging; state becomes authenticated. */

@@ -228,6 +228,8 @@ list_run(struct imap_session *s, struct imap_parser *p, int lsub)
 	if (lsub)
 		l->select = SUBSCRIBED;
 	e = list_parse(p, l);
+	if (!e && (l->status_items & IMAP_STATUS_HIGHESTMODSEQ))
+		imap_enable(s, IMAP_CONDSTORE);
 	if (!e)
 		e = list_send(s, l);
 	for (size_t i = 0; i < l->name_count; i++)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/imap.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "imap/state.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
@@ -11,7 +14,16 @@ static enum err
 tagged(struct imap_session *s, const char *word, const char *code, const char *text)
 {
 	struct str tag = s->tag.len > 0 ? s->tag : STR("*");
+	uint64_t modseq = imap_state_due_modseq(s);
+	char highest[48];
 
+	/* RFC 7162 section 3.2.7 wants it in the tagged reply where that has no other code. */
+	if (modseq && !code && word[0] == 'O') {
+		snprintf(highest, sizeof(highest), "HIGHESTMODSEQ %" PRIu64, modseq);
+		code = highest;
+	} else if (modseq) {
+		imap_send_highest_modseq(s);
+	}
 	(void)stream_printf(s->client, "%.*s %s %s%s%s%s\r\n", STR_ARG(tag), word, code ? "[" : "",
 		code ? code : "", code ? "] " : "", text);
 	return OK;

@@ -3,9 +3,103 @@
 
 #include <inttypes.h>
 
+#include "imap/fetch.h"
+#include "imap/seqset.h"
 #include "imap/state.h"
 
 /* ---- SELECT, EXAMINE ---- */
+
+struct select {
+	int read_only;
+	struct str name;
+	int condstore, qresync; /* parameters given */
+	uint32_t uidvalidity;
+	struct fetch_resync resync;
+};
+
+/* The set of a client's own knowledge: "*" means nothing there. */
+static enum err
+plain_set_parse(struct imap_parser *p, struct numset *out)
+{
+	size_t start = p->at;
+
+	if (imap_parse_sequence_set(p, UINT32_MAX, out))
+		return p->err;
+	for (size_t i = start; i < p->at; i++) {
+		if (p->line.p[i] == '*') {
+			p->at = i;
+			return imap_parser_fail(p, E_PARSE, "\"*\" is not allowed here");
+		}
+	}
+	return OK;
+}
+
+/* "(seqs uids)" of the same size. */
+static enum err
+seq_match_parse(struct imap_parser *p, struct fetch_resync *r)
+{
+	(void)imap_parse_open(p);
+	(void)plain_set_parse(p, &r->known_seqs);
+	(void)imap_parse_space(p);
+	(void)plain_set_parse(p, &r->known_seq_uids);
+	if (!p->err && numset_size(&r->known_seqs) != numset_size(&r->known_seq_uids))
+		return imap_parser_fail(p, E_PARSE, "the two sets differ in length");
+	return imap_parse_close(p);
+}
+
+/* "(uidvalidity modseq [known-uids] [seq-match])" (RFC 7162 section 3.2.5). */
+static enum err
+qresync_parse(struct imap_parser *p, struct select *sel)
+{
+	struct fetch_resync *r = &sel->resync;
+
+	sel->qresync = 1;
+	(void)imap_parse_space(p);
+	(void)imap_parse_open(p);
+	(void)imap_parse_nz_number(p, &sel->uidvalidity);
+	(void)imap_parse_space(p);
+	(void)imap_parse_number64(p, &r->since);
+	if (imap_parse_try(p, ' ') && imap_parse_peek(p) != '(') {
+		r->has_uids = 1;
+		(void)plain_set_parse(p, &r->uids);
+		if (imap_parse_peek(p) == ')')
+			return imap_parse_close(p);
+		(void)imap_parse_space(p);
+	}
+	if (imap_parse_peek(p) == '(')
+		(void)seq_match_parse(p, r);
+	return imap_parse_close(p);
+}
+
+static enum err
+params_parse(const struct imap_session *s, struct imap_parser *p, struct select *sel)
+{
+	size_t n = 0;
+
+	(void)imap_parse_open(p);
+	while (imap_parse_item(p, &n)) {
+		size_t start = p->at;
+		struct str word;
+
+		if (imap_parse_atom(p, "expected a parameter", &word))
+			break;
+		if (str_is_i(word, "CONDSTORE")) {
+			sel->condstore = 1;
+		} else if (str_is_i(word, "QRESYNC") && !sel->qresync) {
+			if (!(s->enabled & IMAP_QRESYNC)) {
+				p->at = start;
+				return imap_parser_fail(p, E_PARSE, "ENABLE QRESYNC first");
+			}
+			(void)qresync_parse(p, sel);
+		} else {
+			p->at = start;
+			return imap_parser_fail(p, E_PARSE, "there is no such parameter");
+		}
+	}
+	if (!p->err && n == 0)
+		return imap_parser_fail(p, E_PARSE, "expected a parameter");
+	return p->err;
+}
 
 static enum err
 unseen_find(const struct index_message *m, void *arg)
@@ -43,6 +137,7 @@ mailbox_tell(struct imap_session *s, const struct index_mailbox *box)
 		imap_untagged(s, "OK [UNSEEN %" PRIu32 "] First unseen", unseen);
 	imap_untagged(s, "OK [UIDVALIDITY %" PRIu32 "] UIDs are valid", box->uidvalidity);
 	imap_untagged(s, "OK [UIDNEXT %" PRIu32 "] Next UID", box->uidnext);
+	imap_send_highest_modseq(s);
 }
 
 /* Opens the view and reads what is told, all of one moment. */
@@ -72,22 +167,27 @@ mailbox_open(struct imap_session *s, struct index_mailbox *box)
 	return e;
 }
 
+/* Also a SELECT that fails leaves the mailbox that was selected (RFC 3501 section 6.3.1). */
+static void
+leave(struct imap_session *s)
+{
+	if (!s->view)
+		return;
+	imap_state_unselect(s);
+	imap_untagged(s, "OK [CLOSED] The mailbox before is closed");
+}
+
 static enum err
-open_by_name(struct imap_session *s, struct imap_parser *p, int read_only)
+open_by_name(struct imap_session *s, const struct select *sel)
 {
 	struct index_mailbox box = {0};
-	struct str name;
 	enum err e;
 
-	(void)imap_parse_space(p);
-	(void)imap_parse_mailbox(p, &name);
-	if (imap_parse_end(p))
-		return p->err;
-	/* Also a SELECT that fails leaves the mailbox that was selected (RFC 3501 section 6.3.1).
-	 */
-	imap_state_unselect(s);
-	s->read_only = read_only;
-	e = index_mailbox_get(s->index, name, &box);
+	leave(s);
+	if (sel->condstore)
+		imap_enable(s, IMAP_CONDSTORE);
+	s->read_only = sel->read_only;
+	e = index_mailbox_get(s->index, sel->name, &box);
 	if (!e) {
 		/*
 		 * Without the service we can still read what it knew. A folder that is gone may be
@@ -99,24 +199,45 @@ open_by_name(struct imap_session *s, struct imap_parser *p, int read_only)
 	if (!e)
 		session_report(s->base, s->user.name, box.name);
 	index_mailbox_free(&box);
+	if (!e && sel->qresync && sel->uidvalidity == s->uidvalidity)
+		e = imap_fetch_resync(s, &sel->resync);
 	if (e) {
 		imap_state_unselect(s);
 		return imap_reply_error(s, e, "mailbox");
 	}
-	return read_only ? imap_reply_ok(s, "READ-ONLY", "Examine completed")
-			 : imap_reply_ok(s, "READ-WRITE", "Select completed");
+	return s->read_only ? imap_reply_ok(s, "READ-ONLY", "Examine completed")
+			    : imap_reply_ok(s, "READ-WRITE", "Select completed");
+}
+
+static enum err
+select_or_examine(struct imap_session *s, struct imap_parser *p, int read_only)
+{
+	struct select sel = {.read_only = read_only};
+	enum err e;
+
+	(void)imap_parse_space(p);
+	(void)imap_parse_mailbox(p, &sel.name);
+	if (imap_parse_try(p, ' '))
+		(void)params_parse(s, p, &sel);
+	e = imap_parse_end(p);
+	if (!e)
+		e = open_by_name(s, &sel);
+	numset_free(&sel.resync.uids);
+	numset_free(&sel.resync.known_seqs);
+	numset_free(&sel.resync.known_seq_uids);
+	return e;
 }
 
 static enum err
 run_select(struct imap_session *s, struct imap_parser *p)
 {
-	return open_by_name(s, p, 0);
+	return select_or_examine(s, p, 0);
 }
 
 static enum err
 run_examine(struct imap_session *s, struct imap_parser *p)
 {
-	return open_by_name(s, p, 1);
+	return select_or_examine(s, p, 1);
 }
 
 /* ---- CLOSE, UNSELECT ---- */

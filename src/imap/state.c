@@ -48,6 +48,59 @@ imap_parse_messages(struct imap_session *s, struct imap_parser *p, struct numset
 	return p->err;
 }
 
+enum err
+imap_parse_uids(struct imap_session *s, struct imap_parser *p, struct numset *uids)
+{
+	return imap_parse_sequence_set(p, imap_largest(s, 1), uids);
+}
+
+/* ---- mod-sequences ---- */
+
+/*
+ * After each tagged reply a CONDSTORE client takes the highest MODSEQ it has seen for the state of
+ * its copy, unless HIGHESTMODSEQ says otherwise (RFC 7162 section 6). That is too high whenever
+ * something with a lower mod-sequence could not be told yet: an expunge during FETCH, STORE or
+ * SEARCH, or what a failed synchronization left. A client that then lost its connection would
+ * never hear of it. So what it holds is followed here, and corrected. Too low a value only makes
+ * the next answer to QRESYNC longer; it is brought up for those who use that.
+ */
+uint64_t
+imap_state_due_modseq(struct imap_session *s)
+{
+	uint64_t held = s->modseq_sent > s->modseq_held ? s->modseq_sent : s->modseq_held, told;
+
+	s->modseq_sent = 0;
+	if (!s->view || !(s->enabled & IMAP_CONDSTORE))
+		return 0;
+	told = index_view_modseq(s->view);
+	s->modseq_held = held;
+	if (held == told || (held < told && !(s->enabled & IMAP_QRESYNC)))
+		return 0;
+	s->modseq_held = told;
+	return told;
+}
+
+void
+imap_send_highest_modseq(struct imap_session *s)
+{
+	s->modseq_held = index_view_modseq(s->view);
+	s->modseq_sent = 0;
+	imap_untagged(s, "OK [HIGHESTMODSEQ %" PRIu64 "] Highest", s->modseq_held);
+}
+
+void
+imap_enable(struct imap_session *s, unsigned extensions)
+{
+	int first;
+
+	if (extensions & IMAP_QRESYNC)
+		extensions |= IMAP_CONDSTORE;
+	first = (extensions & ~s->enabled & IMAP_CONDSTORE) != 0;
+	s->enabled |= extensions;
+	if (first && s->view)
+		imap_send_highest_modseq(s);
+}
+
 /* ---- keywords ---- */
 
 static int
@@ -109,27 +162,84 @@ imap_refresh_keywords(struct imap_session *s, const struct index_message *m)
 
 /* ---- telling changes ---- */
 
-void
-imap_send_flags(struct imap_session *s, uint32_t seq, const struct index_message *m, int with_uid)
+static void
+fetch_begin(struct buf *line, uint32_t seq)
 {
-	struct buf *line = &s->flags_line;
-
-	/* A STORE of a whole mailbox comes through here: nothing is allocated or formatted. */
-	imap_refresh_keywords(s, m);
 	buf_reset(line);
 	(void)buf_add_cstr(line, "* ");
 	(void)buf_add_u64(line, seq);
 	(void)buf_add_cstr(line, " FETCH (");
-	if (with_uid) {
+}
+
+static void
+modseq_add(struct imap_session *s, struct buf *line, const struct index_message *m)
+{
+	(void)buf_add_cstr(line, "MODSEQ (");
+	(void)buf_add_u64(line, m->modseq);
+	(void)buf_add_char(line, ')');
+	if (m->modseq > s->modseq_sent)
+		s->modseq_sent = m->modseq;
+}
+
+static void
+fetch_end(struct imap_session *s, struct buf *line, const struct index_message *m)
+{
+	(void)buf_add_cstr(line, ")\r\n");
+	(void)stream_write_str(s->client, buf_str(line));
+	index_view_told(s->view, m->uid, m->modseq);
+}
+
+void
+imap_send_flags(struct imap_session *s, uint32_t seq, const struct index_message *m, int with_uid)
+{
+	struct buf *line = &s->flags_line;
+	int condstore = (s->enabled & IMAP_CONDSTORE) != 0;
+
+	/* A STORE of a whole mailbox comes through here: nothing is allocated or formatted. */
+	imap_refresh_keywords(s, m);
+	fetch_begin(line, seq);
+	/* RFC 7162 section 3.2.4: UID goes with MODSEQ. */
+	if (with_uid || condstore) {
 		(void)buf_add_cstr(line, "UID ");
 		(void)buf_add_u64(line, m->uid);
 		(void)buf_add_char(line, ' ');
 	}
 	(void)buf_add_cstr(line, "FLAGS ");
 	imap_write_flags(s, m, line);
-	(void)buf_add_cstr(line, ")\r\n");
-	(void)stream_write_str(s->client, buf_str(line));
-	index_view_told(s->view, m->uid, m->modseq);
+	if (condstore) {
+		(void)buf_add_char(line, ' ');
+		modseq_add(s, line, m);
+	}
+	fetch_end(s, line, m);
+}
+
+void
+imap_send_modseq(struct imap_session *s, uint32_t seq, const struct index_message *m)
+{
+	struct buf *line = &s->flags_line;
+
+	fetch_begin(line, seq);
+	(void)buf_add_cstr(line, "UID ");
+	(void)buf_add_u64(line, m->uid);
+	(void)buf_add_char(line, ' ');
+	modseq_add(s, line, m);
+	fetch_end(s, line, m);
+}
+
+/* A line of a few KB: some clients take no more. */
+void
+imap_send_vanished(struct imap_session *s, const struct numset *uids, int earlier)
+{
+	enum { RANGES_A_LINE = 400 };
+	struct numset part = {0};
+
+	for (size_t i = 0; i < uids->count; i += RANGES_A_LINE) {
+		part.ranges = uids->ranges + i;
+		part.count = uids->count - i < RANGES_A_LINE ? uids->count - i : RANGES_A_LINE;
+		(void)buf_add_cstr(&s->out, earlier ? "VANISHED (EARLIER) " : "VANISHED ");
+		(void)numset_format(&part, &s->out);
+		imap_untagged_out(s);
+	}
 }
 
 void
@@ -155,43 +265,63 @@ imap_state_claim_recent(struct imap_session *s, uint32_t first_seq)
 		numset_add(&s->recent, index_view_uid(s->view, seq));
 }
 
+/* The expunges of one synchronization come before all else in it. */
+struct sync {
+	struct imap_session *s;
+	struct numset vanished; /* not sent yet */
+};
+
+static void
+vanished_flush(struct sync *y)
+{
+	imap_send_vanished(y->s, &y->vanished, 0);
+	numset_free(&y->vanished);
+}
+
 static void
 on_expunged(uint32_t seq, uint32_t uid, void *arg)
 {
-	struct imap_session *s = arg;
+	struct sync *y = arg;
 
-	numset_remove_range(&s->recent, uid, uid);
-	imap_untagged(s, "%" PRIu32 " EXPUNGE", seq);
+	numset_remove_range(&y->s->recent, uid, uid);
+	if (y->s->enabled & IMAP_QRESYNC)
+		numset_add(&y->vanished, uid);
+	else
+		imap_untagged(y->s, "%" PRIu32 " EXPUNGE", seq);
 }
 
 static void
 on_changed(uint32_t seq, const struct index_message *m, void *arg)
 {
-	struct imap_session *s = arg;
+	struct sync *y = arg;
 
+	vanished_flush(y);
 	/* RFC 3501 section 6.4.8: answers to a UID command have the UID. */
-	imap_send_flags(s, seq, m, s->uid);
+	imap_send_flags(y->s, seq, m, y->s->uid);
 }
 
 static void
 on_exists(uint32_t count, void *arg)
 {
-	struct imap_session *s = arg;
+	struct sync *y = arg;
 
-	imap_untagged(s, "%" PRIu32 " EXISTS", count);
+	vanished_flush(y);
+	imap_untagged(y->s, "%" PRIu32 " EXISTS", count);
 }
 
 void
 imap_state_sync(struct imap_session *s, int with_expunges)
 {
 	static const struct index_view_events events = {on_expunged, on_changed, on_exists};
+	struct sync sync = {.s = s};
 	uint32_t last_uid;
 	enum err e;
 
 	if (!s->view)
 		return;
 	last_uid = imap_largest(s, 1);
-	e = index_view_sync(s->view, with_expunges, &events, s);
+	e = index_view_sync(s->view, with_expunges, &events, &sync);
+	vanished_flush(&sync);
 	if (e == E_NOTFOUND && !s->end)
 		imap_bye(s, "deleted", "The selected mailbox was deleted");
 	if (e)
@@ -212,6 +342,7 @@ imap_state_unselect(struct imap_session *s)
 	s->mailbox = 0;
 	s->uidvalidity = 0;
 	s->read_only = 0;
+	s->modseq_held = s->modseq_sent = 0;
 	numset_free(&s->recent);
 	if (s->state == IMAP_SELECTED) {
 		imap_state_set(s, IMAP_AUTHENTICATED);

@@ -14,6 +14,7 @@ static const struct {
 	{"UIDNEXT", IMAP_STATUS_UIDNEXT},
 	{"UIDVALIDITY", IMAP_STATUS_UIDVALIDITY},
 	{"UNSEEN", IMAP_STATUS_UNSEEN},
+	{"HIGHESTMODSEQ", IMAP_STATUS_HIGHESTMODSEQ},
 };
 enum { ITEM_COUNT = sizeof(item_names) / sizeof(item_names[0]) };
 
@@ -51,7 +52,7 @@ message_count(const struct index_message *m, void *arg)
 	return OK;
 }
 
-static uint32_t
+static uint64_t
 item_value(struct imap_session *s, const struct index_mailbox *box, unsigned bit)
 {
 	uint32_t recent = 0;
@@ -65,6 +66,8 @@ item_value(struct imap_session *s, const struct index_mailbox *box, unsigned bit
 		return box->uidvalidity;
 	case IMAP_STATUS_UNSEEN:
 		return box->unseen;
+	case IMAP_STATUS_HIGHESTMODSEQ:
+		return box->highest_modseq;
 	default:
 		if (box->recent_from < box->uidnext)
 			(void)index_message_each(s->index, box->id, box->recent_from, UINT32_MAX,
@@ -95,7 +98,7 @@ imap_status_send(struct imap_session *s, struct str name, unsigned items)
 		for (size_t i = 0; i < ITEM_COUNT; i++) {
 			if (!(items & item_names[i].bit))
 				continue;
-			(void)buf_printf(&s->out, "%s%s %" PRIu32, gap, item_names[i].name,
+			(void)buf_printf(&s->out, "%s%s %" PRIu64, gap, item_names[i].name,
 				item_value(s, &box, item_names[i].bit));
 			gap = " ";
 		}
@@ -119,6 +122,8 @@ run_status(struct imap_session *s, struct imap_parser *p)
 	(void)imap_parse_status_items(p, &items);
 	if (imap_parse_end(p))
 		return p->err;
+	if (items & IMAP_STATUS_HIGHESTMODSEQ)
+		imap_enable(s, IMAP_CONDSTORE);
 	e = imap_status_send(s, name, items);
 	if (e)
 		return imap_reply_error(s, e, "mailbox");

@@ -10,6 +10,8 @@ enum imap_status_item {
 	IMAP_STATUS_UIDNEXT = 4,
 	IMAP_STATUS_UIDVALIDITY = 8,
 	IMAP_STATUS_UNSEEN = 16,
+	IMAP_STATUS_HIGHESTMODSEQ =
+		32, /* RFC 7162 section 3.1.7: asking for it enables CONDSTORE */
 };
 
 /* "(MESSAGES UNSEEN)", at least one: *items is a union of enum imap_status_item. */

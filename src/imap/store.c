@@ -3,15 +3,36 @@
 
 #include "imap/seqset.h"
 
-/* STORE, UID STORE (RFC 3501 section 6.4.6). */
+/* STORE, UID STORE (RFC 3501 section 6.4.6), with UNCHANGEDSINCE (RFC 7162 section 3.1.3). */
 
 struct store {
 	struct numset seqs, uids;
 	enum index_store_op op;
 	int silent;
 	struct imap_flags flags;
-	uint64_t modseq; /* of the change */
+	int conditional; /* UNCHANGEDSINCE was given */
+	uint64_t unchanged_since; /* else UINT64_MAX */
+	struct numset failed; /* UIDs that had changed since */
+	struct numset surprising; /* others changed them since the client heard of them last */
+	uint64_t modseq; /* of the change of what is not surprising; 0: nothing was changed */
 };
+
+/* "(UNCHANGEDSINCE n) " in front of the flags, if it is there. */
+static enum err
+modifiers_parse(struct imap_parser *p, struct store *st)
+{
+	st->unchanged_since = UINT64_MAX;
+	if (imap_parse_peek(p) != '(')
+		return p->err;
+	(void)imap_parse_open(p);
+	if (!p->err && !imap_parse_try_word(p, "UNCHANGEDSINCE"))
+		return imap_parser_fail(p, E_PARSE, "expected UNCHANGEDSINCE");
+	st->conditional = 1;
+	(void)imap_parse_space(p);
+	(void)imap_parse_number64(p, &st->unchanged_since);
+	(void)imap_parse_close(p);
+	return imap_parse_space(p);
+}
 
 static enum err
 store_parse(struct imap_session *s, struct imap_parser *p, struct store *st)
@@ -22,6 +43,7 @@ store_parse(struct imap_session *s, struct imap_parser *p, struct store *st)
 	(void)imap_parse_space(p);
 	(void)imap_parse_messages(s, p, &st->seqs);
 	(void)imap_parse_space(p);
+	(void)modifiers_parse(p, st);
 	st->op = INDEX_STORE_REPLACE;
 	if (imap_parse_try(p, '+'))
 		st->op = INDEX_STORE_ADD;
@@ -46,18 +68,26 @@ struct telling {
 };
 
 /*
- * Tells the new flags, or with .SILENT notes that the client knows them. A message that somebody
- * else changed after our change is left to the synchronization.
+ * Tells the new flags, or with .SILENT notes that the client knows them: a CONDSTORE client gets
+ * the new mod-sequence alone. A message that somebody else changed after our change is left to the
+ * synchronization, unless the store was conditional: then each message has an answer.
  */
 static enum err
 message_tell(const struct index_message *m, void *arg)
 {
 	struct telling *t = arg;
+	struct imap_session *s = t->s;
+	int ours = m->modseq == t->st->modseq;
 
-	if (!t->st->silent)
-		imap_send_flags(t->s, index_view_seq(t->s->view, m->uid), m, t->s->uid);
-	else if (m->modseq == t->st->modseq)
-		index_view_told(t->s->view, m->uid, m->modseq);
+	if (numset_contains(&t->st->failed, m->uid))
+		return OK;
+	if (!t->st->silent || (t->st->conditional && !ours) ||
+		numset_contains(&t->st->surprising, m->uid))
+		imap_send_flags(s, index_view_seq(s->view, m->uid), m, s->uid);
+	else if (ours && (s->enabled & IMAP_CONDSTORE))
+		imap_send_modseq(s, index_view_seq(s->view, m->uid), m);
+	else if (ours)
+		index_view_told(s->view, m->uid, m->modseq);
 	return OK;
 }
 
@@ -75,6 +105,55 @@ result_tell(struct imap_session *s, const struct store *st)
 	index_read_end(s->index);
 }
 
+/* What failed the condition, as the client named it; the others are done (RFC 7162 section 3.1.3).
+ */
+static enum err
+reply(struct imap_session *s, const struct store *st)
+{
+	struct numset seqs = {0};
+	struct buf code = BUF_INIT(0);
+
+	if (numset_is_empty(&st->failed))
+		return imap_reply_ok(s, NULL, "Store completed");
+	if (!s->uid)
+		imap_seqset_from_uids(s->view, &st->failed, &seqs);
+	(void)buf_add_cstr(&code, "MODIFIED ");
+	(void)numset_format(s->uid ? &st->failed : &seqs, &code);
+	(void)imap_reply_ok(s, buf_cstr(&code), "Some of them were changed by somebody else");
+	buf_free(&code);
+	numset_free(&seqs);
+	return OK;
+}
+
+static enum err
+change(struct imap_session *s, struct store *st, const struct numset *uids,
+	uint64_t unchanged_since, struct numset *failed, uint64_t *modseq)
+{
+	return index_store(s->index, s->mailbox, uids, st->op, st->flags.system, st->flags.keywords,
+		st->flags.count, unchanged_since, failed, modseq);
+}
+
+/*
+ * With .SILENT the client works out the new flags from those it knows. What others changed is
+ * therefore told first, and what they change between that and our change is found out: those
+ * messages are changed in a second step, and their flags are told.
+ */
+static enum err
+change_all(struct imap_session *s, struct store *st)
+{
+	uint64_t known, modseq;
+	enum err e;
+
+	imap_state_sync(s, 0);
+	known = index_view_modseq(s->view);
+	if (!st->silent || st->unchanged_since <= known)
+		return change(s, st, &st->uids, st->unchanged_since, &st->failed, &st->modseq);
+	e = change(s, st, &st->uids, known, &st->surprising, &st->modseq);
+	if (!e && !numset_is_empty(&st->surprising))
+		e = change(s, st, &st->surprising, st->unchanged_since, &st->failed, &modseq);
+	return e;
+}
+
 static enum err
 store_do(struct imap_session *s, struct store *st)
 {
@@ -82,19 +161,18 @@ store_do(struct imap_session *s, struct store *st)
 
 	if (s->read_only)
 		return imap_reply_no(s, "READ-ONLY", "The mailbox is selected read-only");
+	if (st->conditional)
+		imap_enable(s, IMAP_CONDSTORE);
 	imap_seqset_to_uids(s->view, &st->seqs, &st->uids);
 	if (numset_is_empty(&st->uids))
 		return imap_reply_ok(s, NULL, "Store completed, no messages");
-	/* What others changed is told first: .SILENT must not swallow it. */
-	imap_state_sync(s, 0);
-	e = index_store(s->index, s->mailbox, &st->uids, st->op, st->flags.system,
-		st->flags.keywords, st->flags.count, UINT64_MAX, NULL, &st->modseq);
+	e = change_all(s, st);
 	if (e == E_TOOBIG)
 		return imap_reply_no(s, "LIMIT", "Too many different keywords in this mailbox");
 	if (e)
 		return imap_reply_error(s, e, "mailbox");
 	result_tell(s, st);
-	return imap_reply_ok(s, NULL, "Store completed");
+	return reply(s, st);
 }
 
 static enum err
@@ -108,6 +186,8 @@ run_store(struct imap_session *s, struct imap_parser *p)
 	imap_flags_free(&st.flags);
 	numset_free(&st.seqs);
 	numset_free(&st.uids);
+	numset_free(&st.failed);
+	numset_free(&st.surprising);
 	return e;
 }
 

@@ -144,7 +144,7 @@ store_step(struct core_tx *tx, void *arg)
 		e = core_pending_put(tx, box.r.id, 0);
 	if (e == OK)
 		e = core_box_put(tx, &box);
-	s->modseq = box.r.highest_modseq;
+	s->modseq = tx->modseq;
 	return e;
 }
 

@@ -231,6 +231,21 @@ uint64_t index_view_modseq(const struct index_view *v); /* all up to here has be
  * not repeat it. */
 void index_view_told(struct index_view *v, uint32_t uid, uint64_t modseq);
 
+/*
+ * What happened in the mailbox behind the mod-sequence since, for clients that were away. *out is
+ * freed first; the caller frees it also after an error.
+ */
+/* UIDs that exist and have a higher mod-sequence; new ones are among them. */
+enum err index_changed_since(
+	struct index_user *u, uint32_t mailbox, uint64_t since, struct numset *out);
+/*
+ * UIDs that were expunged. *complete is 0, and *out empty, when the log does not go back so far, or
+ * since is above the mailbox's own mod-sequence, which then was rebuilt: any UID below UIDNEXT that
+ * does not exist may have been expunged since.
+ */
+enum err index_vanished_since(
+	struct index_user *u, uint32_t mailbox, uint64_t since, struct numset *out, int *complete);
+
 /* ---- changing messages ---- */
 
 /*
@@ -272,7 +287,7 @@ enum index_store_op { INDEX_STORE_ADD, INDEX_STORE_REMOVE, INDEX_STORE_REPLACE }
 /*
  * Changes flags and keywords of the UIDs that exist. unchanged_since: skip messages with a higher
  * mod-sequence, put them into *conflicts (UINT64_MAX: no condition; conflicts may be NULL).
- * E_TOOBIG: too many keywords. *modseq: of the change.
+ * E_TOOBIG: too many keywords. *modseq: of the change, which no other has; 0: nothing was changed.
  */
 enum err index_store(struct index_user *u, uint32_t mailbox, const struct numset *uids,
 	enum index_store_op op, unsigned flags, const char *const *keywords, size_t keyword_count,

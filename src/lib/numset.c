@@ -151,6 +151,49 @@ numset_copy(struct numset *dst, const struct numset *src)
 	dst->count = dst->cap = src->count;
 }
 
+void
+numset_intersect(const struct numset *a, const struct numset *b, struct numset *out)
+{
+	size_t i = 0, k = 0;
+
+	numset_free(out);
+	while (i < a->count && k < b->count) {
+		const struct numset_range *x = &a->ranges[i], *y = &b->ranges[k];
+		uint32_t first = x->first > y->first ? x->first : y->first;
+		uint32_t last = x->last < y->last ? x->last : y->last;
+
+		if (first <= last)
+			numset_add_range(out, first, last);
+		if (x->last < y->last)
+			i++;
+		else
+			k++;
+	}
+}
+
+void
+numset_subtract(const struct numset *a, const struct numset *b, struct numset *out)
+{
+	size_t k = 0;
+
+	numset_free(out);
+	for (size_t i = 0; i < a->count; i++) {
+		uint64_t next = a->ranges[i].first, last = a->ranges[i].last;
+
+		while (k < b->count && b->ranges[k].last < next)
+			k++;
+		/* The last range of b that matters here may matter for the next of a too. */
+		for (size_t j = k; j < b->count && b->ranges[j].first <= last; j++) {
+			if (b->ranges[j].first > next)
+				numset_add_range(out, (uint32_t)next, b->ranges[j].first - 1);
+			next = (uint64_t)b->ranges[j].last + 1;
+			k = j;
+		}
+		if (next <= last)
+			numset_add_range(out, (uint32_t)next, (uint32_t)last);
+	}
+}
+
 enum err
 numset_format(const struct numset *s, struct buf *out)
 {

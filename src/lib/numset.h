@@ -29,6 +29,10 @@ int numset_contains(const struct numset *s, uint32_t n);
 int numset_is_empty(const struct numset *s);
 uint64_t numset_size(const struct numset *s);
 void numset_copy(struct numset *dst, const struct numset *src); /* dst is freed first */
+/* What is in a and in b, or in a and not in b. *out is another set and is freed first. Work:
+ * ranges. */
+void numset_intersect(const struct numset *a, const struct numset *b, struct numset *out);
+void numset_subtract(const struct numset *a, const struct numset *b, struct numset *out);
 /* "1:3,7,9:12" as IMAP writes it; nothing for the empty set. */
 enum err numset_format(const struct numset *s, struct buf *out);
 /* The same back: digits, ":" and "," only (no "*"), 1..2^32-1. E_PARSE, E_RANGE. */

@@ -318,6 +318,30 @@ index_mailbox_get_id(struct index_user *u, uint32_t id, struct index_mailbox *ou
 	return E_NOTFOUND;
 }
 
+enum err
+index_changed_since(struct index_user *u, uint32_t mailbox, uint64_t since, struct numset *out)
+{
+	(void)u;
+	(void)mailbox;
+	numset_free(out);
+	for (size_t i = 0; i < fake->count; i++)
+		if (!fake->messages[i].gone && fake->messages[i].modseq > since)
+			numset_add(out, fake->messages[i].uid);
+	return OK;
+}
+
+enum err
+index_vanished_since(
+	struct index_user *u, uint32_t mailbox, uint64_t since, struct numset *out, int *complete)
+{
+	(void)u;
+	(void)mailbox;
+	(void)since;
+	numset_free(out);
+	*complete = 1;
+	return OK;
+}
+
 void
 index_mailbox_free(struct index_mailbox *m)
 {

@@ -225,7 +225,8 @@ describe(const struct box *b, struct index_mailbox *out)
 		.uidnext = b->uidnext,
 		.messages = (uint32_t)b->n,
 		.recent_from = b->recent_from,
-		.special_use = b->special_use};
+		.special_use = b->special_use,
+		.highest_modseq = memory_modseq};
 	for (size_t i = 0; i < b->n; i++)
 		out->unseen += !(b->m[i].flags & INDEX_SEEN);
 }
@@ -577,10 +578,10 @@ index_store(struct index_user *u, uint32_t mailbox, const struct numset *uids,
 	uint64_t bits = 0;
 
 	(void)u;
-	(void)unchanged_since;
-	(void)conflicts;
 	if (failure)
 		return failure;
+	if (conflicts)
+		numset_free(conflicts);
 	*out = ++memory_modseq;
 	for (size_t i = 0; i < keyword_count; i++)
 		bits |= keyword_bit(b, keywords[i]);
@@ -589,6 +590,10 @@ index_store(struct index_user *u, uint32_t mailbox, const struct numset *uids,
 
 		if (!numset_contains(uids, m->uid))
 			continue;
+		if (m->modseq > unchanged_since) {
+			numset_add(conflicts, m->uid);
+			continue;
+		}
 		m->flags = op == INDEX_STORE_ADD      ? m->flags | flags
 			   : op == INDEX_STORE_REMOVE ? m->flags & ~flags
 						      : flags;

@@ -11,6 +11,7 @@ struct index_view {
 	struct box *box;
 	uint32_t id, uids[MESSAGES], n;
 	uint64_t modseq, told[MESSAGES];
+	uint64_t told_all; /* behind modseq while expunges wait */
 };
 
 enum err
@@ -25,7 +26,7 @@ index_view_open(struct index_user *u, uint32_t mailbox, struct index_view **out)
 	v = MEM_NEW(struct index_view);
 	v->box = b;
 	v->id = mailbox;
-	v->modseq = memory_modseq;
+	v->modseq = v->told_all = memory_modseq;
 	for (size_t i = 0; i < b->n; i++)
 		v->uids[v->n++] = b->m[i].uid;
 	*out = v;
@@ -56,6 +57,41 @@ sync_expunged(struct index_view *v, const struct index_view_events *ev, void *ar
 	}
 }
 
+static int
+has_gone(const struct index_view *v)
+{
+	for (uint32_t i = 0; i < v->n; i++)
+		if (!memory_message_find(v->box, v->uids[i]))
+			return 1;
+	return 0;
+}
+
+/* There is no log of what vanished: it does not go back far enough but for the present. */
+enum err
+index_vanished_since(
+	struct index_user *u, uint32_t mailbox, uint64_t since, struct numset *out, int *complete)
+{
+	(void)u;
+	numset_free(out);
+	*complete = since == memory_modseq;
+	return memory_box_by_id(mailbox) ? OK : E_NOTFOUND;
+}
+
+enum err
+index_changed_since(struct index_user *u, uint32_t mailbox, uint64_t since, struct numset *out)
+{
+	struct box *b = memory_box_by_id(mailbox);
+
+	(void)u;
+	numset_free(out);
+	if (!b)
+		return E_NOTFOUND;
+	for (size_t i = 0; i < b->n; i++)
+		if (b->m[i].modseq > since)
+			numset_add(out, b->m[i].uid);
+	return OK;
+}
+
 enum err
 index_view_sync(
 	struct index_view *v, int with_expunges, const struct index_view_events *ev, void *arg)
@@ -80,6 +116,8 @@ index_view_sync(
 		if (v->n == 0 || v->box->m[i].uid > v->uids[v->n - 1])
 			v->uids[v->n++] = v->box->m[i].uid;
 	v->modseq = memory_modseq;
+	if (!has_gone(v))
+		v->told_all = v->modseq;
 	if (v->n > before)
 		ev->exists(v->n, arg);
 	return OK;
@@ -118,7 +156,7 @@ index_view_seq(const struct index_view *v, uint32_t uid)
 uint64_t
 index_view_modseq(const struct index_view *v)
 {
-	return v->modseq;
+	return v->told_all;
 }
 
 void

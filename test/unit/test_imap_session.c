@@ -62,6 +62,7 @@ dialogue(const char *client)
 
 #define BYE_BYE "* BYE Logging out\r\nz OK Logout completed\r\n"
 #define FLAGS(k) "(\\Answered \\Flagged \\Deleted \\Seen \\Draft" k ")"
+#define HIGHEST(n) "* OK [HIGHESTMODSEQ " n "] Highest\r\n"
 #define SELECTED(k, n, recent, more)                                                               \
 	"* FLAGS " FLAGS(k) "\r\n* OK [PERMANENTFLAGS " FLAGS(k                                    \
 		" \\*") "] Flags that are kept\r\n* " n " EXISTS\r\n* " recent " RECENT\r\n" more
@@ -180,7 +181,17 @@ small_commands(void **state)
 		{"a ID (\"name\" \"x\" \"version\" NIL)\r\n",
 			"* ID (\"name\" \"Roost\")\r\na OK Id completed\r\n"},
 		{"a ID (\"name\")\r\n", "a BAD Position 13: expected a space\r\n"},
-		{"a ENABLE CONDSTORE X\r\n", "* ENABLED\r\na OK Enable completed\r\n"},
+		{"a ENABLE CONDSTORE X\r\n", "* ENABLED CONDSTORE\r\na OK Enable completed\r\n"},
+		{"a ENABLE X\r\n", "* ENABLED\r\na OK Enable completed\r\n"},
+		{"a SELECT INBOX (QRESYNC (1 2))\r\n",
+			"a BAD Position 17: ENABLE QRESYNC first\r\n"},
+		{"a SELECT INBOX ()\r\n", "a BAD Position 18: expected a parameter\r\n"},
+		{"a ENABLE QRESYNC\r\nb SELECT INBOX (QRESYNC (1 2 1:*))\r\n",
+			"* ENABLED QRESYNC\r\na OK Enable completed\r\nb BAD Position 32: \"*\" is "
+			"not allowed here\r\n"},
+		{"a ENABLE QRESYNC\r\nb SELECT INBOX (QRESYNC (1 2 1:9 (1,2 5)))\r\n",
+			"* ENABLED QRESYNC\r\na OK Enable completed\r\nb BAD Position 40: the two sets "
+			"differ in length\r\n"},
 		{"a ENABLE\r\n", "a BAD Position 9: expected a space\r\n"},
 	};
 
@@ -193,22 +204,26 @@ select_close(void **state)
 {
 	static const struct transcript t[] = {
 		{"a EXAMINE inbox\r\n",
-			"* FLAGS " FLAGS(" Work") "\r\n* OK [PERMANENTFLAGS ()] Flags that are "
-						  "kept\r\n* 3 EXISTS\r\n* 3 RECENT\r\n* OK "
-						  "[UNSEEN 2] First unseen\r\n* OK [UIDVALIDITY "
-						  "1000] UIDs are valid\r\n* OK [UIDNEXT 4] Next "
-						  "UID\r\na OK [READ-ONLY] Examine completed\r\n"},
+			"* FLAGS " FLAGS(
+				" Work") "\r\n* OK [PERMANENTFLAGS ()] Flags that are "
+					 "kept\r\n* 3 EXISTS\r\n* 3 RECENT\r\n* OK "
+					 "[UNSEEN 2] First unseen\r\n* OK [UIDVALIDITY "
+					 "1000] UIDs are valid\r\n* OK [UIDNEXT 4] Next "
+					 "UID\r\n" HIGHEST(
+						 "4") "a OK [READ-ONLY] Examine completed\r\n"},
 		{"a SELECT INBOX\r\nb CLOSE\r\nc CLOSE\r\n",
 			SELECTED(" Work", "3", "3",
 				"") "* OK [UNSEEN 2] First unseen\r\n* OK [UIDVALIDITY 1000] UIDs are "
-				    "valid\r\n* OK [UIDNEXT 4] Next UID\r\na OK [READ-WRITE] Select "
-				    "completed\r\nb OK Close completed\r\nc BAD Select a mailbox first\r\n"},
+				    "valid\r\n* OK [UIDNEXT 4] Next UID\r\n" HIGHEST(
+					    "4") "a OK [READ-WRITE] Select "
+						 "completed\r\nb OK Close completed\r\nc BAD Select a mailbox first\r\n"},
 		/* The one with \Deleted went; nothing is recent any more. */
 		{"a SELECT INBOX\r\nb UNSELECT\r\n",
 			SELECTED(" Work", "2", "0",
 				"") "* OK [UNSEEN 2] First unseen\r\n* OK [UIDVALIDITY 1000] UIDs are "
-				    "valid\r\n* OK [UIDNEXT 4] Next UID\r\na OK [READ-WRITE] Select "
-				    "completed\r\nb OK Unselect completed\r\n"},
+				    "valid\r\n* OK [UIDNEXT 4] Next UID\r\n" HIGHEST(
+					    "5") "a OK [READ-WRITE] Select "
+						 "completed\r\nb OK Unselect completed\r\n"},
 		{"a SELECT nope\r\nb CHECK\r\n",
 			"a NO [NONEXISTENT] There is no such mailbox\r\nb BAD Select a mailbox "
 			"first\r\n"},
@@ -287,12 +302,13 @@ store(void **state)
 		{"b STORE 1 FLAGS (\\Bad)\r\n",
 			"b BAD Position 18: there is no such system flag\r\n"},
 		{"b EXAMINE INBOX\r\nc STORE 1 FLAGS ()\r\n",
-			"* FLAGS " FLAGS(
+			"* OK [CLOSED] The mailbox before is closed\r\n* FLAGS " FLAGS(
 				"") "\r\n* OK [PERMANENTFLAGS ()] Flags that are "
 				    "kept\r\n* 3 EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY "
-				    "1000] UIDs are valid\r\n* OK [UIDNEXT 4] Next UID\r\nb "
-				    "OK [READ-ONLY] Examine completed\r\nc NO [READ-ONLY] "
-				    "The mailbox is selected read-only\r\n"},
+				    "1000] UIDs are valid\r\n* OK [UIDNEXT 4] Next UID\r\n" HIGHEST(
+					    "4") "b "
+						 "OK [READ-ONLY] Examine completed\r\nc NO [READ-ONLY] "
+						 "The mailbox is selected read-only\r\n"},
 	};
 
 	(void)state;
@@ -559,7 +575,8 @@ mailbox_deleted(void **state)
 		dialogue("a SELECT Sent\r\nb DELETE Sent\r\nc CHECK\r\nz LOGOUT\r\n") +
 			strlen(SELECTED("", "0", "0",
 				"") "* OK [UIDVALIDITY 1001] UIDs are valid\r\n* OK [UIDNEXT 1] Next "
-				    "UID\r\na OK [READ-WRITE] Select completed\r\n"),
+				    "UID\r\n" HIGHEST(
+					    "4") "a OK [READ-WRITE] Select completed\r\n"),
 		"b OK Delete completed\r\nc BAD Select a mailbox first\r\n" BYE_BYE);
 }
 

@@ -379,6 +379,45 @@ messages_in_a_range(void **state)
 	assert_int_equal(index_refresh(f->u, BOX), E_TEMPFAIL);
 }
 
+static void
+expect_since(struct fixture *f, uint64_t since, const char *changed, const char *vanished, int all)
+{
+	struct numset set = {0};
+	struct buf text = {0};
+	int complete;
+
+	assert_int_equal(index_changed_since(f->u, BOX, since, &set), OK);
+	numset_format(&set, &text);
+	assert_string_equal(buf_cstr(&text), changed);
+	buf_reset(&text);
+	assert_int_equal(index_vanished_since(f->u, BOX, since, &set, &complete), OK);
+	assert_int_equal(complete, !all);
+	numset_format(&set, &text);
+	assert_string_equal(buf_cstr(&text), vanished);
+	numset_free(&set);
+	buf_free(&text);
+}
+
+static void
+tells_what_happened_since(void **state)
+{
+	struct fixture *f = *state;
+
+	write_changes(f, (struct change[]){{VANISH, 5, 5, 0}, {SET, 2, 6, 1}, {SET, 12, 7, 0},
+				 {VANISH, 1, 8, 0}, {SET, 9, 9, 1}, {END, 0, 0, 0}});
+	expect_since(f, 0, "2,9,12", "1,5", 0);
+	expect_since(f, 4, "2,9,12", "1,5", 0);
+	expect_since(f, 5, "2,9,12", "1", 0);
+	expect_since(f, 7, "9", "1", 0);
+	expect_since(f, 9, "", "", 0);
+	/* Never given out: the index went back. */
+	expect_since(f, 10, "", "", 1);
+	write_changes(f, (struct change[]){{SET, 2, 10, 0}, {SET, 2, 11, 0}, {FLOOR, 0, 12, 0},
+				 {END, 0, 0, 0}});
+	expect_since(f, 9, "2", "", 1);
+	expect_since(f, 12, "", "", 0);
+}
+
 #define VIEW_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -395,6 +434,7 @@ main(void)
 		VIEW_TEST(an_emptied_mailbox_fills_again),
 		VIEW_TEST(a_mailbox_that_is_not_there),
 		VIEW_TEST(messages_in_a_range),
+		VIEW_TEST(tells_what_happened_since),
 	};
 
 	return cmocka_run_group_tests_name("index_view", tests, NULL, NULL);

@@ -106,6 +106,60 @@ copies(void **state)
 	numset_free(&b);
 }
 
+/* Both operations over many pairs of random sets, against arrays of booleans. */
+static void
+intersects_and_subtracts(void **state)
+{
+	enum { SIZE = 40 };
+	unsigned seed = 11;
+
+	(void)state;
+	for (int round = 0; round < 5000; round++) {
+		struct numset s[2] = {{0}}, both = {0}, rest = {0};
+
+		for (int which = 0; which < 2; which++) {
+			for (uint32_t n = 0; n < SIZE; n++) {
+				seed = seed * 1103515245u + 12345u;
+				if (seed & 0x10000000)
+					numset_add(&s[which], n);
+			}
+		}
+		numset_intersect(&s[0], &s[1], &both);
+		numset_subtract(&s[0], &s[1], &rest);
+		for (uint32_t n = 0; n < SIZE; n++) {
+			int a = numset_contains(&s[0], n), b = numset_contains(&s[1], n);
+
+			assert_int_equal(numset_contains(&both, n), a && b);
+			assert_int_equal(numset_contains(&rest, n), a && !b);
+		}
+		assert_int_equal(numset_size(&both) + numset_size(&rest), numset_size(&s[0]));
+		numset_free(&s[0]);
+		numset_free(&s[1]);
+		numset_free(&both);
+		numset_free(&rest);
+	}
+}
+
+static void
+subtracts_at_the_edges(void **state)
+{
+	struct numset a = {0}, b = {0}, out = {0};
+
+	(void)state;
+	numset_add_range(&a, 1, UINT32_MAX);
+	numset_add_range(&b, 5, 9);
+	numset_add(&b, UINT32_MAX);
+	numset_subtract(&a, &b, &out);
+	expect(&out, "1:4,10:4294967294");
+	numset_intersect(&a, &b, &out);
+	expect(&out, "5:9,4294967295");
+	numset_subtract(&a, &a, &out);
+	expect(&out, "");
+	numset_free(&a);
+	numset_free(&b);
+	numset_free(&out);
+}
+
 int
 main(void)
 {
@@ -113,6 +167,8 @@ main(void)
 		cmocka_unit_test(parses_and_normalises),
 		cmocka_unit_test(agrees_with_a_model),
 		cmocka_unit_test(copies),
+		cmocka_unit_test(intersects_and_subtracts),
+		cmocka_unit_test(subtracts_at_the_edges),
 	};
 
 	return cmocka_run_group_tests_name("numset", tests, NULL, NULL);
