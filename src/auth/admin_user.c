@@ -62,6 +62,50 @@ quota_arg(struct admin_job *j, int *set, char text[24], const char **value)
 }
 
 static enum err
+messages_arg(struct admin_job *j, int *set, char text[24], const char **value)
+{
+	uint64_t n;
+	int is_null;
+	enum err e = admin_arg_number(j, "quota_messages", set, &is_null, &n);
+
+	snprintf(text, 24, "%" PRIu64, n);
+	*value = *set && !is_null ? text : NULL;
+	return e;
+}
+
+/* *out NULL: not given; "": the rules are taken away. */
+static enum err
+rules_arg(struct admin_job *j, const char **out)
+{
+	struct quota_rules rules = {0};
+	struct buf why = {0};
+	enum err e = admin_arg_text(j, "quota_rules", 0, out);
+
+	if (!e && *out && strlen(*out) > QUOTA_RULES_USER_MAX)
+		e = admin_fail(j, E_PARSE, "\"quota_rules\" may have at most %d bytes",
+			QUOTA_RULES_USER_MAX);
+	else if (!e && *out && quota_rules_add(&rules, str_of(*out), &why))
+		e = admin_fail(j, E_PARSE, "\"quota_rules\": %s", buf_cstr(&why));
+	quota_rules_free(&rules);
+	buf_free(&why);
+	return e;
+}
+
+static enum err
+rules_set(struct admin_job *j, struct directory *d, const struct addr *a, const char *rules)
+{
+	struct directory_args args = {.v = {[ARG_LOCAL] = a->local,
+					      [ARG_DOMAIN] = a->domain,
+					      [ARG_RULES] = rules,
+					      [ARG_NOW] = j->now}};
+	struct db_result r = {0};
+	enum err e = directory_run(d, *rules ? SQL_QUOTA_SET : SQL_QUOTA_CLEAR, &args, &r);
+
+	db_result_free(&r);
+	return e;
+}
+
+static enum err
 no_such_user(struct admin_job *j, const struct addr *a)
 {
 	return admin_fail(j, E_NOTFOUND, "there is no user %s; \"user list\" shows all", a->text);
@@ -85,8 +129,8 @@ admin_user_add(struct admin_job *j, struct directory *d)
 {
 	struct directory_args args = {0};
 	struct db_result r = {0};
-	const char *password, *name;
-	char quota[24], *hash = NULL;
+	const char *password, *name, *rules = NULL;
+	char quota[24], messages[24], *hash = NULL;
 	struct addr a;
 	int set;
 	enum err e = admin_arg_addr(j, "address", 0, &a);
@@ -103,6 +147,10 @@ admin_user_add(struct admin_job *j, struct directory *d)
 	if (!e)
 		e = quota_arg(j, &set, quota, &args.v[ARG_QUOTA]);
 	if (!e)
+		e = messages_arg(j, &set, messages, &args.v[ARG_MESSAGES]);
+	if (!e)
+		e = rules_arg(j, &rules);
+	if (!e)
 		e = need_domain(j, d, a.domain);
 	if (!e)
 		e = hash_password(j, password, &hash);
@@ -114,6 +162,8 @@ admin_user_add(struct admin_job *j, struct directory *d)
 	args.v[ARG_NAME] = name ? name : "";
 	args.v[ARG_NOW] = j->now;
 	e = directory_run(d, SQL_USER_ADD, &args, &r);
+	if (!e && rules && *rules)
+		e = rules_set(j, d, &a, rules);
 	forget(j, &a);
 	if (e == E_EXISTS)
 		e = admin_fail(j, e, "%s is there already; change it with \"user set\"", a.text);
@@ -131,7 +181,7 @@ user_object(const struct db_result *r, size_t row)
 	const char *local = db_result_get(r, row, "local");
 	const char *domain = db_result_get(r, row, "domain");
 	const char *name = db_result_get(r, row, "name");
-	const char *active = db_result_get(r, row, "active");
+	const char *active = db_result_get(r, row, "active"), *rules;
 	char *address = mem_printf("%s@%s", local ? local : "", domain ? domain : "");
 	json_t *o = json_pack("{s:s, s:b, s:s}", "address", address, "active",
 		active && strcmp(active, "0") != 0, "name", name ? name : "");
@@ -139,6 +189,8 @@ user_object(const struct db_result *r, size_t row)
 	if (o) {
 		admin_set_number(o, "quota_bytes", db_result_get(r, row, "quota_bytes"));
 		admin_set_number(o, "quota_messages", db_result_get(r, row, "quota_messages"));
+		rules = db_result_get(r, row, "quota_rules");
+		json_object_set_new(o, "quota_rules", json_string(rules ? rules : ""));
 		admin_set_number(o, "created", db_result_get(r, row, "created"));
 		admin_set_number(o, "changed", db_result_get(r, row, "changed"));
 		admin_set_number(o, "last_login", db_result_get(r, row, "last_login"));
@@ -216,10 +268,10 @@ admin_user_set(struct admin_job *j, struct directory *d)
 {
 	struct directory_args args = {0};
 	struct db_result r = {0};
-	const char *password = NULL, *name = NULL;
-	char quota[24], *hash = NULL;
+	const char *password = NULL, *name = NULL, *rules = NULL;
+	char quota[24], messages[24], *hash = NULL;
 	struct addr a;
-	int set_quota = 0, set_active = 0, active;
+	int set_quota = 0, set_messages = 0, set_active = 0, active;
 	enum err e = admin_arg_addr(j, "address", 0, &a);
 
 	if (!e)
@@ -229,10 +281,15 @@ admin_user_set(struct admin_job *j, struct directory *d)
 	if (!e)
 		e = quota_arg(j, &set_quota, quota, &args.v[ARG_QUOTA]);
 	if (!e)
+		e = messages_arg(j, &set_messages, messages, &args.v[ARG_MESSAGES]);
+	if (!e)
+		e = rules_arg(j, &rules);
+	if (!e)
 		e = admin_arg_bool(j, "active", &set_active, &active);
-	if (!e && !password && !name && !set_quota && !set_active)
+	if (!e && !password && !name && !set_quota && !set_messages && !rules && !set_active)
 		e = admin_fail(j, E_PARSE,
-			"nothing to change; give a password, quota_bytes, active or name");
+			"nothing to change; give a password, quota_bytes, quota_messages, quota_rules, "
+			"active or name");
 	if (!e && password)
 		e = hash_password(j, password, &hash);
 	if (e)
@@ -242,12 +299,15 @@ admin_user_set(struct admin_job *j, struct directory *d)
 	args.v[ARG_PASSWORD] = hash;
 	args.v[ARG_NAME] = name;
 	args.v[ARG_FORCE] = set_quota ? "1" : "0";
+	args.v[ARG_SET] = set_messages ? "1" : "0";
 	args.v[ARG_ACTIVE] = !set_active ? NULL : active ? "1" : "0";
 	args.v[ARG_NOW] = j->now;
 	e = directory_run(d, SQL_USER_SET, &args, &r);
-	forget(j, &a);
 	if (!e && r.affected == 0)
 		e = no_such_user(j, &a);
+	if (!e && rules)
+		e = rules_set(j, d, &a, rules);
+	forget(j, &a);
 	db_result_free(&r);
 	if (hash)
 		explicit_bzero(hash, strlen(hash));

@@ -127,6 +127,7 @@ user_parse(const struct ipc_msg *m, struct auth_user *out, char **detail)
 	out->ticket = ipc_get_dup(&r);
 	out->quota_bytes = ipc_get_u64(&r);
 	out->quota_messages = ipc_get_u64(&r);
+	out->quota_rules = ipc_get_dup(&r);
 	rest = ipc_get_dup(&r);
 	if (ipc_reader_end(&r)) {
 		free(rest);
@@ -196,6 +197,7 @@ auth_user_free(struct auth_user *u)
 {
 	MEM_FREE(u->name);
 	MEM_FREE(u->home);
+	MEM_FREE(u->quota_rules);
 	MEM_FREE(u->ticket);
 	memset(u, 0, sizeof(*u));
 }

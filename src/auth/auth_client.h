@@ -28,6 +28,7 @@ struct auth_user {
 	char *ticket; /* opens this user's mail at roost-index (index_open); keep it secret */
 	uint64_t quota_bytes; /* 0: no limit */
 	uint64_t quota_messages; /* 0: no limit */
+	char *quota_rules; /* the user's own, lib/quota_rules.h */
 };
 void auth_user_free(struct auth_user *u);
 

@@ -32,7 +32,7 @@ enum auth_frame {
 	AUTH_REDEEM =
 		10, /* str token, str service, str session id; answer AUTH_USER or AUTH_ERROR */
 	AUTH_USER = 11, /* str name, str home, str ticket, u64 quota bytes, u64 quota messages, str
-			   detail */
+			   quota rules, str detail */
 
 	/* auth-directory */
 	AUTH_LOOKUP_RCPT = 20, /* str address; answer AUTH_RCPT or AUTH_ERROR */

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "auth/addr.h"
+#include "lib/quota_rules.h"
 #include "lib/str.h"
 
 /*
@@ -18,6 +19,7 @@ struct cache;
 struct cache_user {
 	char name[ADDR_TEXT_SIZE]; /* canonical */
 	uint64_t quota_bytes, quota_messages;
+	char quota_rules[QUOTA_RULES_USER_MAX + 1];
 };
 
 enum { CACHE_MAX = 100000 };

@@ -8,6 +8,7 @@
 #include "auth/addr.h"
 #include "auth/settings.h"
 #include "lib/err.h"
+#include "lib/quota_rules.h"
 
 /*
  * The directory of domains, users and aliases: one interface over PostgreSQL (libpq) and SQLite.
@@ -36,6 +37,7 @@ struct directory_user {
 	struct addr addr;
 	char *password; /* stored form */
 	uint64_t quota_bytes, quota_messages; /* 0: no limit */
+	char quota_rules[QUOTA_RULES_USER_MAX + 1]; /* lib/quota_rules.h */
 	int active;
 	int64_t last_login; /* seconds; 0: never or not kept */
 };
@@ -78,6 +80,8 @@ enum directory_statement {
 	SQL_USER_SHOW,
 	SQL_USER_SET,
 	SQL_USER_REMOVE,
+	SQL_QUOTA_SET,
+	SQL_QUOTA_CLEAR,
 	SQL_DOMAIN_ADD,
 	SQL_DOMAIN_LIST,
 	SQL_DOMAIN_SET,
@@ -105,6 +109,8 @@ enum directory_arg {
 	ARG_NOW,
 	ARG_FORCE,
 	ARG_LIMIT,
+	ARG_RULES,
+	ARG_SET,
 	ARG_COUNT
 };
 struct directory_args {

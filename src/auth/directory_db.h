@@ -11,12 +11,12 @@
  * What a database must do for the directory; private to directory*.c. A handle belongs to one
  * thread. Values go in as parameters and come out as text; nothing is ever spliced into SQL.
  */
+enum { DB_PARAMS_MAX = 12 };
 struct db_statement {
 	char *sql; /* positional parameters, numbered from 1 */
 	size_t param_count; /* at most DB_PARAMS_MAX */
-	unsigned char params[8]; /* which argument each of them is */
+	unsigned char params[DB_PARAMS_MAX]; /* which argument each of them is */
 };
-enum { DB_PARAMS_MAX = 8 };
 
 struct db_backend {
 	const char *name;
@@ -38,8 +38,10 @@ struct db_backend {
 
 extern const struct db_backend db_backend_postgresql, db_backend_sqlite;
 
-/* The first schema version, and the one that this program writes. */
-enum { DB_SCHEMA_VERSION = 1 };
+/* The schema version that this program writes. */
+enum { DB_SCHEMA_VERSION = 2 };
+/* What makes version i + 2 of a database of version i + 1, in words that both databases know. */
+extern const char *const db_schema_upgrades[DB_SCHEMA_VERSION - 1];
 
 /* Sets up a result of so many columns and rows with all cells NULL. */
 void db_result_init(struct db_result *r, size_t cols);

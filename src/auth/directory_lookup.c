@@ -54,7 +54,7 @@ directory_user_find(struct directory *d, const struct addr *a, struct directory_
 		.v = {[ARG_ADDRESS] = a->text, [ARG_LOCAL] = a->local, [ARG_DOMAIN] = a->domain}};
 	struct db_result r;
 	uint64_t last = 0;
-	const char *password;
+	const char *password, *rules;
 	enum err e;
 
 	memset(out, 0, sizeof(*out));
@@ -66,12 +66,19 @@ directory_user_find(struct directory *d, const struct addr *a, struct directory_
 	password = db_result_get(&r, 0, "password");
 	if (number_of(db_result_get(&r, 0, "quota_bytes"),
 		    directory_settings(d)->default_quota_bytes, &out->quota_bytes) ||
-		number_of(db_result_get(&r, 0, "quota_messages"), 0, &out->quota_messages) ||
+		number_of(db_result_get(&r, 0, "quota_messages"),
+			directory_settings(d)->default_quota_messages, &out->quota_messages) ||
 		number_of(db_result_get(&r, 0, "last_login"), 0, &last)) {
 		garbage("query_user", "quota", a->text);
 		e = E_TEMPFAIL;
 		goto out;
 	}
+	rules = db_result_get(&r, 0, "quota_rules");
+	/* Half of a rule could be another one. */
+	if (rules && strlen(rules) >= sizeof(out->quota_rules))
+		garbage("query_user", "quota_rules", a->text);
+	else if (rules)
+		snprintf(out->quota_rules, sizeof(out->quota_rules), "%s", rules);
 	out->addr = *a;
 	out->password = mem_strdup(password ? password : "");
 	out->active = is_true(db_result_get(&r, 0, "active"));

@@ -175,6 +175,22 @@ schema_create(struct pg_handle *h)
 	return e;
 }
 
+/* Only one of several openers does it; the others find it done. */
+static enum err
+schema_upgrade(struct pg_handle *h, int *version)
+{
+	static const char what[] = "upgrade the schema";
+	enum err e = script_run(h, "BEGIN; " SCHEMA_LOCK, what, NULL);
+
+	if (!e)
+		e = script_run(h, "SELECT max(version) FROM schema_version", what, version);
+	for (; !e && *version >= 1 && *version < DB_SCHEMA_VERSION; (*version)++)
+		e = script_run(h, db_schema_upgrades[*version - 1], what, NULL);
+	if (!e)
+		e = script_run(h, "COMMIT", what, NULL);
+	return e;
+}
+
 static enum err
 schema_ensure(struct pg_handle *h)
 {
@@ -191,6 +207,8 @@ schema_ensure(struct pg_handle *h)
 	if (!e && ours)
 		e = script_run(
 			h, "SELECT max(version) FROM schema_version", "read the schema", &version);
+	if (!e && ours && version < DB_SCHEMA_VERSION)
+		e = schema_upgrade(h, &version);
 	if (!e && version > DB_SCHEMA_VERSION) {
 		log_event(LOGL_ERROR, "auth.database newer", "backend", "postgresql", "message",
 			"the database was written by a newer Roost; install that version", NULL);

@@ -11,13 +11,17 @@
  * All SQL of the directory, in words that both databases understand. The casts tell PostgreSQL the
  * type of a parameter where nothing else does.
  */
+#define RULES                                                                                      \
+	"(SELECT rules FROM quota q WHERE q.domain = mailbox.domain AND "                          \
+	"q.local = mailbox.local) AS quota_rules"
+
 static const char *const texts[SQL_COUNT] = {
 	[SQL_DOMAIN_FIND] = "SELECT active FROM domain WHERE name = :domain",
 	[SQL_DOMAIN_FIRST] = "SELECT name FROM domain WHERE active <> 0 ORDER BY name LIMIT 1",
 	[SQL_DOMAIN_ALIAS_FIND] =
 		"SELECT target FROM domain_alias WHERE alias = :domain AND active <> 0",
-	[SQL_USER_FIND] = "SELECT password, quota_bytes, quota_messages, active, last_login "
-			  "FROM mailbox WHERE domain = :domain AND local = :local",
+	[SQL_USER_FIND] = "SELECT password, quota_bytes, quota_messages, " RULES ", active, "
+			  "last_login FROM mailbox WHERE domain = :domain AND local = :local",
 	[SQL_ALIAS_FIND] = "SELECT target FROM alias WHERE domain = :domain AND local = :local "
 			   "AND active <> 0 ORDER BY target LIMIT 10001",
 	[SQL_LOGIN_NOTE] = "UPDATE mailbox SET last_login = :now "
@@ -29,23 +33,31 @@ static const char *const texts[SQL_COUNT] = {
 			 "quota_messages, name, created, changed) VALUES (:domain, :local, "
 			 ":password, :quota, :messages, :name, :now, :now)",
 	[SQL_USER_LIST] =
-		"SELECT local, domain, name, quota_bytes, quota_messages, active, created, changed, "
-		"last_login FROM mailbox WHERE (CAST(:domain AS TEXT) IS NULL OR domain = "
+		"SELECT local, domain, name, quota_bytes, quota_messages, " RULES
+		", active, created, "
+		"changed, last_login FROM mailbox WHERE (CAST(:domain AS TEXT) IS NULL OR domain = "
 		"CAST(:domain AS TEXT)) AND (CAST(:address AS TEXT) IS NULL OR "
 		"domain || '@' || local > CAST(:address AS TEXT)) "
 		"ORDER BY domain || '@' || local LIMIT CAST(:limit AS BIGINT)",
 	[SQL_USER_SHOW] =
-		"SELECT local, domain, name, quota_bytes, quota_messages, active, created, changed, "
-		"last_login FROM mailbox WHERE domain = :domain AND local = :local",
-	/* force: 1 quota_bytes is set, also to NULL; 0: it stays. */
+		"SELECT local, domain, name, quota_bytes, quota_messages, " RULES
+		", active, created, "
+		"changed, last_login FROM mailbox WHERE domain = :domain AND local = :local",
+	/* force: 1 quota_bytes is set, also to NULL; 0: it stays. set: so for quota_messages. */
 	[SQL_USER_SET] =
 		"UPDATE mailbox SET password = COALESCE(CAST(:password AS TEXT), password), "
 		"quota_bytes = CASE WHEN CAST(:force AS BIGINT) = 1 THEN CAST(:quota AS BIGINT) "
 		"ELSE quota_bytes END, "
+		"quota_messages = CASE WHEN CAST(:set AS BIGINT) = 1 THEN "
+		"CAST(:messages AS BIGINT) ELSE quota_messages END, "
 		"active = COALESCE(CAST(:active AS SMALLINT), active), "
 		"name = COALESCE(CAST(:name AS TEXT), name), changed = :now "
 		"WHERE domain = :domain AND local = :local",
 	[SQL_USER_REMOVE] = "DELETE FROM mailbox WHERE domain = :domain AND local = :local",
+	[SQL_QUOTA_SET] = "INSERT INTO quota (domain, local, rules, changed) VALUES (:domain, "
+			  ":local, :rules, :now) ON CONFLICT (domain, local) DO UPDATE SET "
+			  "rules = EXCLUDED.rules, changed = EXCLUDED.changed",
+	[SQL_QUOTA_CLEAR] = "DELETE FROM quota WHERE domain = :domain AND local = :local",
 	[SQL_DOMAIN_ADD] =
 		"INSERT INTO domain (name, created, changed) VALUES (:domain, :now, :now)",
 	[SQL_DOMAIN_LIST] =
@@ -71,6 +83,14 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_DOMAIN_ALIAS_REMOVE] = "DELETE FROM domain_alias WHERE alias = :domain",
 };
 
+const char *const db_schema_upgrades[DB_SCHEMA_VERSION - 1] = {
+	/* Nothing ever wrote the table as it was. */
+	"DROP TABLE quota; CREATE TABLE quota (domain TEXT NOT NULL, local TEXT NOT NULL, "
+	"rules TEXT NOT NULL, changed BIGINT NOT NULL DEFAULT 0, PRIMARY KEY (domain, local), "
+	"FOREIGN KEY (domain, local) REFERENCES mailbox (domain, local) ON DELETE CASCADE); "
+	"UPDATE schema_version SET version = 2",
+};
+
 static const char *const arg_names[ARG_COUNT] = {
 	[ARG_ADDRESS] = "address",
 	[ARG_LOCAL] = "local",
@@ -84,6 +104,8 @@ static const char *const arg_names[ARG_COUNT] = {
 	[ARG_NOW] = "now",
 	[ARG_FORCE] = "force",
 	[ARG_LIMIT] = "limit",
+	[ARG_RULES] = "rules",
+	[ARG_SET] = "set",
 };
 
 const char *

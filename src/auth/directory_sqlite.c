@@ -73,6 +73,23 @@ schema_create(sqlite3 *db)
 	return OK;
 }
 
+/* Only one of several openers does it; the others find it done. */
+static enum err
+schema_upgrade(sqlite3 *db, int *version)
+{
+	int ok = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK;
+
+	ok = ok && query_number(db, "SELECT max(version) FROM schema_version", version) == OK;
+	for (; ok && *version >= 1 && *version < DB_SCHEMA_VERSION; (*version)++)
+		ok = sqlite3_exec(db, db_schema_upgrades[*version - 1], NULL, NULL, NULL) ==
+		     SQLITE_OK;
+	if (ok && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
+		return OK;
+	log_failure(db, "upgrade the schema");
+	sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+	return E_TEMPFAIL;
+}
+
 static enum err
 schema_ensure(sqlite3 *db)
 {
@@ -87,6 +104,8 @@ schema_ensure(sqlite3 *db)
 	/* Without the table it is somebody else's schema, read by replaced queries. */
 	if (!e && ours)
 		e = query_number(db, "SELECT max(version) FROM schema_version", &version);
+	if (!e && ours && version < DB_SCHEMA_VERSION)
+		e = schema_upgrade(db, &version);
 	if (e)
 		log_failure(db, "read the schema");
 	if (!e && version > DB_SCHEMA_VERSION) {

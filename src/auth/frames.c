@@ -101,6 +101,7 @@ frame_user_put(struct buf *b, const struct auth_user *u, const char *detail)
 	ipc_put_cstr(b, u->ticket);
 	ipc_put_u64(b, u->quota_bytes);
 	ipc_put_u64(b, u->quota_messages);
+	ipc_put_cstr(b, u->quota_rules ? u->quota_rules : "");
 	ipc_put_cstr(b, detail);
 }
 

@@ -31,8 +31,9 @@ struct lookup {
 static void
 send_user(struct peer *p, uint32_t request, const struct cache_user *cu, const char *detail)
 {
-	struct auth_user user = {
-		.quota_bytes = cu->quota_bytes, .quota_messages = cu->quota_messages};
+	struct auth_user user = {.quota_bytes = cu->quota_bytes,
+		.quota_messages = cu->quota_messages,
+		.quota_rules = (char *)(uintptr_t)cu->quota_rules};
 	struct buf ticket = {0}, b = {0};
 	struct addr a;
 	enum err e = addr_parse(str_of(cu->name), &a);
@@ -46,6 +47,7 @@ send_user(struct peer *p, uint32_t request, const struct cache_user *cu, const c
 		t.home = user.home;
 		t.quota_bytes = user.quota_bytes;
 		t.quota_messages = user.quota_messages;
+		t.quota_rules = user.quota_rules;
 		e = ticket_make(service_conf(p->auth->run)->ticket_key, &t, &ticket);
 	}
 	if (e) {
@@ -109,6 +111,7 @@ user_run(struct lookup *l, struct directory *d)
 		memcpy(l->mailbox.name, user.addr.text, sizeof(l->mailbox.name));
 		l->mailbox.quota_bytes = user.quota_bytes;
 		l->mailbox.quota_messages = user.quota_messages;
+		memcpy(l->mailbox.quota_rules, user.quota_rules, sizeof(l->mailbox.quota_rules));
 	}
 	directory_user_free(&user);
 }

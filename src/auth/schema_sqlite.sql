@@ -59,10 +59,9 @@ CREATE TABLE transport (
 CREATE TABLE quota (
 	domain TEXT NOT NULL,
 	local TEXT NOT NULL,
-	bytes INTEGER NOT NULL DEFAULT 0,
-	messages INTEGER NOT NULL DEFAULT 0,
+	rules TEXT NOT NULL,
 	changed INTEGER NOT NULL DEFAULT 0,
 	PRIMARY KEY (domain, local),
 	FOREIGN KEY (domain, local) REFERENCES mailbox (domain, local) ON DELETE CASCADE
 ) WITHOUT ROWID;
-INSERT INTO schema_version VALUES (1);
+INSERT INTO schema_version VALUES (2);

@@ -51,6 +51,7 @@ auth_settings_create(const struct config *conf)
 	s->hostname = own_hostname(conf);
 	s->mail_dir = mem_strdup(conf->mail_dir);
 	s->default_quota_bytes = conf->default_quota;
+	s->default_quota_messages = (uint64_t)conf->default_quota_messages;
 	s->dummy = dummy_hash(s->scheme);
 	return s;
 }

@@ -21,7 +21,7 @@ struct auth_settings {
 	char *scheme;
 	char *hostname; /* never empty */
 	char *mail_dir;
-	uint64_t default_quota_bytes;
+	uint64_t default_quota_bytes, default_quota_messages;
 	char *dummy; /* a hash of the scheme that no password matches */
 };
 

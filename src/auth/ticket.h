@@ -19,6 +19,7 @@ struct ticket {
 	char *user;
 	char *home;
 	uint64_t quota_bytes, quota_messages; /* 0: no limit */
+	char *quota_rules; /* lib/quota_rules.h; ticket_make takes NULL for none */
 	time_t expires;
 };
 enum { TICKET_LIFETIME_S = 24 * 3600 };

@@ -68,6 +68,7 @@ verify_login(struct directory *d, struct cache *cache, const char *name, struct 
 		memcpy(out->name, user.addr.text, sizeof(out->name));
 		out->quota_bytes = user.quota_bytes;
 		out->quota_messages = user.quota_messages;
+		memcpy(out->quota_rules, user.quota_rules, sizeof(out->quota_rules));
 		cache_add(cache, a.text, password, io_now_ms(), generation, out);
 		if (now_s - user.last_login >= LOGIN_NOTE_S)
 			directory_login_note(d, &user.addr, now_s);

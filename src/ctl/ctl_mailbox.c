@@ -12,9 +12,8 @@
 static const char *const mailbox_columns[] = {
 	"name", "messages", "unseen", "size", "uidvalidity", "uidnext", NULL};
 
-/* name: the canonical address, which the caller frees; may be NULL. */
-static enum err
-open_user(struct tool *t, const char *address, struct index_user **out, char **name)
+enum err
+tool_open_user(struct tool *t, const char *address, struct index_user **out, char **name)
 {
 	struct auth_client *auth = auth_client_create(t->conf);
 	struct auth_user user;
@@ -58,7 +57,7 @@ mailbox_list(struct tool *t, int argc, char **argv)
 	enum err e = tool_args_parse(argc, argv, NULL, 1, 1, &a);
 
 	if (!e)
-		e = open_user(t, a.positional[0], &u, NULL);
+		e = tool_open_user(t, a.positional[0], &u, NULL);
 	if (e)
 		return e;
 	rows = json_array();
@@ -84,7 +83,7 @@ change(struct tool *t, int argc, char **argv, enum change what)
 	json_t *done = NULL;
 
 	if (!e)
-		e = open_user(t, a.positional[0], &u, NULL);
+		e = tool_open_user(t, a.positional[0], &u, NULL);
 	if (e)
 		return e;
 	switch (what) {
@@ -134,7 +133,7 @@ export_one(struct tool *t, const char *address, json_t *rows)
 	struct index_user *u = NULL;
 	char *name = NULL;
 	json_t *result = NULL;
-	enum err e = open_user(t, address, &u, &name);
+	enum err e = tool_open_user(t, address, &u, &name);
 
 	if (e)
 		return e;

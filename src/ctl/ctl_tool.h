@@ -29,6 +29,7 @@ struct tool_verb {
 extern const struct tool_verb tool_verbs_directory[];
 extern const struct tool_verb tool_verbs_mailbox[];
 extern const struct tool_verb tool_verbs_queue[];
+extern const struct tool_verb tool_verbs_quota[];
 extern const struct tool_verb tool_verbs_server[];
 
 /* ---- arguments ---- */
@@ -62,6 +63,9 @@ enum err tool_call(
  * or as "key: value" lines (an object; columns NULL), or nothing for an empty object.
  */
 void tool_print(struct tool *t, json_t **result, const char *const *columns);
+/* name: the canonical address, which the caller frees; may be NULL. Errors are printed. */
+struct index_user;
+enum err tool_open_user(struct tool *t, const char *address, struct index_user **out, char **name);
 void tool_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

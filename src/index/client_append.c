@@ -174,24 +174,11 @@ enum err
 index_append_create(
 	struct index_user *u, uint32_t mailbox, uint64_t size_hint, struct index_append **out)
 {
-	struct index_quota q = {0};
-	struct index_mailbox_record box;
-	enum err e = index_read_begin(u);
+	enum err e = index_quota_check(u, mailbox, size_hint);
 
 	*out = NULL;
 	if (e) {
 		return e;
-	}
-	e = client_mailbox_record(u, mailbox, &box);
-	e = e ? e : index_quota_get(u, &q);
-	index_read_end(u);
-	if (e) {
-		return e;
-	}
-	if ((q.bytes_limit > 0 &&
-		    (size_hint > q.bytes_limit || q.bytes > q.bytes_limit - size_hint)) ||
-		(q.messages_limit > 0 && q.messages >= q.messages_limit)) {
-		return E_QUOTA;
 	}
 	*out = MEM_NEW(struct index_append);
 	(*out)->u = u;
@@ -396,18 +383,13 @@ index_append_link(struct index_user *u, uint32_t mailbox, struct index_append *f
 	struct index_append **out)
 {
 	struct index_append *a;
-	struct index_quota q = {0};
 	enum err e;
 
 	*out = NULL;
 	if (!from->finished || from->committed) {
 		return from->err ? from->err : E_STATE;
 	}
-	e = index_quota_get(u, &q);
-	if (e == OK && q.bytes_limit > 0 &&
-		(from->file->size > q.bytes_limit || q.bytes > q.bytes_limit - from->file->size)) {
-		e = E_QUOTA;
-	}
+	e = index_quota_check(u, mailbox, from->file->size);
 	if (e) {
 		return e;
 	}

@@ -498,6 +498,8 @@ set_ticket(struct index_user *u, const struct auth_user *user)
 	u->ticket = mem_strdup(user->ticket);
 	u->quota_bytes = user->quota_bytes;
 	u->quota_messages = user->quota_messages;
+	free(u->quota_rules);
+	u->quota_rules = mem_strdup(user->quota_rules ? user->quota_rules : "");
 }
 
 enum err
@@ -526,7 +528,9 @@ index_open_again(struct index_user *u, const struct auth_user *user)
 {
 	char *maildir = NULL, *index_dir = NULL;
 	enum err e = strcmp(u->name, user->name) == 0 ? OK : E_AUTH;
-	int same = u->quota_bytes == user->quota_bytes && u->quota_messages == user->quota_messages;
+	int same = u->quota_bytes == user->quota_bytes &&
+		   u->quota_messages == user->quota_messages && u->quota_rules &&
+		   user->quota_rules && strcmp(u->quota_rules, user->quota_rules) == 0;
 	uint64_t generation = u->generation;
 
 	if (e) {
@@ -570,6 +574,7 @@ index_close(struct index_user **u)
 	io_close(&(*u)->watch_fd);
 	numset_free(&(*u)->dead);
 	free((*u)->name);
+	free((*u)->quota_rules);
 	drop_ticket(*u);
 	free((*u)->maildir);
 	free((*u)->index_dir);

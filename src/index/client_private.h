@@ -29,6 +29,7 @@ struct index_user {
 	uint64_t generation; /* of the environment that the service has open */
 	int64_t opened_ms; /* when the service last answered OPEN; monotonic */
 	uint64_t quota_bytes, quota_messages; /* of the ticket */
+	char *quota_rules; /* the same */
 	int watch_fd;
 	int watch_news; /* a notice was read before somebody asked for it */
 

@@ -398,33 +398,3 @@ index_message_each(struct index_user *u, uint32_t mailbox, uint32_t first, uint3
 	index_read_end(u);
 	return e;
 }
-
-/* ---- quota ---- */
-
-enum err
-index_quota_get(struct index_user *u, struct index_quota *out)
-{
-	MDB_val k = {.mv_size = 5, .mv_data = (void *)"state"}, v;
-	struct index_state s;
-	int rc;
-	enum err e;
-
-	*out = (struct index_quota){0};
-	e = index_read_begin(u);
-	if (e) {
-		return e;
-	}
-	rc = mdb_get(u->txn, u->env->dbi[INDEX_DB_META], &k, &v);
-	if (rc != 0 || index_state_decode(&v, &s)) {
-		e = client_corrupt(u, "state");
-	} else {
-		*out = (struct index_quota){
-			.bytes = s.bytes,
-			.bytes_limit = s.bytes_limit,
-			.messages = s.messages,
-			.messages_limit = s.messages_limit,
-		};
-	}
-	index_read_end(u);
-	return e;
-}

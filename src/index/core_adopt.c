@@ -106,6 +106,7 @@ core_tree_adopt(struct core_tx *tx, const char *name, const char *dir, struct co
 	out->r.vanished_floor = out->r.highest_modseq;
 	memcpy(out->r.object_id, f.object_id, sizeof(f.object_id));
 	core_box_set_name(out, str_of(name), str_of(dir));
+	core_quota_box_rules(tx, &out->r);
 	respect_uidvalidity(tx, f.uidvalidity);
 	if (tx->state.next_mailbox <= f.mailbox_id)
 		tx->state.next_mailbox = f.mailbox_id + 1;
@@ -145,6 +146,8 @@ core_tree_forget(struct core_tx *tx, const struct core_box *b)
 	rc = mdb_del(tx->txn, tx->core->env->dbi[INDEX_DB_MAILBOX_NAME], &k, NULL);
 	tx->state.messages -= b->r.messages;
 	tx->state.bytes -= b->r.disk_bytes;
+	tx->state.ignored_messages -= b->r.quota_ignore ? b->r.messages : 0;
+	tx->state.ignored_bytes -= b->r.quota_ignore ? b->r.disk_bytes : 0;
 	core_tx_note(tx, b->r.id);
 	core_tx_note(tx, 0);
 	return index_err_of_mdb(rc, "del name");

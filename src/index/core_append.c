@@ -177,7 +177,7 @@ append_run(struct index_core *c, struct append *a)
 		with_new = 1;
 	}
 	if (e == OK)
-		e = core_quota_check(c, a->bytes, a->n);
+		e = core_quota_check(c, &a->box, a->bytes, a->n, 0);
 	if (e == OK)
 		e = core_uid_reserve(c, &a->box, a->n);
 	if (e == OK)

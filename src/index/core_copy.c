@@ -268,7 +268,12 @@ copy_step(struct core_tx *tx, void *arg)
 static enum err
 copy_run(struct index_core *c, struct copy *cp, int *gone)
 {
-	enum err e = cp->move ? OK : core_quota_check(c, cp->bytes, cp->count);
+	/* What stays in the account cannot fill it, unless it did not count so far. */
+	int moved = cp->move && !cp->src_box.r.quota_ignore;
+	enum err e = OK;
+
+	if (!cp->move || cp->from != cp->to)
+		e = core_quota_check(c, &cp->dst_box, cp->bytes, cp->count, moved);
 
 	if (e == OK)
 		e = core_uid_reserve(c, &cp->dst_box, cp->count);

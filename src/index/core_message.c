@@ -61,6 +61,7 @@ change_put(struct core_tx *tx, struct core_box *b, uint64_t modseq, uint32_t uid
 }
 
 /* What a message weighs in its mailbox's counts. */
+/* b->r.disk_bytes of an ignored mailbox are all in state.ignored_bytes. */
 static void
 account(struct core_tx *tx, struct core_box *b, const struct index_message_record *m, int sign)
 {
@@ -74,6 +75,8 @@ account(struct core_tx *tx, struct core_box *b, const struct index_message_recor
 		b->r.disk_bytes += m->disk_size;
 		tx->state.messages++;
 		tx->state.bytes += m->disk_size;
+		tx->state.ignored_messages += b->r.quota_ignore != 0;
+		tx->state.ignored_bytes += b->r.quota_ignore ? m->disk_size : 0;
 	} else {
 		b->r.messages--;
 		b->r.unseen -= !(m->flags & INDEX_SEEN);
@@ -82,6 +85,8 @@ account(struct core_tx *tx, struct core_box *b, const struct index_message_recor
 		b->r.disk_bytes -= m->disk_size;
 		tx->state.messages--;
 		tx->state.bytes -= m->disk_size;
+		tx->state.ignored_messages -= b->r.quota_ignore != 0;
+		tx->state.ignored_bytes -= b->r.quota_ignore ? m->disk_size : 0;
 	}
 }
 

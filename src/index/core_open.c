@@ -233,6 +233,7 @@ build(struct index_core *c, int new_user)
 	enum err e;
 
 	fresh_state(c);
+	c->quota_file_stale = 1;
 	e = core_tree_look(c, 1);
 	if (e == OK)
 		e = core_run(c, load_texts, NULL);
@@ -375,6 +376,7 @@ index_core_open(const struct index_core_options *o, struct index_core **out)
 	c->fsync = o->fsync;
 	c->maildir_fd = -1;
 	c->more_deleted = 1;
+	core_quota_rules_set(c, o->limits.rules);
 	e = open_tree(c, &new_user);
 	if (e == OK)
 		e = open_index(c, new_user);
@@ -388,33 +390,9 @@ index_core_open(const struct index_core_options *o, struct index_core **out)
 	/* Nobody watches while it is opened. */
 	c->on_change = o->on_change;
 	c->arg = o->arg;
-	index_core_set_limits(c, o->bytes_limit, o->messages_limit);
+	index_core_set_limits(c, &o->limits);
 	*out = c;
 	return OK;
-}
-
-static enum err
-nothing_step(struct core_tx *tx, void *arg)
-{
-	const struct index_state *limits = arg;
-
-	tx->state.bytes_limit = limits->bytes_limit;
-	tx->state.messages_limit = limits->messages_limit;
-	return OK;
-}
-
-void
-index_core_set_limits(struct index_core *c, uint64_t bytes, uint64_t messages)
-{
-	struct index_state limits = {.bytes_limit = bytes, .messages_limit = messages};
-
-	if (c->state.bytes_limit == bytes && c->state.messages_limit == messages)
-		return;
-	if (core_run(c, nothing_step, &limits)) {
-		/* They hold here even if the index cannot take them now. */
-		c->state.bytes_limit = bytes;
-		c->state.messages_limit = messages;
-	}
 }
 
 static int
@@ -530,6 +508,8 @@ index_core_close(struct index_core **cp, int clean)
 	free(c->default_mailboxes);
 	free(c->sync);
 	free(c->memory);
+	quota_rules_free(&c->rules);
+	free(c->rules_text);
 	free(c->deleted_dir);
 	free(c->boot_id);
 	free(c->host);

@@ -8,6 +8,7 @@
 #include "index/entry_file.h"
 #include "index/index_core.h"
 #include "index/maildir_name.h"
+#include "lib/quota_rules.h"
 
 /* What the core_*.c files share. */
 
@@ -61,6 +62,9 @@ struct index_core {
 	uint64_t generation;
 	uint64_t counter; /* for unique names */
 	int64_t quota_bytes_delta, quota_messages_delta; /* not in maildirsize yet */
+	int quota_file_stale; /* maildirsize is to be written anew */
+	char *rules_text;
+	struct quota_rules rules;
 	struct core_sync_dir *sync;
 	size_t sync_count, sync_cap;
 	int sync_errno; /* of a sync that was done at once and failed; 0: none */
@@ -268,8 +272,17 @@ enum err core_file_size(int dirfd, const char *name, uint64_t *bytes, int64_t *m
 
 /* ---- core_quota.c ---- */
 
-/* E_QUOTA when that much more does not fit. */
-enum err core_quota_check(const struct index_core *c, uint64_t bytes, uint64_t messages);
+/* What the rules say of a mailbox of this name, into its record. */
+void core_quota_box_rules(struct core_tx *tx, struct index_mailbox_record *m);
+/* The same for one that is in the index and counted; the caller puts it. */
+void core_quota_box_again(struct core_tx *tx, struct core_box *b);
+enum err core_quota_check(struct index_core *c, const struct core_box *b, uint64_t bytes,
+	uint64_t messages, int moved);
+/* What counts, of the state. */
+uint64_t core_quota_bytes(const struct index_state *s);
+uint64_t core_quota_messages(const struct index_state *s);
+/* Takes over rules that can be read. */
+void core_quota_rules_set(struct index_core *c, const char *rules);
 void core_quota_flush(struct index_core *c);
 
 #endif

@@ -361,6 +361,7 @@ rename_step(struct core_tx *tx, void *arg)
 		if (e)
 			break;
 		core_box_set_name(&box, str_of(it->name), str_of(it->dir));
+		core_quota_box_again(tx, &box);
 		e = core_box_put(tx, &box);
 		k = (MDB_val){.mv_size = strlen(it->name), .mv_data = it->name};
 		v = index_key_val(&id);

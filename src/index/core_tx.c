@@ -79,8 +79,10 @@ core_run(struct index_core *c, core_step *step, void *arg)
 		e = index_env_grow(c->env);
 	}
 	if (e == OK) {
-		c->quota_bytes_delta += (int64_t)(tx.state.bytes - c->state.bytes);
-		c->quota_messages_delta += (int64_t)(tx.state.messages - c->state.messages);
+		c->quota_bytes_delta +=
+			(int64_t)(core_quota_bytes(&tx.state) - core_quota_bytes(&c->state));
+		c->quota_messages_delta +=
+			(int64_t)(core_quota_messages(&tx.state) - core_quota_messages(&c->state));
 		c->state = tx.state;
 		for (size_t i = 0; c->on_change && i < tx.changed_count; i++)
 			c->on_change(tx.changed[i].mailbox, tx.changed[i].modseq, c->arg);

@@ -253,8 +253,8 @@ enum err index_vanished_since(
  * way, synced, and then committed together: all or none (MULTIAPPEND).
  */
 struct index_append;
-/* mailbox: where it will go. E_NOTFOUND. size_hint: bytes, 0 unknown. E_QUOTA when the hint does
- * not fit. */
+/* mailbox: where it will go. E_NOTFOUND. size_hint: bytes with CRLF, 0 unknown. E_QUOTA as
+ * index_quota_check. */
 enum err index_append_create(
 	struct index_user *u, uint32_t mailbox, uint64_t size_hint, struct index_append **out);
 /* Any pieces; CRLF or LF. The first error sticks. */
@@ -384,9 +384,39 @@ int index_watch_fd(const struct index_user *u);
  * E_TEMPFAIL: the service went away; call index_watch again (connects anew). */
 enum err index_watch_read(struct index_user *u, int *changed);
 
+/* ---- quota: see the manual's chapter for what counts ---- */
+
 struct index_quota {
 	uint64_t bytes, bytes_limit, messages, messages_limit; /* limit 0: none */
 };
+/* The user's own. */
 enum err index_quota_get(struct index_user *u, struct index_quota *out);
+/*
+ * Before a message is taken in: E_QUOTA when it cannot fit into the mailbox whatever becomes of its
+ * line ends; OK is no promise. size_hint: bytes with CRLF, 0 unknown. E_NOTFOUND.
+ */
+enum err index_quota_check(struct index_user *u, uint32_t mailbox, uint64_t size_hint);
+/*
+ * Quota roots (RFC 9208 section 3.2) with the resources STORAGE and MESSAGE: one of the user for
+ * all mailboxes that count, one for each mailbox with a limit of its own. Names are UTF-8.
+ */
+#define INDEX_QUOTA_ROOT_USER "User quota"
+#define INDEX_QUOTA_ROOT_MAILBOX "Mailbox quota: " /* followed by the mailbox's name */
+enum { INDEX_QUOTA_ROOTS_MAX = 2 };
+struct index_quota_roots {
+	struct index_quota_root {
+		char *name;
+		struct index_quota use;
+	} items[INDEX_QUOTA_ROOTS_MAX];
+	size_t count;
+};
+/* Those of a mailbox (GETQUOTAROOT); none when it does not count. The caller frees *out. */
+enum err index_quota_roots(struct index_user *u, uint32_t mailbox, struct index_quota_roots *out);
+void index_quota_roots_free(struct index_quota_roots *r);
+/* One by its name (GETQUOTA). E_NOTFOUND: there is no such root. */
+enum err index_quota_root_get(struct index_user *u, struct str name, struct index_quota *out);
+/* The rules that hold for the user, those for all first (lib/quota_rules.h); the caller frees it.
+ */
+enum err index_quota_rules(struct index_user *u, char **out);
 
 #endif

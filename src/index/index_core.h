@@ -25,6 +25,15 @@
  */
 struct index_core;
 
+/* What a user may have, see the manual's chapter on quota. */
+struct index_core_limits {
+	uint64_t bytes, messages; /* 0: no limit */
+	uint64_t grace_bytes; /* by which the last message may exceed bytes */
+	const char
+		*rules; /* lib/quota_rules.h; NULL: none. What cannot be read in it is left out. */
+	int64_t issued; /* in seconds: limits of an earlier time are not taken over; 0: always */
+};
+
 struct index_core_options {
 	const char *maildir; /* absolute */
 	const char *index_dir; /* absolute */
@@ -32,7 +41,7 @@ struct index_core_options {
 	const char *boot_id; /* of this boot; NULL: the system's */
 	const char *const *default_mailboxes; /* ended by NULL; may be NULL */
 	uint64_t map_size;
-	uint64_t bytes_limit, messages_limit; /* 0: none */
+	struct index_core_limits limits;
 	int fsync;
 	/* After a commit. mailbox 0: the tree or the subscriptions. May be NULL. */
 	void (*on_change)(uint32_t mailbox, uint64_t modseq, void *arg);
@@ -54,7 +63,9 @@ enum err index_core_discard(const char *index_dir);
  * again.
  */
 int index_core_is_gone(const struct index_core *c);
-void index_core_set_limits(struct index_core *c, uint64_t bytes, uint64_t messages);
+void index_core_set_limits(struct index_core *c, const struct index_core_limits *limits);
+/* Looks at all folders anew, whatever their times say, counts, and writes maildirsize anew. */
+enum err index_core_quota_recount(struct index_core *c);
 /* Another number for each file that the environment ever had. */
 uint64_t index_core_generation(const struct index_core *c);
 

@@ -213,8 +213,12 @@ index_state_encode(const struct index_state *s, struct buf *out)
 	put_u32(out, s->last_uidvalidity);
 	put_u64(out, s->messages);
 	put_u64(out, s->bytes);
+	put_u64(out, s->ignored_messages);
+	put_u64(out, s->ignored_bytes);
 	put_u64(out, s->messages_limit);
 	put_u64(out, s->bytes_limit);
+	put_u64(out, s->grace_bytes);
+	put_u64(out, (uint64_t)s->quota_issued);
 	put_u64(out, (uint64_t)s->tree_mtime_ns);
 }
 
@@ -231,8 +235,12 @@ index_state_decode(const MDB_val *v, struct index_state *out)
 	out->last_uidvalidity = get_u32(&r);
 	out->messages = get_u64(&r);
 	out->bytes = get_u64(&r);
+	out->ignored_messages = get_u64(&r);
+	out->ignored_bytes = get_u64(&r);
 	out->messages_limit = get_u64(&r);
 	out->bytes_limit = get_u64(&r);
+	out->grace_bytes = get_u64(&r);
+	out->quota_issued = (int64_t)get_u64(&r);
 	out->tree_mtime_ns = (int64_t)get_u64(&r);
 	return r.bad || r.len ? E_CORRUPT : OK;
 }
@@ -259,6 +267,11 @@ index_mailbox_encode(const struct index_mailbox_record *m, struct buf *out)
 	put_u64(out, (uint64_t)m->new_mtime_ns);
 	put_u64(out, (uint64_t)m->cur_mtime_ns);
 	buf_add(out, m->object_id, sizeof(m->object_id));
+	put_u32(out, m->quota_ignore);
+	put_u64(out, m->quota_more_bytes);
+	put_u64(out, m->quota_more_messages);
+	put_u64(out, m->quota_max_bytes);
+	put_u64(out, m->quota_max_messages);
 	put_u32(out, (uint32_t)m->name.len);
 	buf_add_str(out, m->name);
 	put_u32(out, (uint32_t)m->dir.len);
@@ -287,9 +300,55 @@ index_mailbox_decode(const MDB_val *v, struct index_mailbox_record *out)
 	out->new_mtime_ns = (int64_t)get_u64(&r);
 	out->cur_mtime_ns = (int64_t)get_u64(&r);
 	get_bytes(&r, out->object_id, sizeof(out->object_id));
+	out->quota_ignore = get_u32(&r);
+	out->quota_more_bytes = get_u64(&r);
+	out->quota_more_messages = get_u64(&r);
+	out->quota_max_bytes = get_u64(&r);
+	out->quota_max_messages = get_u64(&r);
 	out->name = get_rest(&r, get_u32(&r));
 	out->dir = get_rest(&r, get_u32(&r));
 	return r.bad || r.len || out->name.len == 0 ? E_CORRUPT : OK;
+}
+
+/* ---- quota ---- */
+
+/* limit 0: none. What is full already takes nothing more, grace or not. */
+static int
+is_over(uint64_t used, uint64_t add, uint64_t limit, uint64_t grace)
+{
+	uint64_t room = used < limit ? limit - used : 0;
+
+	if (limit == 0)
+		return 0;
+	if (room)
+		room = room > UINT64_MAX - grace ? UINT64_MAX : room + grace;
+	return add > room;
+}
+
+/* A limit with more on top; none stays none. */
+static uint64_t
+limit_with(uint64_t limit, uint64_t more)
+{
+	if (limit == 0)
+		return 0;
+	return limit > UINT64_MAX - more ? UINT64_MAX : limit + more;
+}
+
+enum err
+index_quota_fits(const struct index_state *s, const struct index_mailbox_record *m, uint64_t bytes,
+	uint64_t messages, int moved)
+{
+	if (is_over(m->disk_bytes, bytes, m->quota_max_bytes, 0) ||
+		is_over(m->messages, messages, m->quota_max_messages, 0))
+		return E_QUOTA;
+	if (moved || m->quota_ignore)
+		return OK;
+	if (is_over(s->bytes - s->ignored_bytes, bytes,
+		    limit_with(s->bytes_limit, m->quota_more_bytes), s->grace_bytes) ||
+		is_over(s->messages - s->ignored_messages, messages,
+			limit_with(s->messages_limit, m->quota_more_messages), 0))
+		return E_QUOTA;
+	return OK;
 }
 
 /* ---- message ---- */

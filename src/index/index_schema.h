@@ -21,11 +21,11 @@
  * machine's byte order (an index never leaves its machine).
  */
 
-enum { INDEX_SCHEMA_VERSION = 1 };
+enum { INDEX_SCHEMA_VERSION = 2 };
 
 enum index_db {
-	INDEX_DB_META, /* "state" -> index_state; 'm', u32 mailbox -> u64 modseq of its annotations
-			*/
+	INDEX_DB_META, /* "state" -> index_state; "rules" -> the quota's rules as text; 'm', u32
+			* mailbox -> u64 modseq of its annotations */
 	INDEX_DB_MAILBOX, /* u32 mailbox -> mailbox record */
 	INDEX_DB_MAILBOX_NAME, /* name in UTF-8 ("INBOX" in capitals) -> u32 mailbox */
 	INDEX_DB_SUBSCRIPTION, /* name in UTF-8 -> nothing */
@@ -63,8 +63,12 @@ struct index_state {
 	uint64_t modseq; /* the last one given */
 	uint32_t next_mailbox;
 	uint32_t last_uidvalidity; /* never goes back */
-	uint64_t messages, bytes; /* quota use: all mailboxes, bytes of the files */
+	uint64_t messages, bytes; /* all mailboxes, bytes of the files (S= of their names) */
+	uint64_t ignored_messages, ignored_bytes; /* of these, what the quota does not count */
 	uint64_t messages_limit, bytes_limit; /* 0: none; as the last ticket said */
+	uint64_t grace_bytes; /* by which the last message may exceed bytes_limit */
+	int64_t quota_issued; /* when that ticket was made, in seconds: an older one changes nothing
+			       */
 	int64_t tree_mtime_ns; /* of the Maildir's directory when the folders were last listed */
 };
 void index_state_encode(const struct index_state *s, struct buf *out);
@@ -91,11 +95,22 @@ struct index_mailbox_record {
 	int64_t new_mtime_ns,
 		cur_mtime_ns; /* of the directories, at the last full look; 0: look again */
 	unsigned char object_id[16];
+	/* What the quota's rules make of it (lib/quota_rules.h). */
+	uint32_t quota_ignore; /* 1: does not count */
+	uint64_t quota_more_bytes, quota_more_messages; /* on top of the user's limits */
+	uint64_t quota_max_bytes, quota_max_messages; /* of this mailbox alone; 0: none */
 	struct str name; /* UTF-8; borrowed */
 	struct str dir; /* below the Maildir: "" for INBOX, ".Sent", ".A.B"; borrowed */
 };
 void index_mailbox_encode(const struct index_mailbox_record *m, struct buf *out);
 enum err index_mailbox_decode(const MDB_val *v, struct index_mailbox_record *out);
+
+/*
+ * Whether so much more may come into the mailbox: OK or E_QUOTA. moved: it is in one of the user's
+ * mailboxes now that counts, so that only a limit of the mailbox itself can stand against it.
+ */
+enum err index_quota_fits(const struct index_state *s, const struct index_mailbox_record *m,
+	uint64_t bytes, uint64_t messages, int moved);
 
 /* ---- message ---- */
 

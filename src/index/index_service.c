@@ -41,6 +41,18 @@ copy_list(const struct conf_list *list)
 	return out;
 }
 
+/* The user's own come last, so that they hold. */
+static char *
+join_rules(const struct config *conf, const char *own)
+{
+	struct buf text = {0};
+
+	for (size_t i = 0; i < conf->quota_rules.count; i++)
+		buf_printf(&text, "%s;", conf->quota_rules.items[i]);
+	buf_add_cstr(&text, own);
+	return buf_steal(&text);
+}
+
 static enum err
 make_open(const struct config *conf, const struct ticket *t, struct index_open **out)
 {
@@ -57,8 +69,12 @@ make_open(const struct config *conf, const struct ticket *t, struct index_open *
 	o->host = host_name(conf);
 	o->default_mailboxes = copy_list(&conf->default_mailboxes);
 	o->map_size = conf->index_map_size;
-	o->bytes_limit = t->quota_bytes;
-	o->messages_limit = t->quota_messages;
+	o->rules = join_rules(conf, t->quota_rules);
+	o->limits = (struct index_core_limits){.bytes = t->quota_bytes,
+		.messages = t->quota_messages,
+		.grace_bytes = conf->quota_grace,
+		.rules = o->rules,
+		.issued = (int64_t)t->expires - TICKET_LIFETIME_S};
 	o->fsync = conf->mail_fsync;
 	*out = o;
 	return OK;
@@ -140,7 +156,7 @@ struct user_job {
 	struct ctl_request *req;
 	char *user;
 	struct index_service_state *service;
-	int exporting;
+	enum { JOB_FLUSH, JOB_EXPORT, JOB_RECOUNT } what;
 	struct export_counts exported;
 	int found;
 	enum err e;
@@ -157,8 +173,10 @@ job_done(void *owner, void *arg)
 			"'%s' is not open; nothing of it is waiting to be written", j->user);
 	else if (j->e)
 		ctl_reply_error(j->req, j->e, "the mail of '%s' could not be %s", j->user,
-			j->exporting ? "exported" : "flushed");
-	else if (j->exporting)
+			j->what == JOB_EXPORT	 ? "exported"
+			: j->what == JOB_RECOUNT ? "counted"
+						 : "flushed");
+	else if (j->what == JOB_EXPORT)
 		ctl_reply_ok(j->req,
 			json_pack("{s:I, s:I, s:I}", "folders", (json_int_t)j->exported.folders,
 				"messages", (json_int_t)j->exported.messages, "keywords_lost",
@@ -189,14 +207,20 @@ job_in_worker(void *owner, void *arg)
 		j->found = 1;
 		if (u->corrupt)
 			j->e = E_CORRUPT;
+		else if (j->what == JOB_EXPORT)
+			j->e = export_user(u, &j->exported);
+		else if (j->what == JOB_RECOUNT)
+			j->e = index_core_quota_recount(u->core);
 		else
-			j->e = j->exporting ? export_user(u, &j->exported) : index_user_flush(u);
+			j->e = index_user_flush(u);
+		if (j->e == E_CORRUPT && !u->corrupt)
+			index_user_corrupt(u);
 	}
 	index_queue_add(&j->service->queue, job_done, j);
 }
 
 static void
-job_begin(struct service_run *run, struct ctl_request *req, const json_t *args, int exporting)
+job_begin(struct service_run *run, struct ctl_request *req, const json_t *args, int what)
 {
 	struct index_service_state *s = service_state(run);
 	const char *user = json_string_value(json_object_get(args, "user"));
@@ -210,20 +234,26 @@ job_begin(struct service_run *run, struct ctl_request *req, const json_t *args, 
 	j->req = req;
 	j->user = mem_strdup(user);
 	j->service = s;
-	j->exporting = exporting;
+	j->what = what;
 	index_queue_add(&worker_of(s, user)->queue, job_in_worker, j);
 }
 
 static void
 ctl_flush_user(struct service_run *run, struct ctl_request *req, const json_t *args)
 {
-	job_begin(run, req, args, 0);
+	job_begin(run, req, args, JOB_FLUSH);
 }
 
 static void
 ctl_export_user(struct service_run *run, struct ctl_request *req, const json_t *args)
 {
-	job_begin(run, req, args, 1);
+	job_begin(run, req, args, JOB_EXPORT);
+}
+
+static void
+ctl_quota_recount(struct service_run *run, struct ctl_request *req, const json_t *args)
+{
+	job_begin(run, req, args, JOB_RECOUNT);
 }
 
 static void
@@ -315,8 +345,8 @@ stop(struct service_run *run)
 }
 
 static const struct service_listener listeners[] = {{"index", on_accept}, {NULL, NULL}};
-static const struct ctl_verb verbs[] = {
-	{"flush-user", ctl_flush_user}, {"export-user", ctl_export_user}, {NULL, NULL}};
+static const struct ctl_verb verbs[] = {{"flush-user", ctl_flush_user},
+	{"export-user", ctl_export_user}, {"quota-recount", ctl_quota_recount}, {NULL, NULL}};
 
 const struct service index_service = {
 	.name = "index",

@@ -153,7 +153,9 @@ struct index_open {
 	struct buf readahead;
 	char *user, *maildir, *index_dir, *host;
 	char **default_mailboxes; /* ended by NULL */
-	uint64_t map_size, bytes_limit, messages_limit;
+	uint64_t map_size;
+	char *rules; /* limits.rules */
+	struct index_core_limits limits;
 	int fsync;
 };
 void index_open_free(struct index_open *o);

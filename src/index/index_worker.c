@@ -32,6 +32,7 @@ index_open_free(struct index_open *o)
 	free(o->maildir);
 	free(o->index_dir);
 	free(o->host);
+	free(o->rules);
 	free(o);
 }
 
@@ -258,8 +259,7 @@ user_open(struct index_worker *w, const struct index_open *o, struct index_user_
 		.host = o->host,
 		.default_mailboxes = (const char *const *)o->default_mailboxes,
 		.map_size = o->map_size,
-		.bytes_limit = o->bytes_limit,
-		.messages_limit = o->messages_limit,
+		.limits = o->limits,
 		.fsync = o->fsync,
 		.on_change = index_watch_notify,
 	};
@@ -301,7 +301,7 @@ user_get(struct index_worker *w, const struct index_open *o, struct index_user_e
 		return user_open(w, o, out);
 	if ((*out)->corrupt)
 		return E_TEMPFAIL;
-	index_core_set_limits((*out)->core, o->bytes_limit, o->messages_limit);
+	index_core_set_limits((*out)->core, &o->limits);
 	/* Every session and delivery opens; who selects a mailbox has that one looked at. */
 	if (io_now_ms() - (*out)->refreshed_ms < INDEX_REFRESH_AGAIN_MS) {
 		e = index_core_refresh_tree((*out)->core);

@@ -48,6 +48,7 @@ static const struct lmtp_reply reply_rcpt_ok = {"250 2.1.5", "OK"},
 			       reply_bad_address = {"550 5.1.3", "No such address can exist"},
 			       reply_disabled = {"550 5.2.1", "Mailbox is switched off"},
 			       reply_full = {"552 5.2.2", "Mailbox is full"},
+			       reply_full_now = {"452 4.2.2", "Mailbox is full, try again later"},
 			       reply_tempfail = {"451 4.3.0", "Try again later"},
 			       reply_no_space = {"452 4.3.1",
 				       "No space left here, try again later"},
@@ -56,11 +57,11 @@ static const struct lmtp_reply reply_rcpt_ok = {"250 2.1.5", "OK"},
 			       reply_saved = {"250 2.0.0", "Saved"};
 
 static struct lmtp_reply
-reply_for(enum err e)
+reply_for(const struct lmtp_deliver *d, enum err e)
 {
 	switch (e) {
 	case E_QUOTA:
-		return reply_full;
+		return d->s->conf->quota_full_tempfail ? reply_full_now : reply_full;
 	case E_TOOBIG:
 		return reply_too_big;
 	case E_NOSPACE:
@@ -85,10 +86,10 @@ lmtp_deliver_create(struct session *s, const char *hostname)
 }
 
 static void
-target_fail(struct target *t, enum err e)
+target_fail(const struct lmtp_deliver *d, struct target *t, enum err e)
 {
 	t->err = e;
-	t->reply = reply_for(e);
+	t->reply = reply_for(d, e);
 }
 
 /* ---- recipients ---- */
@@ -143,14 +144,18 @@ folder_for(struct lmtp_deliver *d, struct index_user *u, const char *detail, cha
 	return e;
 }
 
-static int
-over_quota(const struct index_quota *q, uint64_t size)
+/* A folder that will be made for this message is looked at when it is there. */
+static enum err
+check_quota(struct index_user *u, const char *folder, uint64_t size)
 {
-	/* Without a SIZE a mailbox that is full to the brim is full. */
-	uint64_t add = size > 0 ? size : 1;
+	struct index_mailbox m;
+	enum err e = index_mailbox_get(u, str_of(folder), &m);
 
-	return (q->bytes_limit > 0 && (add > q->bytes_limit || q->bytes > q->bytes_limit - add)) ||
-	       (q->messages_limit > 0 && q->messages >= q->messages_limit);
+	if (e == OK) {
+		e = index_quota_check(u, m.id, size);
+	}
+	index_mailbox_free(&m);
+	return e == E_NOTFOUND ? OK : e;
 }
 
 /* Adds a target unless it is there; takes the caller's hold on user and folder. */
@@ -190,7 +195,6 @@ deliver_rcpt(void *arg, const char *address, uint64_t size)
 {
 	struct lmtp_deliver *d = arg;
 	struct lmtp_user *user;
-	struct index_quota quota = {0};
 	char *detail, *folder = NULL;
 	enum err e = lmtp_user_get(d->users, str_of(address), &detail, &user);
 
@@ -202,17 +206,15 @@ deliver_rcpt(void *arg, const char *address, uint64_t size)
 	}
 	d->size_hint = size;
 	e = lmtp_user_open(d->users, user);
-	e = e ? e : index_quota_get(user->index, &quota);
-	if (!e && over_quota(&quota, size)) {
-		e = E_QUOTA;
-	}
 	e = e ? e : folder_for(d, user->index, detail, &folder);
+	e = e ? e : check_quota(user->index, folder, size);
 	free(detail);
 	if (e) {
 		log_event(LOGL_WARN, "lmtp.rcpt failed", "user", user->auth.name, "reason",
 			err_word(e), NULL);
 		lmtp_user_put(d->users, user);
-		return reply_for(e);
+		free(folder);
+		return reply_for(d, e);
 	}
 	target_add(d, user, folder);
 	return reply_rcpt_ok;
@@ -299,7 +301,7 @@ deliver_begin(void *arg, const struct lmtp_envelope *env)
 		}
 		index_mailbox_free(&m);
 		if (e) {
-			target_fail(t, e);
+			target_fail(d, t, e);
 		} else {
 			d->first = t;
 			t->user->pins++;
@@ -369,7 +371,7 @@ target_finish(struct lmtp_deliver *d, struct target *t)
 	if (t->reply.code == NULL) {
 		e = target_deliver(d, t, &uid);
 		if (e) {
-			target_fail(t, e);
+			target_fail(d, t, e);
 		} else {
 			t->reply = reply_saved;
 		}
@@ -394,7 +396,7 @@ deliver_commit(void *arg, struct lmtp_reply *replies)
 	}
 	for (size_t i = 0; e && i < d->target_count; i++) {
 		if (d->targets[i]->reply.code == NULL) {
-			target_fail(d->targets[i], e);
+			target_fail(d, d->targets[i], e);
 		}
 	}
 	/* The first comes last: its file is where the links of the others come from. */

@@ -107,6 +107,7 @@ still_good(const struct lmtp_user *user, const struct auth_user *now)
 	return strcmp(user->auth.home, now->home) == 0 &&
 	       user->auth.quota_bytes == now->quota_bytes &&
 	       user->auth.quota_messages == now->quota_messages &&
+	       strcmp(user->auth.quota_rules, now->quota_rules) == 0 &&
 	       io_now_ms() - user->since_ms < LMTP_USER_AGE_MS;
 }
 

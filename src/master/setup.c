@@ -15,6 +15,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/quota_rules.h"
 #include "mta-lite/ehlo.h"
 
 enum { SECRET_BYTES = 32 };
@@ -60,12 +61,30 @@ check_user(
 	return E_NOTFOUND;
 }
 
+static enum err
+check_quota_rules(const struct config *conf, struct buf *problems)
+{
+	struct quota_rules rules = {0};
+	struct buf why = {0};
+	enum err e = OK;
+
+	for (size_t i = 0; i < conf->quota_rules.count && e == OK; i++)
+		e = quota_rules_add(&rules, str_of(conf->quota_rules.items[i]), &why);
+	if (e)
+		buf_printf(problems, "setting 'quota_rules': %s\n", buf_cstr(&why));
+	quota_rules_free(&rules);
+	buf_free(&why);
+	return e;
+}
+
 enum err
 setup_check(const struct config *conf, struct buf *problems)
 {
 	enum err e = check_user(DAEMON_USER, "user", conf, problems);
 	enum err e2 = check_user(DAEMON_MAIL_USER, "mail_user", conf, problems);
 
+	e = e ? e : e2;
+	e2 = check_quota_rules(conf, problems);
 	e = e ? e : e2;
 	for (size_t i = 0; i < daemon_def_count; i++) {
 		char *path = mem_printf("%s/%s", conf->program_dir, daemon_defs[i].program);

@@ -366,7 +366,7 @@ test_quota(void **state)
 	uint32_t uid, v;
 	size_t n;
 
-	index_core_set_limits(f->c, 45, 0);
+	index_core_set_limits(f->c, &(struct index_core_limits){.bytes = 45, .messages = 0});
 	append(f, "INBOX", 0, NULL);
 	append(f, "INBOX", 0, NULL);
 	assert_int_equal(try_append(f, box_id(f, "INBOX"), "", 0, NULL, &uid), E_QUOTA);
@@ -384,9 +384,9 @@ test_quota(void **state)
 		;
 	run("grep -qx 45S %s/maildirsize", f->maildir);
 	run("grep -qx '40 2' %s/maildirsize", f->maildir);
-	index_core_set_limits(f->c, 0, 2);
+	index_core_set_limits(f->c, &(struct index_core_limits){.bytes = 0, .messages = 2});
 	assert_int_equal(try_append(f, box_id(f, "INBOX"), "", 0, NULL, &uid), E_QUOTA);
-	index_core_set_limits(f->c, 0, 3);
+	index_core_set_limits(f->c, &(struct index_core_limits){.bytes = 0, .messages = 3});
 	assert_int_equal(try_append(f, box_id(f, "INBOX"), "", 0, NULL, &uid), OK);
 	while (index_core_background(f->c))
 		;

@@ -19,6 +19,7 @@ static const struct ticket sample = {
 	.home = home,
 	.quota_bytes = 1234567890123,
 	.quota_messages = 42,
+	.quota_rules = (char *)"Trash:+100M;Junk:ignore",
 	.expires = 2000,
 };
 
@@ -36,6 +37,7 @@ round_trip(void **state)
 	assert_string_equal(t.home, sample.home);
 	assert_true(t.quota_bytes == sample.quota_bytes);
 	assert_true(t.quota_messages == sample.quota_messages);
+	assert_string_equal(t.quota_rules, sample.quota_rules);
 	assert_true(t.expires == sample.expires);
 	ticket_free(&t);
 	buf_free(&b);
