@@ -90,7 +90,9 @@ run_create(struct imap_session *s)
 	struct fetch_run *run = MEM_NEW(struct fetch_run);
 
 	run->s = s;
-	run->scan.s = s;
+	run->scan.index = s->index;
+	run->scan.mailbox = s->mailbox;
+	run->scan.view = s->view;
 	run->scan.seqs = &run->seqs;
 	run->scan.ctx = run;
 	run->context.plan = &run->plan;

@@ -110,6 +110,7 @@ struct imap_session {
 	uint32_t uidvalidity;
 	int read_only; /* EXAMINE */
 	struct numset recent; /* UIDs that are \Recent here */
+	struct numset saved; /* UIDs of the last SEARCH RETURN (SAVE): what "$" means (RFC 5182) */
 	char **keywords; /* names of the mailbox's keyword bits */
 	size_t keyword_count; /* as told to the client in FLAGS */
 	/* What a CONDSTORE client takes for HIGHESTMODSEQ (RFC 7162 section 6): see state.c. */
@@ -180,7 +181,7 @@ void imap_write_flags(const struct imap_session *s, const struct index_message *
 /*
  * Parses the sequence-set of a command in either form (s->uid) into message numbers of the view.
  * A message number beyond the last is E_PARSE (RFC 3501 section 9: an error); a UID that is not
- * there is left out. *seqs is freed first; the caller frees it also after an error.
+ * there is left out. "$" is the saved result (RFC 5182). *seqs is freed first; the caller frees it also after an error.
  */
 enum err imap_parse_messages(struct imap_session *s, struct imap_parser *p, struct numset *seqs);
 /* UIDs alone, there or not, for what is said of messages that are gone. Otherwise the same. */

@@ -5,7 +5,7 @@ static enum err
 on_message(const struct index_message *m, void *arg)
 {
 	struct imap_scan *scan = arg;
-	const struct index_view *view = scan->s->view;
+	const struct index_view *view = scan->view;
 	uint32_t last = scan->seqs->ranges[scan->range].last, uid = 0;
 	enum err e;
 
@@ -25,14 +25,14 @@ on_message(const struct index_message *m, void *arg)
 static enum err
 scan_range(struct imap_scan *scan, const struct numset_range *r)
 {
-	struct imap_session *s = scan->s;
 	enum err e = OK;
 
 	if (scan->next < r->first)
 		scan->next = r->first;
 	if (scan->next <= r->last)
-		e = index_message_each(s->index, s->mailbox, index_view_uid(s->view, scan->next),
-			index_view_uid(s->view, r->last), on_message, scan);
+		e = index_message_each(scan->index, scan->mailbox,
+			index_view_uid(scan->view, scan->next), index_view_uid(scan->view, r->last),
+			on_message, scan);
 	if (e)
 		return e;
 	if (scan->next <= r->last) {
@@ -46,14 +46,14 @@ scan_range(struct imap_scan *scan, const struct numset_range *r)
 enum err
 imap_scan_round(struct imap_scan *scan, int *more)
 {
-	enum err e = index_read_begin(scan->s->index);
+	enum err e = index_read_begin(scan->index);
 
 	*more = 0;
 	if (e)
 		return e;
 	while (!e && scan->range < scan->seqs->count)
 		e = scan_range(scan, &scan->seqs->ranges[scan->range]);
-	index_read_end(scan->s->index);
+	index_read_end(scan->index);
 	*more = e == E_CANCELLED;
 	return e == E_CANCELLED ? OK : e;
 }

@@ -16,7 +16,9 @@
  * client or a disk is waited for.
  */
 struct imap_scan {
-	struct imap_session *s;
+	struct index_user *index;
+	uint32_t mailbox;
+	const struct index_view *view;
 	const struct numset *seqs; /* numbers in the view; borrowed */
 	/*
 	 * E_CANCELLED ends the round; the next one begins with the same message. Other errors end

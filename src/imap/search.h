@@ -2,18 +2,38 @@
 #ifndef ROOST_IMAP_SEARCH_H
 #define ROOST_IMAP_SEARCH_H
 
-/* Private to search*.c: SEARCH and UID SEARCH (RFC 3501 section 6.4.4). */
+/*
+ * What SEARCH (RFC 9051 section 6.4.4), SORT and THREAD (RFC 5256), the ESEARCH command (RFC 7377)
+ * and contexts (RFC 5267) have in common: a tree of keys, its evaluation, and the run over a
+ * mailbox.
+ */
 
 #include <stddef.h>
 #include <stdint.h>
 
 #include "imap/imap.h"
 #include "imap/parse.h"
+#include "imap/progress.h"
 #include "index/index_client.h"
 #include "lib/buf.h"
 #include "lib/err.h"
 #include "lib/numset.h"
 #include "lib/str.h"
+
+/* ---- the mailbox that is searched ---- */
+
+/* All is borrowed. */
+struct search_box {
+	struct index_user *index;
+	uint32_t mailbox;
+	const struct index_view *view;
+	const struct numset *recent; /* UIDs; NULL: nothing is \Recent */
+	char *const *keywords; /* names of the mailbox's keyword bits */
+	size_t keyword_count;
+};
+
+/* The session's selected mailbox, with the keywords as they are now: may send FLAGS. */
+void search_box_selected(struct imap_session *s, struct search_box *out);
 
 /* ---- the tree of keys (search_parse.c) ---- */
 
@@ -21,16 +41,24 @@ enum search_kind {
 	SEARCH_ALL,
 	SEARCH_AND, /* children */
 	SEARCH_OR, /* children */
-	SEARCH_SEQ, /* message numbers; UIDs are turned into these */
+	SEARCH_UIDS, /* message numbers and "$" are turned into UIDs */
 	SEARCH_FLAG,
 	SEARCH_RECENT,
 	SEARCH_NEW,
 	SEARCH_KEYWORD,
+	SEARCH_MODSEQ,
+	SEARCH_EMAILID,
+	SEARCH_THREADID,
+	SEARCH_SAVEDBEFORE,
+	SEARCH_SAVEDON,
+	SEARCH_SAVEDSINCE,
 	SEARCH_LARGER,
 	SEARCH_SMALLER,
 	SEARCH_BEFORE,
 	SEARCH_ON,
 	SEARCH_SINCE,
+	SEARCH_OLDER,
+	SEARCH_YOUNGER,
 	SEARCH_SENTBEFORE,
 	SEARCH_SENTON,
 	SEARCH_SENTSINCE,
@@ -46,6 +74,7 @@ enum {
 	SEARCH_DEPTH_MAX = 64, /* of NOT, OR and parentheses within each other */
 	SEARCH_KEYS_MAX = 1024,
 	SEARCH_TEXTS_MAX = 64, /* BODY and TEXT: each is looked for in every message */
+	SEARCH_ID_LEN = 16, /* bytes of an email or thread id */
 };
 
 struct search_key {
@@ -54,12 +83,19 @@ struct search_key {
 	enum search_need need; /* the largest of it and its children */
 	struct search_key *child, *next; /* children cheapest first */
 
-	struct numset seqs; /* SEQ */
+	/*
+	 * UIDS. set: as the client wrote it, resolved for each mailbox anew since "*" differs; NULL
+	 * when uids was settled as the command was parsed (message numbers, "$").
+	 */
+	char *set;
+	struct numset uids;
 	unsigned flag; /* FLAG: enum index_flag */
-	struct str word; /* KEYWORD: its name; HEADER: the field's; borrowed from the parser */
+	char *word; /* KEYWORD: its name; HEADER: the field's */
 	int bit; /* KEYWORD: in the mailbox's table, -1: no message has it */
-	uint32_t number; /* LARGER, SMALLER */
+	uint64_t number; /* LARGER, SMALLER, MODSEQ; OLDER, YOUNGER: seconds */
 	int day; /* dates: days since 1970-01-01 */
+	unsigned char id[SEARCH_ID_LEN]; /* EMAILID, THREADID */
+	int id_known; /* 0: no id of ours looks like what the client asks for */
 	struct buf needle; /* HEADER, BODY, TEXT: UTF-8, folded with casemap_fold */
 	int found; /* BODY, TEXT: in the message at hand, see search_content_scan */
 };
@@ -68,20 +104,27 @@ struct search_plan {
 	struct search_key *root; /* AND of all */
 	struct search_key *texts[SEARCH_TEXTS_MAX]; /* the BODY and TEXT keys */
 	size_t text_count, key_count;
-	int has_keywords;
+	int has_cache_keys; /* some key can be decided from the cache record */
 	int has_facts; /* sizes or internal dates are asked for */
+	int has_modseq; /* the reply has to name the highest mod-sequence (RFC 7162 3.1.5) */
+	int has_numbers; /* message numbers or "$" are in it */
+	int64_t now; /* what OLDER and YOUNGER count from */
 	int bad_charset; /* answer NO [BADCHARSET] */
+	char *charset; /* of the keys to come; NULL: UTF-8 */
 };
 
 /*
- * Parses "[CHARSET name] key key ..." through the end of the command. Numbers and UIDs are resolved
- * against the session's view. Errors are the parser's; E_TOOBIG over a bound above. The caller
- * calls search_plan_fini also after an error.
+ * Parses "[CHARSET name] key key ..." through the end of the command. Message numbers and "$" are
+ * resolved against the session's view, if there is one. Errors are the parser's; E_TOOBIG over a
+ * bound above. The caller calls search_plan_fini also after an error. Nothing is borrowed.
  */
 enum err search_plan_parse(struct imap_session *s, struct imap_parser *p, struct search_plan *out);
+/* The same for SORT and THREAD: "charset key key ..." (RFC 5256 section 5, "search-criteria"). */
+enum err search_criteria_parse(
+	struct imap_session *s, struct imap_parser *p, struct search_plan *out);
 void search_plan_fini(struct search_plan *plan);
-/* Looks up the bits of the KEYWORD keys. */
-void search_plan_bind(struct search_plan *plan, char *const *keywords, size_t count);
+/* To be called before the plan is run: looks up keywords and UID sets in the mailbox. */
+void search_plan_bind(struct search_plan *plan, const struct search_box *box);
 
 /* ---- deciding (search_eval.c) ---- */
 
@@ -89,8 +132,7 @@ enum search_answer { SEARCH_NO, SEARCH_YES, SEARCH_UNKNOWN };
 
 /* What is known of a message so far. */
 struct search_message {
-	uint32_t seq;
-	int recent;
+	const struct search_box *box;
 	const struct index_message *m;
 	int has_record, has_content;
 	struct str record; /* mail/cache.h; empty: it has none, look into content */
@@ -116,5 +158,54 @@ int search_field_matches(struct search_message *msg, struct str value, struct st
  * 6.4.4 allows it); their headers, with the file names, are not.
  */
 void search_content_scan(struct search_key *const *texts, size_t count, struct str content);
+
+/* ---- the run over a mailbox (search_run.c) ---- */
+
+struct search_result {
+	uint32_t *seqs; /* message numbers of the view, rising */
+	size_t count, cap;
+	uint64_t gone; /* messages of the view that another session has expunged */
+	/* The first message that could not be looked at; the result may lack such ones. */
+	enum err failed;
+	uint32_t failed_seq, failed_uid;
+};
+
+/*
+ * Finds the messages that match. plan must have been bound to box. Errors: of the index;
+ * E_CANCELLED and those of the connection from progress. The caller calls search_result_fini also
+ * after an error.
+ */
+enum err search_run(const struct search_box *box, struct search_plan *plan,
+	struct imap_progress *progress, struct search_result *out);
+void search_result_fini(struct search_result *r);
+
+/*
+ * Goes through messages with their cache records, rising. record is empty when there is none (the
+ * file is gone, damaged or not to be read). An error of visit ends it.
+ */
+struct search_each {
+	const struct search_box *box;
+	const uint32_t *seqs;
+	size_t count;
+	int with_facts; /* sizes and internal dates are needed */
+	int with_record;
+	struct imap_progress *progress;
+	enum err (*visit)(size_t n, const struct index_message *m, struct str record, void *ctx);
+	void *ctx;
+};
+/* n in visit: place in seqs. Messages that are gone are passed over. */
+enum err search_each(const struct search_each *each);
+
+/* The highest mod-sequence of these messages; 0 for none. */
+enum err search_highest_modseq(
+	const struct search_box *box, const uint32_t *seqs, size_t count, uint64_t *out);
+
+/*
+ * The tagged reply for what search_run found out: OK, with EXPUNGEISSUED when messages were gone
+ * (RFC 5530), or NO when a message could not be read. done: "SEARCH completed".
+ */
+enum err search_reply(struct imap_session *s, const struct search_result *r, const char *done);
+/* NO [BADCHARSET (...)] */
+enum err search_reply_bad_charset(struct imap_session *s);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/search.h"
 
+#include <string.h>
+
 #include "mail/cache.h"
 #include "mail/casemap.h"
 #include "mail/date.h"
@@ -28,9 +30,11 @@ compare_days(enum search_kind kind, int day, int wanted)
 	switch (kind) {
 	case SEARCH_BEFORE:
 	case SEARCH_SENTBEFORE:
+	case SEARCH_SAVEDBEFORE:
 		return answer(day < wanted);
 	case SEARCH_ON:
 	case SEARCH_SENTON:
+	case SEARCH_SAVEDON:
 		return answer(day == wanted);
 	default:
 		return answer(day >= wanted);
@@ -38,11 +42,11 @@ compare_days(enum search_kind kind, int day, int wanted)
 }
 
 /*
- * INTERNALDATE is shown in the server's zone, so its day is of that zone. No zone is further than a
- * day from UTC: the zone, which costs, is only looked up near the wanted day.
+ * INTERNALDATE and SAVEDATE are shown in the server's zone, so their day is of that zone. No zone
+ * is further than a day from UTC: the zone, which costs, is only looked up near the wanted day.
  */
 static enum search_answer
-eval_internal_date(const struct search_key *key, int64_t when)
+eval_local_date(const struct search_key *key, int64_t when)
 {
 	int64_t day = when / DAY_SECONDS - (when % DAY_SECONDS < 0);
 
@@ -75,6 +79,40 @@ eval_sent_date(const struct search_key *key, const struct search_message *msg)
 
 /* ---- header fields ---- */
 
+/* Whether decoding would change nothing: ASCII on one line without encoded words. */
+static int
+is_plain(struct str value)
+{
+	unsigned char high = 0;
+	const char *q;
+
+	for (size_t i = 0; i < value.len; i++)
+		high |= (unsigned char)value.p[i] | (unsigned char)(value.p[i] < ' ' ? 0x80 : 0);
+	if (high & 0x80)
+		return 0;
+	q = memmem(value.p, value.len, "=?", 2);
+	return q == NULL;
+}
+
+/* The needle is folded: to capitals, as far as it is ASCII. */
+static int
+plain_contains(struct str value, struct str needle)
+{
+	char first = needle.p[0], other = str_lower(first);
+
+	for (size_t i = 0; i + needle.len <= value.len; i++) {
+		size_t n = 1;
+
+		if (value.p[i] != first && value.p[i] != other)
+			continue;
+		while (n < needle.len && str_upper(value.p[i + n]) == needle.p[n])
+			n++;
+		if (n == needle.len)
+			return 1;
+	}
+	return 0;
+}
+
 int
 search_field_matches(struct search_message *msg, struct str value, struct str needle)
 {
@@ -82,6 +120,8 @@ search_field_matches(struct search_message *msg, struct str value, struct str ne
 
 	if (needle.len == 0)
 		return 1;
+	if (is_plain(value))
+		return plain_contains(value, needle);
 	buf_reset(&msg->decoded);
 	buf_reset(&msg->folded);
 	rfc2047_decode(value, &msg->decoded);
@@ -97,7 +137,7 @@ block_matches(struct search_message *msg, struct str block, const struct search_
 	struct header_field field;
 
 	while (header_next(&it, &field))
-		if (str_equal_i(field.name, key->word) &&
+		if (str_is_i(field.name, key->word) &&
 			search_field_matches(msg, field.value, buf_str(&key->needle)))
 			return 1;
 	return 0;
@@ -110,7 +150,7 @@ eval_header(const struct search_key *key, struct search_message *msg)
 
 	if (!msg->has_record)
 		return SEARCH_UNKNOWN;
-	switch (mail_cache_header(msg->record, key->word, &fields)) {
+	switch (mail_cache_header(msg->record, str_of(key->word), &fields)) {
 	case MAIL_CACHE_HEADER_FOUND:
 		return answer(block_matches(msg, fields, key));
 	case MAIL_CACHE_HEADER_ABSENT:
@@ -125,17 +165,18 @@ eval_header(const struct search_key *key, struct search_message *msg)
 
 /* ---- the tree ---- */
 
-static enum search_answer eval_key(const struct search_key *key, struct search_message *msg);
+static enum search_answer eval_key(
+	const struct search_key *key, struct search_message *msg, int64_t now);
 
 static enum search_answer
-eval_children(const struct search_key *key, struct search_message *msg)
+eval_children(const struct search_key *key, struct search_message *msg, int64_t now)
 {
 	/* The answer of one child that settles it; the other when all children give it. */
 	enum search_answer settles = key->kind == SEARCH_AND ? SEARCH_NO : SEARCH_YES;
 	enum search_answer result = key->kind == SEARCH_AND ? SEARCH_YES : SEARCH_NO;
 
 	for (const struct search_key *child = key->child; child; child = child->next) {
-		enum search_answer a = eval_key(child, msg);
+		enum search_answer a = eval_key(child, msg, now);
 
 		if (a == settles)
 			return settles;
@@ -145,23 +186,37 @@ eval_children(const struct search_key *key, struct search_message *msg)
 	return result;
 }
 
+static int
+is_recent(const struct search_message *msg)
+{
+	return msg->box->recent && numset_contains(msg->box->recent, msg->m->uid);
+}
+
 static enum search_answer
-eval_record(const struct search_key *key, const struct search_message *msg)
+eval_id(const struct search_key *key, const unsigned char id[SEARCH_ID_LEN])
+{
+	return answer(key->id_known && memcmp(id, key->id, SEARCH_ID_LEN) == 0);
+}
+
+static enum search_answer
+eval_record(const struct search_key *key, const struct search_message *msg, int64_t now)
 {
 	const struct index_message *m = msg->m;
 
 	switch (key->kind) {
-	case SEARCH_SEQ:
-		return answer(numset_contains(&key->seqs, msg->seq));
+	case SEARCH_UIDS:
+		return answer(numset_contains(&key->uids, m->uid));
 	case SEARCH_FLAG:
 		return answer((m->flags & key->flag) != 0);
 	case SEARCH_RECENT:
-		return answer(msg->recent);
+		return answer(is_recent(msg));
 	case SEARCH_NEW:
-		return answer(msg->recent && !(m->flags & INDEX_SEEN));
+		return answer(!(m->flags & INDEX_SEEN) && is_recent(msg));
 	case SEARCH_KEYWORD:
 		return answer(
 			key->bit >= 0 && (m->keywords.bits[key->bit / 64] >> (key->bit % 64) & 1));
+	case SEARCH_MODSEQ:
+		return answer(m->modseq >= key->number);
 	case SEARCH_LARGER:
 		return answer(m->size > key->number);
 	case SEARCH_SMALLER:
@@ -169,19 +224,28 @@ eval_record(const struct search_key *key, const struct search_message *msg)
 	case SEARCH_BEFORE:
 	case SEARCH_ON:
 	case SEARCH_SINCE:
-		return eval_internal_date(key, m->internal_date);
+		return eval_local_date(key, m->internal_date);
+	case SEARCH_SAVEDBEFORE:
+	case SEARCH_SAVEDON:
+	case SEARCH_SAVEDSINCE:
+		return eval_local_date(key, m->save_date);
+	/* RFC 5032 section 3: both take in the second itself. */
+	case SEARCH_OLDER:
+		return answer(m->internal_date <= now - (int64_t)key->number);
+	case SEARCH_YOUNGER:
+		return answer(m->internal_date >= now - (int64_t)key->number);
 	default: /* SEARCH_ALL */
 		return SEARCH_YES;
 	}
 }
 
 static enum search_answer
-eval_plain(const struct search_key *key, struct search_message *msg)
+eval_plain(const struct search_key *key, struct search_message *msg, int64_t now)
 {
 	switch (key->kind) {
 	case SEARCH_AND:
 	case SEARCH_OR:
-		return eval_children(key, msg);
+		return eval_children(key, msg, now);
 	case SEARCH_SENTBEFORE:
 	case SEARCH_SENTON:
 	case SEARCH_SENTSINCE:
@@ -191,15 +255,19 @@ eval_plain(const struct search_key *key, struct search_message *msg)
 	case SEARCH_BODY:
 	case SEARCH_TEXT:
 		return msg->has_content ? answer(key->found) : SEARCH_UNKNOWN;
+	case SEARCH_EMAILID:
+		return eval_id(key, msg->m->email_id);
+	case SEARCH_THREADID:
+		return eval_id(key, msg->m->thread_id);
 	default:
-		return eval_record(key, msg);
+		return eval_record(key, msg, now);
 	}
 }
 
 static enum search_answer
-eval_key(const struct search_key *key, struct search_message *msg)
+eval_key(const struct search_key *key, struct search_message *msg, int64_t now)
 {
-	enum search_answer a = eval_plain(key, msg);
+	enum search_answer a = eval_plain(key, msg, now);
 
 	if (a == SEARCH_UNKNOWN || !key->negated)
 		return a;
@@ -209,5 +277,5 @@ eval_key(const struct search_key *key, struct search_message *msg)
 enum search_answer
 search_eval(const struct search_plan *plan, struct search_message *msg)
 {
-	return eval_key(plan->root, msg);
+	return eval_key(plan->root, msg, plan->now);
 }

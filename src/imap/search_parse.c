@@ -3,13 +3,24 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "imap/seqset.h"
 #include "lib/mem.h"
 #include "mail/casemap.h"
 #include "mail/charset.h"
 
-enum search_argument { ARG_NONE, ARG_STRING, ARG_FIELD, ARG_KEYWORD, ARG_DATE, ARG_NUMBER };
+enum search_argument {
+	ARG_NONE,
+	ARG_STRING,
+	ARG_FIELD,
+	ARG_KEYWORD,
+	ARG_DATE,
+	ARG_SIZE,
+	ARG_SECONDS,
+	ARG_MODSEQ,
+	ARG_ID,
+};
 
 struct search_name {
 	const char *name;
@@ -20,7 +31,10 @@ struct search_name {
 	const char *field; /* SEARCH_HEADER under a name of its own */
 };
 
-/* RFC 3501 section 9, "search-key", but for OR, NOT, UID, sequence sets and parentheses. */
+/*
+ * "search-key" of RFC 3501 and RFC 9051 section 9, RFC 5032 (OLDER, YOUNGER), RFC 7162 (MODSEQ),
+ * RFC 8474 (EMAILID, THREADID), RFC 8514 (SAVED...), but for OR, NOT, UID, sets and parentheses.
+ */
 static const struct search_name search_names[] = {
 	{"ALL", SEARCH_ALL},
 	{"ANSWERED", SEARCH_FLAG, ARG_NONE, 0, INDEX_ANSWERED},
@@ -30,23 +44,31 @@ static const struct search_name search_names[] = {
 	{"CC", SEARCH_HEADER, ARG_STRING, 0, 0, "Cc"},
 	{"DELETED", SEARCH_FLAG, ARG_NONE, 0, INDEX_DELETED},
 	{"DRAFT", SEARCH_FLAG, ARG_NONE, 0, INDEX_DRAFT},
+	{"EMAILID", SEARCH_EMAILID, ARG_ID},
 	{"FLAGGED", SEARCH_FLAG, ARG_NONE, 0, INDEX_FLAGGED},
 	{"FROM", SEARCH_HEADER, ARG_STRING, 0, 0, "From"},
 	{"HEADER", SEARCH_HEADER, ARG_FIELD},
 	{"KEYWORD", SEARCH_KEYWORD, ARG_KEYWORD},
-	{"LARGER", SEARCH_LARGER, ARG_NUMBER},
+	{"LARGER", SEARCH_LARGER, ARG_SIZE},
+	{"MODSEQ", SEARCH_MODSEQ, ARG_MODSEQ},
 	{"NEW", SEARCH_NEW},
 	{"OLD", SEARCH_RECENT, ARG_NONE, 1},
+	{"OLDER", SEARCH_OLDER, ARG_SECONDS},
 	{"ON", SEARCH_ON, ARG_DATE},
 	{"RECENT", SEARCH_RECENT},
+	{"SAVEDATESUPPORTED", SEARCH_ALL}, /* every mailbox of ours has save dates */
+	{"SAVEDBEFORE", SEARCH_SAVEDBEFORE, ARG_DATE},
+	{"SAVEDON", SEARCH_SAVEDON, ARG_DATE},
+	{"SAVEDSINCE", SEARCH_SAVEDSINCE, ARG_DATE},
 	{"SEEN", SEARCH_FLAG, ARG_NONE, 0, INDEX_SEEN},
 	{"SENTBEFORE", SEARCH_SENTBEFORE, ARG_DATE},
 	{"SENTON", SEARCH_SENTON, ARG_DATE},
 	{"SENTSINCE", SEARCH_SENTSINCE, ARG_DATE},
 	{"SINCE", SEARCH_SINCE, ARG_DATE},
-	{"SMALLER", SEARCH_SMALLER, ARG_NUMBER},
+	{"SMALLER", SEARCH_SMALLER, ARG_SIZE},
 	{"SUBJECT", SEARCH_HEADER, ARG_STRING, 0, 0, "Subject"},
 	{"TEXT", SEARCH_TEXT, ARG_STRING},
+	{"THREADID", SEARCH_THREADID, ARG_ID},
 	{"TO", SEARCH_HEADER, ARG_STRING, 0, 0, "To"},
 	{"UNANSWERED", SEARCH_FLAG, ARG_NONE, 1, INDEX_ANSWERED},
 	{"UNDELETED", SEARCH_FLAG, ARG_NONE, 1, INDEX_DELETED},
@@ -54,6 +76,7 @@ static const struct search_name search_names[] = {
 	{"UNFLAGGED", SEARCH_FLAG, ARG_NONE, 1, INDEX_FLAGGED},
 	{"UNKEYWORD", SEARCH_KEYWORD, ARG_KEYWORD, 1},
 	{"UNSEEN", SEARCH_FLAG, ARG_NONE, 1, INDEX_SEEN},
+	{"YOUNGER", SEARCH_YOUNGER, ARG_SECONDS},
 };
 
 enum { NAME_COUNT = sizeof(search_names) / sizeof(search_names[0]) };
@@ -63,7 +86,6 @@ struct search_parse {
 	struct imap_session *s;
 	struct imap_parser *p;
 	struct search_plan *plan;
-	struct str charset;
 	unsigned depth;
 };
 
@@ -91,7 +113,9 @@ key_free(struct search_key *key)
 		struct search_key *next = key->next;
 
 		key_free(key->child);
-		numset_free(&key->seqs);
+		numset_free(&key->uids);
+		free(key->set);
+		free(key->word);
 		buf_free(&key->needle);
 		free(key);
 		key = next;
@@ -124,7 +148,7 @@ parse_needle(struct search_parse *sp, struct search_key *key)
 	enum err e = imap_parse_astring(sp->p, &text);
 
 	if (!e)
-		e = charset_to_utf8(sp->charset, text, &utf8);
+		e = charset_to_utf8(str_of(sp->plan->charset), text, &utf8);
 	if (!e)
 		e = casemap_fold(buf_str(&utf8), &key->needle);
 	buf_free(&utf8);
@@ -133,19 +157,93 @@ parse_needle(struct search_parse *sp, struct search_key *key)
 
 /* A field name in the command is bounded by the line and has no business to hold odd bytes. */
 static enum err
-parse_field_name(struct search_parse *sp, struct str *out)
+parse_field_name(struct search_parse *sp, struct search_key *key)
 {
-	enum err e = imap_parse_astring(sp->p, out);
+	struct str name;
+	enum err e = imap_parse_astring(sp->p, &name);
 
 	if (e)
 		return e;
-	if (out->len == 0)
+	if (name.len == 0)
 		return imap_parser_fail(sp->p, E_PARSE, "expected the name of a header field");
-	for (size_t i = 0; i < out->len; i++)
-		if (out->p[i] <= ' ' || out->p[i] == ':' || out->p[i] >= 0x7f)
+	for (size_t i = 0; i < name.len; i++)
+		if (name.p[i] <= ' ' || name.p[i] == ':' || name.p[i] >= 0x7f)
 			return imap_parser_fail(
 				sp->p, E_PARSE, "expected the name of a header field");
+	key->word = str_dup(name);
 	return imap_parse_space(sp->p);
+}
+
+static enum err
+parse_keyword(struct search_parse *sp, struct search_key *key)
+{
+	struct str word;
+	enum err e = imap_parse_atom(sp->p, "expected a keyword", &word);
+
+	if (!e)
+		key->word = str_dup(word);
+	return e;
+}
+
+/* RFC 5032 section 3: at least a second. */
+static enum err
+parse_seconds(struct search_parse *sp, struct search_key *key)
+{
+	uint32_t seconds = 0;
+	enum err e = imap_parse_nz_number(sp->p, &seconds);
+
+	key->number = seconds;
+	return e;
+}
+
+/*
+ * RFC 7162 section 3.1.5. There is one mod-sequence for all of a message: the name and the type of
+ * the metadata item are read and passed over, as the section says.
+ */
+static enum err
+parse_modseq(struct search_parse *sp, struct search_key *key)
+{
+	struct str entry, type;
+	enum err e = OK;
+
+	sp->plan->has_modseq = 1;
+	if (imap_parse_peek(sp->p) == '"') {
+		imap_parse_string(sp->p, &entry);
+		imap_parse_space(sp->p);
+		e = imap_parse_atom(sp->p, "expected \"priv\", \"shared\" or \"all\"", &type);
+		if (e)
+			return e;
+		if (!str_is_i(type, "priv") && !str_is_i(type, "shared") && !str_is_i(type, "all"))
+			return imap_parser_fail(
+				sp->p, E_PARSE, "expected \"priv\", \"shared\" or \"all\"");
+		e = imap_parse_space(sp->p);
+	}
+	return e ? e : imap_parse_number64(sp->p, &key->number);
+}
+
+static int
+hex_value(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* <objectid> of RFC 8474 section 7. Ours are hexadecimal; another one is nobody's. */
+static enum err
+parse_id(struct search_parse *sp, struct search_key *key)
+{
+	struct str id;
+	enum err e = imap_parse_atom(sp->p, "expected an object id", &id);
+
+	if (e)
+		return e;
+	key->id_known = id.len == 2 * SEARCH_ID_LEN;
+	for (size_t i = 0; key->id_known && i < SEARCH_ID_LEN; i++) {
+		int high = hex_value(id.p[2 * i]), low = hex_value(id.p[2 * i + 1]);
+
+		key->id_known = high >= 0 && low >= 0;
+		key->id[i] = (unsigned char)(high << 4 | low);
+	}
+	return OK;
 }
 
 static enum err
@@ -160,39 +258,62 @@ parse_argument(struct search_parse *sp, const struct search_name *n, struct sear
 		return e;
 	switch (n->arg) {
 	case ARG_FIELD:
-		e = parse_field_name(sp, &key->word);
+		e = parse_field_name(sp, key);
 		return e ? e : parse_needle(sp, key);
 	case ARG_STRING:
-		key->word = str_of(n->field);
+		if (n->field)
+			key->word = mem_strdup(n->field);
 		return parse_needle(sp, key);
 	case ARG_KEYWORD:
-		sp->plan->has_keywords = 1;
-		return imap_parse_atom(sp->p, "expected a keyword", &key->word);
+		return parse_keyword(sp, key);
 	case ARG_DATE:
 		return imap_parse_date(sp->p, &key->day);
+	case ARG_SECONDS:
+		return parse_seconds(sp, key);
+	case ARG_MODSEQ:
+		return parse_modseq(sp, key);
+	case ARG_ID:
+		return parse_id(sp, key);
 	default:
-		return imap_parse_number(sp->p, &key->number);
+		return imap_parse_number64(sp->p, &key->number);
 	}
 }
 
 /* ---- keys ---- */
 
-/* A sequence set, of message numbers or, behind UID, of UIDs. What is not there matches nothing. */
+/*
+ * A sequence set, of message numbers or, behind UID, of UIDs, or "$" (RFC 5182), which is the same
+ * behind both. What is not there matches nothing. Message numbers mean what they do now, whatever
+ * is expunged later (RFC 5267 section 4.3).
+ */
 static enum err
 parse_set(struct search_parse *sp, int uid, struct search_key **out)
 {
-	struct search_key *key = *out = key_create(SEARCH_SEQ);
-	struct numset uids = {0};
+	struct search_key *key = *out = key_create(SEARCH_UIDS);
+	struct imap_session *s = sp->s;
+	struct numset seqs = {0};
+	size_t start;
 	enum err e;
 
-	if (!uid)
-		return imap_parse_sequence_set(sp->p, imap_largest(sp->s, 0), &key->seqs);
-	e = imap_parse_space(sp->p);
-	if (!e)
-		e = imap_parse_sequence_set(sp->p, imap_largest(sp->s, 1), &uids);
-	if (!e)
-		imap_seqset_from_uids(sp->s->view, &uids, &key->seqs);
-	numset_free(&uids);
+	if (uid && imap_parse_space(sp->p))
+		return sp->p->err;
+	if (imap_parse_try(sp->p, '$')) {
+		sp->plan->has_numbers = 1;
+		numset_copy(&key->uids, &s->saved);
+		return OK;
+	}
+	start = sp->p->at;
+	if (uid) {
+		e = imap_parse_sequence_set(sp->p, imap_largest(s, 1), &key->uids);
+		if (!e)
+			key->set = mem_strndup(sp->p->line.p + start, sp->p->at - start);
+		return e;
+	}
+	sp->plan->has_numbers = 1;
+	e = imap_parse_sequence_set(sp->p, imap_largest(s, 0), &seqs);
+	if (!e && s->view)
+		imap_seqset_to_uids(s->view, &seqs, &key->uids);
+	numset_free(&seqs);
 	return e;
 }
 
@@ -270,8 +391,10 @@ parse_named(struct search_parse *sp, struct search_key **out)
 		*out = key_create(n->kind);
 		(*out)->negated = n->negated;
 		(*out)->flag = n->flag;
-		if (n->kind >= SEARCH_LARGER && n->kind <= SEARCH_SINCE)
+		if (n->kind >= SEARCH_LARGER && n->kind <= SEARCH_YOUNGER)
 			plan->has_facts = 1;
+		if ((*out)->need == SEARCH_NEED_CACHE)
+			plan->has_cache_keys = 1;
 		if ((*out)->need == SEARCH_NEED_CONTENT) {
 			if (plan->text_count == SEARCH_TEXTS_MAX)
 				return imap_parser_fail(
@@ -296,7 +419,7 @@ parse_key(struct search_parse *sp, struct search_key **out)
 		return imap_parser_fail(sp->p, E_TOOBIG, "search keys nested too deep");
 	if (c == '(')
 		e = parse_parentheses(sp, out);
-	else if (c == '*' || (c >= '0' && c <= '9'))
+	else if (c == '*' || c == '$' || (c >= '0' && c <= '9'))
 		e = parse_set(sp, 0, out);
 	else
 		e = parse_named(sp, out);
@@ -304,68 +427,108 @@ parse_key(struct search_parse *sp, struct search_key **out)
 	return e;
 }
 
-/* "CHARSET" SP astring SP, if it is there (RFC 3501 section 6.4.4). */
+/* A charset's name and the space behind it. */
 static enum err
 parse_charset(struct search_parse *sp)
 {
-	if (!imap_parse_try_word(sp->p, "CHARSET"))
-		return OK;
-	imap_parse_space(sp->p);
-	imap_parse_astring(sp->p, &sp->charset);
+	struct str charset;
+
+	imap_parse_astring(sp->p, &charset);
 	if (imap_parse_space(sp->p))
 		return sp->p->err;
-	sp->plan->bad_charset = !charset_is_known(sp->charset);
+	sp->plan->bad_charset = !charset_is_known(charset);
+	sp->plan->charset = str_dup(charset);
 	return OK;
+}
+
+static enum err
+parse_keys(struct search_parse *sp)
+{
+	enum err e = OK;
+
+	while (!e) {
+		struct search_key *key = NULL;
+
+		e = parse_key(sp, &key);
+		if (key)
+			key_add_child(sp->plan->root, key);
+		if (e || imap_parse_at_end(sp->p))
+			break;
+		e = imap_parse_space(sp->p);
+	}
+	return e ? e : imap_parse_end(sp->p);
+}
+
+static void
+plan_init(struct search_plan *plan)
+{
+	memset(plan, 0, sizeof(*plan));
+	plan->root = key_create(SEARCH_AND);
+	plan->now = (int64_t)time(NULL);
 }
 
 enum err
 search_plan_parse(struct imap_session *s, struct imap_parser *p, struct search_plan *out)
 {
 	struct search_parse sp = {.s = s, .p = p, .plan = out};
+	enum err e = OK;
+
+	plan_init(out);
+	/* RFC 3501 section 6.4.4 */
+	if (imap_parse_try_word(p, "CHARSET")) {
+		imap_parse_space(p);
+		e = parse_charset(&sp);
+	}
+	return e ? e : parse_keys(&sp);
+}
+
+enum err
+search_criteria_parse(struct imap_session *s, struct imap_parser *p, struct search_plan *out)
+{
+	struct search_parse sp = {.s = s, .p = p, .plan = out};
 	enum err e;
 
-	memset(out, 0, sizeof(*out));
-	out->root = key_create(SEARCH_AND);
+	plan_init(out);
 	e = parse_charset(&sp);
-	while (!e) {
-		struct search_key *key = NULL;
-
-		e = parse_key(&sp, &key);
-		if (key)
-			key_add_child(out->root, key);
-		if (e || imap_parse_at_end(p))
-			break;
-		e = imap_parse_space(p);
-	}
-	return e ? e : imap_parse_end(p);
+	return e ? e : parse_keys(&sp);
 }
 
 void
 search_plan_fini(struct search_plan *plan)
 {
 	key_free(plan->root);
+	free(plan->charset);
 	memset(plan, 0, sizeof(*plan));
 }
 
-/* ---- keywords ---- */
+/* ---- the mailbox ---- */
 
 static void
-bind_keys(struct search_key *key, char *const *keywords, size_t count)
+bind_keyword(struct search_key *key, const struct search_box *box)
 {
+	key->bit = -1;
+	for (size_t i = 0; i < box->keyword_count && i < INDEX_KEYWORDS_MAX; i++)
+		if (str_is_i(str_of(key->word), box->keywords[i]))
+			key->bit = (int)i;
+}
+
+static void
+bind_keys(struct search_key *key, const struct search_box *box)
+{
+	uint32_t count = index_view_count(box->view);
+
 	for (; key; key = key->next) {
-		bind_keys(key->child, keywords, count);
-		if (key->kind != SEARCH_KEYWORD)
-			continue;
-		key->bit = -1;
-		for (size_t i = 0; i < count && i < INDEX_KEYWORDS_MAX; i++)
-			if (str_is_i(key->word, keywords[i]))
-				key->bit = (int)i;
+		bind_keys(key->child, box);
+		if (key->kind == SEARCH_KEYWORD)
+			bind_keyword(key, box);
+		if (key->set)
+			(void)imap_seqset_parse(str_of(key->set), index_view_uid(box->view, count),
+				&key->uids, NULL);
 	}
 }
 
 void
-search_plan_bind(struct search_plan *plan, char *const *keywords, size_t count)
+search_plan_bind(struct search_plan *plan, const struct search_box *box)
 {
-	if (plan->has_keywords)
-		bind_keys(plan->root, keywords, count);
+	bind_keys(plan->root, box);
 }

@@ -30,6 +30,10 @@ imap_parse_messages(struct imap_session *s, struct imap_parser *p, struct numset
 	size_t start = p->at;
 
 	numset_free(seqs);
+	if (imap_parse_try(p, '$')) {
+		imap_seqset_from_uids(s->view, &s->saved, seqs);
+		return OK;
+	}
 	if (!s->uid) {
 		if (imap_parse_sequence_set(p, imap_largest(s, 0), seqs))
 			return p->err;
@@ -284,6 +288,7 @@ on_expunged(uint32_t seq, uint32_t uid, void *arg)
 	struct sync *y = arg;
 
 	numset_remove_range(&y->s->recent, uid, uid);
+	numset_remove_range(&y->s->saved, uid, uid);
 	if (y->s->enabled & IMAP_QRESYNC)
 		numset_add(&y->vanished, uid);
 	else
@@ -344,6 +349,7 @@ imap_state_unselect(struct imap_session *s)
 	s->read_only = 0;
 	s->modseq_held = s->modseq_sent = 0;
 	numset_free(&s->recent);
+	numset_free(&s->saved);
 	if (s->state == IMAP_SELECTED) {
 		imap_state_set(s, IMAP_AUTHENTICATED);
 		session_report(s->base, s->user.name, "");

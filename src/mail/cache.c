@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "mail/cache.h"
 
+#include <string.h>
+
 #include "mail/cache_format.h"
 #include "mail/varint.h"
 
@@ -65,15 +67,46 @@ mail_cache_get(struct str record, enum mail_cache_field field, struct str *out)
 }
 
 enum err
+mail_cache_fields(struct str record, struct str out[MAIL_CACHE_FIELDS])
+{
+	size_t count, at;
+	struct str unused;
+
+	memset(out, 0, MAIL_CACHE_FIELDS * sizeof(out[0]));
+	/* No field has the tag 0: this only checks. */
+	if (directory(record, 0, &unused) == E_CORRUPT)
+		return E_CORRUPT;
+	count = (unsigned char)record.p[3];
+	at = CACHE_HEAD_LEN + count * CACHE_ENTRY_LEN;
+	for (size_t i = 0; i < count; i++) {
+		const char *entry = record.p + CACHE_HEAD_LEN + i * CACHE_ENTRY_LEN;
+		unsigned char tag = (unsigned char)entry[0];
+		uint32_t len = get_u32(entry + 1);
+
+		if (tag < MAIL_CACHE_FIELDS && !out[tag].p)
+			out[tag] = str_make(record.p + at, len);
+		at += len;
+	}
+	return OK;
+}
+
+enum err
 mail_cache_sent_date(struct str record, time_t *when, int *zone_minutes)
 {
 	struct str s;
-	uint64_t t, zone;
-	int64_t signed_time;
 	enum err e = mail_cache_get(record, MAIL_CACHE_SENT_DATE, &s);
 
-	if (e)
-		return e;
+	return e ? e : mail_cache_sent_date_read(s, when, zone_minutes);
+}
+
+enum err
+mail_cache_sent_date_read(struct str s, time_t *when, int *zone_minutes)
+{
+	uint64_t t, zone;
+	int64_t signed_time;
+
+	if (!s.p)
+		return E_NOTFOUND;
 	if (!varint_take(&s, &t) || !varint_take(&s, &zone) || s.len || zone >= 2 * 24 * 60)
 		return E_CORRUPT;
 	signed_time = (int64_t)(t >> 1) ^ -(int64_t)(t & 1);

@@ -41,6 +41,7 @@ enum mail_cache_field {
 	MAIL_CACHE_HEADERS = 15, /* see mail_cache_header */
 	MAIL_CACHE_SIZES = 16, /* see mail_cache_sizes */
 	MAIL_CACHE_PARTS = 17, /* see mail_cache_parts */
+	MAIL_CACHE_FIELDS = 18, /* one more than the last */
 };
 
 enum {
@@ -68,8 +69,16 @@ enum err mail_cache_check(struct str record);
 /* Borrowed from the record. E_NOTFOUND: not in it. E_CORRUPT. */
 enum err mail_cache_get(struct str record, enum mail_cache_field field, struct str *out);
 
+/*
+ * All fields in one look: out[field], with p NULL for those that are not there. E_CORRUPT: all are
+ * absent.
+ */
+enum err mail_cache_fields(struct str record, struct str out[MAIL_CACHE_FIELDS]);
+
 /* E_NOTFOUND: the message has no Date that can be read. */
 enum err mail_cache_sent_date(struct str record, time_t *when, int *zone_minutes);
+/* The same from a field SENT_DATE that was looked up already; an absent one is E_NOTFOUND. */
+enum err mail_cache_sent_date_read(struct str field, time_t *when, int *zone_minutes);
 enum err mail_cache_sizes(struct str record, struct mail_cache_sizes *out);
 /* *out is the caller's, freed with part_table_free. */
 enum err mail_cache_parts(struct str record, struct part_table *out);

@@ -16,7 +16,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
-enum { LOAD_BUFFER = 256 * 1024 };
+enum { LOAD_BUFFER = 4 * 1024 * 1024 };
 
 struct load_conn {
 	int fd;

@@ -38,9 +38,12 @@ fill(const struct fake_message *f, struct index_message *out)
 		.flags = f->flags,
 		.keywords.bits = {f->keywords},
 		.internal_date = f->internal_date,
+		.save_date = f->save_date,
 		.size = f->len,
 		.disk_size = f->len,
 	};
+	memcpy(out->email_id, f->email_id, sizeof(out->email_id));
+	memcpy(out->thread_id, f->thread_id, sizeof(out->thread_id));
 	for (size_t i = 0; i < f->len; i++)
 		if (f->text[i] == '\n' && (i == 0 || f->text[i - 1] != '\r'))
 			out->size++;
@@ -128,6 +131,40 @@ index_cache_get(
 	mime_message_free(&m);
 	*out = buf_str(scratch);
 	return e;
+}
+
+/* ---- cache records in their order ---- */
+
+struct index_cache_walk {
+	uint32_t mailbox;
+	struct buf record;
+};
+
+enum err
+index_cache_walk_begin(struct index_user *u, uint32_t mailbox, struct index_cache_walk **out)
+{
+	(void)u;
+	*out = MEM_NEW(struct index_cache_walk);
+	(*out)->mailbox = mailbox;
+	return OK;
+}
+
+enum err
+index_cache_walk_get(struct index_cache_walk *w, uint32_t uid, struct str *out)
+{
+	enum err e;
+
+	buf_reset(&w->record);
+	e = index_cache_get(NULL, w->mailbox, uid, &w->record, out);
+	return e ? E_NOTFOUND : OK;
+}
+
+void
+index_cache_walk_end(struct index_cache_walk **w)
+{
+	if (*w)
+		buf_free(&(*w)->record);
+	MEM_FREE(*w);
 }
 
 enum err

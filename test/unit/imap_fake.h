@@ -17,7 +17,8 @@ struct fake_message {
 	size_t len; /* 0: strlen */
 	unsigned flags;
 	uint64_t keywords; /* the first 64 bits */
-	int64_t internal_date;
+	int64_t internal_date, save_date;
+	unsigned char email_id[16], thread_id[16];
 	int recent;
 	int gone; /* in the view, but expunged by somebody else */
 	enum err unreadable; /* what opening its file gives; its cache record is fine */

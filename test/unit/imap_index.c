@@ -461,6 +461,40 @@ index_cache_get(
 	return E_NOTFOUND;
 }
 
+/* ---- cache records in their order ---- */
+
+struct index_cache_walk {
+	uint32_t mailbox;
+	struct buf record;
+};
+
+enum err
+index_cache_walk_begin(struct index_user *u, uint32_t mailbox, struct index_cache_walk **out)
+{
+	(void)u;
+	*out = MEM_NEW(struct index_cache_walk);
+	(*out)->mailbox = mailbox;
+	return OK;
+}
+
+enum err
+index_cache_walk_get(struct index_cache_walk *w, uint32_t uid, struct str *out)
+{
+	enum err e;
+
+	buf_reset(&w->record);
+	e = index_cache_get(NULL, w->mailbox, uid, &w->record, out);
+	return e ? E_NOTFOUND : OK;
+}
+
+void
+index_cache_walk_end(struct index_cache_walk **w)
+{
+	if (*w)
+		buf_free(&(*w)->record);
+	MEM_FREE(*w);
+}
+
 enum err
 index_cache_peek(struct index_user *u, uint32_t mailbox, uint32_t uid, struct str *out)
 {

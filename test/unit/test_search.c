@@ -307,7 +307,13 @@ bad_arguments(void **state)
 		"a SEARCH HEADER \"a:b\" x",
 		"a SEARCH LARGER x",
 		"a SEARCH LARGER -1",
-		"a SEARCH SMALLER 99999999999",
+		"a SEARCH SMALLER 9223372036854775808000",
+		"a SEARCH OLDER 0",
+		"a SEARCH YOUNGER x",
+		"a SEARCH MODSEQ",
+		"a SEARCH MODSEQ \"/flags/x\" some 1",
+		"a SEARCH MODSEQ \"/flags/x\" 1",
+		"a SEARCH $x",
 		"a SEARCH ON 32-Feb-1994",
 		"a SEARCH ON 1994-02-01",
 		"a SEARCH KEYWORD \"quoted\"",
@@ -317,7 +323,18 @@ bad_arguments(void **state)
 		"a SEARCH 1:",
 		"a SEARCH CHARSET UTF-8",
 		"a SEARCH ALL CHARSET UTF-8 SEEN",
-		"a SEARCH RETURN (MIN) ALL",
+		"a SEARCH RETURN ALL",
+		"a SEARCH RETURN (MIN)",
+		"a SEARCH RETURN (LEAST) ALL",
+		"a SEARCH RETURN (MIN)ALL",
+		"a SEARCH RETURN (PARTIAL) ALL",
+		"a SEARCH RETURN (PARTIAL 1) ALL",
+		"a SEARCH RETURN (PARTIAL 0:1) ALL",
+		"a SEARCH RETURN (PARTIAL 1:-2) ALL",
+		"a SEARCH RETURN (PARTIAL 1:*) ALL",
+		"a SEARCH RETURN (PARTIAL 1:2 ALL) ALL",
+		"a SEARCH RETURN (PARTIAL 1:2 PARTIAL 1:2) ALL",
+		"a SEARCH RETURN (PARTIAL 1:4294967296) ALL",
 	};
 
 	(void)state;
@@ -475,6 +492,151 @@ seams(void **state)
 	}
 }
 
+static void
+check_answers(const char *const (*rows)[2], size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct str said = fake_run(&fake, rows[i][0]);
+
+		if (strcmp(said.p, rows[i][1]) != 0)
+			fail_msg("%s gave\n%s and not\n%s", rows[i][0], said.p, rows[i][1]);
+	}
+}
+#define CHECK_ANSWERS(rows) check_answers((rows), sizeof(rows) / sizeof((rows)[0]))
+#define DONE "a OK SEARCH completed\r\n"
+#define UID_DONE "a OK UID SEARCH completed\r\n"
+
+static void
+return_options(void **state)
+{
+	static const char *const rows[][2] = {
+		{"a SEARCH RETURN () ALL", "* ESEARCH (TAG \"a\") ALL 1:4\r\n" DONE},
+		{"a SEARCH RETURN (ALL) SEEN", "* ESEARCH (TAG \"a\") ALL 1,3\r\n" DONE},
+		{"a SEARCH RETURN (MIN COUNT) NOT SEEN",
+			"* ESEARCH (TAG \"a\") MIN 2 COUNT 2\r\n" DONE},
+		{"a UID SEARCH RETURN (MIN MAX) 1:3",
+			"* ESEARCH (TAG \"a\") UID MIN 10 MAX 30\r\n" UID_DONE},
+		{"a UID SEARCH RETURN (ALL) ALL",
+			"* ESEARCH (TAG \"a\") UID ALL 10,20,30,40\r\n" UID_DONE},
+		/* Nothing found: MIN, MAX and ALL are left out, COUNT is not. */
+		{"a SEARCH RETURN (MIN MAX ALL COUNT) LARGER 99999",
+			"* ESEARCH (TAG \"a\") COUNT 0\r\n" DONE},
+		{"a SEARCH RETURN (MIN) LARGER 99999", "* ESEARCH (TAG \"a\")\r\n" DONE},
+		{"a SEARCH RETURN (PARTIAL 2:3) ALL",
+			"* ESEARCH (TAG \"a\") PARTIAL (2:3 2:3)\r\n" DONE},
+		{"a SEARCH RETURN (PARTIAL 9:3 MIN) ALL",
+			"* ESEARCH (TAG \"a\") MIN 1 PARTIAL (9:3 3:4)\r\n" DONE},
+		{"a UID SEARCH RETURN (PARTIAL -1:-3) ALL",
+			"* ESEARCH (TAG \"a\") UID PARTIAL (-1:-3 20,30,40)\r\n" UID_DONE},
+		{"a SEARCH RETURN (PARTIAL -4:-4294967295) ALL",
+			"* ESEARCH (TAG \"a\") PARTIAL (-4:-4294967295 1)\r\n" DONE},
+		{"a SEARCH RETURN (PARTIAL 5:500) ALL",
+			"* ESEARCH (TAG \"a\") PARTIAL (5:500 NIL)\r\n" DONE},
+		{"a SEARCH RETURN (COUNT) CHARSET UTF-8 SUBJECT lunch",
+			"* ESEARCH (TAG \"a\") COUNT 1\r\n" DONE},
+	};
+
+	(void)state;
+	CHECK_ANSWERS(rows);
+}
+
+/* RFC 5182 */
+static void
+saved_result(void **state)
+{
+	static const char *const rows[][2] = {
+		{"a SEARCH $", "* SEARCH\r\n" DONE},
+		{"a SEARCH RETURN (SAVE) SEEN", DONE},
+		{"a SEARCH $", "* SEARCH 1 3\r\n" DONE},
+		{"a UID SEARCH UID $ FLAGGED", "* SEARCH 10\r\n" UID_DONE},
+		{"a SEARCH OR $ 4", "* SEARCH 1 3 4\r\n" DONE},
+		{"a SEARCH NOT $", "* SEARCH 2 4\r\n" DONE},
+		{"a UID FETCH $ UID", "* 1 FETCH (UID 10)\r\n* 3 FETCH (UID 30)\r\n"
+				      "a OK UID FETCH completed\r\n"},
+		{"a FETCH $ UID", "* 1 FETCH (UID 10)\r\n* 3 FETCH (UID 30)\r\n"
+				  "a OK FETCH completed\r\n"},
+		/* What does not save changes nothing. */
+		{"a SEARCH RETURN (ALL) ALL", "* ESEARCH (TAG \"a\") ALL 1:4\r\n" DONE},
+		{"a SEARCH $", "* SEARCH 1 3\r\n" DONE},
+		{"a SEARCH RETURN (SAVE MAX) ALL", "* ESEARCH (TAG \"a\") MAX 4\r\n" DONE},
+		{"a SEARCH $", "* SEARCH 4\r\n" DONE},
+		{"a SEARCH RETURN (SAVE MIN MAX) ALL",
+			"* ESEARCH (TAG \"a\") MIN 1 MAX 4\r\n" DONE},
+		{"a SEARCH $", "* SEARCH 1 4\r\n" DONE},
+		{"a SEARCH RETURN (SAVE MIN COUNT) ALL",
+			"* ESEARCH (TAG \"a\") MIN 1 COUNT 4\r\n" DONE},
+		{"a SEARCH $", "* SEARCH 1 2 3 4\r\n" DONE},
+		{"a SEARCH RETURN (SAVE PARTIAL 2:3 MAX) ALL",
+			"* ESEARCH (TAG \"a\") MAX 4 PARTIAL (2:3 2:3)\r\n" DONE},
+		{"a SEARCH $", "* SEARCH 2 3 4\r\n" DONE},
+		{"a SEARCH RETURN (SAVE) CHARSET X-NONE ALL",
+			"a NO [BADCHARSET (US-ASCII UTF-8 ISO-8859-1)] This charset is not known "
+			"here\r\n"},
+		{"a SEARCH $", "* SEARCH\r\n" DONE},
+		{"a FETCH $ UID", "a OK FETCH completed\r\n"},
+	};
+
+	(void)state;
+	CHECK_ANSWERS(rows);
+}
+
+/* RFC 7162 section 3.1.5, RFC 4731 section 3.2 */
+static void
+mod_sequences(void **state)
+{
+	static const char *const rows[][2] = {
+		{"a SEARCH MODSEQ 2", "* SEARCH 2 3 (MODSEQ 9)\r\n" DONE},
+		{"a SEARCH MODSEQ \"/flags/\\\\draft\" all 4", "* SEARCH 2 (MODSEQ 9)\r\n" DONE},
+		{"a SEARCH MODSEQ 99", "* SEARCH\r\n" DONE},
+		{"a SEARCH OR NOT MODSEQ 2 LARGER 99999", "* SEARCH 1 4 (MODSEQ 1)\r\n" DONE},
+		{"a SEARCH RETURN (MAX) MODSEQ 1", "* ESEARCH (TAG \"a\") MAX 4 MODSEQ 1\r\n" DONE},
+		{"a SEARCH RETURN (MIN MAX) MODSEQ 2",
+			"* ESEARCH (TAG \"a\") MIN 2 MAX 3 MODSEQ 9\r\n" DONE},
+		{"a SEARCH RETURN (MAX COUNT) MODSEQ 1",
+			"* ESEARCH (TAG \"a\") MAX 4 COUNT 4 MODSEQ 9\r\n" DONE},
+		{"a SEARCH RETURN (PARTIAL 3:4) MODSEQ 1",
+			"* ESEARCH (TAG \"a\") PARTIAL (3:4 3:4) MODSEQ 3\r\n" DONE},
+		{"a SEARCH RETURN (COUNT) MODSEQ 99", "* ESEARCH (TAG \"a\") COUNT 0\r\n" DONE},
+	};
+
+	(void)state;
+	messages[1].modseq = 9;
+	messages[2].modseq = 3;
+	CHECK_ANSWERS(rows);
+}
+
+/* RFC 5032, RFC 8514, RFC 8474 */
+static void
+newer_keys(void **state)
+{
+	static const struct row rows[] = {
+		{"OLDER 7200", " 1 2 3"},
+		{"YOUNGER 7200", " 4"},
+		{"OLDER 1800 YOUNGER 7200", " 4"},
+		{"SAVEDATESUPPORTED", " 1 2 3 4"},
+		{"NOT SAVEDATESUPPORTED", ""},
+		{"SAVEDBEFORE 2-Jan-2000", " 1"},
+		{"SAVEDON 2-Jan-2000", " 2"},
+		{"SAVEDSINCE 2-Jan-2000", " 2 3 4"},
+		{"EMAILID 0a000000000000000000000000000002", " 3"},
+		{"EMAILID 0A000000000000000000000000000002", ""},
+		{"EMAILID M1", ""},
+		{"THREADID 0b000000000000000000000000000000", " 1 3"},
+		{"NOT THREADID 0b000000000000000000000000000000", " 2 4"},
+	};
+
+	(void)state;
+	messages[3].internal_date = (int64_t)time(NULL) - 3600;
+	for (unsigned i = 0; i < 4; i++) {
+		messages[i].save_date = 946684800 + (int64_t)i * DAY;
+		messages[i].email_id[0] = 10;
+		messages[i].email_id[15] = (unsigned char)i;
+		messages[i].thread_id[0] = 11;
+		messages[i].thread_id[15] = i % 2;
+	}
+	CHECK_ROWS(rows);
+}
+
 int
 main(void)
 {
@@ -490,6 +652,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(unknown_charset, setup, teardown),
 		cmocka_unit_test_setup_teardown(expunged_messages, setup, teardown),
 		cmocka_unit_test_setup_teardown(unreadable_message, setup, teardown),
+		cmocka_unit_test_setup_teardown(return_options, setup, teardown),
+		cmocka_unit_test_setup_teardown(saved_result, setup, teardown),
+		cmocka_unit_test_setup_teardown(mod_sequences, setup, teardown),
+		cmocka_unit_test_setup_teardown(newer_keys, setup, teardown),
 		cmocka_unit_test(empty_mailbox),
 		cmocka_unit_test(many_messages),
 		cmocka_unit_test(seams),
