@@ -101,6 +101,7 @@ run_create(struct imap_session *s)
 	run->context.place = &s->fetch_place;
 	run->context.condstore = (s->enabled & IMAP_CONDSTORE) != 0;
 	fetch_flags_text_init(&run->context.flags);
+	imap_check_keywords(s);
 	learn_keywords(run);
 	return run;
 }

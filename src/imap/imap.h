@@ -112,6 +112,7 @@ struct imap_session {
 	struct numset recent; /* UIDs that are \Recent here */
 	struct numset saved; /* UIDs of the last SEARCH RETURN (SAVE): what "$" means (RFC 5182) */
 	char **keywords; /* names of the mailbox's keyword bits */
+	uint64_t keywords_epoch; /* of when they were read */
 	size_t keyword_count; /* as told to the client in FLAGS */
 	/* What a CONDSTORE client takes for HIGHESTMODSEQ (RFC 7162 section 6): see state.c. */
 	uint64_t modseq_held; /* since the last tagged reply */
@@ -204,11 +205,13 @@ void imap_send_modseq(struct imap_session *s, uint32_t seq, const struct index_m
  */
 void imap_send_vanished(struct imap_session *s, const struct numset *uids, int earlier);
 /*
- * Reads the keyword names again if m (or, NULL, the mailbox) has bits beyond those known, and tells
- * the client the new FLAGS. To be called before imap_write_flags, while no response line is half
- * sent.
+ * Reads the keyword names again if m (or, NULL, the mailbox) has bits beyond those known or whose
+ * names are others now, and tells the client the new FLAGS. To be called before imap_write_flags,
+ * while no response line is half sent.
  */
 void imap_refresh_keywords(struct imap_session *s, const struct index_message *m);
+/* The same only when bits have other names than before. */
+void imap_check_keywords(struct imap_session *s);
 /*
  * The one place that tells changes: EXPUNGE or VANISHED (with_expunges), FETCH FLAGS, EXISTS and
  * RECENT. The reply functions call it. Does nothing when no mailbox is selected. If the mailbox is

@@ -156,6 +156,8 @@ mailbox_open(struct imap_session *s, struct index_mailbox *box)
 		e = index_view_open(s->index, id, &s->view);
 	if (!e)
 		e = index_mailbox_keywords(s->index, id, &s->keywords, &s->keyword_count);
+	if (!e)
+		e = index_mailbox_keywords_epoch(s->index, id, &s->keywords_epoch);
 	if (!e) {
 		s->mailbox = id;
 		s->uidvalidity = box->uidvalidity;

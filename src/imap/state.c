@@ -121,7 +121,8 @@ flags_add(const struct imap_session *s, struct buf *out, const char *last)
 {
 	(void)buf_add_cstr(out, "(\\Answered \\Flagged \\Deleted \\Seen \\Draft");
 	for (size_t i = 0; i < s->keyword_count; i++)
-		(void)buf_printf(out, " %s", s->keywords[i]);
+		if (s->keywords[i][0])
+			(void)buf_printf(out, " %s", s->keywords[i]);
 	(void)buf_printf(out, "%s)", last);
 }
 
@@ -129,7 +130,6 @@ void
 imap_send_mailbox_flags(struct imap_session *s)
 {
 	struct buf line = BUF_INIT(0);
-	int full = s->keyword_count >= INDEX_KEYWORDS_MAX;
 
 	(void)buf_add_cstr(&line, "FLAGS ");
 	flags_add(s, &line, "");
@@ -139,7 +139,8 @@ imap_send_mailbox_flags(struct imap_session *s)
 	if (s->read_only)
 		(void)buf_add_cstr(&line, "()");
 	else
-		flags_add(s, &line, full ? "" : " \\*");
+		/* A full table makes room when some keyword is not in use. */
+		flags_add(s, &line, " \\*");
 	imap_untagged(s, "%s] Flags that are kept", buf_cstr(&line));
 	buf_free(&line);
 }
@@ -149,19 +150,34 @@ imap_refresh_keywords(struct imap_session *s, const struct index_message *m)
 {
 	char **names = NULL;
 	size_t count = 0;
+	uint64_t epoch = s->keywords_epoch;
 
-	if (m && !has_unknown_keyword(s, m))
+	if (m && !m->keywords.bits[0] && !m->keywords.bits[1])
+		return;
+	(void)index_mailbox_keywords_epoch(s->index, s->mailbox, &epoch);
+	if (m && epoch == s->keywords_epoch && !has_unknown_keyword(s, m))
 		return;
 	if (index_mailbox_keywords(s->index, s->mailbox, &names, &count))
 		return;
-	if (count <= s->keyword_count) {
+	if (epoch == s->keywords_epoch && count <= s->keyword_count) {
 		index_names_free(&names, count);
 		return;
 	}
+	s->keywords_epoch = epoch;
 	index_names_free(&s->keywords, s->keyword_count);
 	s->keywords = names;
 	s->keyword_count = count;
 	imap_send_mailbox_flags(s);
+}
+
+void
+imap_check_keywords(struct imap_session *s)
+{
+	uint64_t epoch = s->keywords_epoch;
+
+	if (index_mailbox_keywords_epoch(s->index, s->mailbox, &epoch) == OK &&
+		epoch != s->keywords_epoch)
+		imap_refresh_keywords(s, NULL);
 }
 
 /* ---- telling changes ---- */

@@ -159,20 +159,7 @@ index_metadata_set(
 enum err
 index_metadata_modseq(struct index_user *u, uint32_t mailbox, uint64_t *modseq)
 {
-	struct index_key key = index_key_metadata(mailbox);
-	MDB_val v;
-	enum err e = index_read_begin(u);
-
-	*modseq = 0;
-	if (e) {
-		return e;
-	}
-	e = client_get(u, INDEX_DB_META, &key, &v);
-	if (e == OK && v.mv_size == sizeof(*modseq)) {
-		memcpy(modseq, v.mv_data, sizeof(*modseq));
-	}
-	index_read_end(u);
-	return e == E_NOTFOUND ? OK : e;
+	return client_meta(u, INDEX_META_ENTRIES, mailbox, modseq);
 }
 
 /* ---- rights ---- */

@@ -91,6 +91,9 @@ enum err client_mailbox_record(
 enum err client_message_record(
 	struct index_user *u, uint32_t mailbox, uint32_t uid, struct index_message_record *out);
 
+/* A number beside the record of a mailbox; 0: none. */
+enum err client_meta(struct index_user *u, enum index_meta what, uint32_t mailbox, uint64_t *out);
+
 /* ---- client_content.c ---- */
 
 /* What a record may leave open and its file tells. */

@@ -225,12 +225,14 @@ keywords_read(struct index_user *u, MDB_cursor *c, uint32_t mailbox, char ***nam
 		if (id != mailbox) {
 			return OK;
 		}
-		/* Bits are given one after the other and never taken back. */
-		if (bit != *count || bit >= INDEX_KEYWORDS_MAX ||
+		if (bit < *count || bit >= INDEX_KEYWORDS_MAX ||
 			v.mv_size > INDEX_KEYWORD_LEN_MAX) {
 			return client_corrupt(u, "keyword");
 		}
-		*names = mem_realloc(*names, *count + 1, sizeof(char *));
+		*names = mem_realloc(*names, bit + 1, sizeof(char *));
+		while (*count < bit) {
+			(*names)[(*count)++] = mem_strdup("");
+		}
 		(*names)[(*count)++] = mem_strndup(v.mv_data, v.mv_size);
 	}
 	return rc == MDB_NOTFOUND ? OK : index_err_of_mdb(rc, "keywords");
@@ -263,6 +265,31 @@ index_mailbox_keywords(struct index_user *u, uint32_t mailbox, char ***names, si
 		*count = 0;
 	}
 	return e;
+}
+
+enum err
+client_meta(struct index_user *u, enum index_meta what, uint32_t mailbox, uint64_t *out)
+{
+	struct index_key key = index_key_meta(what, mailbox);
+	MDB_val v;
+	enum err e = index_read_begin(u);
+
+	*out = 0;
+	if (e) {
+		return e;
+	}
+	e = client_get(u, INDEX_DB_META, &key, &v);
+	if (e == OK && v.mv_size == sizeof(*out)) {
+		memcpy(out, v.mv_data, sizeof(*out));
+	}
+	index_read_end(u);
+	return e == E_NOTFOUND ? OK : e;
+}
+
+enum err
+index_mailbox_keywords_epoch(struct index_user *u, uint32_t mailbox, uint64_t *epoch)
+{
+	return client_meta(u, INDEX_META_KEYWORDS, mailbox, epoch);
 }
 
 void

@@ -140,7 +140,9 @@ core_tree_forget(struct core_tx *tx, const struct core_box *b)
 	if (e == OK)
 		e = core_tx_del(tx, INDEX_DB_MAILBOX, index_key_u32(b->r.id));
 	if (e == OK)
-		e = core_tx_del(tx, INDEX_DB_META, index_key_metadata(b->r.id));
+		e = core_tx_del(tx, INDEX_DB_META, index_key_meta(INDEX_META_ENTRIES, b->r.id));
+	if (e == OK)
+		e = core_tx_del(tx, INDEX_DB_META, index_key_meta(INDEX_META_KEYWORDS, b->r.id));
 	if (e)
 		return e;
 	rc = mdb_del(tx->txn, tx->core->env->dbi[INDEX_DB_MAILBOX_NAME], &k, NULL);

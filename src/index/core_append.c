@@ -210,6 +210,8 @@ index_core_append(struct index_core *c, uint32_t mailbox, const struct index_cor
 	for (size_t i = 0; i < n; i++)
 		with_keywords |= m[i].keyword_count != 0;
 	e = with_keywords ? core_run(c, prepare_step, &a) : core_read(c, prepare_step, &a);
+	if (e == E_TOOBIG && core_keywords_reclaim(c, mailbox))
+		e = core_run(c, prepare_step, &a);
 	if (e == OK)
 		e = append_run(c, &a);
 	core_touch_close(&a.touch);

@@ -309,6 +309,8 @@ index_core_copy(struct index_core *c, uint32_t from, uint32_t to, const struct n
 	int gone = 0;
 	enum err e = core_run(c, collect_step, &cp);
 
+	if (e == E_TOOBIG && core_keywords_reclaim(c, to))
+		e = core_run(c, collect_step, &cp);
 	*pairs = NULL;
 	*count = 0;
 	if (e == OK && cp.count)

@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT */
+#include "config.h"
 #include "index/core_private.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "lib/io.h"
 #include "lib/log.h"
 
 /*
  * A mailbox's keywords have bits. Bit 0..25 is the letter a..z in file names, and roost-keywords
  * says which keyword it is ("0 $Forwarded", as Dovecot writes its file). Messages with keywords
  * from bit 26 on are listed in roost-keywords-more, by UID and name ("17 $Work $Later"), so that
- * an index made anew knows them; that file is written in the background.
+ * an index made anew knows them; that file is written in the background. Bits that no message has
+ * any more are given back when the table is full.
  */
 
 typedef char keyword_table[INDEX_KEYWORDS_MAX][INDEX_KEYWORD_LEN_MAX + 1];
@@ -124,6 +129,112 @@ core_keywords_resolve(struct core_tx *tx, const struct core_box *b, const struct
 	if (e == OK && write)
 		e = file_write(tx, b, names);
 	return e;
+}
+
+/* ---- bits that nobody uses ---- */
+
+/* Bits that a message of the mailbox has, in its record or as a letter of its file's name. */
+static enum err
+collect_used(struct core_tx *tx, uint32_t mailbox, struct index_keywords *used)
+{
+	struct index_key key = index_key_message(mailbox, 0);
+	MDB_val k = index_key_val(&key), v;
+	struct index_message_record m;
+	struct maildir_name n;
+	uint32_t id, uid;
+	MDB_cursor *cur;
+	enum err e;
+
+	e = index_err_of_mdb(
+		mdb_cursor_open(tx->txn, tx->core->env->dbi[INDEX_DB_MESSAGE], &cur), "used");
+	if (e)
+		return e;
+	for (e = core_tx_next(cur, &k, &v, MDB_SET_RANGE); e == OK;
+		e = core_tx_next(cur, &k, &v, MDB_NEXT)) {
+		e = index_key_get_message(&k, &id, &uid);
+		if (e || id != mailbox)
+			break;
+		e = index_message_decode(&v, &m);
+		if (e)
+			break;
+		used->bits[0] |= m.keywords.bits[0];
+		used->bits[1] |= m.keywords.bits[1];
+		if (maildir_name_parse(m.name, &n) == OK)
+			used->bits[0] |= n.letters;
+	}
+	mdb_cursor_close(cur);
+	return e == E_NOTFOUND ? OK : e;
+}
+
+/* A letter that a power cut brings back to a file's name must not mean something else then. */
+static enum err
+sync_names(struct index_core *c, const struct core_box *b)
+{
+	static const enum core_sub subs[] = {CORE_NEW, CORE_CUR};
+	enum err e = OK;
+
+	for (size_t i = 0; i < sizeof(subs) / sizeof(subs[0]) && c->fsync && e == OK; i++) {
+		int fd;
+
+		e = core_dir_open(c, b->dir, subs[i], &fd);
+		if (e == OK && fsync(fd) != 0)
+			e = err_from_errno(errno);
+		io_close(&fd);
+	}
+	return e;
+}
+
+struct reclaim {
+	uint32_t mailbox;
+	int freed;
+};
+
+/*
+ * In a transaction of its own, and without writing roost-keywords: until a bit has a name again it
+ * does no harm there, and whatever becomes of the next transaction, no letter means one keyword in
+ * the file and another in the index.
+ */
+static enum err
+reclaim_step(struct core_tx *tx, void *arg)
+{
+	struct reclaim *r = arg;
+	struct index_keywords used = {0};
+	keyword_table names;
+	struct core_box b;
+	uint64_t epoch;
+	enum err e = core_box_get(tx, r->mailbox, &b);
+
+	r->freed = 0;
+	if (e == OK)
+		e = core_keywords_get(tx, r->mailbox, names);
+	if (e == OK)
+		e = collect_used(tx, r->mailbox, &used);
+	if (e == OK)
+		e = sync_names(tx->core, &b);
+	for (int i = 0; i < INDEX_KEYWORDS_MAX && e == OK; i++) {
+		if (!names[i][0] || (used.bits[i / 64] >> (i % 64) & 1))
+			continue;
+		r->freed++;
+		e = core_tx_del(tx, INDEX_DB_KEYWORD, index_key_keyword(r->mailbox, (unsigned)i));
+	}
+	if (e || !r->freed)
+		return e;
+	/* Sessions that have the names in memory see that. */
+	epoch = core_tx_modseq(tx);
+	return core_tx_put(tx, INDEX_DB_META, index_key_meta(INDEX_META_KEYWORDS, r->mailbox),
+		&epoch, sizeof(epoch));
+}
+
+int
+core_keywords_reclaim(struct index_core *c, uint32_t mailbox)
+{
+	struct reclaim r = {.mailbox = mailbox};
+
+	if (core_run(c, reclaim_step, &r) || !r.freed)
+		return 0;
+	log_event(LOGL_INFO, "index.keywords reclaimed", "maildir", c->maildir, "mailbox",
+		log_u64(mailbox), "count", log_u64((uint64_t)r.freed), NULL);
+	return 1;
 }
 
 int

@@ -73,7 +73,7 @@ core_entries_copy(struct index_core *c, const char *from, const char *to, const 
 static enum err
 note_change(struct core_tx *tx, uint32_t mailbox)
 {
-	struct index_key key = index_key_metadata(mailbox);
+	struct index_key key = index_key_meta(INDEX_META_ENTRIES, mailbox);
 	uint64_t modseq;
 
 	core_tx_note(tx, mailbox);

@@ -223,6 +223,11 @@ enum err core_entries_copy(
  */
 enum err core_keywords_resolve(struct core_tx *tx, const struct core_box *b,
 	const struct str *names, size_t n, int make, struct index_keywords *out);
+/*
+ * For a caller that got E_TOOBIG: gives back the bits that no message of the mailbox has. Returns
+ * whether there were any: then it is worth trying again.
+ */
+int core_keywords_reclaim(struct index_core *c, uint32_t mailbox);
 enum err core_keywords_get(struct core_tx *tx, uint32_t mailbox,
 	char names[INDEX_KEYWORDS_MAX][INDEX_KEYWORD_LEN_MAX + 1]);
 /* Reads the folder's file into the index. */

@@ -155,6 +155,8 @@ index_core_store(struct index_core *c, uint32_t mailbox, const struct index_core
 	struct store s = {.in = in, .mailbox = mailbox, .conflicts = conflicts};
 	enum err e = core_run(c, store_step, &s);
 
+	if (e == E_TOOBIG && core_keywords_reclaim(c, mailbox))
+		e = core_run(c, store_step, &s);
 	*modseq = s.modseq;
 	return e;
 }

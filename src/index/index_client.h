@@ -132,9 +132,17 @@ enum err index_mailbox_delete(struct index_user *u, struct str name);
 enum err index_mailbox_rename(struct index_user *u, struct str from, struct str to);
 enum err index_subscribe(struct index_user *u, struct str name, int on);
 
-/* Names of the keyword bits: *names gets *count heap strings in bit order; index_names_free. */
+/*
+ * Names of the keyword bits: *names gets *count heap strings in bit order; index_names_free. An
+ * empty one is of a bit that no keyword has.
+ */
 enum err index_mailbox_keywords(
 	struct index_user *u, uint32_t mailbox, char ***names, size_t *count);
+/*
+ * Changes when bits that no message has any more were given back, so that they may have other names
+ * than before; names that are kept are to be read anew then. Cheap.
+ */
+enum err index_mailbox_keywords_epoch(struct index_user *u, uint32_t mailbox, uint64_t *epoch);
 void index_names_free(char ***names, size_t count);
 
 /* ---- reading messages ---- */

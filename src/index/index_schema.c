@@ -49,9 +49,9 @@ index_key_u32(uint32_t mailbox)
 }
 
 struct index_key
-index_key_metadata(uint32_t mailbox)
+index_key_meta(enum index_meta what, uint32_t mailbox)
 {
-	struct index_key k = {.p = {'m'}, .len = 1};
+	struct index_key k = {.p = {(unsigned char)what}, .len = 1};
 
 	key_add(&k, mailbox, 4);
 	return k;

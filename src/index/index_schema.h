@@ -24,8 +24,9 @@
 enum { INDEX_SCHEMA_VERSION = 2 };
 
 enum index_db {
-	INDEX_DB_META, /* "state" -> index_state; "rules" -> the quota's rules as text; 'm', u32
-			* mailbox -> u64 modseq of its annotations */
+	/* "state" -> index_state; "rules" -> the quota's rules as text; u8 enum index_meta, u32
+	   mailbox -> u64 */
+	INDEX_DB_META,
 	INDEX_DB_MAILBOX, /* u32 mailbox -> mailbox record */
 	INDEX_DB_MAILBOX_NAME, /* name in UTF-8 ("INBOX" in capitals) -> u32 mailbox */
 	INDEX_DB_SUBSCRIPTION, /* name in UTF-8 -> nothing */
@@ -38,6 +39,13 @@ enum index_db {
 	INDEX_DB_COUNT
 };
 
+/* Numbers of a mailbox beside its record, absent when zero; none is the first letter of another
+ * key. */
+enum index_meta {
+	INDEX_META_ENTRIES = 'm', /* modseq of the last change of its annotations */
+	INDEX_META_KEYWORDS = 'k', /* modseq when bits of keywords were last given back */
+};
+
 /* ---- keys ---- */
 
 enum { INDEX_KEY_MAX = 16 };
@@ -46,7 +54,7 @@ struct index_key {
 	size_t len;
 };
 struct index_key index_key_u32(uint32_t mailbox);
-struct index_key index_key_metadata(uint32_t mailbox); /* in INDEX_DB_META */
+struct index_key index_key_meta(enum index_meta what, uint32_t mailbox);
 struct index_key index_key_keyword(uint32_t mailbox, unsigned bit);
 struct index_key index_key_message(uint32_t mailbox, uint32_t uid); /* cache and pending too */
 struct index_key index_key_change(uint32_t mailbox, uint64_t modseq, uint32_t uid);

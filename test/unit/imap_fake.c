@@ -229,6 +229,15 @@ index_content_close(struct index_content *c)
 }
 
 enum err
+index_mailbox_keywords_epoch(struct index_user *u, uint32_t mailbox, uint64_t *epoch)
+{
+	(void)u;
+	(void)mailbox;
+	*epoch = 0;
+	return OK;
+}
+
+enum err
 index_mailbox_keywords(struct index_user *u, uint32_t mailbox, char ***names, size_t *count)
 {
 	(void)u;

@@ -364,6 +364,15 @@ index_subscribe(struct index_user *u, struct str name, int on)
 }
 
 enum err
+index_mailbox_keywords_epoch(struct index_user *u, uint32_t mailbox, uint64_t *epoch)
+{
+	(void)u;
+	(void)mailbox;
+	*epoch = 0;
+	return OK;
+}
+
+enum err
 index_mailbox_keywords(struct index_user *u, uint32_t mailbox, char ***names, size_t *count)
 {
 	struct box *b = memory_box_by_id(mailbox);

@@ -226,6 +226,50 @@ test_many_keywords(void **state)
 	assert_false(has_keyword(&p, "word-126"));
 }
 
+/* A table that is full of what nobody uses any more has room again. */
+static void
+test_keywords_are_reclaimed(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t inbox = box_id(f, "INBOX");
+	struct peek p;
+	char word[32];
+
+	f->o.fsync = 1;
+	rebuild(f);
+	append(f, "INBOX", 0, NULL);
+	append(f, "INBOX", 0, NULL);
+	for (int i = 0; i < INDEX_KEYWORDS_MAX; i++) {
+		snprintf(word, sizeof(word), "word-%d", i);
+		assert_int_equal(store(f, inbox, 1, 1, INDEX_STORE_ADD, 0, word), OK);
+	}
+	while (index_core_background(f->c))
+		;
+	assert_int_equal(store(f, inbox, 1, 1, INDEX_STORE_REMOVE, 0, "word-5"), OK);
+	assert_int_equal(store(f, inbox, 1, 1, INDEX_STORE_REMOVE, 0, "word-77"), OK);
+	/* The letter of word-5 is in the name of the file still: its bit is not free. */
+	assert_int_equal(store(f, inbox, 2, 2, INDEX_STORE_ADD, 0, "new-1"), OK);
+	p = peek(f, inbox, 2);
+	assert_string_equal(p.names[77], "new-1");
+	assert_string_equal(p.names[5], "word-5");
+	assert_int_equal(store(f, inbox, 2, 2, INDEX_STORE_ADD, 0, "new-2"), E_TOOBIG);
+	while (index_core_background(f->c))
+		;
+	assert_int_equal(store(f, inbox, 2, 2, INDEX_STORE_ADD, 0, "new-2"), OK);
+	assert_int_equal(store(f, inbox, 2, 2, INDEX_STORE_ADD, 0, "new-3"), E_TOOBIG);
+	rebuild(f);
+	p = peek(f, inbox, 2);
+	assert_true(has_keyword(&p, "new-1"));
+	assert_true(has_keyword(&p, "new-2"));
+	assert_false(has_keyword(&p, "word-5"));
+	p = peek(f, inbox, 1);
+	for (int i = 0; i < INDEX_KEYWORDS_MAX; i++) {
+		snprintf(word, sizeof(word), "word-%d", i);
+		assert_int_equal(has_keyword(&p, word), i != 5 && i != 77);
+	}
+	assert_false(has_keyword(&p, "new-2"));
+}
+
 static void
 test_copy_and_move(void **state)
 {
@@ -479,6 +523,7 @@ main(void)
 		TEST(test_unchanged_since),
 		TEST(test_expunge),
 		TEST(test_many_keywords),
+		TEST(test_keywords_are_reclaimed),
 		TEST(test_copy_and_move),
 		TEST(test_folders),
 		TEST(test_rename),
