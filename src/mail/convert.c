@@ -39,6 +39,8 @@ is_too_wide(struct str bytes, enum convert_channel channel)
 {
 	size_t line = 0;
 
+	if (channel == CONVERT_STORED)
+		return bytes.len > 0 && memchr(bytes.p, '\0', bytes.len) != NULL;
 	for (size_t i = 0; i < bytes.len; i++) {
 		unsigned char b = (unsigned char)bytes.p[i];
 

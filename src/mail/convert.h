@@ -13,7 +13,9 @@
  * section 6, RFC 6152 section 3).
  */
 enum convert_channel {
-	/* Lines of at most 998 octets, no NUL, no bare CR: 8BITMIME, and files that keep lines. */
+	/* No NUL, no part that is declared binary: files of lines. */
+	CONVERT_STORED,
+	/* Lines of at most 998 octets, no NUL, no bare CR: 8BITMIME. */
 	CONVERT_8BIT,
 	/* The same, and bytes below 0x80 only, in bodies (RFC 5321 section 2.3.1). */
 	CONVERT_7BIT,
