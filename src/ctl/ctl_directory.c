@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "ctl/ctl_tool.h"
@@ -15,35 +14,7 @@ static const char *const domain_columns[] = {"domain", "active", "users", NULL};
 static const char *const alias_columns[] = {"address", "targets", "active", NULL};
 static const char *const domain_alias_columns[] = {"alias", "target", NULL};
 
-enum { PASSWORD_MAX = 1024 };
-
 /* ---- passwords ---- */
-
-static char *
-read_secret_line(const char *prompt)
-{
-	char line[PASSWORD_MAX];
-	struct termios saved, quiet;
-	int tty = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &saved) == 0;
-	char *text = NULL;
-
-	if (tty) {
-		fprintf(stderr, "%s: ", prompt);
-		quiet = saved;
-		quiet.c_lflag &= ~(tcflag_t)ECHO;
-		tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-	}
-	if (fgets(line, sizeof(line), stdin)) {
-		line[strcspn(line, "\r\n")] = '\0';
-		text = mem_strdup(line);
-	}
-	if (tty) {
-		tcsetattr(STDIN_FILENO, TCSAFLUSH, &saved);
-		fputc('\n', stderr);
-	}
-	explicit_bzero(line, sizeof(line));
-	return text;
-}
 
 /* From --password, else from standard input (twice from a terminal). E_PARSE: said. */
 static enum err
@@ -52,7 +23,7 @@ get_password(const char *given, char **out)
 	char *again;
 	enum err e = OK;
 
-	*out = given ? mem_strdup(given) : read_secret_line("Password");
+	*out = given ? mem_strdup(given) : tool_read_secret("Password");
 	if (!*out || !**out) {
 		tool_error("no password; give one with --password or on standard input");
 		MEM_FREE(*out);
@@ -60,7 +31,7 @@ get_password(const char *given, char **out)
 	}
 	if (given || !isatty(STDIN_FILENO))
 		return OK;
-	again = read_secret_line("Once more");
+	again = tool_read_secret("Once more");
 	if (!again || strcmp(again, *out) != 0) {
 		tool_error("the two passwords differ");
 		e = E_ACCESS;

@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
+#include <unistd.h>
 
 #include "lib/ctl.h"
 #include "lib/mem.h"
 
-enum { COLUMNS_MAX = 16, CELL_MAX = 256 };
+enum { COLUMNS_MAX = 16, CELL_MAX = 256, PASSWORD_MAX = 1024 };
 
 void
 tool_error(const char *fmt, ...)
@@ -84,6 +86,59 @@ tool_args_parse(int argc, char **argv, const struct tool_option *options, size_t
 		return E_PARSE;
 	}
 	return OK;
+}
+
+enum err
+tool_list_take(
+	int *argc, char **argv, const char *name, const char **out, size_t max, size_t *count)
+{
+	size_t len = strlen(name);
+	int n = 0;
+
+	*count = 0;
+	for (int i = 0; i < *argc; i++) {
+		const char *word = argv[i];
+
+		if (strncmp(word, "--", 2) != 0 || strncmp(word + 2, name, len) != 0 ||
+			(word[2 + len] != '\0' && word[2 + len] != '=')) {
+			argv[n++] = argv[i];
+			continue;
+		}
+		if (*count == max || (word[2 + len] == '\0' && i + 1 == *argc)) {
+			tool_error("--%s %s", name,
+				*count == max ? "is too often here" : "wants a value");
+			return E_PARSE;
+		}
+		out[(*count)++] = word[2 + len] ? word + 3 + len : argv[++i];
+	}
+	*argc = n;
+	return OK;
+}
+
+char *
+tool_read_secret(const char *prompt)
+{
+	char line[PASSWORD_MAX];
+	struct termios saved, quiet;
+	int tty = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &saved) == 0;
+	char *text = NULL;
+
+	if (tty) {
+		fprintf(stderr, "%s: ", prompt);
+		quiet = saved;
+		quiet.c_lflag &= ~(tcflag_t)ECHO;
+		tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+	}
+	if (fgets(line, sizeof(line), stdin)) {
+		line[strcspn(line, "\r\n")] = '\0';
+		text = mem_strdup(line);
+	}
+	if (tty) {
+		tcsetattr(STDIN_FILENO, TCSAFLUSH, &saved);
+		fputc('\n', stderr);
+	}
+	explicit_bzero(line, sizeof(line));
+	return text;
 }
 
 enum err

@@ -27,6 +27,7 @@ struct tool_verb {
 
 /* Rows of each file, ended by a NULL noun. */
 extern const struct tool_verb tool_verbs_directory[];
+extern const struct tool_verb tool_verbs_import[];
 extern const struct tool_verb tool_verbs_mailbox[];
 extern const struct tool_verb tool_verbs_queue[];
 extern const struct tool_verb tool_verbs_quota[];
@@ -49,6 +50,15 @@ struct tool_args {
 /* Between min and max positionals. E_PARSE: said on standard error. */
 enum err tool_args_parse(int argc, char **argv, const struct tool_option *options, size_t min,
 	size_t max, struct tool_args *out);
+
+/*
+ * Takes all "--name VALUE" out of argv, for an option that may be given several times. E_PARSE:
+ * said. Before tool_args_parse.
+ */
+enum err tool_list_take(
+	int *argc, char **argv, const char *name, const char **out, size_t max, size_t *count);
+/* A line from standard input, without echo and with the prompt on a terminal. NULL: none. Heap. */
+char *tool_read_secret(const char *prompt);
 
 /* ---- asking and printing ---- */
 

@@ -328,6 +328,12 @@ index_append_finish(struct index_append *a)
 	return a->err;
 }
 
+void
+index_append_email_id(const struct index_append *a, unsigned char out[16])
+{
+	memcpy(out, a->file->email_id, sizeof(a->file->email_id));
+}
+
 static enum err
 file_reopen(struct index_append *a)
 {

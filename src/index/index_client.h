@@ -287,6 +287,8 @@ enum err index_append_link(
 	struct index_user *u, uint32_t mailbox, struct index_append *a, struct index_append **out);
 /* End of the message: all is written. The fsync (mail_fsync) is index_append_commit's. */
 enum err index_append_finish(struct index_append *a);
+/* The email id (struct index_message) of a finished message. */
+void index_append_email_id(const struct index_append *a, unsigned char out[16]);
 struct index_append_info {
 	unsigned flags;
 	const char *const *keywords; /* names; may be NULL */

@@ -241,6 +241,26 @@ smtp_io_read_line(struct smtp_io *io, struct str *line)
 }
 
 enum err
+smtp_io_read(struct smtp_io *io, char *p, size_t len, size_t *got)
+{
+	enum err e = smtp_io_flush(io);
+
+	*got = io->in_len - io->in_pos;
+	if (*got) {
+		if (*got > len)
+			*got = len;
+		memcpy(p, io->in + io->in_pos, *got);
+		io->in_pos += *got;
+		return OK;
+	}
+	if (e == OK || e == E_CLOSED)
+		e = read_some(io, p, len, got);
+	if (e && !io->err)
+		io->err = e;
+	return e;
+}
+
+enum err
 smtp_io_start_tls(struct smtp_io *io, SSL_CTX *ctx, const char *name)
 {
 	if (io->err)

@@ -26,6 +26,8 @@ void smtp_io_set_deadline(struct smtp_io *io, int64_t deadline_ms);
  * Flushes first. E_TIMEOUT, E_CLOSED, E_IO.
  */
 enum err smtp_io_read_line(struct smtp_io *io, struct str *line);
+/* What is there, at least one byte, at most len. Flushes first. Errors as above. */
+enum err smtp_io_read(struct smtp_io *io, char *p, size_t len, size_t *got);
 enum err smtp_io_write(struct smtp_io *io, struct str bytes);
 enum err smtp_io_flush(struct smtp_io *io);
 /*

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#include "ctl/ctl_tool.h"
+#include "import/import_verbs.h"
+
+/* Mail from elsewhere into a user's mailboxes. */
+
+const struct tool_verb tool_verbs_import[] = {
+	{"import", "imap",
+		"USER --host HOST --login LOGIN [--password-file FILE] [--port PORT]\n"
+		"        [--tls | --starttls | --plain] [--ca-file FILE] [--insecure] "
+		"[--keep-names]\n"
+		"        [--mailbox PATTERN]... [--exclude PATTERN]... [--map OLD=NEW]...",
+		"Copies a user's mail from another IMAP server; again: what is new there",
+		import_imap},
+	{0},
+};
