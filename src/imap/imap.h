@@ -125,7 +125,7 @@ struct imap_session {
 	const struct imap_command *command;
 	int uid; /* in its UID form */
 	struct buf out; /* scratch for building one response line; empty between commands */
-	struct buf flags_line; /* private to imap_send_flags */
+	struct buf flags_line; /* private to state.c */
 };
 
 /*

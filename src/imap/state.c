@@ -252,13 +252,16 @@ imap_send_vanished(struct imap_session *s, const struct numset *uids, int earlie
 {
 	enum { RANGES_A_LINE = 400 };
 	struct numset part = {0};
+	struct buf *line = &s->flags_line; /* s->out may hold the code of the tagged reply */
 
 	for (size_t i = 0; i < uids->count; i += RANGES_A_LINE) {
 		part.ranges = uids->ranges + i;
 		part.count = uids->count - i < RANGES_A_LINE ? uids->count - i : RANGES_A_LINE;
-		(void)buf_add_cstr(&s->out, earlier ? "VANISHED (EARLIER) " : "VANISHED ");
-		(void)numset_format(&part, &s->out);
-		imap_untagged_out(s);
+		buf_reset(line);
+		(void)buf_add_cstr(line, earlier ? "* VANISHED (EARLIER) " : "* VANISHED ");
+		(void)numset_format(&part, line);
+		(void)buf_add_cstr(line, "\r\n");
+		(void)stream_write_str(s->client, buf_str(line));
 	}
 }
 

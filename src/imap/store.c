@@ -134,18 +134,16 @@ change(struct imap_session *s, struct store *st, const struct numset *uids,
 }
 
 /*
- * With .SILENT the client works out the new flags from those it knows. What others changed is
- * therefore told first, and what they change between that and our change is found out: those
- * messages are changed in a second step, and their flags are told.
+ * With .SILENT the client works out the new flags from those it knows. Messages that others changed
+ * and it was not told of are therefore changed in a second step, and their flags are told. So a
+ * client that saw no flags of a message during the command knows that it knows them.
  */
 static enum err
 change_all(struct imap_session *s, struct store *st)
 {
-	uint64_t known, modseq;
+	uint64_t known = index_view_modseq(s->view), modseq;
 	enum err e;
 
-	imap_state_sync(s, 0);
-	known = index_view_modseq(s->view);
 	if (!st->silent || st->unchanged_since <= known)
 		return change(s, st, &st->uids, st->unchanged_since, &st->failed, &st->modseq);
 	e = change(s, st, &st->uids, known, &st->surprising, &st->modseq);

@@ -344,6 +344,91 @@ expunge_copy_move(void **state)
 	CHECK_SELECTED(t);
 }
 
+/* The index in memory has no log of what vanished: all that is missing may have. */
+static void
+resynchronize(void **state)
+{
+#define ENABLE "a ENABLE QRESYNC\r\n"
+#define ENABLED "* ENABLED QRESYNC\r\na OK Enable completed\r\n"
+#define OPENED(next, highest)                                                                      \
+	"* OK [UIDVALIDITY 1000] UIDs are valid\r\n* OK [UIDNEXT " next                            \
+	"] Next UID\r\n" HIGHEST(highest)
+#define DONE "b OK [READ-WRITE] Select completed\r\n"
+	static const struct transcript t[] = {
+		/* UIDs 2 and 4 are gone; 5 was changed behind 6, which is all the client knows. */
+		{ENABLE "b SELECT INBOX (QRESYNC (1000 6))\r\n",
+			ENABLED SELECTED("", "3", "3", "") OPENED(
+				"6", "9") "* VANISHED (EARLIER) 2,4\r\n* 3 FETCH (UID 5 "
+					  "FLAGS (\\Flagged \\Seen \\Recent) MODSEQ (9))\r\n" DONE},
+		/* Of those it knows, which are more than there ever were. */
+		{ENABLE "b SELECT INBOX (QRESYNC (1000 6 3:4000000000))\r\n",
+			ENABLED SELECTED("", "3", "0", "")
+				OPENED("6", "9") "* VANISHED (EARLIER) 4\r\n* 3 FETCH (UID 5 FLAGS "
+						 "(\\Flagged \\Seen) MODSEQ (9))\r\n" DONE},
+		{ENABLE "b SELECT INBOX (QRESYNC (1000 9 1:5))\r\n",
+			ENABLED SELECTED("", "3", "0", "") OPENED("6", "9") DONE},
+		/* Its first two messages are those of the mailbox: it knows that 2 is gone. */
+		{ENABLE "b SELECT INBOX (QRESYNC (1000 6 1:5 (1:3 1,3:4)))\r\n",
+			ENABLED SELECTED("", "3", "0", "")
+				OPENED("6", "9") "* VANISHED (EARLIER) 4\r\n* 3 FETCH (UID 5 FLAGS "
+						 "(\\Flagged \\Seen) MODSEQ (9))\r\n" DONE},
+		/* Another mailbox by the same name: nothing more is said. */
+		{ENABLE "b SELECT INBOX (QRESYNC (999 6))\r\n",
+			ENABLED SELECTED("", "3", "0", "") OPENED("6", "9") DONE},
+		/* A moment that never was. */
+		{ENABLE "b SELECT INBOX (QRESYNC (1000 100 5))\r\n",
+			ENABLED SELECTED("", "3", "0", "")
+				OPENED("6", "9") "* 3 FETCH (UID 5 FLAGS (\\Flagged \\Seen) MODSEQ "
+						 "(9))\r\n" DONE},
+		{"a SELECT INBOX (CONDSTORE)\r\nb UID FETCH 1:* (FLAGS) (CHANGEDSINCE 6 VANISHED)\r\n",
+			SELECTED("", "3", "0", "") OPENED("6",
+				"9") "a OK [READ-WRITE] Select completed\r\nb BAD Position 50: "
+				     "VANISHED needs UID FETCH and ENABLE QRESYNC\r\n"},
+	};
+
+	(void)state;
+	memory_index_reset();
+	for (int i = 0; i < 5; i++)
+		memory_index_message("INBOX", INDEX_SEEN, NULL);
+	memory_index_remove("INBOX", 2);
+	memory_index_remove("INBOX", 4);
+	memory_index_flag("INBOX", 5, INDEX_SEEN | INDEX_FLAGGED);
+	CHECK(t);
+}
+
+/* What a CONDSTORE client is told of its own changes and those of others. */
+static void
+conditional_store(void **state)
+{
+	static const struct transcript t[] = {
+		{"b STORE 1 (UNCHANGEDSINCE 4) +FLAGS.SILENT (\\Flagged)\r\n",
+			HIGHEST("4") "* 1 FETCH (UID 1 MODSEQ (5))\r\nb OK Store completed\r\n"},
+		{"b STORE 1:3 (UNCHANGEDSINCE 2) +FLAGS (\\Flagged)\r\n",
+			HIGHEST("4") "* 1 FETCH (UID 1 FLAGS (\\Flagged \\Seen \\Recent) MODSEQ (5))\r\n"
+				     "b OK [MODIFIED 2:3] Some of them were changed by somebody else\r\n"},
+		{"b UID STORE 2 (UNCHANGEDSINCE 0) +FLAGS.SILENT (\\Flagged)\r\n",
+			HIGHEST("4") "b OK [MODIFIED 2] Some of them were changed by somebody else\r\n"},
+		{"b STORE 1 (UNCHANGEDSINCE) FLAGS ()\r\n",
+			"b BAD Position 26: expected a space\r\n"},
+		{"b FETCH 1 MODSEQ\r\nc STORE 2 -FLAGS (\\Seen)\r\n",
+			HIGHEST("4") "* 1 FETCH (MODSEQ (2))\r\nb OK FETCH completed\r\n* 2 FETCH (UID 2 "
+				     "FLAGS (\\Recent) MODSEQ (5))\r\nc OK Store completed\r\n"},
+		{"b FETCH 1:3 (FLAGS) (CHANGEDSINCE 3)\r\n",
+			HIGHEST("4") "* 3 FETCH (FLAGS (\\Seen \\Recent) MODSEQ (4))\r\nb OK FETCH "
+				     "completed\r\n"},
+		{"b STATUS INBOX (HIGHESTMODSEQ)\r\n",
+			HIGHEST("4") "* STATUS INBOX (HIGHESTMODSEQ 4)\r\nb OK Status completed\r\n"},
+		{"b ENABLE QRESYNC\r\nc STORE 1 +FLAGS.SILENT (\\Deleted)\r\nd EXPUNGE\r\n",
+			"* ENABLED QRESYNC\r\n" HIGHEST(
+				"4") "b OK Enable completed\r\n* 1 FETCH (UID 1 "
+				     "MODSEQ (5))\r\nc OK Store completed\r\n* VANISHED 1\r\nd OK [HIGHESTMODSEQ "
+				     "6] Expunge completed\r\n"},
+	};
+
+	(void)state;
+	CHECK_SELECTED(t);
+}
+
 static void
 append(void **state)
 {
@@ -620,6 +705,8 @@ main(void)
 		cmocka_unit_test_setup(select_close, fresh),
 		cmocka_unit_test_setup(store, fresh),
 		cmocka_unit_test_setup(expunge_copy_move, fresh),
+		cmocka_unit_test_setup(resynchronize, fresh),
+		cmocka_unit_test_setup(conditional_store, fresh),
 		cmocka_unit_test_setup(append, fresh),
 		cmocka_unit_test_setup(failures, fresh),
 		cmocka_unit_test_setup(mailboxes, fresh),

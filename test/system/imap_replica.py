@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: MIT
+"""A client that keeps a copy of its mailbox from nothing but what the server tells it, and judges each answer."""
+
+import collections
+import re
+import socket
+
+from roost_instance import PASSWORD
+
+
+class Message:
+    """uid, flags and modseq are None until the server told them."""
+
+    def __init__(self):
+        self.uid = self.flags = self.modseq = None
+
+
+class Command:
+    def __init__(self, name, uid=False, silent=None, earlier=False, on_done=None):
+        self.name, self.uid, self.silent, self.earlier, self.on_done = name, uid, silent, earlier, on_done
+        self.flags_told = set()  # messages whose FLAGS came while it ran
+        self.code_modseq = None
+        self.sent_modseq = 0
+
+    def may_expunge(self):
+        """RFC 9051 section 7.5.1."""
+        return self.uid or self.name not in ("FETCH", "STORE", "SEARCH")
+
+
+def parse_set(text):
+    numbers = []
+    for part in text.split(","):
+        first, _, last = part.partition(":")
+        assert first.isdigit() and (not last or last.isdigit()), text
+        assert not last or int(first) < int(last), text
+        numbers.extend(range(int(first), int(last or first) + 1))
+    assert numbers == sorted(set(numbers)), text
+    return numbers
+
+
+def format_set(numbers):
+    ranges = []
+    for n in sorted(numbers):
+        if ranges and ranges[-1][1] == n - 1:
+            ranges[-1][1] = n
+        else:
+            ranges.append([n, n])
+    return ",".join(str(a) if a == b else f"{a}:{b}" for a, b in ranges)
+
+
+def parse_list(text, at=0):
+    """A parenthesized list, literals already replaced: (list, offset behind it)."""
+    assert text[at] == "(", text
+    items, at = [], at + 1
+    while text[at] != ")":
+        if text[at] == " ":
+            at += 1
+        elif text[at] == "(":
+            inner, at = parse_list(text, at)
+            items.append(inner)
+        else:
+            word = re.compile(r'"(?:[^"\\]|\\.)*"|[^ ()\[]+(?:\[[^\]]*\])?(?:<\d+>)?').match(text, at)
+            items.append(word.group())
+            at = word.end()
+    return items, at + 1
+
+
+class Replica:
+    """level: "plain", "condstore" or "qresync"."""
+
+    def __init__(self, port, user, level, mailbox="INBOX"):
+        self.port, self.user, self.level, self.mailbox = port, user, level, mailbox
+        self.trace = collections.deque(maxlen=400)
+        self.tag = 0
+        self.messages = []
+        self.modseq = 0  # as RFC 7162 section 6 has a client work it out
+        self.uidvalidity = None
+        self.condstore = self.qresync = False
+        self.running = collections.deque()  # (tag, Command), the oldest first
+        self.connect()
+
+    def __repr__(self):
+        return f"{self.level}@{id(self) & 0xffff:x}"
+
+    # ---- the wire ----
+
+    def connect(self):
+        self.socket = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        self.lines = self.socket.makefile("rb")
+        self.read_response()
+        self.running.clear()
+        self.condstore = self.qresync = self.selected = False
+        self.run("LOGIN", f'LOGIN {self.user} "{PASSWORD}"')
+        if self.level != "plain":
+            self.run("ENABLE", f"ENABLE {self.level.upper()}")
+            self.condstore = True
+            self.qresync = self.level == "qresync"
+
+    def drop(self):
+        self.trace.append("-- connection dropped")
+        self.socket.close()
+        self.lines.close()
+        self.running.clear()
+
+    def read_response(self):
+        """One response as text, each literal as "~"."""
+        whole = b""
+        while True:
+            line = self.lines.readline()
+            assert line.endswith(b"\r\n"), (self, line, list(self.trace)[-5:])
+            literal = re.search(rb"\{(\d+)\}\r\n$", line)
+            if not literal:
+                break
+            self.lines.read(int(literal.group(1)))
+            whole += line[: literal.start()] + b"~"
+        text = (whole + line[:-2]).decode()
+        self.trace.append("S: " + text[:300])
+        return text
+
+    def send(self, command, text, literal=None):
+        self.tag += 1
+        tag = f"a{self.tag}"
+        self.trace.append(f"C: {tag} {text}")
+        data = f"{tag} {text}".encode()
+        if literal is not None:
+            data += b" {%d+}\r\n%b" % (len(literal), literal)
+        self.running.append((tag, command))
+        self.socket.sendall(data + b"\r\n")
+        return tag
+
+    def run(self, name, text, literal=None, **options):
+        """Sends a command and reads until its answer, which is returned."""
+        self.send(Command(name, **options), text, literal)
+        return self.finish()
+
+    def finish(self):
+        """Reads until all commands are answered; the last answer."""
+        answer = None
+        while self.running:
+            answer = self.step() or answer
+        return answer
+
+    def step(self):
+        """Reads one response and acts on it; the text of a tagged one."""
+        text = self.read_response()
+        if text.startswith("+"):
+            return None
+        command = self.running[0][1] if self.running else None
+        if text.startswith("* "):
+            self.on_untagged(text[2:], command)
+            return None
+        tag, command = self.running.popleft()
+        assert text.startswith(tag + " "), (tag, text)
+        self.on_tagged(text[len(tag) + 1 :], command)
+        return text
+
+    # ---- what it is told ----
+
+    def on_tagged(self, text, command):
+        code = re.match(r"OK \[HIGHESTMODSEQ (\d+)\]", text)
+        if code:
+            command.code_modseq = int(code.group(1))
+            assert command.name != "CLOSE", text
+        failed = re.search(r"\[MODIFIED ([0-9:,]+)\]", text)
+        if command.silent and text.startswith("OK"):
+            self.apply_silent(command, parse_set(failed.group(1)) if failed else [])
+        if command.code_modseq is not None:
+            self.modseq = command.code_modseq
+        else:
+            self.modseq = max(self.modseq, command.sent_modseq)
+        if command.on_done:
+            command.on_done(text)
+
+    def apply_silent(self, command, failed):
+        """STORE .SILENT: what was stored, where the server said nothing else."""
+        messages, operation, flags = command.silent
+        refused = {id(m) for m in self.messages if command.uid and m.uid in failed}
+        if not command.uid:
+            refused = {id(self.messages[n - 1]) for n in failed}
+        for m in messages:
+            if m.flags is None or id(m) in refused or m in command.flags_told:
+                continue
+            if operation == "+":
+                m.flags = m.flags | flags
+            elif operation == "-":
+                m.flags = m.flags - flags
+            else:
+                m.flags = set(flags)
+
+    def on_untagged(self, text, command):
+        number = re.match(r"(\d+) (EXISTS|RECENT|EXPUNGE|FETCH)", text)
+        if number:
+            getattr(self, "on_" + number.group(2).lower())(int(number.group(1)), text, command)
+        elif text.startswith("VANISHED "):
+            self.on_vanished(text, command)
+        elif text.startswith("OK [HIGHESTMODSEQ "):
+            command.code_modseq = int(re.match(r"OK \[HIGHESTMODSEQ (\d+)\]", text).group(1))
+        elif text.startswith("OK [UIDVALIDITY "):
+            self.uidvalidity = int(re.match(r"OK \[UIDVALIDITY (\d+)\]", text).group(1))
+        elif text.startswith("BYE"):
+            raise AssertionError(text)
+
+    def on_exists(self, count, text, command):
+        if command.name == "SELECT":
+            self.exists = count
+            if not command.earlier:
+                self.messages = [Message() for _ in range(count)]
+            return
+        assert count >= len(self.messages), (text, len(self.messages))
+        while len(self.messages) < count:
+            self.messages.append(Message())
+
+    def on_recent(self, count, text, command):
+        if command.name != "SELECT":
+            assert count <= len(self.messages), text
+
+    def on_expunge(self, number, text, command):
+        assert command and command.may_expunge(), text
+        assert not self.qresync, text
+        assert 1 <= number <= len(self.messages), text
+        del self.messages[number - 1]
+
+    def on_vanished(self, text, command):
+        assert self.qresync and command, text
+        words = text.split(" ")
+        if words[1] == "(EARLIER)":
+            assert command.earlier, text
+            gone = set(parse_set(words[2]))
+            if command.name == "SELECT":
+                self.cache = [m for m in self.cache if m.uid not in gone]
+            else:
+                assert not gone & {m.uid for m in self.messages}, text
+            return
+        assert command.may_expunge(), text
+        for uid in parse_set(words[1]):
+            self.remove_uid(uid, text)
+
+    def remove_uid(self, uid, text):
+        for i, m in enumerate(self.messages):
+            if m.uid == uid:
+                del self.messages[i]
+                return
+        # One whose UID was never told: one of those that lie between its neighbours.
+        for i, m in enumerate(self.messages):
+            behind = [n.uid for n in self.messages[i + 1 :] if n.uid is not None]
+            before = [n.uid for n in self.messages[:i] if n.uid is not None]
+            if m.uid is None and (not before or before[-1] < uid) and (not behind or behind[0] > uid):
+                del self.messages[i]
+                return
+        raise AssertionError((text, uid, [m.uid for m in self.messages]))
+
+    def on_fetch(self, number, text, command):
+        items, _ = parse_list(text, text.index("("))
+        data = dict(zip(items[0::2], items[1::2]))
+        uid = int(data["UID"]) if "UID" in data else None
+        if command.name == "SELECT":
+            self.on_resync_fetch(number, uid, data, text, command)
+            return
+        assert 1 <= number <= len(self.messages), text
+        m = self.messages[number - 1]
+        if uid is not None:
+            assert m.uid in (None, uid), (text, m.uid)
+            m.uid = uid
+        if self.condstore and command.name != "FETCH" and "FLAGS" in data:
+            assert "MODSEQ" in data and uid is not None, text
+        self.take(m, data, command)
+        if "FLAGS" in data:
+            command.flags_told.add(m)
+
+    def take(self, m, data, command):
+        if "FLAGS" in data:
+            m.flags = {flag for flag in data["FLAGS"] if flag != "\\Recent"}
+        if "MODSEQ" in data:
+            m.modseq = int(data["MODSEQ"][0])
+            command.sent_modseq = max(command.sent_modseq, m.modseq)
+
+    def on_resync_fetch(self, number, uid, data, text, command):
+        assert command.earlier and set(data) == {"UID", "FLAGS", "MODSEQ"}, text
+        assert 1 <= number <= self.exists, text
+        self.told_numbers[uid] = number
+        for m in self.cache:
+            if m.uid == uid:
+                self.take(m, data, command)
+                return
+        # New to it: it will ask for all of those.
+
+    # ---- selecting ----
+
+    def select(self, verb="SELECT"):
+        self.modseq = 0
+        answer = self.run("SELECT", f"{verb} {self.mailbox}")
+        assert " OK " in answer, answer
+        self.selected = True
+        self.learn()
+
+    def known_prefix(self):
+        """Messages up to the first that it knows nothing of: what it can speak of when it comes back."""
+        prefix = []
+        for m in self.messages:
+            if m.uid is None or m.flags is None or m.modseq is None:
+                break
+            prefix.append(m)
+        return prefix
+
+    def resync(self, with_uids, with_samples):
+        """Comes back after a lost connection with nothing but its copy (RFC 7162 section 3.2.5)."""
+        self.cache = self.known_prefix()
+        modseq, uidvalidity = self.modseq, self.uidvalidity
+        self.told_numbers = {}
+        params = f"{uidvalidity} {modseq}"
+        if with_uids and self.cache:
+            params += " " + format_set(m.uid for m in self.cache)
+        if with_samples and self.cache:
+            numbers = sorted({1, len(self.cache) // 2 or 1, len(self.cache)})
+            uids = [self.cache[n - 1].uid for n in numbers]
+            params += f" ({format_set(numbers)} {format_set(uids)})"
+        self.connect()
+        answer = self.run("SELECT", f"SELECT {self.mailbox} (QRESYNC ({params}))", earlier=True)
+        assert " OK " in answer, answer
+        assert self.uidvalidity == uidvalidity
+        self.selected = True
+        assert len(self.cache) <= self.exists, (len(self.cache), self.exists)
+        self.messages = self.cache + [Message() for _ in range(self.exists - len(self.cache))]
+        for m in self.cache:
+            assert self.told_numbers.get(m.uid, 0) in (0, self.messages.index(m) + 1)
+        self.learn()
+
+    def learn(self):
+        """Asks for what it does not know of new messages."""
+        known = self.known_prefix() if self.condstore else self.known_plain()
+        if len(known) == len(self.messages):
+            return
+        first = known[-1].uid + 1 if known else 1
+        items = "(FLAGS MODSEQ)" if self.condstore else "(FLAGS)"
+        self.run("FETCH", f"UID FETCH {first}:* {items}", uid=True)
+
+    def known_plain(self):
+        prefix = []
+        for m in self.messages:
+            if m.uid is None or m.flags is None:
+                break
+            prefix.append(m)
+        return prefix
+
+    def settle(self):
+        """Catches up; afterwards its copy must be the mailbox."""
+        self.run("NOOP", "NOOP")
+        self.learn()
+        self.run("NOOP", "NOOP")
+        self.learn()
+
+    def copy(self):
+        return [(m.uid, frozenset(m.flags or ["?"]), m.modseq if self.condstore else None) for m in self.messages]
