@@ -309,7 +309,7 @@ new_name(struct adoption *a, const struct file *f, int unique, struct buf *out)
 	else if (f->line)
 		crlf_size = f->line->crlf_size;
 	if (size == UINT64_MAX)
-		e = core_file_size(a->fd[!f->in_new], name_of(a, f), &size, &mtime);
+		e = core_file_size(a->c, a->fd[!f->in_new], name_of(a, f), &size, &mtime);
 	if (e)
 		return e;
 	buf_reset(out);

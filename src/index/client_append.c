@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "index/gzip.h"
 #include "index/maildir_name.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -23,6 +24,8 @@ enum {
 	APPEND_BUFFER = 256 * 1024,
 	APPEND_PIECE = 16 * 1024,
 	NAME_TRIES = 16,
+	/* Less than this is not worth it. */
+	APPEND_COMPRESS_MIN = 1024,
 	/* Descriptors from here on are closed until the commit: MULTIAPPEND can have thousands. */
 	APPEND_FD_KEEP = 128,
 };
@@ -49,9 +52,20 @@ struct index_append {
 	/* while writing */
 	int crlf, pending_crs;
 	struct buf out; /* stored form, not yet written */
+	int flushed; /* it is decided whether gz is there */
+	struct gzip_writer *gz;
 	struct mime_parser *parser;
-	struct client_hash *hash;
+	struct message_hash *hash;
 };
+
+/* OpenSSL reads its configuration and looks for its algorithms at the first use: a millisecond. */
+void
+index_client_warm(void)
+{
+	struct message_hash *h = message_hash_create();
+
+	message_hash_finish(&h, NULL);
+}
 
 /* ---- files in tmp/ ---- */
 
@@ -160,10 +174,43 @@ file_write(struct index_append *a, const char *p, size_t len)
 }
 
 static enum err
-out_flush(struct index_append *a)
+write_compressed(void *arg, const char *p, size_t len)
 {
-	enum err e = file_write(a, a->out.p, a->out.len);
+	return file_write(arg, p, len);
+}
 
+/*
+ * By what is there at the first flush, which is all of a short message. What looks like a
+ * compressed file by itself would be unfolded by every reader.
+ */
+static void
+decide_compression(struct index_append *a, int last)
+{
+	const struct config *conf = a->u->conf;
+	int level = (int)conf->mail_compress_level;
+
+	if (strcmp(conf->mail_compress, "zlib") == 0 &&
+		(!last || a->out.len >= APPEND_COMPRESS_MIN)) {
+		a->gz = gzip_writer_create(level, write_compressed, a);
+	} else if (gzip_is(a->out.p, a->out.len)) {
+		a->gz = gzip_writer_create(1, write_compressed, a);
+	}
+	a->flushed = 1;
+}
+
+static enum err
+out_flush(struct index_append *a, int last)
+{
+	enum err e;
+
+	if (!a->flushed) {
+		decide_compression(a, last);
+	}
+	if (a->gz != NULL) {
+		e = gzip_writer_feed(a->gz, a->out.p, a->out.len, last);
+	} else {
+		e = file_write(a, a->out.p, a->out.len);
+	}
 	a->out.len = 0;
 	return e;
 }
@@ -188,7 +235,7 @@ index_append_create(
 	(*out)->file->refs = 1;
 	(*out)->file->fd = -1;
 	(*out)->parser = mime_parser_create(NULL);
-	(*out)->hash = client_hash_create();
+	(*out)->hash = message_hash_create();
 	return OK;
 }
 
@@ -200,7 +247,7 @@ store(struct index_append *a, const char *p, size_t len)
 		return;
 	}
 	if (a->out.len + len > APPEND_BUFFER) {
-		a->err = out_flush(a);
+		a->err = out_flush(a, 0);
 	}
 	buf_add(&a->out, p, len);
 }
@@ -256,7 +303,7 @@ look_at(struct index_append *a, size_t from)
 
 	if (a->err == OK && len > 0) {
 		mime_parser_feed(a->parser, p, len);
-		client_hash_feed(a->hash, p, len);
+		message_hash_feed(a->hash, p, len);
 		a->file->size += len;
 	}
 }
@@ -272,7 +319,7 @@ index_append_write(struct index_append *a, const void *bytes, size_t len)
 		/* Twice the room for a piece of line ends only, so that store need not flush in it.
 		 */
 		if (a->out.len + 2 * n + (size_t)a->pending_crs > APPEND_BUFFER) {
-			a->err = out_flush(a);
+			a->err = out_flush(a, 0);
 		}
 		from = a->out.len;
 		convert(a, p, n);
@@ -296,8 +343,8 @@ file_describe(struct index_append *a)
 	/* A record over the bound is left out: readers parse the message then. */
 	mail_cache_build(m, &f->cache);
 	mime_message_free(&m);
-	client_hash_finish(&a->hash, f->email_id);
-	client_thread_id(buf_str(&f->cache), f->email_id, f->thread_id);
+	message_hash_finish(&a->hash, f->email_id);
+	message_thread_id(buf_str(&f->cache), f->email_id, f->thread_id);
 }
 
 enum err
@@ -313,9 +360,10 @@ index_append_finish(struct index_append *a)
 	}
 	look_at(a, from);
 	if (a->err == OK) {
-		a->err = out_flush(a);
+		a->err = out_flush(a, 1);
 	}
 	buf_free(&a->out);
+	gzip_writer_free(&a->gz);
 	if (a->err == OK) {
 		file_describe(a);
 		a->finished = 1;
@@ -461,6 +509,7 @@ message_put(struct buf *b, const struct index_append *a, const struct index_appe
 		ipc_put_cstr(b, info->keywords[i]);
 	}
 	ipc_put_u64(b, f->size_crlf);
+	ipc_put_u64(b, f->size);
 	ipc_put_str(b, str_make((const char *)f->email_id, sizeof(f->email_id)));
 	ipc_put_str(b, str_make((const char *)f->thread_id, sizeof(f->thread_id)));
 	ipc_put_str(b, buf_str(&f->cache));
@@ -533,7 +582,8 @@ index_append_free(struct index_append **ap)
 		unlink(a->tmp_path);
 	}
 	mime_parser_free(&a->parser);
-	client_hash_finish(&a->hash, NULL);
+	message_hash_finish(&a->hash, NULL);
+	gzip_writer_free(&a->gz);
 	buf_free(&a->out);
 	file_unref(&a->file);
 	free(a->tmp_path);

@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-#include <zlib.h>
 
+#include "index/gzip.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -24,8 +24,6 @@ enum {
 	/* A small file that takes longer came from the disk. */
 	CONTENT_SLOW_US = 60,
 	CONTENT_SLOW_COUNT = 100,
-	/* A compressed file may unfold to this many times the largest message that is accepted. */
-	CONTENT_INFLATE_FACTOR = 4,
 };
 
 /* What content->priv owns. */
@@ -149,51 +147,6 @@ message_open(
 
 /* ---- reading it ---- */
 
-static int
-is_gzip(const char *p, size_t len)
-{
-	return p && len >= 18 && memcmp(p, "\x1f\x8b\x08", 3) == 0; /* RFC 1952 section 2.3.1 */
-}
-
-/* Unfolds a gzip file into heap memory, at most max bytes. E_CORRUPT: it is none; E_TOOBIG. */
-static enum err
-inflate_all(const char *p, size_t len, size_t max, struct buf *out)
-{
-	z_stream z = {.next_in = (Bytef *)p};
-	size_t left = len;
-	int rc = inflateInit2(&z, 16 + MAX_WBITS);
-	enum err e = rc == Z_OK ? OK : E_CORRUPT;
-
-	out->max = max;
-	while (e == OK) {
-		size_t room;
-
-		e = buf_reserve(out, 65536);
-		if (e) {
-			break;
-		}
-		room = out->cap - out->len < UINT32_MAX ? out->cap - out->len : UINT32_MAX;
-		if (z.avail_in == 0) {
-			z.avail_in = left < UINT32_MAX ? (uInt)left : UINT32_MAX;
-			left -= z.avail_in;
-		}
-		z.next_out = (Bytef *)out->p + out->len;
-		z.avail_out = (uInt)room;
-		rc = inflate(&z, Z_NO_FLUSH);
-		out->len += room - z.avail_out;
-		if (rc == Z_STREAM_END && (z.avail_in > 0 || left > 0)) {
-			rc = inflateReset(&z); /* several members (RFC 1952 section 2.2) */
-		} else if (rc == Z_STREAM_END) {
-			break;
-		}
-		if (rc != Z_OK) {
-			e = E_CORRUPT;
-		}
-	}
-	inflateEnd(&z);
-	return e;
-}
-
 static void
 content_free(struct content *c)
 {
@@ -242,9 +195,9 @@ content_load(struct content *c, size_t len, const char **p, size_t *got)
 static enum err
 content_unzip(struct index_user *u, struct content *c, const char **p, size_t *len)
 {
-	uint64_t max = u->conf->max_message_size * CONTENT_INFLATE_FACTOR;
+	uint64_t max = u->conf->max_message_size * GZIP_UNFOLD_FACTOR;
 	struct buf plain = {0};
-	enum err e = inflate_all(*p, *len, max < SIZE_MAX ? (size_t)max : SIZE_MAX, &plain);
+	enum err e = gzip_unfold(*p, *len, max < SIZE_MAX ? (size_t)max : SIZE_MAX, &plain);
 
 	if (e == OK) {
 		free(c->heap);
@@ -269,7 +222,7 @@ content_make(struct index_user *u, int fd, size_t size, int crlf, struct index_c
 
 	c->fd = fd;
 	e = content_load(c, size, &p, &len);
-	if (e == OK && is_gzip(p, len)) {
+	if (e == OK && gzip_is(p, len)) {
 		e = content_unzip(u, c, &p, &len);
 		crlf = crlf && c->fd >= 0;
 	}
@@ -337,22 +290,6 @@ index_content_close(struct index_content *c)
 
 /* ---- facts and cache ---- */
 
-uint64_t
-client_crlf_size(const char *p, size_t len)
-{
-	uint64_t size = len;
-	const char *end = p + len;
-
-	for (const char *s = p; s < end; s++) {
-		s = memchr(s, '\n', (size_t)(end - s));
-		if (s == NULL) {
-			break;
-		}
-		size += s == p || s[-1] != '\r';
-	}
-	return size;
-}
-
 static void
 facts_put(struct index_user *u, uint32_t mailbox, uint32_t uid, const struct client_facts *facts,
 	const unsigned char *email_id, const unsigned char *thread_id)
@@ -391,7 +328,7 @@ client_facts(struct index_user *u, uint32_t mailbox, uint32_t uid,
 		if (e) {
 			return e;
 		}
-		out->size = told.size = client_crlf_size(c.p, c.len);
+		out->size = told.size = message_crlf_size(c.p, c.len);
 		index_content_close(&c);
 	} else {
 		io_close(&fd);
@@ -411,7 +348,7 @@ message_parse(struct index_user *u, uint32_t mailbox, uint32_t uid, struct buf *
 	static const struct client_facts none = {.size = INDEX_SIZE_UNKNOWN};
 	struct index_content c;
 	struct mime_message *m = NULL;
-	struct client_hash *h;
+	struct message_hash *h;
 	struct buf body = {0};
 	enum err e = index_content_open(u, mailbox, uid, &c);
 
@@ -422,10 +359,10 @@ message_parse(struct index_user *u, uint32_t mailbox, uint32_t uid, struct buf *
 	buf_reset(scratch);
 	e = mail_cache_build(m, scratch);
 	mime_message_free(&m);
-	h = client_hash_create();
-	client_hash_feed(h, c.p, c.len);
-	client_hash_finish(&h, email_id);
-	client_thread_id(buf_str(scratch), email_id, thread_id);
+	h = message_hash_create();
+	message_hash_feed(h, c.p, c.len);
+	message_hash_finish(&h, email_id);
+	message_thread_id(buf_str(scratch), email_id, thread_id);
 	if (e == OK && scratch->len <= INDEX_PROTO_CACHE_MAX) {
 		ipc_put_u32(&body, mailbox);
 		ipc_put_u32(&body, uid);

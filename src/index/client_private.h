@@ -7,6 +7,7 @@
 #include "index/index_client.h"
 #include "index/index_proto.h"
 #include "index/index_schema.h"
+#include "index/message_id.h"
 #include "lib/buf.h"
 #include "lib/ipc.h"
 #include "lib/numset.h"
@@ -104,20 +105,5 @@ struct client_facts {
 /* Finds out what rec does not know, and tells the service. E_NOTFOUND: the file is gone. */
 enum err client_facts(struct index_user *u, uint32_t mailbox, uint32_t uid,
 	const struct index_message_record *rec, struct client_facts *out);
-/* Sum of the size with every line end CRLF. */
-uint64_t client_crlf_size(const char *p, size_t len);
-
-/* ---- client_id.c ---- */
-
-/* SHA-256, cut, over a message with LF line ends: the email id. Fed in pieces cut anywhere. */
-struct client_hash;
-struct client_hash *client_hash_create(void);
-void client_hash_feed(struct client_hash *h, const char *p, size_t len);
-/* Frees it; out may be NULL. */
-void client_hash_finish(struct client_hash **h, unsigned char out[16]);
-/* The thread id: of the oldest message that the cache record refers to; email_id if it names none.
- */
-void client_thread_id(
-	struct str cache_record, const unsigned char email_id[16], unsigned char out[16]);
 
 #endif

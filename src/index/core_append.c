@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "index/gzip.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -56,12 +57,38 @@ is_plain_name(struct str name)
 	       !str_has_control(name) && str_find(name, 0, '/') == name.len;
 }
 
+/*
+ * What the quota counts. It is the client's word only as far as a compressed file bears it out: the
+ * size at its end agrees.
+ */
+static enum err
+stored_size(struct append *a, size_t i, const char *name, uint64_t file_size, uint64_t *out)
+{
+	uint64_t said = a->in[i].stored_size;
+	uint32_t isize;
+	enum err e = E_NOTFOUND;
+	int fd;
+
+	*out = file_size;
+	if (said == 0 || said == file_size)
+		return OK;
+	fd = openat(a->tmp_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd >= 0)
+		e = gzip_isize(fd, file_size, &isize);
+	io_close(&fd);
+	if (e || isize != (uint32_t)said)
+		return E_RANGE;
+	*out = said;
+	return OK;
+}
+
 static enum err
 look_at_file(struct append *a, size_t i)
 {
 	struct core_message *m = &a->msgs[i];
 	char name[MAILDIR_NAME_MAX + 1];
 	struct stat st;
+	enum err e;
 
 	if (!is_plain_name(a->in[i].tmp_name))
 		return E_RANGE;
@@ -70,7 +97,9 @@ look_at_file(struct append *a, size_t i)
 		return err_from_errno(errno);
 	if (!S_ISREG(st.st_mode))
 		return E_RANGE;
-	m->r.disk_size = (uint64_t)st.st_size;
+	e = stored_size(a, i, name, (uint64_t)st.st_size, &m->r.disk_size);
+	if (e)
+		return e;
 	m->r.size = a->in[i].size;
 	m->r.internal_date = st.st_mtim.tv_sec;
 	memcpy(m->r.email_id, a->in[i].email_id, sizeof(m->r.email_id));

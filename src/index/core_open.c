@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "index/gzip.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -374,6 +375,7 @@ index_core_open(const struct index_core_options *o, struct index_core **out)
 	c->default_mailboxes = copy_names(o->default_mailboxes);
 	c->map_size = o->map_size;
 	c->fsync = o->fsync;
+	c->unfold_max = (o->max_message_size ? o->max_message_size : 50 << 20) * GZIP_UNFOLD_FACTOR;
 	c->maildir_fd = -1;
 	c->more_deleted = 1;
 	core_quota_rules_set(c, o->limits.rules);

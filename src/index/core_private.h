@@ -52,6 +52,7 @@ struct index_core {
 	char *maildir, *index_dir, *host, *boot_id;
 	char **default_mailboxes;
 	uint64_t map_size;
+	uint64_t unfold_max; /* bytes that a compressed file may unfold to */
 	int fsync;
 	void (*on_change)(uint32_t mailbox, uint64_t modseq, void *arg);
 	void *arg;
@@ -273,7 +274,8 @@ enum err core_scan(struct index_core *c, uint32_t mailbox, int force);
  * What S= of a message file's name says: its bytes, before it was compressed if it is a gzip file.
  * mtime_s: of the file. E_NOTFOUND: no regular file, or none at all.
  */
-enum err core_file_size(int dirfd, const char *name, uint64_t *bytes, int64_t *mtime_s);
+enum err core_file_size(
+	struct index_core *c, int dirfd, const char *name, uint64_t *bytes, int64_t *mtime_s);
 
 /* ---- core_quota.c ---- */
 

@@ -40,7 +40,7 @@ find_sizes(struct scan *s, struct scan_fresh *f)
 	if (f->n.has_size)
 		return OK;
 	return core_file_size(
-		s->fd[f->in_new ? 0 : 1], f->name, &f->m.r.disk_size, &f->m.r.internal_date);
+		s->core, s->fd[f->in_new ? 0 : 1], f->name, &f->m.r.disk_size, &f->m.r.internal_date);
 }
 
 /* The name with our fields in it; one that is too long for them is replaced. */

@@ -41,6 +41,7 @@ struct index_core_options {
 	const char *boot_id; /* of this boot; NULL: the system's */
 	const char *const *default_mailboxes; /* ended by NULL; may be NULL */
 	uint64_t map_size;
+	uint64_t max_message_size; /* 0: 50 MB */
 	struct index_core_limits limits;
 	int fsync;
 	/* After a commit. mailbox 0: the tree or the subscriptions. May be NULL. */
@@ -111,6 +112,7 @@ struct index_core_append {
 	const struct str *keywords;
 	size_t keyword_count;
 	uint64_t size; /* CRLF */
+	uint64_t stored_size; /* before it was compressed; 0: what the file has */
 	unsigned char email_id[16], thread_id[16];
 	struct str cache;
 };

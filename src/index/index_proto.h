@@ -51,7 +51,8 @@ enum index_frame {
 	 *   str file name inside tmp/ of the mailbox's folder: regular, fsync'd, its mtime is the
 	 *       INTERNALDATE;
 	 *   u8 flags, u32 count, count * str keyword;
-	 *   u64 size with CRLF line ends (W); the bytes of the file (S) are taken from the file;
+	 *   u64 size with CRLF line ends (W), u64 size as stored but before it was compressed
+	 *       (S); 0: that of the file;
 	 *   str email id, str thread id: 16 bytes each, or empty when not known;
 	 *   str cache record (mail/cache.h), at most INDEX_PROTO_CACHE_MAX, or empty.
 	 * All or none. -> COMMITTED: u32 uidvalidity, u64 modseq, u32 n, n * u32 uid. The tmp files

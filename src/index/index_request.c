@@ -163,6 +163,7 @@ get_append(struct ipc_reader *r, struct index_core_append *m)
 	m->keywords = words;
 	m->keyword_count = get_keywords(r, words);
 	m->size = ipc_get_u64(r);
+	m->stored_size = ipc_get_u64(r);
 	get_id(r, m->email_id);
 	get_id(r, m->thread_id);
 	m->cache = ipc_get_str(r);

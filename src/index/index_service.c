@@ -69,6 +69,7 @@ make_open(const struct config *conf, const struct ticket *t, struct index_open *
 	o->host = host_name(conf);
 	o->default_mailboxes = copy_list(&conf->default_mailboxes);
 	o->map_size = conf->index_map_size;
+	o->max_message_size = conf->max_message_size;
 	o->rules = join_rules(conf, t->quota_rules);
 	o->limits = (struct index_core_limits){.bytes = t->quota_bytes,
 		.messages = t->quota_messages,

@@ -153,7 +153,7 @@ struct index_open {
 	struct buf readahead;
 	char *user, *maildir, *index_dir, *host;
 	char **default_mailboxes; /* ended by NULL */
-	uint64_t map_size;
+	uint64_t map_size, max_message_size;
 	char *rules; /* limits.rules */
 	struct index_core_limits limits;
 	int fsync;

@@ -259,6 +259,7 @@ user_open(struct index_worker *w, const struct index_open *o, struct index_user_
 		.host = o->host,
 		.default_mailboxes = (const char *const *)o->default_mailboxes,
 		.map_size = o->map_size,
+		.max_message_size = o->max_message_size,
 		.limits = o->limits,
 		.fsync = o->fsync,
 		.on_change = index_watch_notify,

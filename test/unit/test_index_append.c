@@ -60,6 +60,7 @@ serve_append(int fd, const struct ipc_msg *m)
 			ipc_get_str(&r);
 		}
 		ipc_put_u32(&out, (uint32_t)ipc_get_u64(&r));
+		ipc_get_u64(&r);
 		if (ipc_get_str(&r).len != 16 || ipc_get_str(&r).len != 16 ||
 			mail_cache_check(ipc_get_str(&r)) != OK) {
 			r.err = E_PROTO;
@@ -288,7 +289,7 @@ check_lines(struct fixture *f, const struct line_case *c, size_t piece, int crlf
 	assert_int_equal(index_append_commit(f->u, &a, &info, 1, &uidvalidity, &uid), OK);
 	assert_int_equal(uidvalidity, 7);
 	/* W is what a reader makes of the stored bytes. */
-	assert_int_equal(uid, client_crlf_size(want, strlen(want)));
+	assert_int_equal(uid, message_crlf_size(want, strlen(want)));
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mtime, 1000000000);
 	unlink(path); /* as the service does in earnest */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "index/client_private.h"
+#include "index/message_id.h"
 
 #include <string.h>
 
@@ -13,7 +13,7 @@
  * The email id is the same for the same message however its lines end on disk: every CR right
  * before an LF is left out of the hash.
  */
-struct client_hash {
+struct message_hash {
 	EVP_MD_CTX *ctx;
 	size_t crs; /* CRs at the end of what was fed, not yet known to be part of a line end */
 };
@@ -26,10 +26,10 @@ digest(EVP_MD_CTX *ctx, const char *p, size_t len)
 	}
 }
 
-struct client_hash *
-client_hash_create(void)
+struct message_hash *
+message_hash_create(void)
 {
-	struct client_hash *h = MEM_NEW(struct client_hash);
+	struct message_hash *h = MEM_NEW(struct message_hash);
 
 	h->ctx = EVP_MD_CTX_new();
 	if (h->ctx == NULL || EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL) != 1) {
@@ -40,7 +40,7 @@ client_hash_create(void)
 
 /* CRs that turned out to be no line end. */
 static void
-release_crs(struct client_hash *h)
+release_crs(struct message_hash *h)
 {
 	for (; h->crs > 0; h->crs--) {
 		digest(h->ctx, "\r", 1);
@@ -48,7 +48,7 @@ release_crs(struct client_hash *h)
 }
 
 void
-client_hash_feed(struct client_hash *h, const char *p, size_t len)
+message_hash_feed(struct message_hash *h, const char *p, size_t len)
 {
 	const char *end = p + len;
 
@@ -72,7 +72,7 @@ client_hash_feed(struct client_hash *h, const char *p, size_t len)
 }
 
 void
-client_hash_finish(struct client_hash **h, unsigned char out[16])
+message_hash_finish(struct message_hash **h, unsigned char out[16])
 {
 	unsigned char full[EVP_MAX_MD_SIZE];
 
@@ -90,17 +90,8 @@ client_hash_finish(struct client_hash **h, unsigned char out[16])
 	MEM_FREE(*h);
 }
 
-/* OpenSSL reads its configuration and looks for its algorithms at the first use: a millisecond. */
 void
-index_client_warm(void)
-{
-	struct client_hash *h = client_hash_create();
-
-	client_hash_finish(&h, NULL);
-}
-
-void
-client_thread_id(struct str cache_record, const unsigned char email_id[16], unsigned char out[16])
+message_thread_id(struct str cache_record, const unsigned char email_id[16], unsigned char out[16])
 {
 	struct str list, id = {0};
 	unsigned char full[EVP_MAX_MD_SIZE];
@@ -125,4 +116,20 @@ client_thread_id(struct str cache_record, const unsigned char email_id[16], unsi
 		memcpy(out, full, 16);
 	}
 	EVP_MD_CTX_free(ctx);
+}
+
+uint64_t
+message_crlf_size(const char *p, size_t len)
+{
+	uint64_t size = len;
+	const char *end = p + len;
+
+	for (const char *s = p; s < end; s++) {
+		s = memchr(s, '\n', (size_t)(end - s));
+		if (s == NULL) {
+			break;
+		}
+		size += s == p || s[-1] != '\r';
+	}
+	return size;
 }
