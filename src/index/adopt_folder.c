@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
-#include "index/adopt.h"
+#include "index/core_uidlist.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,10 +17,11 @@
 #include "lib/mem.h"
 
 /*
- * UIDs go into the names of all files of the folder, those of the list first, then new ones above
- * for the others; then keywords; roost-uidvalidity, which the caller writes, says that this is
- * done. A process that dies before that begins again with the same list, and knows the files that
- * it has renamed by the part of their names that stays.
+ * All files of the folder get UIDs, those of the list first, then new ones above for the others:
+ * few get them into their names at once, many into roost-uidlist; then keywords; roost-uidvalidity,
+ * which the caller writes, says that this is done. A process that dies before that begins again
+ * with the same list, and knows the files that it has renamed by the part of their names that
+ * stays.
  */
 
 enum { KEYWORD_FILE_MAX = 64 * 1024, KEYWORD_LIST_MAX = 256 << 20 };
@@ -373,19 +374,65 @@ note_more(struct adoption *a, const struct file *f)
 	buf_add_char(&a->more, '\n');
 }
 
+/* 1: its UID stands in the list. Letters of keywords that are not in the name yet go there at once.
+ */
+static int
+list_one(
+	struct adoption *a, const struct file *f, const struct core_bases *twice, struct buf *lines)
+{
+	struct str name = str_of(name_of(a, f)), base = core_uidlist_base(name);
+	struct maildir_name n;
+
+	(void)maildir_name_parse(name, &n);
+	if (base.len > CORE_UIDLIST_BASE_MAX || core_bases_has(twice, base) ||
+		letters_of(adopt_keywords_find(&a->words, name)))
+		return 0;
+	if (n.uid != f->uid)
+		core_uidlist_line(f->uid, n.has_size || !f->line ? UINT64_MAX : f->line->size,
+			n.has_crlf_size || !f->line ? UINT64_MAX : f->line->crlf_size, base, lines);
+	return 1;
+}
+
+static void
+find_twins(const struct adoption *a, struct core_bases *twice)
+{
+	struct core_bases all;
+
+	core_bases_init(&all, a->count);
+	core_bases_init(twice, a->count);
+	for (size_t i = 0; i < a->count; i++) {
+		struct str base = core_uidlist_base(str_of(name_of(a, &a->files[i])));
+
+		if (!core_bases_add(&all, base))
+			(void)core_bases_add(twice, base);
+	}
+	core_bases_fini(&all);
+}
+
 static enum err
 rename_all(struct adoption *a)
 {
-	enum err e = OK;
+	struct core_bases twice = {0};
+	struct buf lines = {0};
+	enum err e = core_uidlist_remove(a->c, a->dir);
 
+	if (a->count >= CORE_UIDLIST_MIN)
+		find_twins(a, &twice);
 	for (size_t i = 0; i < a->count && e == OK; i++) {
 		note_more(a, &a->files[i]);
 		note_uidl(a, &a->files[i]);
-		e = rename_one(a, &a->files[i]);
+		if (!twice.slots || !list_one(a, &a->files[i], &twice, &lines))
+			e = rename_one(a, &a->files[i]);
 	}
 	for (int i = 0; i < 2 && e == OK && a->c->fsync; i++)
 		if (a->fd[i] >= 0 && fsync(a->fd[i]) != 0)
 			e = err_from_errno(errno);
+	if (e == OK && lines.len)
+		e = lines.err ? lines.err
+			      : core_uidlist_write(a->c, a->dir, a->list.uidvalidity, a->next_uid,
+					NULL, &lines);
+	core_bases_fini(&twice);
+	buf_free(&lines);
 	return e;
 }
 

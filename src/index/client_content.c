@@ -65,8 +65,8 @@ open_path(struct index_user *u, const char *path, int *fd, struct stat *st)
 
 /* Tries the places that the record names. */
 static enum err
-open_recorded(struct index_user *u, struct str dir, const struct index_message_record *rec, int *fd,
-	struct stat *st)
+open_recorded(struct index_user *u, struct str dir, const struct index_message_record *rec,
+	uint32_t uid, int *fd, struct stat *st)
 {
 	struct buf path = {0};
 	enum err e;
@@ -75,7 +75,7 @@ open_recorded(struct index_user *u, struct str dir, const struct index_message_r
 	e = open_path(u, buf_cstr(&path), fd, st);
 	if (e == E_NOTFOUND) {
 		buf_reset(&path);
-		index_message_wanted_path(dir, rec, &path);
+		index_message_wanted_path(dir, rec, uid, &path);
 		e = open_path(u, buf_cstr(&path), fd, st);
 	}
 	buf_free(&path);
@@ -123,7 +123,7 @@ open_once(struct index_user *u, uint32_t mailbox, uint32_t uid, int *fd, struct 
 	e = e ? e : client_mailbox_record(u, mailbox, &box);
 	if (e == OK) {
 		*crlf = rec.size == rec.disk_size;
-		e = open_recorded(u, box.dir, &rec, fd, st);
+		e = open_recorded(u, box.dir, &rec, uid, fd, st);
 		e = e == E_NOTFOUND ? E_CONFLICT : e; /* the record is there, the file is not */
 	}
 	index_read_end(u);

@@ -62,8 +62,9 @@ change_put(struct core_tx *tx, struct core_box *b, uint64_t modseq, uint32_t uid
 
 /* What a message weighs in its mailbox's counts. */
 /* b->r.disk_bytes of an ignored mailbox are all in state.ignored_bytes. */
-static void
-account(struct core_tx *tx, struct core_box *b, const struct index_message_record *m, int sign)
+void
+core_message_account(
+	struct core_tx *tx, struct core_box *b, const struct index_message_record *m, int sign)
 {
 	uint64_t size = m->size == INDEX_SIZE_UNKNOWN ? m->disk_size : m->size;
 
@@ -99,10 +100,10 @@ core_message_add(struct core_tx *tx, struct core_box *b, uint32_t uid, struct co
 	e = message_put(tx, b->r.id, uid, m);
 	if (e == OK)
 		e = change_put(tx, b, m->r.modseq, uid, INDEX_CHANGE_CHANGED);
-	if (e == OK && core_message_is_stale(m))
+	if (e == OK && core_message_is_stale(m, uid))
 		e = core_pending_put(tx, b->r.id, uid);
 	if (e == OK)
-		account(tx, b, &m->r, 1);
+		core_message_account(tx, b, &m->r, 1);
 	return e;
 }
 
@@ -123,11 +124,11 @@ core_message_change(struct core_tx *tx, struct core_box *b, uint32_t uid,
 	}
 	if (e == OK)
 		e = message_put(tx, b->r.id, uid, m);
-	if (e == OK && core_message_is_stale(m))
+	if (e == OK && core_message_is_stale(m, uid))
 		e = core_pending_put(tx, b->r.id, uid);
 	if (e == OK) {
-		account(tx, b, &old->r, -1);
-		account(tx, b, &m->r, 1);
+		core_message_account(tx, b, &old->r, -1);
+		core_message_account(tx, b, &m->r, 1);
 	}
 	return e;
 }
@@ -183,7 +184,7 @@ core_message_remove(
 		e = change_put(tx, b, core_tx_modseq(tx), uid, INDEX_CHANGE_VANISHED);
 	if (e)
 		return e;
-	account(tx, b, &old->r, -1);
+	core_message_account(tx, b, &old->r, -1);
 	core_memory(tx->core, b->r.id)->unsynced = 1;
 	if (core_keywords_has_more(&old->r.keywords))
 		e = core_pending_put(tx, b->r.id, 0);
@@ -199,15 +200,17 @@ core_pending_put(struct core_tx *tx, uint32_t mailbox, uint32_t uid)
 }
 
 int
-core_message_is_stale(const struct core_message *m)
+core_message_is_stale(const struct core_message *m, uint32_t uid)
 {
 	uint32_t letters = (uint32_t)(m->r.keywords.bits[0] & ((1u << CORE_LETTERS) - 1));
 	struct maildir_name n;
 
+	if (maildir_name_parse(str_make(m->name, m->r.name.len), &n))
+		return 0;
+	if (n.uid != uid)
+		return 1;
 	/* Fresh mail may stay in new/, where other programs expect it. */
 	if (m->r.in_new)
 		return m->r.flags != 0 || letters != 0;
-	if (maildir_name_parse(str_make(m->name, m->r.name.len), &n))
-		return 0;
 	return n.flags != m->r.flags || n.letters != letters || !n.has_info;
 }

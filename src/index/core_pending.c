@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
-#include "index/core_private.h"
+#include "index/core_uidlist.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,8 +24,10 @@
 struct rename_job {
 	uint32_t uid;
 	struct core_message m;
-	char name[MAILDIR_NAME_MAX + 1]; /* new one, in cur/ */
+	char name[MAILDIR_NAME_MAX + 1]; /* new one */
 	size_t base_len;
+	int in_new; /* where it is to be */
+	int unnamed; /* it has not had its UID in its name yet */
 	int renamed;
 };
 struct batch {
@@ -42,7 +44,6 @@ static enum err
 batch_add(struct core_tx *tx, struct batch *b, uint32_t uid)
 {
 	struct rename_job *j = &b->jobs[b->count];
-	struct buf path = BUF_INIT(MAILDIR_NAME_MAX + 8);
 	enum err e;
 
 	if (uid == 0) {
@@ -50,19 +51,11 @@ batch_add(struct core_tx *tx, struct batch *b, uint32_t uid)
 		return OK;
 	}
 	e = core_message_get(tx, b->mailbox, uid, &j->m);
-	memset(j->name, 0, sizeof(j->name));
 	if (e == E_NOTFOUND) {
 		/* Left over; drop the entry. */
 		j->m.r.name.len = 0;
 		e = OK;
-	} else if (e == OK) {
-		index_message_wanted_path((struct str){0}, &j->m.r, &path);
-		if (path.err || path.len - 4 > MAILDIR_NAME_MAX)
-			j->m.r.name.len = 0;
-		else
-			memcpy(j->name, path.p + 4, path.len - 4);
 	}
-	buf_free(&path);
 	j->uid = uid;
 	j->renamed = 0;
 	b->count++;
@@ -102,19 +95,70 @@ batch_read(struct core_tx *tx, void *arg)
 	return e;
 }
 
+/* How the file is to be called. E_TOOBIG: there is no room for that. */
+static enum err
+wanted_name(struct index_core *c, struct batch *b, struct rename_job *j)
+{
+	struct index_message_record *r = &j->m.r;
+	uint32_t letters = (uint32_t)(r->keywords.bits[0] & ((1u << CORE_LETTERS) - 1));
+	struct buf name = BUF_INIT(MAILDIR_NAME_MAX);
+	struct maildir_name n;
+	enum err e = maildir_name_parse(r->name, &n);
+
+	if (e)
+		return e;
+	j->unnamed = n.uid != j->uid;
+	/* What nobody has been shown yet stays where other programs look for new mail. */
+	j->in_new = r->in_new && r->flags == 0 && letters == 0 && j->uid >= b->box.r.recent_from &&
+		    j->unnamed;
+	/* Of many files at once only the names were read. */
+	if (j->unnamed && !n.has_size && r->disk_size == 0)
+		e = core_file_size(c, b->touch.fd[r->in_new ? 0 : 1], j->m.name, &r->disk_size,
+			&r->internal_date);
+	if (e && e != E_NOTFOUND)
+		return e;
+	index_message_wanted_base(r, j->uid, &name);
+	j->base_len = name.len;
+	if (!j->in_new || n.has_info)
+		maildir_info_build(r->flags, letters, n.others, &name);
+	e = name.err;
+	if (e == OK) {
+		memcpy(j->name, name.p, name.len);
+		j->name[name.len] = '\0';
+	}
+	buf_free(&name);
+	return e;
+}
+
+/* A name that gets a UID has nobody's file behind it; if there is one after all, it stays. */
+static int
+rename_one(struct batch *b, const struct rename_job *j)
+{
+	int from = b->touch.fd[j->m.r.in_new ? 0 : 1], to = b->touch.fd[j->in_new ? 0 : 1];
+
+	if (!j->unnamed)
+		return renameat(from, j->m.name, to, j->name);
+	if (renameat2(from, j->m.name, to, j->name, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -1;
+	return renameat(from, j->m.name, to, j->name);
+}
+
 static void
 rename_files(struct index_core *c, struct batch *b)
 {
 	for (size_t i = 0; i < b->count; i++) {
 		struct rename_job *j = &b->jobs[i];
-		int from = b->touch.fd[j->m.r.in_new ? 0 : 1];
 
-		if (j->m.r.name.len == 0)
+		j->m.r.name.p = j->m.name;
+		if (j->m.r.name.len == 0 || wanted_name(c, b, j))
 			continue;
-		if (!j->m.r.in_new && strcmp(j->m.name, j->name) == 0)
+		if (j->m.r.in_new == j->in_new && strcmp(j->m.name, j->name) == 0)
 			continue;
-		if (renameat(from, j->m.name, b->touch.fd[1], j->name) == 0 ||
-			(errno == ENOENT && faccessat(b->touch.fd[1], j->name, F_OK, 0) == 0)) {
+		if (rename_one(b, j) == 0 ||
+			(errno == ENOENT &&
+				faccessat(b->touch.fd[j->in_new ? 0 : 1], j->name, F_OK, 0) == 0)) {
 			j->renamed = 1;
 			core_memory(c, b->mailbox)->unsynced = 1;
 			continue;
@@ -147,8 +191,10 @@ batch_done(struct core_tx *tx, void *arg)
 		if (e)
 			break;
 		m = old;
-		m.r.in_new = 0;
-		core_message_set_name(&m, str_of(j->name), old.r.base_len);
+		m.r.in_new = j->in_new;
+		m.r.disk_size = j->m.r.disk_size;
+		m.r.internal_date = j->m.r.internal_date;
+		core_message_set_name(&m, str_of(j->name), j->base_len);
 		e = core_message_change(tx, &box, j->uid, &old, &m, 0);
 	}
 	if (e == OK && b->more_file)
@@ -197,6 +243,7 @@ do_renames(struct index_core *c)
 				e = core_read(c, more_step, b);
 			if (e == OK)
 				e = core_run(c, batch_done, b);
+			core_uidlist_check_later(c, b->mailbox);
 		}
 	}
 	core_touch_close(&b->touch);
@@ -348,6 +395,9 @@ index_core_background(struct index_core *c)
 	int more = do_renames(c);
 
 	more |= do_deleted(c);
+	/* As long as there are renames a list of UIDs is needed. */
+	if (!more)
+		more = core_uidlist_check(c);
 	core_quota_flush(c);
 	return more;
 }

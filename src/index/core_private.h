@@ -39,6 +39,7 @@ struct core_box_memory {
 	int64_t full_look_s; /* monotonic, of the last full look; 0: none yet */
 	int new_uncertain; /* new/ was changed by us since it was read */
 	int unsynced; /* files were renamed or removed, and nothing waits for that on disk */
+	int uidlist_check, uidlist_tries; /* see core_uidlist.h */
 	int64_t look_end_us, look_cost_us; /* of the last look at new/: its end, how long it took */
 };
 
@@ -142,8 +143,29 @@ enum err core_message_change(struct core_tx *tx, struct core_box *b, uint32_t ui
 enum err core_message_remove(
 	struct core_tx *tx, struct core_box *b, uint32_t uid, const struct core_message *old);
 enum err core_pending_put(struct core_tx *tx, uint32_t mailbox, uint32_t uid);
-/* Whether the file's name says something else than the record. */
-int core_message_is_stale(const struct core_message *m);
+/* Whether the file's name says something else than the record, or not yet its UID. */
+int core_message_is_stale(const struct core_message *m, uint32_t uid);
+
+/* The counts of the mailbox and the user's totals; sign 1: it comes, -1: it goes. */
+void core_message_account(
+	struct core_tx *tx, struct core_box *b, const struct index_message_record *m, int sign);
+
+/*
+ * core_bulk.c: as core_message_add, for many in the rising order of their UIDs. End it in the same
+ * transaction, before the box is put, whatever begin and add said.
+ */
+struct core_bulk_db {
+	MDB_cursor *cur;
+	unsigned put_flags;
+};
+struct core_bulk {
+	struct core_bulk_db message, change, pending;
+};
+enum err core_bulk_begin(
+	struct core_tx *tx, const struct core_box *b, uint32_t first_uid, struct core_bulk *out);
+enum err core_bulk_add(struct core_tx *tx, struct core_bulk *bulk, struct core_box *b, uint32_t uid,
+	struct core_message *m);
+void core_bulk_end(struct core_bulk *bulk);
 
 /* core_store.c: calls fn for the messages of the set (NULL: all), rising. fn may change and remove.
  */

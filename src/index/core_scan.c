@@ -76,6 +76,8 @@ scan_fini(struct scan *s)
 	free(s->entries);
 	free(s->fresh);
 	free(s->changed);
+	if (s->has_list)
+		core_uidlist_free(&s->listed);
 	io_close(&s->fd[0]);
 	io_close(&s->fd[1]);
 }
@@ -177,6 +179,12 @@ scan_run(struct scan *s, int force)
 	s->mtime_ns[1] = core_dir_mtime_ns(s->fd[1]);
 	if (!choose_mode(s, force))
 		return OK;
+	e = core_uidlist_read(s->core, s->box.dir, s->box.r.uidvalidity, &s->listed);
+	if (e && e != E_NOTFOUND)
+		return e;
+	s->has_list = e == OK;
+	if (s->has_list && s->mode == SCAN_FULL)
+		core_uidlist_check_later(s->core, s->mailbox);
 	s->virgin = s->box.r.highest_modseq == s->box.r.vanished_floor && s->box.r.messages == 0;
 	e = look(s);
 	/* Our own renames change the times too; nobody else's may hide behind them. */
@@ -290,7 +298,7 @@ index_core_locate(struct index_core *c, uint32_t mailbox, uint32_t uid, struct b
 		if (exists(c, path))
 			return OK;
 		buf_reset(path);
-		index_message_wanted_path(dir, &w.m.r, path);
+		index_message_wanted_path(dir, &w.m.r, uid, path);
 		if (exists(c, path))
 			return OK;
 		e = again ? OK : core_scan(c, mailbox, 1);

@@ -2,7 +2,7 @@
 #ifndef ROOST_INDEX_CORE_SCAN_H
 #define ROOST_INDEX_CORE_SCAN_H
 
-#include "index/core_private.h"
+#include "index/core_uidlist.h"
 
 /* Private to core_scan.c, core_scan_read.c and core_scan_apply.c. */
 
@@ -15,24 +15,27 @@ enum scan_mode {
 /* A file that was seen. */
 struct scan_entry {
 	size_t name_off; /* in scan.names */
-	uint32_t uid; /* U= of the name, 0: none */
-	unsigned char in_new, taken;
+	int64_t time; /* that its name begins with */
+	const struct adopt_line *line; /* of roost-uidlist; or NULL */
+	uint32_t uid; /* of the line, else U= of the name, 0: none */
+	unsigned char in_new;
 };
 
 /* A file that becomes a message. */
 struct scan_fresh {
-	struct maildir_name n;
-	char name[MAILDIR_NAME_MAX + 1];
+	size_t name_off; /* in scan.names */
+	int64_t time, internal_date;
+	uint64_t size, disk_size;
+	const struct adopt_line *line;
 	uint32_t uid; /* that it keeps, or 0 */
-	int in_new, failed;
-	struct core_message m;
+	unsigned char in_new, failed, later; /* its name gets the UID in the background */
 };
 
 /* A message whose file is called differently now. */
 struct scan_changed {
+	size_t name_off;
 	uint32_t uid;
-	int in_new;
-	char name[MAILDIR_NAME_MAX + 1];
+	unsigned char in_new;
 };
 
 struct scan {
@@ -44,6 +47,8 @@ struct scan {
 	struct core_box box;
 	int fd[2]; /* new, cur */
 	int64_t mtime_ns[2]; /* before reading */
+	struct core_uidlist listed;
+	int has_list;
 	struct buf names; /* NUL-terminated, one behind the other */
 	struct scan_entry *entries;
 	size_t entry_count, entry_cap;
@@ -54,8 +59,13 @@ struct scan {
 	struct numset missing;
 };
 
-/* Reads the directories of s->mode into s->entries, sorted by UID and name. */
+/* Reads the directories of s->mode into s->entries, sorted by UID; of one UID by name. */
 enum err scan_read(struct scan *s);
+static inline const char *
+scan_name(const struct scan *s, size_t name_off)
+{
+	return s->names.p + name_off;
+}
 /* Compares them with the index: fills fresh, changed, missing. */
 core_step scan_compare;
 /* Gives UIDs and names to what is fresh, on disk. */

@@ -47,8 +47,14 @@ read_one(struct scan *s, int fd, const struct dirent *d, int in_new)
 		s->entries = mem_realloc(s->entries, s->entry_cap, sizeof(*s->entries));
 	}
 	en = &s->entries[s->entry_count++];
-	*en = (struct scan_entry){
-		.name_off = s->names.len, .uid = n.uid, .in_new = (unsigned char)in_new};
+	*en = (struct scan_entry){.name_off = s->names.len,
+		.time = n.time,
+		.uid = n.uid,
+		.in_new = (unsigned char)in_new};
+	if (s->has_list)
+		en->line = core_uidlist_find(&s->listed, name);
+	if (en->line)
+		en->uid = en->line->uid;
 	buf_add(&s->names, name.p, name.len + 1);
 }
 
@@ -87,6 +93,25 @@ compare_entries(const void *a, const void *b, void *arg)
 	return strcmp(names + x->name_off, names + y->name_off);
 }
 
+/* Those without a UID come first and are put into order when they get one. */
+static void
+sort_entries(struct scan *s)
+{
+	size_t front = 0;
+
+	for (size_t i = 0; i < s->entry_count; i++) {
+		struct scan_entry en = s->entries[i];
+
+		if (en.uid)
+			continue;
+		s->entries[i] = s->entries[front];
+		s->entries[front++] = en;
+	}
+	if (s->entry_count > front)
+		qsort_r(s->entries + front, s->entry_count - front, sizeof(*s->entries),
+			compare_entries, s->names.p);
+}
+
 enum err
 scan_read(struct scan *s)
 {
@@ -95,49 +120,35 @@ scan_read(struct scan *s)
 	/* cur/ last: a file that moves on meanwhile is seen twice and not missed. */
 	if (e == OK && s->mode == SCAN_FULL)
 		e = read_dir(s, CORE_CUR);
-	if (s->entry_count)
-		qsort_r(s->entries, s->entry_count, sizeof(*s->entries), compare_entries,
-			s->names.p);
+	sort_entries(s);
 	return e;
 }
 
 /* ---- comparing ---- */
 
-static const char *
-entry_name(const struct scan *s, const struct scan_entry *en)
-{
-	return s->names.p + en->name_off;
-}
-
 static void
 add_fresh(struct scan *s, const struct scan_entry *en, uint32_t uid)
 {
-	struct scan_fresh *f;
-
 	if (s->fresh_count == s->fresh_cap) {
 		s->fresh_cap = s->fresh_cap ? s->fresh_cap * 2 : 16;
 		s->fresh = mem_realloc(s->fresh, s->fresh_cap, sizeof(*s->fresh));
 	}
-	f = &s->fresh[s->fresh_count++];
-	memset(f, 0, sizeof(*f));
-	memcpy(f->name, entry_name(s, en), strlen(entry_name(s, en)) + 1);
-	f->uid = uid;
-	f->in_new = en->in_new;
+	s->fresh[s->fresh_count++] = (struct scan_fresh){.name_off = en->name_off,
+		.time = en->time,
+		.line = en->line,
+		.uid = uid,
+		.in_new = en->in_new};
 }
 
 static void
 add_changed(struct scan *s, const struct scan_entry *en, uint32_t uid)
 {
-	struct scan_changed *ch;
-
 	if (s->changed_count == s->changed_cap) {
 		s->changed_cap = s->changed_cap ? s->changed_cap * 2 : 16;
 		s->changed = mem_realloc(s->changed, s->changed_cap, sizeof(*s->changed));
 	}
-	ch = &s->changed[s->changed_count++];
-	ch->uid = uid;
-	ch->in_new = en->in_new;
-	memcpy(ch->name, entry_name(s, en), strlen(entry_name(s, en)) + 1);
+	s->changed[s->changed_count++] =
+		(struct scan_changed){.name_off = en->name_off, .uid = uid, .in_new = en->in_new};
 }
 
 /* 2: the very file; 1: another name of it (fields added or removed); 0: another file. */
@@ -147,7 +158,7 @@ likeness(const struct scan *s, const struct scan_entry *en, struct str record)
 	struct maildir_name n;
 	struct str x, y;
 
-	if (maildir_name_parse(str_of(entry_name(s, en)), &n))
+	if (maildir_name_parse(str_of(scan_name(s, en->name_off)), &n))
 		return 0;
 	if (str_equal(n.base, record))
 		return 2;
@@ -187,7 +198,7 @@ match_record(struct scan *s, uint32_t uid, const struct index_message_record *m,
 			s->escalate = 1;
 		return;
 	}
-	if (best->in_new != m->in_new || !str_is(m->name, entry_name(s, best)))
+	if (best->in_new != m->in_new || !str_is(m->name, scan_name(s, best->name_off)))
 		add_changed(s, best, uid);
 }
 

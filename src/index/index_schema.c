@@ -419,14 +419,32 @@ index_message_path(struct str dir, const struct index_message_record *m, struct 
 }
 
 void
-index_message_wanted_path(struct str dir, const struct index_message_record *m, struct buf *out)
+index_message_wanted_base(const struct index_message_record *m, uint32_t uid, struct buf *out)
+{
+	struct maildir_name n;
+
+	if (maildir_name_parse(m->name, &n) == OK && n.uid != uid) {
+		/* 0: not looked up yet. */
+		uint64_t size = m->disk_size ? m->disk_size : UINT64_MAX;
+
+		if (n.has_size)
+			size = n.size;
+		if (maildir_base_rebuild(&n, size, m->size, uid, out) == OK)
+			return;
+	}
+	buf_add(out, m->name.p, m->base_len);
+}
+
+void
+index_message_wanted_path(
+	struct str dir, const struct index_message_record *m, uint32_t uid, struct buf *out)
 {
 	struct maildir_name n;
 
 	/* A name that cannot be parsed was never recorded by us; others is 0 then. */
 	(void)maildir_name_parse(m->name, &n);
 	add_dir(dir, 0, out);
-	buf_add(out, m->name.p, m->base_len);
+	index_message_wanted_base(m, uid, out);
 	maildir_info_build(m->flags, (uint32_t)(m->keywords.bits[0] & 0x3ffffff), n.others, out);
 }
 

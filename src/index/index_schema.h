@@ -146,7 +146,9 @@ void index_message_path(struct str dir, const struct index_message_record *m, st
  * there, then ask with LOCATE.
  */
 void index_message_wanted_path(
-	struct str dir, const struct index_message_record *m, struct buf *out);
+	struct str dir, const struct index_message_record *m, uint32_t uid, struct buf *out);
+/* Appends the base that the name of the message's file is to have: with its UID. */
+void index_message_wanted_base(const struct index_message_record *m, uint32_t uid, struct buf *out);
 
 /* ---- change ---- */
 

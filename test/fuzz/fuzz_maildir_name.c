@@ -32,7 +32,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_reset(&b);
 	if (index_message_decode(&v, &message) == OK) {
 		index_message_path(STR(".x"), &message, &b);
-		index_message_wanted_path(STR(".x"), &message, &b);
+		index_message_wanted_path(STR(".x"), &message, 7, &b);
 	}
 	(void)index_mailbox_decode(&v, &mailbox);
 	(void)index_state_decode(&v, &state);

@@ -79,7 +79,7 @@ test_message(void **state)
 	index_message_path(STR(".A"), &out, &path);
 	assert_string_equal(buf_cstr(&path), ".A/new/1.x,U=3:2,SP");
 	buf_reset(&path);
-	index_message_wanted_path(STR(""), &out, &path);
+	index_message_wanted_path(STR(""), &out, 3, &path);
 	assert_string_equal(buf_cstr(&path), "cur/1.x,U=3:2,PSa");
 	for (size_t len = 0; len < b.len; len++) {
 		v = val(&b, len);
