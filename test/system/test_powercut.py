@@ -190,16 +190,100 @@ def run_all(roost, w):
     roost.stop()
 
 
+# ---- mail that another program brings ----
+
+FLOOD = 70  # more than are renamed at once
+BRING = """
+import os, sys
+folder, uidvalidity = sys.argv[1], int(sys.argv[2])
+for name in ("", "/cur", "/new", "/tmp"):
+    if not os.path.isdir(folder + name):
+        os.mkdir(folder + name)
+lines = []
+for text in sys.stdin.read().split("\\0"):
+    token = text.split("X-Token: ")[1].split()[0]
+    name = f"{1600000000 + int(token[1:])}.{token}.other"
+    path = f"{folder}/cur/{name}:2,S" if int(token[1:]) % 2 else f"{folder}/new/{name}"
+    with open(folder + "/tmp/" + name, "w") as f:
+        f.write(text)
+        f.flush()
+        os.fsync(f.fileno())
+    os.rename(folder + "/tmp/" + name, path)
+    lines.append(f"{1000 + int(token[1:])} :{name}\\n")
+if uidvalidity:
+    with open(folder + "/dovecot-uidlist", "w") as f:
+        f.write(f"3 V{uidvalidity} N5000\\n" + "".join(lines))
+        f.flush()
+        os.fsync(f.fileno())
+for name in ("/cur", "/new", "", "/.."):
+    fd = os.open(folder + name, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
+for root, dirs, files in os.walk(folder):
+    for name in ["", *files]:
+        os.chown(os.path.join(root, name), *map(int, sys.argv[3:5]))
+"""
+
+
+def bring(roost, w, box, uidvalidity=0):
+    """Many files at once, synced, with Dovecot's list if there is a UIDVALIDITY."""
+    is_new = ("carol", box) not in w.boxes
+    if is_new:  # a session that goes on would not look for folders
+        w.log_out()
+        roost.stop()
+    maildir = roost.data / "mail" / "example.test" / "carol" / "Maildir"
+    tokens = [w.message() for _ in range(FLOOD)]
+    if is_new:
+        w.boxes["carol", box] = w.new_key("carol")
+        w.recorder.mark("boxmay", user="carol", k=w.boxes["carol", box], names=[box], gone=True)
+    numbers = [w.want("carol", box, token) for token in tokens]
+    owner = maildir.stat()
+    subprocess.run([sys.executable, "-c", BRING, maildir / f".{box}", str(uidvalidity), str(owner.st_uid),
+                    str(owner.st_gid)], check=True, env={**os.environ, **roost.recorder.environment},
+                   input="\0".join(w.texts[t].decode().replace("\r\n", "\n") for t in tokens).encode())
+    for number in numbers:
+        w.recorder.mark("have", i=number)
+    w.recorder.mark("boxis", user="carol", k=w.boxes["carol", box], names=[box])
+    if is_new:
+        roost.start()
+
+
+def lists(roost):
+    return list((roost.data / "mail" / "example.test" / "carol" / "Maildir").glob("**/roost-uidlist"))
+
+
+def run_foreign(roost, w):
+    w.look("carol", "INBOX")
+    bring(roost, w, "Old")
+    seen = w.look("carol", "Old")
+    w.store("carol", list(seen)[:3], "(\\Flagged Label)")
+    w.expunge("carol", "Old", list(seen)[3:6])
+    bring(roost, w, "Dove", 1500000000)
+    assert min(w.look("carol", "Dove")) >= 1000
+    bring(roost, w, "Old")
+    seen = w.look("carol", "Old")
+    w.copy("carol", "Old", dict(list(seen.items())[:2]), "Dove")
+    w.copy("carol", "Old", dict(list(seen.items())[2:4]), "Dove", move=True)
+    w.look("carol", "Dove")
+    wait_until(lambda: not lists(roost), 30, "all names have their UIDs")
+    w.append("carol", "Old")
+    w.look("carol", "Old")
+    bring(roost, w, "Late")
+    w.look("carol", "Late")
+    w.log_out()
+    roost.stop()
+
+
 # ---- the states ----
 
 
-def points(records):
+def points(records, states):
     """Moments at which the power goes: behind each answer, and anywhere."""
     answers = [n + 1 for n, r in enumerate(records) if r.call == disk.MARK]
     changes = [n + 1 for n, r in enumerate(records) if r.call not in (disk.MARK, disk.WRITE)]
     choice = disk.chooser(SEED, "points")
-    half = STATES // 2
-    chosen = [choice.choice(answers) for _ in range(half)] + [choice.choice(changes) for _ in range(STATES - half)]
+    half = states // 2
+    chosen = [choice.choice(answers) for _ in range(half)] + [choice.choice(changes) for _ in range(states - half)]
     return sorted(chosen)
 
 
@@ -235,17 +319,14 @@ def keep_failed(recorded, work, number, kept, seed_words, faults):
     (target / "what-happened").write_text("\n".join([f"changes: {how}", *faults, *recorded.describe(kept)]) + "\n")
 
 
-def test_power_cuts(sink_and_roost):
-    sink, roost = sink_and_roost
-    roost.add_user("carol")
-    w = World(roost.recorder, roost, PASSWORD)
-    run_all(roost, w)
+def cut_the_power(roost, w, states):
+    """After what was recorded."""
     assert roost.recorder.lib.powercut_lost() == 0
     records = disk.read_log(roost.log_file)
     recovery = Recovery(BUILD / "test" / "powercut" / "recover")
     recorded, promises = roost.disk, Promises(w.texts)
     failed, at, started = [], 0, time.monotonic()
-    for number, point in enumerate(points(records)):
+    for number, point in enumerate(points(records, states)):
         for record in records[at:point]:
             if record.call == disk.MARK:
                 promises.apply(json.loads(record.data))
@@ -262,12 +343,29 @@ def test_power_cuts(sink_and_roost):
                 keep_failed(recorded, roost.work, number, kept, words, faults)
         shutil.rmtree(roost.work / "state")
     recovery.close()
-    print(f"\nseed {SEED}: {len(records)} operations, {len(w.instances)} messages, {STATES} states in "
+    print(f"\nseed {SEED}: {len(records)} operations, {len(w.instances)} messages, {states} states in "
           f"{time.monotonic() - started:.0f} s, {len(failed)} failed")
     assert not failed, "\n".join(
-        [f"{len(failed)} of {STATES} states (seed {SEED}); the first are in {KEEP}"]
+        [f"{len(failed)} of {states} states (seed {SEED}); the first are in {KEEP}"]
         + [f"state {n}, after operation {p}, changes kept: {h}:\n  " + "\n  ".join(f[:6])
            for n, p, h, f in failed[:12]])
+
+
+def test_power_cuts(sink_and_roost):
+    sink, roost = sink_and_roost
+    roost.add_user("carol")
+    w = World(roost.recorder, roost, PASSWORD)
+    run_all(roost, w)
+    cut_the_power(roost, w, STATES)
+
+
+def test_power_cuts_while_a_folder_is_taken_over(sink_and_roost):
+    """Its UIDs stand in a list first, and in the names of the files later."""
+    sink, roost = sink_and_roost
+    roost.add_user("carol")
+    w = World(roost.recorder, roost, PASSWORD)
+    run_foreign(roost, w)
+    cut_the_power(roost, w, STATES // 3)
 
 
 # ---- file operations that fail ----
