@@ -22,6 +22,7 @@ const struct imap_command *const imap_commands[] = {
 	&imap_command_namespace,
 	&imap_command_noop,
 	&imap_command_rename,
+	&imap_command_replace,
 	&imap_command_search,
 	&imap_command_select,
 	&imap_command_status,

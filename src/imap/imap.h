@@ -79,8 +79,9 @@ extern const struct imap_command imap_command_append, imap_command_capability, i
 	imap_command_enable, imap_command_examine, imap_command_expunge, imap_command_fetch,
 	imap_command_id, imap_command_idle, imap_command_list, imap_command_logout,
 	imap_command_lsub, imap_command_move, imap_command_namespace, imap_command_noop,
-	imap_command_rename, imap_command_search, imap_command_select, imap_command_status,
-	imap_command_store, imap_command_subscribe, imap_command_unselect, imap_command_unsubscribe;
+	imap_command_rename, imap_command_replace, imap_command_search, imap_command_select,
+	imap_command_status, imap_command_store, imap_command_subscribe, imap_command_unselect,
+	imap_command_unsubscribe;
 
 /* Where the last partial FETCH of a body ended: the next piece is found from here (fetch_body.c).
  */
@@ -182,7 +183,8 @@ void imap_write_flags(const struct imap_session *s, const struct index_message *
 /*
  * Parses the sequence-set of a command in either form (s->uid) into message numbers of the view.
  * A message number beyond the last is E_PARSE (RFC 3501 section 9: an error); a UID that is not
- * there is left out. "$" is the saved result (RFC 5182). *seqs is freed first; the caller frees it also after an error.
+ * there is left out. "$" is the saved result (RFC 5182). *seqs is freed first; the caller frees it
+ * also after an error.
  */
 enum err imap_parse_messages(struct imap_session *s, struct imap_parser *p, struct numset *seqs);
 /* UIDs alone, there or not, for what is said of messages that are gone. Otherwise the same. */

@@ -142,7 +142,8 @@ static enum err
 message_begin(
 	struct imap_session *s, struct imap_incoming *in, uint32_t mailbox, uint64_t size_hint)
 {
-	enum err e = index_append_create(s->index, mailbox, size_hint, &in->message);
+	enum err e = index_append_create(
+		s->index, mailbox, in->replaces ? INDEX_APPEND_UNCHECKED : size_hint, &in->message);
 
 	return e ? imap_incoming_refuse(in, e) : OK;
 }

@@ -14,6 +14,7 @@ struct imap_incoming {
 	struct index_append_info info;
 	struct imap_flags flags; /* what info points into */
 	uint64_t size; /* octets so far */
+	int replaces; /* set by the caller: another message goes for it, so the quota can wait */
 
 	/* Why it is refused, e or text; the parser has its own error. */
 	enum err e;

@@ -221,7 +221,8 @@ enum err
 index_append_create(
 	struct index_user *u, uint32_t mailbox, uint64_t size_hint, struct index_append **out)
 {
-	enum err e = index_quota_check(u, mailbox, size_hint);
+	enum err e = size_hint == INDEX_APPEND_UNCHECKED ? client_mailbox_check(u, mailbox)
+							 : index_quota_check(u, mailbox, size_hint);
 
 	*out = NULL;
 	if (e) {
@@ -532,18 +533,14 @@ committed_read(struct index_user *u, const struct ipc_msg *m, size_t n, uint32_t
 	return client_answer_end(u, &r);
 }
 
-enum err
-index_append_commit(struct index_user *u, struct index_append *const *a,
+/* Files are synced, then asked for with the frame type; body has what stands in front. */
+static enum err
+commit(struct index_user *u, enum index_frame type, struct buf *body, struct index_append *const *a,
 	const struct index_append_info *info, size_t n, uint32_t *uidvalidity, uint32_t *uids)
 {
-	struct buf body = BUF_INIT(INDEX_PROTO_BODY_MAX);
 	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
 	enum err e = OK;
 
-	*uidvalidity = 0;
-	if (n == 0 || n > INDEX_PROTO_APPEND_MAX) {
-		return E_TOOBIG;
-	}
 	for (size_t i = 0; i < n && e == OK; i++) {
 		e = a[i]->finished && a[i]->mailbox == a[0]->mailbox
 			    ? client_mailbox_check(u, a[i]->mailbox)
@@ -554,18 +551,48 @@ index_append_commit(struct index_user *u, struct index_append *const *a,
 	if (e) {
 		return e;
 	}
-	ipc_put_u32(&body, a[0]->mailbox);
-	ipc_put_u32(&body, (uint32_t)n);
+	ipc_put_u32(body, a[0]->mailbox);
+	ipc_put_u32(body, (uint32_t)n);
 	for (size_t i = 0; i < n; i++) {
-		message_put(&body, a[i], &info[i]);
+		message_put(body, a[i], &info[i]);
 	}
-	e = client_request(u, INDEX_APPEND, &body, INDEX_COMMITTED, &m);
+	e = client_request(u, type, body, INDEX_COMMITTED, &m);
 	/* After an ERROR the files are still ours; after a lost connection nobody knows. */
 	for (size_t i = 0; e == OK && i < n; i++) {
 		a[i]->committed = 1;
 	}
 	e = e ? e : committed_read(u, &m, n, uidvalidity, uids);
 	ipc_msg_free(&m);
+	return e;
+}
+
+enum err
+index_append_commit(struct index_user *u, struct index_append *const *a,
+	const struct index_append_info *info, size_t n, uint32_t *uidvalidity, uint32_t *uids)
+{
+	struct buf body = BUF_INIT(INDEX_PROTO_BODY_MAX);
+	enum err e;
+
+	*uidvalidity = 0;
+	if (n == 0 || n > INDEX_PROTO_APPEND_MAX) {
+		return E_TOOBIG;
+	}
+	e = commit(u, INDEX_APPEND, &body, a, info, n, uidvalidity, uids);
+	buf_free(&body);
+	return e;
+}
+
+enum err
+index_append_replace(struct index_user *u, uint32_t from, uint32_t uid, struct index_append *a,
+	const struct index_append_info *info, uint32_t *uidvalidity, uint32_t *new_uid)
+{
+	struct buf body = BUF_INIT(INDEX_PROTO_BODY_MAX);
+	enum err e;
+
+	*uidvalidity = 0;
+	ipc_put_u32(&body, from);
+	ipc_put_u32(&body, uid);
+	e = commit(u, INDEX_REPLACE, &body, &a, info, 1, uidvalidity, new_uid);
 	buf_free(&body);
 	return e;
 }

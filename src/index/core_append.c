@@ -30,6 +30,10 @@ struct append {
 	uint32_t mailbox;
 	uint32_t first_uid;
 	uint64_t bytes;
+	/* A message that goes when these have come; uid 0: none. */
+	uint32_t replaced_in, replaced_uid;
+	uint64_t replaced_bytes; /* that it takes of the quota, and */
+	int replaced_counts; /* whether it counts there */
 	uint64_t modseq;
 	struct core_touch touch;
 	int tmp_fd;
@@ -193,6 +197,19 @@ append_step(struct core_tx *tx, void *arg)
 	return e ? e : core_box_put(tx, &box);
 }
 
+/* RFC 8508 section 3.4: only what is taken on balance. */
+static enum err
+quota_check(struct index_core *c, const struct append *a)
+{
+	uint64_t bytes = a->bytes, messages = a->n;
+
+	if (a->replaced_counts) {
+		bytes -= bytes < a->replaced_bytes ? bytes : a->replaced_bytes;
+		messages--;
+	}
+	return bytes || messages ? core_quota_check(c, &a->box, bytes, messages, 0) : OK;
+}
+
 static enum err
 append_run(struct index_core *c, struct append *a)
 {
@@ -206,7 +223,7 @@ append_run(struct index_core *c, struct append *a)
 		with_new = 1;
 	}
 	if (e == OK)
-		e = core_quota_check(c, &a->box, a->bytes, a->n, 0);
+		e = quota_check(c, a);
 	if (e == OK)
 		e = core_uid_reserve(c, &a->box, a->n);
 	if (e == OK)
@@ -226,28 +243,99 @@ append_run(struct index_core *c, struct append *a)
 	return OK;
 }
 
+static enum err
+append_all(struct index_core *c, struct append *a)
+{
+	int with_keywords = 0;
+	enum err e;
+
+	a->msgs = mem_zalloc(a->n * sizeof(*a->msgs));
+	for (size_t i = 0; i < a->n; i++)
+		with_keywords |= a->in[i].keyword_count != 0;
+	e = with_keywords ? core_run(c, prepare_step, a) : core_read(c, prepare_step, a);
+	if (e == E_TOOBIG && core_keywords_reclaim(c, a->mailbox))
+		e = core_run(c, prepare_step, a);
+	if (e == OK)
+		e = append_run(c, a);
+	core_touch_close(&a->touch);
+	io_close(&a->tmp_fd);
+	free(a->msgs);
+	return e;
+}
+
 enum err
 index_core_append(struct index_core *c, uint32_t mailbox, const struct index_core_append *m,
 	size_t n, uint32_t *uidvalidity, uint64_t *modseq, uint32_t *first_uid)
 {
 	struct append a = {
 		.in = m, .n = n, .mailbox = mailbox, .tmp_fd = -1, .touch = {.fd = {-1, -1}}};
-	int with_keywords = 0;
-	enum err e;
+	enum err e = append_all(c, &a);
 
-	a.msgs = mem_zalloc(n * sizeof(*a.msgs));
-	for (size_t i = 0; i < n; i++)
-		with_keywords |= m[i].keyword_count != 0;
-	e = with_keywords ? core_run(c, prepare_step, &a) : core_read(c, prepare_step, &a);
-	if (e == E_TOOBIG && core_keywords_reclaim(c, mailbox))
-		e = core_run(c, prepare_step, &a);
-	if (e == OK)
-		e = append_run(c, &a);
-	core_touch_close(&a.touch);
-	io_close(&a.tmp_fd);
-	free(a.msgs);
 	*uidvalidity = a.box.r.uidvalidity;
 	*modseq = a.modseq;
 	*first_uid = a.first_uid;
+	return e;
+}
+
+/* ---- replacing ---- */
+
+static enum err
+replaced_step(struct core_tx *tx, void *arg)
+{
+	struct append *a = arg;
+	struct core_box box;
+	struct core_message m;
+	enum err e = core_box_get(tx, a->replaced_in, &box);
+
+	if (e == OK)
+		e = core_message_get(tx, a->replaced_in, a->replaced_uid, &m);
+	if (e)
+		return e;
+	a->replaced_counts = !box.r.quota_ignore;
+	a->replaced_bytes = m.r.disk_size;
+	return OK;
+}
+
+/* All messages of the index but this one are left alone. */
+static enum err
+remove_message(struct index_core *c, uint32_t mailbox, uint32_t uid)
+{
+	struct numset uids = {0}, gone = {0};
+	uint64_t modseq;
+	enum err e;
+
+	numset_add(&uids, uid);
+	e = index_core_expunge(c, mailbox, &uids, 1, &gone, &modseq);
+	numset_free(&uids);
+	numset_free(&gone);
+	return e;
+}
+
+enum err
+index_core_replace(struct index_core *c, uint32_t from, uint32_t uid, uint32_t mailbox,
+	const struct index_core_append *m, uint32_t *uidvalidity, uint64_t *modseq,
+	uint32_t *new_uid)
+{
+	struct append a = {.in = m,
+		.n = 1,
+		.mailbox = mailbox,
+		.replaced_in = from,
+		.replaced_uid = uid,
+		.tmp_fd = -1,
+		.touch = {.fd = {-1, -1}}};
+	enum err e = core_read(c, replaced_step, &a);
+
+	if (e == OK)
+		e = append_all(c, &a);
+	if (e)
+		return e;
+	*uidvalidity = a.box.r.uidvalidity;
+	*modseq = a.modseq;
+	*new_uid = a.first_uid;
+	e = remove_message(c, from, uid);
+	/* The client is told that nothing happened, so the new one has to go. Its bytes are lost to
+	   nobody: the client has them. */
+	if (e)
+		(void)remove_message(c, mailbox, a.first_uid);
 	return e;
 }

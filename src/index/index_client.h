@@ -273,6 +273,8 @@ enum err index_vanished_since(
  * way, synced, and then committed together: all or none (MULTIAPPEND).
  */
 struct index_append;
+/* As a size_hint: the quota is checked at the end only. */
+#define INDEX_APPEND_UNCHECKED UINT64_MAX
 /* mailbox: where it will go. E_NOTFOUND. size_hint: bytes with CRLF, 0 unknown. E_QUOTA as
  * index_quota_check. */
 enum err index_append_create(
@@ -302,6 +304,13 @@ struct index_append_info {
  */
 enum err index_append_commit(struct index_user *u, struct index_append *const *a,
 	const struct index_append_info *info, size_t n, uint32_t *uidvalidity, uint32_t *uids);
+/*
+ * Commits one message in place of another: the message uid of the mailbox from is expunged, both
+ * or neither (RFC 8508). E_NOTFOUND: that message or the mailbox is gone; others as above.
+ */
+enum err index_append_replace(struct index_user *u, uint32_t from, uint32_t uid,
+	struct index_append *a, const struct index_append_info *info, uint32_t *uidvalidity,
+	uint32_t *new_uid);
 /* Removes the tmp file unless committed. */
 void index_append_free(struct index_append **a);
 

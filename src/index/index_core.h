@@ -121,6 +121,14 @@ enum err index_core_append(struct index_core *c, uint32_t mailbox,
 	const struct index_core_append *m, size_t n, uint32_t *uidvalidity, uint64_t *modseq,
 	uint32_t *first_uid);
 
+/*
+ * Appends m to the mailbox and removes the message uid of the mailbox from: both, or neither with
+ * an error. E_NOTFOUND: uid, too.
+ */
+enum err index_core_replace(struct index_core *c, uint32_t from, uint32_t uid, uint32_t mailbox,
+	const struct index_core_append *m, uint32_t *uidvalidity, uint64_t *modseq,
+	uint32_t *new_uid);
+
 struct index_core_store {
 	const struct numset *uids;
 	enum index_store_op op;

@@ -62,6 +62,11 @@ enum index_frame {
 	INDEX_APPEND = 20,
 	INDEX_COMMITTED = 21,
 	/*
+	 * u32 mailbox, u32 uid of the message that goes, then as APPEND with n = 1 -> COMMITTED.
+	 * Both or neither; the quota counts the difference. E_NOTFOUND: also the message.
+	 */
+	INDEX_REPLACE = 34,
+	/*
 	 * u32 mailbox, set, u8 enum index_store_op, u8 flags, u64 unchanged_since (UINT64_MAX: no
 	 * condition), u32 count, count * str keyword
 	 * -> STORED: u64 modseq of the change (the mailbox's highest when nothing changed), set of

@@ -175,12 +175,25 @@ get_append(struct ipc_reader *r, struct index_core_append *m)
 	}
 }
 
+static void
+committed_send(struct index_conn *c, uint32_t request, uint32_t uidvalidity, uint64_t modseq,
+	uint32_t first, uint32_t n)
+{
+	struct buf body = {0};
+
+	ipc_put_u32(&body, uidvalidity);
+	ipc_put_u64(&body, modseq);
+	ipc_put_u32(&body, n);
+	for (uint32_t i = 0; i < n; i++)
+		ipc_put_u32(&body, first + i);
+	index_answer_send(c, INDEX_COMMITTED, request, &body);
+}
+
 static enum err
 run_append(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 {
 	uint32_t mailbox = ipc_get_u32(r), n = ipc_get_u32(r), uidvalidity, first;
 	struct index_core_append *msgs;
-	struct buf body = {0};
 	uint64_t modseq;
 	enum err e;
 
@@ -193,17 +206,33 @@ run_append(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	if (e == OK)
 		e = index_core_append(
 			c->user->core, mailbox, msgs, n, &uidvalidity, &modseq, &first);
-	if (e == OK) {
-		ipc_put_u32(&body, uidvalidity);
-		ipc_put_u64(&body, modseq);
-		ipc_put_u32(&body, n);
-		for (uint32_t i = 0; i < n; i++)
-			ipc_put_u32(&body, first + i);
-		index_answer_send(c, INDEX_COMMITTED, request, &body);
-	}
+	if (e == OK)
+		committed_send(c, request, uidvalidity, modseq, first, n);
 	for (uint32_t i = 0; i < n; i++)
 		free((void *)msgs[i].keywords);
 	free(msgs);
+	return e;
+}
+
+static enum err
+run_replace(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	uint32_t from = ipc_get_u32(r), uid = ipc_get_u32(r);
+	uint32_t mailbox = ipc_get_u32(r), n = ipc_get_u32(r), uidvalidity, new_uid;
+	struct index_core_append m = {0};
+	uint64_t modseq;
+	enum err e;
+
+	if (r->err || n != 1)
+		return E_PROTO;
+	get_append(r, &m);
+	e = ipc_reader_end(r);
+	if (e == OK)
+		e = index_core_replace(
+			c->user->core, from, uid, mailbox, &m, &uidvalidity, &modseq, &new_uid);
+	if (e == OK)
+		committed_send(c, request, uidvalidity, modseq, new_uid, 1);
+	free((void *)m.keywords);
 	return e;
 }
 
@@ -488,6 +517,7 @@ static const struct {
 	{INDEX_RENAME, run_rename, "rename"},
 	{INDEX_SUBSCRIBE, run_subscribe, "subscribe"},
 	{INDEX_APPEND, run_append, "append"},
+	{INDEX_REPLACE, run_replace, "replace"},
 	{INDEX_STORE, run_store, "store"},
 	{INDEX_EXPUNGE, run_expunge, "expunge"},
 	{INDEX_COPY, run_copy, "copy"},

@@ -115,3 +115,50 @@ def test_nul_outside_of_a_part_is_refused(raw):
     lines = raw.command("x APPEND INBOX ", literal(b"Subject: a\0b\r\n\r\ntext\r\n", "~"), "\r\n")
     assert lines[-1].startswith(b"x NO [UNKNOWN-CTE]"), lines
     assert raw.client.status("INBOX", "(MESSAGES)")[1] == [b"INBOX (MESSAGES 1)"]
+
+
+NEW = b"Subject: second\r\n\r\nnew\r\n"
+
+
+@pytest.mark.parametrize("command, uid", [("REPLACE 1", 2), ("REPLACE *", 2), ("UID REPLACE 1", 2)])
+def test_replace_puts_one_message_in_place_of_another(raw, command, uid):
+    lines = raw.command(f"x {command} INBOX (\\Draft) ", literal(NEW), "\r\n")
+    assert re.match(rb"\* OK \[APPENDUID \d+ %d\]" % uid, lines[0]), lines
+    assert b"* 1 EXPUNGE\r\n" in lines and lines[-1].startswith(b"x OK"), lines
+    assert body(raw, "INBOX", uid=uid) == NEW
+    assert raw.client.status("INBOX", "(MESSAGES)")[1] == [b"INBOX (MESSAGES 1)"]
+
+
+def test_replace_into_another_mailbox_with_catenate(raw):
+    lines = raw.command("x UID REPLACE 1 Drafts2 CATENATE (TEXT ", literal(b"To: bob@example.test\r\n"),
+                        ' URL "/INBOX/;UID=1")\r\n')
+    assert lines[-1].startswith(b"x OK"), lines
+    assert body(raw, "Drafts2") == b"To: bob@example.test\r\n" + FIRST
+    assert raw.client.status("INBOX", "(MESSAGES)")[1] == [b"INBOX (MESSAGES 0)"]
+
+
+@pytest.mark.parametrize("command, answer", [
+    ("x REPLACE 0 INBOX ", b"x BAD"),
+    ("x REPLACE 2 INBOX ", b"x BAD"),
+    ("x UID REPLACE 7 INBOX ", b"x NO [NONEXISTENT]"),
+    ("x REPLACE 1 Nowhere ", b"x NO [TRYCREATE]"),
+])
+def test_replace_that_fails_changes_nothing(raw, command, answer):
+    lines = raw.command(command, literal(NEW), "\r\n")
+    assert lines[-1].startswith(answer), lines
+    assert body(raw, "INBOX", uid=1) == FIRST
+    assert raw.client.status("INBOX", "(MESSAGES)")[1] == [b"INBOX (MESSAGES 1)"]
+
+
+def test_replace_counts_the_difference_against_the_quota(roost, imap, user):
+    client = imap(user)
+    client.append("INBOX", None, None, FIRST + b"x" * 6000)
+    roost.ctl("user", "set", user, "--quota", "10000")
+    client = imap(user)
+    client.select("INBOX")
+    raw = Raw(client)
+    big = FIRST + b"y" * 7000
+    assert raw.command("x APPEND INBOX ", literal(big), "\r\n")[-1].startswith(b"x NO [OVERQUOTA]")
+    assert raw.command("x REPLACE 1 INBOX ", literal(big), "\r\n")[-1].startswith(b"x OK")
+    assert raw.command("x REPLACE 1 INBOX ", literal(big * 2), "\r\n")[-1].startswith(b"x NO [OVERQUOTA]")
+    assert body(raw, "INBOX") == big
