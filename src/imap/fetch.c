@@ -608,5 +608,6 @@ const struct imap_command imap_command_fetch = {
 	.states = IN_SELECTED,
 	.uid = 1,
 	.sync = IMAP_SYNC_NO_EXPUNGE,
+	.capabilities = "PREVIEW SAVEDATE",
 	.run = fetch,
 };

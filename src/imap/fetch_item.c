@@ -157,10 +157,10 @@ write_record_item(const struct fetch_context *c, const struct fetch_message *msg
 		p = put_number(PUT(p, "RFC822.SIZE "), msg->m->size);
 		break;
 	case FETCH_EMAILID:
-		p = put_id(PUT(p, "EMAILID "), 'M', msg->m->email_id);
+		p = put_id(PUT(p, "EMAILID "), IMAP_EMAIL_ID, msg->m->email_id);
 		break;
 	case FETCH_THREADID:
-		p = put_id(PUT(p, "THREADID "), 'T', msg->m->thread_id);
+		p = put_id(PUT(p, "THREADID "), IMAP_THREAD_ID, msg->m->thread_id);
 		break;
 	case FETCH_SAVEDATE:
 		return write_date("SAVEDATE ", msg->m->save_date, out);

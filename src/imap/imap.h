@@ -165,6 +165,11 @@ void imap_untagged_out(struct imap_session *s);
 /* Says BYE with this text and ends the session after the command; reason: one word for the log. */
 void imap_bye(struct imap_session *s, const char *reason, const char *text);
 
+/* Object ids (RFC 8474) are one of these letters and hexadecimal digits. */
+#define IMAP_EMAIL_ID 'M'
+#define IMAP_THREAD_ID 'T'
+#define IMAP_MAILBOX_ID 'F'
+
 /* ---- writing values ---- */
 
 /* quoted when it can be, else a literal. text may have any bytes but NUL. */

@@ -45,6 +45,7 @@ use_is_supported(unsigned use)
 static enum err
 run_create(struct imap_session *s, struct imap_parser *p)
 {
+	struct index_mailbox box = {0};
 	struct str name;
 	unsigned use = 0;
 	int known = 1;
@@ -61,12 +62,17 @@ run_create(struct imap_session *s, struct imap_parser *p)
 	/* "a/" says that names below it are to come, which is true of all (section 6.3.3). */
 	if (name.len > 1 && name.p[name.len - 1] == '/')
 		name.len--;
-	e = index_mailbox_create(s->index, name, use, NULL);
+	e = index_mailbox_create(s->index, name, use, &box);
 	if (e == E_TOOBIG)
 		return imap_reply_no(s, "CANNOT", "The name is too long");
 	if (e)
 		return imap_reply_error(s, e, "mailbox");
-	return imap_reply_ok(s, NULL, "Create completed");
+	/* RFC 8474 section 4.1 */
+	(void)buf_printf(&s->out, "MAILBOXID (%c%s)", IMAP_MAILBOX_ID, box.object_id);
+	(void)imap_reply_ok(s, buf_cstr(&s->out), "Create completed");
+	buf_reset(&s->out);
+	index_mailbox_free(&box);
+	return OK;
 }
 
 /* ---- DELETE ---- */

@@ -227,18 +227,19 @@ hex_value(char c)
 	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* <objectid> of RFC 8474 section 7. Ours are hexadecimal; another one is nobody's. */
+/* <objectid> of RFC 8474 section 7. Ours are a letter and hexadecimal; another is nobody's. */
 static enum err
 parse_id(struct search_parse *sp, struct search_key *key)
 {
+	char letter = key->kind == SEARCH_EMAILID ? IMAP_EMAIL_ID : IMAP_THREAD_ID;
 	struct str id;
 	enum err e = imap_parse_atom(sp->p, "expected an object id", &id);
 
 	if (e)
 		return e;
-	key->id_known = id.len == 2 * SEARCH_ID_LEN;
+	key->id_known = id.len == 1 + 2 * SEARCH_ID_LEN && id.p[0] == letter;
 	for (size_t i = 0; key->id_known && i < SEARCH_ID_LEN; i++) {
-		int high = hex_value(id.p[2 * i]), low = hex_value(id.p[2 * i + 1]);
+		int high = hex_value(id.p[2 * i + 1]), low = hex_value(id.p[2 * i + 2]);
 
 		key->id_known = high >= 0 && low >= 0;
 		key->id[i] = (unsigned char)(high << 4 | low);

@@ -137,6 +137,8 @@ mailbox_tell(struct imap_session *s, const struct index_mailbox *box)
 		imap_untagged(s, "OK [UNSEEN %" PRIu32 "] First unseen", unseen);
 	imap_untagged(s, "OK [UIDVALIDITY %" PRIu32 "] UIDs are valid", box->uidvalidity);
 	imap_untagged(s, "OK [UIDNEXT %" PRIu32 "] Next UID", box->uidnext);
+	imap_untagged(
+		s, "OK [MAILBOXID (%c%s)] Id of the mailbox", IMAP_MAILBOX_ID, box->object_id);
 	imap_send_highest_modseq(s);
 }
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/status.h"
 
-#include <inttypes.h>
-
 /* STATUS (RFC 3501 section 6.3.10); also for the STATUS return option of LIST (RFC 5819). */
 
 static const struct {
@@ -15,6 +13,7 @@ static const struct {
 	{"UIDVALIDITY", IMAP_STATUS_UIDVALIDITY},
 	{"UNSEEN", IMAP_STATUS_UNSEEN},
 	{"HIGHESTMODSEQ", IMAP_STATUS_HIGHESTMODSEQ},
+	{"MAILBOXID", IMAP_STATUS_MAILBOXID},
 };
 enum { ITEM_COUNT = sizeof(item_names) / sizeof(item_names[0]) };
 
@@ -98,8 +97,11 @@ imap_status_send(struct imap_session *s, struct str name, unsigned items)
 		for (size_t i = 0; i < ITEM_COUNT; i++) {
 			if (!(items & item_names[i].bit))
 				continue;
-			(void)buf_printf(&s->out, "%s%s %" PRIu64, gap, item_names[i].name,
-				item_value(s, &box, item_names[i].bit));
+			(void)buf_printf(&s->out, "%s%s ", gap, item_names[i].name);
+			if (item_names[i].bit == IMAP_STATUS_MAILBOXID)
+				(void)buf_printf(&s->out, "(%c%s)", IMAP_MAILBOX_ID, box.object_id);
+			else
+				(void)buf_add_u64(&s->out, item_value(s, &box, item_names[i].bit));
 			gap = " ";
 		}
 		(void)buf_add_char(&s->out, ')');
@@ -135,5 +137,6 @@ const struct imap_command imap_command_status = {
 	.rfc = "3501 6.3.10",
 	.states = IN_BOTH,
 	.sync = IMAP_SYNC_ALL,
+	.capabilities = "OBJECTID",
 	.run = run_status,
 };

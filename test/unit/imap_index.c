@@ -585,6 +585,15 @@ keywords_set(struct box *b, struct message *m, const char *const *names, size_t 
 }
 
 enum err
+index_append_replace(struct index_user *u, uint32_t from, uint32_t uid, struct index_append *a,
+	const struct index_append_info *info, uint32_t *uidvalidity, uint32_t *new_uid)
+{
+	(void)from;
+	(void)uid;
+	return index_append_commit(u, &a, info, 1, uidvalidity, new_uid);
+}
+
+enum err
 index_append_commit(struct index_user *u, struct index_append *const *a,
 	const struct index_append_info *info, size_t n, uint32_t *uidvalidity, uint32_t *uids)
 {

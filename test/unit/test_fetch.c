@@ -447,7 +447,7 @@ extension_items(void **state)
 			"* 2 FETCH (PREVIEW {11}\r\ncaf\xc3\xa9 ol\xef\xbf\xbd)\r\n" DONE},
 		{"a FETCH 2 PREVIEW (LAZY)", "* 2 FETCH (PREVIEW NIL)\r\n" DONE},
 		{"a FETCH 2 (PREVIEW (LAZY) UID)", "* 2 FETCH (PREVIEW NIL UID 20)\r\n" DONE},
-		{"a FETCH 2 PREVIEW (EAGER)", "BAD expected the end of the command\r\n"},
+		{"a FETCH 2 PREVIEW (EAGER)", "BAD there is no such FETCH modifier\r\n"},
 		{"a FETCH 1 SAVEDATE",
 			"* 1 FETCH (SAVEDATE \"01-Jan-1970 00:00:00 +0000\")\r\n" DONE},
 		{"a FETCH 1 (EMAILID THREADID)",

@@ -62,6 +62,7 @@ dialogue(const char *client)
 
 #define BYE_BYE "* BYE Logging out\r\nz OK Logout completed\r\n"
 #define FLAGS(k) "(\\Answered \\Flagged \\Deleted \\Seen \\Draft" k ")"
+#define MAILBOX_ID "* OK [MAILBOXID (F)] Id of the mailbox\r\n"
 #define HIGHEST(n) "* OK [HIGHESTMODSEQ " n "] Highest\r\n"
 #define SELECTED(k, n, recent, more)                                                               \
 	"* FLAGS " FLAGS(k) "\r\n* OK [PERMANENTFLAGS " FLAGS(k                                    \
@@ -209,19 +210,19 @@ select_close(void **state)
 					 "kept\r\n* 3 EXISTS\r\n* 3 RECENT\r\n* OK "
 					 "[UNSEEN 2] First unseen\r\n* OK [UIDVALIDITY "
 					 "1000] UIDs are valid\r\n* OK [UIDNEXT 4] Next "
-					 "UID\r\n" HIGHEST(
+					 "UID\r\n" MAILBOX_ID HIGHEST(
 						 "4") "a OK [READ-ONLY] Examine completed\r\n"},
 		{"a SELECT INBOX\r\nb CLOSE\r\nc CLOSE\r\n",
 			SELECTED(" Work", "3", "3",
 				"") "* OK [UNSEEN 2] First unseen\r\n* OK [UIDVALIDITY 1000] UIDs are "
-				    "valid\r\n* OK [UIDNEXT 4] Next UID\r\n" HIGHEST(
+				    "valid\r\n* OK [UIDNEXT 4] Next UID\r\n" MAILBOX_ID HIGHEST(
 					    "4") "a OK [READ-WRITE] Select "
 						 "completed\r\nb OK Close completed\r\nc BAD Select a mailbox first\r\n"},
 		/* The one with \Deleted went; nothing is recent any more. */
 		{"a SELECT INBOX\r\nb UNSELECT\r\n",
 			SELECTED(" Work", "2", "0",
 				"") "* OK [UNSEEN 2] First unseen\r\n* OK [UIDVALIDITY 1000] UIDs are "
-				    "valid\r\n* OK [UIDNEXT 4] Next UID\r\n" HIGHEST(
+				    "valid\r\n* OK [UIDNEXT 4] Next UID\r\n" MAILBOX_ID HIGHEST(
 					    "5") "a OK [READ-WRITE] Select "
 						 "completed\r\nb OK Unselect completed\r\n"},
 		{"a SELECT nope\r\nb CHECK\r\n",
@@ -305,10 +306,10 @@ store(void **state)
 			"* OK [CLOSED] The mailbox before is closed\r\n* FLAGS " FLAGS(
 				"") "\r\n* OK [PERMANENTFLAGS ()] Flags that are "
 				    "kept\r\n* 3 EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY "
-				    "1000] UIDs are valid\r\n* OK [UIDNEXT 4] Next UID\r\n" HIGHEST(
-					    "4") "b "
-						 "OK [READ-ONLY] Examine completed\r\nc NO [READ-ONLY] "
-						 "The mailbox is selected read-only\r\n"},
+				    "1000] UIDs are valid\r\n* OK [UIDNEXT 4] Next UID\r\n" MAILBOX_ID
+					    HIGHEST("4") "b "
+							 "OK [READ-ONLY] Examine completed\r\nc NO [READ-ONLY] "
+							 "The mailbox is selected read-only\r\n"},
 	};
 
 	(void)state;
@@ -352,7 +353,8 @@ resynchronize(void **state)
 #define ENABLED "* ENABLED QRESYNC\r\na OK Enable completed\r\n"
 #define OPENED(next, highest)                                                                      \
 	"* OK [UIDVALIDITY 1000] UIDs are valid\r\n* OK [UIDNEXT " next                            \
-	"] Next UID\r\n" HIGHEST(highest)
+	"] Next UID\r\n" MAILBOX_ID                                                                \
+	HIGHEST(highest)
 #define DONE "b OK [READ-WRITE] Select completed\r\n"
 	static const struct transcript t[] = {
 		/* UIDs 2 and 4 are gone; 5 was changed behind 6, which is all the client knows. */
@@ -521,16 +523,16 @@ mailboxes(void **state)
 {
 	static const struct transcript t[] = {
 		{"a CREATE Work/2026/\r\nb CREATE Work/2026\r\n",
-			"a OK Create completed\r\nb NO [ALREADYEXISTS] There already is such a "
+			"a OK [MAILBOXID (F)] Create completed\r\nb NO [ALREADYEXISTS] There already is such a "
 			"mailbox\r\n"},
 		{"a CREATE inbox\r\n", "a NO [ALREADYEXISTS] There already is such a mailbox\r\n"},
 		{"a CREATE ../../x\r\n", "a NO [CANNOT] This cannot be the name of a mailbox\r\n"},
 		{"a CREATE \"\"\r\n", "a NO [CANNOT] This cannot be the name of a mailbox\r\n"},
 		{"a CREATE &AOQ-\r\nb LIST \"\" &AOQ-\r\n",
-			"a OK Create completed\r\n* LIST (\\HasNoChildren) \"/\" &AOQ-\r\nb OK "
+			"a OK [MAILBOXID (F)] Create completed\r\n* LIST (\\HasNoChildren) \"/\" &AOQ-\r\nb OK "
 			"List completed\r\n"},
 		{"a CREATE S2 (USE (\\Sent))\r\nb LIST (SPECIAL-USE) \"\" *\r\n",
-			"a OK Create completed\r\n* LIST (\\HasNoChildren \\Sent) \"/\" S2\r\nb OK "
+			"a OK [MAILBOXID (F)] Create completed\r\n* LIST (\\HasNoChildren \\Sent) \"/\" S2\r\nb OK "
 			"List completed\r\n"},
 		{"a CREATE A (USE (\\All))\r\nb CREATE B (USE (\\Foo))\r\nc CREATE C (USE (\\Sent "
 		 "\\Junk))\r\n",
@@ -546,7 +548,7 @@ mailboxes(void **state)
 		{"a RENAME S2 S3\r\nb DELETE S3\r\n",
 			"a OK Rename completed\r\nb OK Delete completed\r\n"},
 		{"a CREATE P/C\r\nb CREATE P\r\nc DELETE P\r\n",
-			"a OK Create completed\r\nb OK Create completed\r\nc NO [HASCHILDREN] "
+			"a OK [MAILBOXID (F)] Create completed\r\nb OK [MAILBOXID (F)] Create completed\r\nc NO [HASCHILDREN] "
 			"There are mailboxes below it\r\n"},
 		{"a STATUS nope (MESSAGES)\r\n", "a NO [NONEXISTENT] There is no such mailbox\r\n"},
 		{"a STATUS INBOX ()\r\n", "a BAD Position 18: expected a status item\r\n"},
@@ -660,7 +662,7 @@ mailbox_deleted(void **state)
 		dialogue("a SELECT Sent\r\nb DELETE Sent\r\nc CHECK\r\nz LOGOUT\r\n") +
 			strlen(SELECTED("", "0", "0",
 				"") "* OK [UIDVALIDITY 1001] UIDs are valid\r\n* OK [UIDNEXT 1] Next "
-				    "UID\r\n" HIGHEST(
+				    "UID\r\n" MAILBOX_ID HIGHEST(
 					    "4") "a OK [READ-WRITE] Select completed\r\n"),
 		"b OK Delete completed\r\nc BAD Select a mailbox first\r\n" BYE_BYE);
 }
