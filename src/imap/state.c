@@ -30,11 +30,7 @@ imap_parse_messages(struct imap_session *s, struct imap_parser *p, struct numset
 	size_t start = p->at;
 
 	numset_free(seqs);
-	if (imap_parse_try(p, '$')) {
-		imap_seqset_from_uids(s->view, &s->saved, seqs);
-		return OK;
-	}
-	if (!s->uid) {
+	if (imap_parse_peek(p) != '$' && !s->uid) {
 		if (imap_parse_sequence_set(p, imap_largest(s, 0), seqs))
 			return p->err;
 		if (seqs->count > 0 &&
@@ -46,7 +42,7 @@ imap_parse_messages(struct imap_session *s, struct imap_parser *p, struct numset
 		}
 		return OK;
 	}
-	if (!imap_parse_sequence_set(p, imap_largest(s, 1), &uids))
+	if (!imap_parse_uids(s, p, &uids))
 		imap_seqset_from_uids(s->view, &uids, seqs);
 	numset_free(&uids);
 	return p->err;
@@ -55,7 +51,10 @@ imap_parse_messages(struct imap_session *s, struct imap_parser *p, struct numset
 enum err
 imap_parse_uids(struct imap_session *s, struct imap_parser *p, struct numset *uids)
 {
-	return imap_parse_sequence_set(p, imap_largest(s, 1), uids);
+	if (imap_parse_peek(p) != '$')
+		return imap_parse_sequence_set(p, imap_largest(s, 1), uids);
+	numset_copy(uids, &s->saved);
+	return imap_parse_char(p, '$');
 }
 
 /* ---- mod-sequences ---- */
