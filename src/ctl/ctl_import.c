@@ -12,5 +12,9 @@ const struct tool_verb tool_verbs_import[] = {
 		"        [--mailbox PATTERN]... [--exclude PATTERN]... [--map OLD=NEW]...",
 		"Copies a user's mail from another IMAP server; again: what is new there",
 		import_imap},
+	{"import", "mbox", "USER FILE [--mailbox NAME] [--format auto|mboxo|mboxrd|mboxcl2]",
+		"Copies the messages of an mbox file, or of a directory of them", import_mbox},
+	{"import", "maildir", "USER DIRECTORY [--mailbox NAME]",
+		"Copies a Maildir with its folders, flags, keywords and dates", import_maildir},
 	{0},
 };

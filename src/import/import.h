@@ -36,7 +36,9 @@ struct import {
 	uint64_t present; /* there already */
 	uint64_t flags_changed;
 	uint64_t failed;
-	uint64_t expected; /* messages in all, for the time that is left; 0: not known */
+	/* In all, for the time that is left; 0: not known. read_bytes: what the source is through.
+	 */
+	uint64_t expected, expected_bytes, read_bytes;
 	json_t *errors;
 
 	int64_t begin_ms, shown_ms;
@@ -53,12 +55,19 @@ enum import_may {
  */
 enum err import_begin(struct tool *t, const char *address, unsigned may, struct import *im);
 /*
- * Prints the summary. e: how it ended. Returns what the verb returns: e, or E_IO when single
+ * Prints the summary. e: how it ended. Returns what the verb returns: e, or E_CORRUPT when single
  * messages failed.
  */
 enum err import_end(struct import *im, enum err e);
 /* Gives up root's rights for those of the owner of the mail; nothing to do for others. Said. */
 enum err import_become_mail_user(const struct config *conf, unsigned may);
+
+enum { IMPORT_CAN_CONNECT = 1 };
+/*
+ * Before foreign bytes are read: from here on nothing can be reached but this user's mail and path
+ * (read only; may be NULL). can: IMPORT_CAN_CONNECT for the network.
+ */
+enum err import_sandbox(struct import *im, const char *path, unsigned can);
 
 /* One message (or with what NULL a mailbox) could not be taken: counted, named, gone on. */
 void import_failed(struct import *im, const char *mailbox, const char *what, const char *why);

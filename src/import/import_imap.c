@@ -13,7 +13,6 @@
 #include "import/import_verbs.h"
 #include "lib/io.h"
 #include "lib/mem.h"
-#include "lib/sandbox.h"
 
 /* roostctl import imap: one folder after the other, each in batches of messages. */
 
@@ -580,34 +579,13 @@ open_state(struct run *r)
 	return e;
 }
 
-/* From here on foreign bytes are read: nothing but this user's mail can be reached. */
-static enum err
-enter_sandbox(struct run *r)
-{
-	struct sandbox *sb = sandbox_create();
-	enum err e;
-
-	index_sandbox_allow(r->im.user, sb);
-	sandbox_allow_path(sb, "/etc", SANDBOX_READ);
-	sandbox_allow_path(sb, "/usr", SANDBOX_READ | SANDBOX_EXEC);
-	sandbox_allow_path(sb, "/lib", SANDBOX_READ | SANDBOX_EXEC);
-	sandbox_allow_path(sb, "/run", SANDBOX_READ);
-	sandbox_allow_path(sb, "/dev/urandom", SANDBOX_READ);
-	if (r->account.ca_file)
-		sandbox_allow_path(sb, r->account.ca_file, SANDBOX_READ);
-	sandbox_allow(sb, SANDBOX_CAN_CONNECT_TCP | SANDBOX_CAN_UDP);
-	e = sandbox_enter(sb);
-	sandbox_free(&sb);
-	return e == E_UNSUPPORTED ? OK : e;
-}
-
 static enum err
 run(struct run *r)
 {
 	enum err e = open_state(r);
 
 	if (e == OK)
-		e = enter_sandbox(r);
+		e = import_sandbox(&r->im, r->account.ca_file, IMPORT_CAN_CONNECT);
 	if (e == OK)
 		e = connect_once(r);
 	if (e)

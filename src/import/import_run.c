@@ -14,6 +14,7 @@
 #include "lib/io.h"
 #include "lib/launch.h"
 #include "lib/mem.h"
+#include "lib/sandbox.h"
 
 enum { SHOW_TERMINAL_MS = 300, SHOW_LINE_MS = 30 * 1000 };
 
@@ -51,6 +52,30 @@ import_become_mail_user(const struct config *conf, unsigned may)
 		tool_error("cannot become %s, who owns the mail: %s", conf->mail_user, err_text(e));
 	buf_free(&user);
 	return e;
+}
+
+enum err
+import_sandbox(struct import *im, const char *path, unsigned can)
+{
+	struct sandbox *sb = sandbox_create();
+	enum err e;
+
+	index_sandbox_allow(im->user, sb);
+	/* Names and certificates of hosts, time zones, what the C library loads for them. */
+	sandbox_allow_path(sb, "/etc", SANDBOX_READ);
+	sandbox_allow_path(sb, "/usr", SANDBOX_READ | SANDBOX_EXEC);
+	sandbox_allow_path(sb, "/lib", SANDBOX_READ | SANDBOX_EXEC);
+	if (path)
+		sandbox_allow_path(sb, path, SANDBOX_READ);
+	if (can & IMPORT_CAN_CONNECT) {
+		sandbox_allow_path(sb, "/run", SANDBOX_READ);
+		sandbox_allow(sb, SANDBOX_CAN_CONNECT_TCP | SANDBOX_CAN_UDP);
+	}
+	e = sandbox_enter(sb);
+	sandbox_free(&sb);
+	if (e && e != E_UNSUPPORTED)
+		tool_error("the sandbox cannot be closed: %s", err_text(e));
+	return e == E_UNSUPPORTED ? OK : e;
 }
 
 /* ---- beginning and end ---- */
@@ -102,7 +127,7 @@ import_end(struct import *im, enum err e)
 		tool_print(im->tool, &summary, NULL);
 	}
 	if (e == OK && im->failed)
-		e = E_IO;
+		e = E_CORRUPT;
 	index_close(&im->user);
 	json_decref(im->errors);
 	MEM_FREE(im->name);
@@ -137,12 +162,15 @@ show(struct import *im, int64_t now)
 {
 	double seconds = (double)(now - im->begin_ms) / 1000, mib = (double)im->bytes / 1048576;
 	uint64_t done = im->messages + im->present + im->failed;
+	double part = im->expected_bytes ? (double)im->read_bytes / (double)im->expected_bytes
+		      : im->expected	 ? (double)done / (double)im->expected
+					 : 0;
 
 	fprintf(stderr, "%s%llu messages, %.1f MiB, %.0f messages/s, %.1f MiB/s",
 		im->is_terminal ? "\r\033[K" : "roostctl: ", (unsigned long long)done, mib,
 		seconds > 0 ? (double)done / seconds : 0, seconds > 0 ? mib / seconds : 0);
-	if (im->expected > done && done) {
-		uint64_t left = (uint64_t)((double)(im->expected - done) / (double)done * seconds);
+	if (part > 0 && part < 1) {
+		uint64_t left = (uint64_t)(seconds / part * (1 - part));
 
 		fprintf(stderr, ", %llu:%02llu:%02llu left", (unsigned long long)(left / 3600),
 			(unsigned long long)(left / 60 % 60), (unsigned long long)(left % 60));
