@@ -55,7 +55,7 @@ enum import_may {
  */
 enum err import_begin(struct tool *t, const char *address, unsigned may, struct import *im);
 /*
- * Prints the summary. e: how it ended. Returns what the verb returns: e, or E_CORRUPT when single
+ * Prints the summary. e: how it ended. Returns what the verb returns: e, or E_NOTFOUND when single
  * messages failed.
  */
 enum err import_end(struct import *im, enum err e);

@@ -255,7 +255,7 @@ run(struct run *r, const char *path, const char *mailbox)
 	if (e == E_PARSE)
 		tool_error("%s: this is no mbox file: it does not begin with \"From \"", path);
 	io_close(&r->fd);
-	return e == E_PARSE ? E_CORRUPT : e;
+	return e == E_PARSE ? E_UNSUPPORTED : e;
 }
 
 enum err

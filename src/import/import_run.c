@@ -127,7 +127,7 @@ import_end(struct import *im, enum err e)
 		tool_print(im->tool, &summary, NULL);
 	}
 	if (e == OK && im->failed)
-		e = E_CORRUPT;
+		e = E_NOTFOUND;
 	index_close(&im->user);
 	json_decref(im->errors);
 	MEM_FREE(im->name);
