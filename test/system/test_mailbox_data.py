@@ -103,3 +103,59 @@ def test_a_full_mailbox_forgets_unused_keywords(server, imap):
     assert sorted(before[1] + before[2]) == sorted(f"w-{n}" for n in range(128) if n != 100)
     without_index(server)
     assert keywords(imap(ADDRESS, instance=server), "INBOX") == before
+
+
+def facts(client, mailbox):
+    """UID -> everything that is no flag."""
+    ok(client.select(mailbox, readonly=True))
+    found = {}
+    items = "(UID INTERNALDATE SAVEDATE EMAILID THREADID RFC822.SIZE)"
+    for line in ok(client.uid("FETCH", "1:*", items)):
+        uid = int(re.search(rb"UID (\d+)", line)[1])
+        found[uid] = {
+            "date": re.search(rb'INTERNALDATE ("[^"]*")', line)[1],
+            "saved": re.search(rb'SAVEDATE ("[^"]*"|NIL)', line)[1],
+            "email": re.search(rb"EMAILID \(([^)]*)\)", line)[1],
+            "thread": re.search(rb"THREADID (NIL|\([^)]*\))", line)[1],
+            "size": re.search(rb"RFC822.SIZE (\d+)", line)[1],
+        }
+    ok(client.unselect())
+    return found
+
+
+def test_dates_and_ids_come_from_the_files(server, imap):
+    client = imap(ADDRESS, instance=server)
+    maildir = server.home("alice") / "Maildir"
+    root, reply = message(1), message(2, "References: <1@example.org>\r\n")
+    ok(client.append("INBOX", None, '"01-Jan-2001 01:02:03 +0000"', root))
+    ok(client.append("INBOX", None, None, reply))
+    ok(client.append("INBOX", None, None, b"Subject: without an id\r\n\r\nx\r\n"))
+    # Another program delivers: a name as Maildir wants it, one that is no time, one with a copy of a message.
+    names = {"1000000000.M1P2.other.example": b"Message-ID: <3@example.org>\nIn-Reply-To: <1@example.org>\n\nx\n",
+             "strange:2,S": b"Subject: strange\n\nx\n",
+             "1100000000.M1P2.other.example": root.replace(b"\r\n", b"\n")}
+    for name, text in names.items():
+        path = maildir / ("cur" if ":" in name else "new") / name
+        (maildir / "tmp" / "x").write_bytes(text)
+        (maildir / "tmp" / "x").rename(path)
+        shutil.chown(path, maildir.owner(), maildir.group())
+    ok(client.select())
+    ok(client.noop())
+    ok(client.copy("1", "Archive"))
+    before = {name: facts(client, name) for name in ("INBOX", "Archive")}
+    inbox = before["INBOX"]
+    assert len(inbox) == 6
+    assert inbox[1]["date"] == b'"01-Jan-2001 01:02:03 +0000"'
+    # Copies of a message are one email; what answers it is of its thread.
+    same = [uid for uid in inbox if inbox[uid]["email"] == inbox[1]["email"]]
+    assert len(same) == 2
+    assert before["Archive"][1]["email"] == inbox[1]["email"]
+    assert before["Archive"][1]["thread"] == inbox[1]["thread"]
+    threads = [uid for uid in inbox if inbox[uid]["thread"] == inbox[1]["thread"]]
+    assert len(threads) == 4, inbox
+    assert len({fact["email"] for fact in inbox.values()}) == 5
+    # A second look says the same, also one without any index, and one where nobody asked before.
+    assert {name: facts(client, name) for name in before} == before
+    without_index(server)
+    client = imap(ADDRESS, instance=server)
+    assert {name: facts(client, name) for name in before} == before
