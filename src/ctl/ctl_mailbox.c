@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "auth/auth_client.h"
 #include "ctl/ctl_tool.h"
@@ -175,6 +176,132 @@ export_users(struct tool *t, int argc, char **argv)
 	return e;
 }
 
+/* ---- expunged messages ---- */
+
+static enum err
+duration_arg(const char *text, int64_t *seconds)
+{
+	int64_t ms = 0;
+
+	if (conf_parse_duration(str_of(text), &ms)) {
+		tool_error("\"%s\" is no duration; one is 30m, 12h or 7d", text);
+		return E_PARSE;
+	}
+	*seconds = ms / 1000;
+	return OK;
+}
+
+static enum err
+undelete_args(const struct tool_args *a, const char *user, json_t **out)
+{
+	json_t *args = json_pack("{s:s, s:b}", "user", user, "list", a->values[3] != NULL);
+	int64_t seconds;
+	uint32_t uid;
+	enum err e = OK;
+
+	if (a->values[0])
+		json_object_set_new(args, "mailbox", json_string(a->values[0]));
+	if (a->values[1] && (e = duration_arg(a->values[1], &seconds)) == OK)
+		json_object_set_new(args, "since", json_integer(time(NULL) - seconds));
+	if (!e && a->values[2] && (str_to_u32(str_of(a->values[2]), &uid) || uid == 0)) {
+		tool_error("\"%s\" is no UID", a->values[2]);
+		e = E_PARSE;
+	} else if (!e && a->values[2]) {
+		json_object_set_new(args, "uid", json_integer(uid));
+	}
+	if (!e && a->values[2] && !a->values[0]) {
+		tool_error("--uid needs --mailbox");
+		e = E_PARSE;
+	}
+	if (e)
+		json_decref(args);
+	*out = e ? NULL : args;
+	return e;
+}
+
+/* roost-index does a few hundred in one go, so that the user's sessions need not wait long. */
+static enum err
+undelete_all(struct tool *t, const char *user, json_t *args, json_t *rows)
+{
+	const char *word = NULL;
+	enum err e = OK;
+	int more = 1;
+
+	while (more && !word && e == OK) {
+		json_t *result = NULL;
+
+		e = tool_call(t, "index", "undelete", json_incref(args), &result);
+		if (e)
+			break;
+		json_array_extend(rows, json_object_get(result, "messages"));
+		more = json_is_true(json_object_get(result, "more")) &&
+		       !json_is_true(json_object_get(args, "list"));
+		word = json_string_value(json_object_get(result, "error"));
+		if (word) {
+			tool_error("%s: stopped: %s", user, word);
+			e = E_STATE;
+		}
+		json_decref(result);
+	}
+	return e;
+}
+
+static enum err
+mailbox_undelete(struct tool *t, int argc, char **argv)
+{
+	static const struct tool_option options[] = {
+		{"mailbox", 0}, {"since", 0}, {"uid", 0}, {"list", 1}, {NULL, 0}};
+	static const char *const columns[] = {
+		"mailbox", "uid", "new_uid", "expunged", "internal_date", "size", "flags", NULL};
+	struct index_user *u = NULL;
+	json_t *args = NULL, *rows;
+	struct tool_args a;
+	char *name = NULL;
+	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
+
+	if (!e)
+		e = tool_open_user(t, a.positional[0], &u, &name);
+	if (!e)
+		e = undelete_args(&a, name, &args);
+	if (!e) {
+		rows = json_array();
+		e = undelete_all(t, name, args, rows);
+		if (e == OK || json_array_size(rows))
+			tool_print(t, &rows, columns);
+		json_decref(rows);
+	}
+	json_decref(args);
+	free(name);
+	index_close(&u);
+	return e;
+}
+
+static enum err
+mailbox_purge(struct tool *t, int argc, char **argv)
+{
+	static const struct tool_option options[] = {{"older", 0}, {NULL, 0}};
+	int64_t seconds = t->conf->expunge_keep / 1000;
+	struct index_user *u = NULL;
+	json_t *result = NULL;
+	struct tool_args a;
+	char *name = NULL;
+	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
+
+	if (!e && a.values[0])
+		e = duration_arg(a.values[0], &seconds);
+	if (!e)
+		e = tool_open_user(t, a.positional[0], &u, &name);
+	if (!e)
+		e = tool_call(t, "index", "purge-expunged",
+			json_pack("{s:s, s:I}", "user", name, "older", (json_int_t)seconds),
+			&result);
+	if (!e)
+		tool_print(t, &result, NULL);
+	free(name);
+	index_close(&u);
+	return e;
+}
+
 const struct tool_verb tool_verbs_mailbox[] = {
 	{"mailbox", "list", "USER", "Lists a user's mailboxes with their counts", mailbox_list},
 	{"mailbox", "create", "USER NAME", "Makes a mailbox; levels are separated by /",
@@ -182,6 +309,10 @@ const struct tool_verb tool_verbs_mailbox[] = {
 	{"mailbox", "delete", "USER NAME", "Deletes a mailbox and its messages", mailbox_delete},
 	{"mailbox", "rename", "USER FROM TO", "Renames a mailbox and those below it",
 		mailbox_rename},
+	{"mailbox", "undelete", "USER [--mailbox NAME] [--since DURATION] [--uid N] [--list]",
+		"Puts expunged messages back, or lists them", mailbox_undelete},
+	{"mailbox", "purge", "USER [--older DURATION]",
+		"Removes expunged messages that are kept longer than expunge_keep", mailbox_purge},
 	{"export", NULL, "--format dovecot USER...",
 		"Writes Dovecot's lists of UIDs and keywords into users' mail, to move to it",
 		export_users},

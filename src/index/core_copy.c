@@ -96,8 +96,8 @@ collect_step(struct core_tx *tx, void *arg)
 }
 
 /* For file systems and files that allow no (more) links. */
-static enum err
-copy_bytes(struct index_core *c, int src_dir, const char *src, int tmp_dir, int dst_dir,
+enum err
+core_copy_bytes(struct index_core *c, int src_dir, const char *src, int tmp_dir, int dst_dir,
 	const char *dst)
 {
 	struct timespec times[2];
@@ -153,7 +153,7 @@ place_one(struct index_core *c, struct copy *cp, struct item *it)
 		return err_from_errno(errno);
 	e = core_dir_open(c, cp->dst_box.dir, CORE_TMP, &tmp);
 	if (e == OK)
-		e = copy_bytes(c, src, it->src.name, tmp, dst, it->dst.name);
+		e = core_copy_bytes(c, src, it->src.name, tmp, dst, it->dst.name);
 	io_close(&tmp);
 	return e;
 }

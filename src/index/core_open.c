@@ -376,6 +376,7 @@ index_core_open(const struct index_core_options *o, struct index_core **out)
 	c->map_size = o->map_size;
 	c->fsync = o->fsync;
 	c->unfold_max = (o->max_message_size ? o->max_message_size : 50 << 20) * GZIP_UNFOLD_FACTOR;
+	c->expunge_keep_s = o->expunge_keep_s;
 	c->maildir_fd = -1;
 	c->more_deleted = 1;
 	core_quota_rules_set(c, o->limits.rules);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
+#include "index/core_expunged.h"
 #include "index/core_uidlist.h"
 
 #include <dirent.h>
@@ -220,8 +221,8 @@ drop_mailbox_step(struct core_tx *tx, void *arg)
 }
 
 /* 1: something was pending. An error waits for the next time. */
-static int
-do_renames(struct index_core *c)
+int
+core_rename_step(struct index_core *c)
 {
 	struct batch *b = mem_zalloc(sizeof(*b));
 	enum err e;
@@ -324,7 +325,15 @@ do_deleted(struct index_core *c)
 		if (!c->deleted_dir)
 			return 0;
 	}
-	if (core_dir_open(c, c->deleted_dir, CORE_TOP, &fd) == OK)
+	if (c->expunge_keep_s && core_keep_deleted(c, c->deleted_dir, &budget)) {
+		/* Nothing of it is removed then; the next time. */
+		log_event(LOGL_WARN, "index.keep failed", "maildir", c->maildir, "dir",
+			c->deleted_dir, NULL);
+		c->more_deleted = 0;
+		MEM_FREE(c->deleted_dir);
+		return 0;
+	}
+	if (budget > 0 && core_dir_open(c, c->deleted_dir, CORE_TOP, &fd) == OK)
 		empty_dir(fd, 4, &budget);
 	if (budget > 0) {
 		if (unlinkat(c->maildir_fd, c->deleted_dir, AT_REMOVEDIR) != 0 && errno != ENOENT) {
@@ -392,12 +401,13 @@ index_core_clean_tmp(struct index_core *c)
 int
 index_core_background(struct index_core *c)
 {
-	int more = do_renames(c);
+	int more = core_rename_step(c);
 
 	more |= do_deleted(c);
 	/* As long as there are renames a list of UIDs is needed. */
 	if (!more)
 		more = core_uidlist_check(c);
+	core_purge_step(c);
 	core_quota_flush(c);
 	return more;
 }

@@ -19,6 +19,7 @@ enum {
 	CORE_FULL_LOOK_S = 600, /* a folder is read anew at least this often */
 	CORE_RENAMES_PER_STEP = 256,
 	CORE_UNLINKS_PER_STEP = 512,
+	CORE_PURGE_EVERY_S = 3600,
 	CORE_TEXT_FILE_MAX = 16 << 20, /* of our small files in a folder */
 };
 
@@ -32,6 +33,13 @@ enum {
 /* "UID ID": what POP3 clients know messages as from the server before; roost-pop3 reads it. */
 #define CORE_FILE_UIDL "roost-uidl"
 #define CORE_DELETED_PREFIX "..roost-deleted-"
+/* In such a folder: what it was called, when its messages are to be kept. */
+#define CORE_FILE_DELETED "roost-deleted"
+/* Expunged messages that are kept: core_expunged.h. */
+#define CORE_EXPUNGED_DIR "..roost-expunged"
+#define CORE_EXPUNGED_INBOX "INBOX"
+#define CORE_EXPUNGED_KEYWORDS "keywords"
+#define CORE_EXPUNGED_PURGED "purged"
 
 /* What is remembered of a mailbox while the core is open. */
 struct core_box_memory {
@@ -55,6 +63,8 @@ struct index_core {
 	uint64_t map_size;
 	uint64_t unfold_max; /* bytes that a compressed file may unfold to */
 	int fsync;
+	int64_t expunge_keep_s; /* 0: expunged messages are gone */
+	int64_t purge_look_ms; /* monotonic, of the last look at them; 0: none yet */
 	void (*on_change)(uint32_t mailbox, uint64_t modseq, void *arg);
 	void *arg;
 	int maildir_fd;
@@ -175,6 +185,15 @@ enum err core_each(struct core_tx *tx, struct core_box *b, const struct numset *
 	core_message_fn *fn, void *arg);
 /* core_append.c: the name of a message that comes in: sets name, save_date and in_new. */
 void core_final_name(struct index_core *c, uint32_t uid, struct core_message *m);
+
+/*
+ * core_copy.c: a copy of a file in another directory, synced, with its times; by way of tmp_dir,
+ * under the same name.
+ */
+enum err core_copy_bytes(struct index_core *c, int src_dir, const char *src, int tmp_dir,
+	int dst_dir, const char *dst);
+/* core_pending.c: renames that are waiting, a step of them. 1: there were some. */
+int core_rename_step(struct index_core *c);
 
 /* ---- core_dir.c: directories ---- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
-#include "index/core_private.h"
+#include "index/core_expunged.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -172,12 +172,33 @@ struct expunge {
 	struct core_box box;
 	uint64_t modseq;
 	int missing; /* a file was not where the index has it */
+	int keeps; /* the files go to keep */
+	struct core_keep keep;
+	char names[INDEX_KEYWORDS_MAX][INDEX_KEYWORD_LEN_MAX + 1];
+	enum err failed; /* of the first file that could not be kept */
 };
 
 /*
  * The file goes first: were the index first, a crash would leave a file that the next look takes
  * for a new message. A file that is gone while the index still has it just vanishes then.
  */
+static int
+take_file(struct expunge *x, uint32_t uid, const struct core_message *m)
+{
+	int fd = x->touch.fd[m->r.in_new ? 0 : 1];
+	struct str words[INDEX_KEYWORDS_MAX];
+	enum err e;
+
+	if (!x->keeps)
+		return unlinkat(fd, m->name, 0);
+	errno = 0;
+	e = core_keep_file(&x->keep, fd, m->name, str_make(m->name, m->r.base_len), uid, m->r.flags,
+		words, core_keywords_words(&m->r.keywords, x->names, words));
+	if (e && e != E_NOTFOUND && !x->failed)
+		x->failed = e;
+	return e ? -1 : 0;
+}
+
 static enum err
 unlink_one(struct core_tx *tx, struct core_box *b, uint32_t uid, struct core_message *m, void *arg)
 {
@@ -188,7 +209,7 @@ unlink_one(struct core_tx *tx, struct core_box *b, uint32_t uid, struct core_mes
 	if (!x->force && !(m->r.flags & INDEX_DELETED))
 		return OK;
 	/* Another program may have moved or removed it: a look at the folder tells, later. */
-	if (unlinkat(x->touch.fd[m->r.in_new ? 0 : 1], m->name, 0) != 0) {
+	if (take_file(x, uid, m) != 0) {
 		log_event(errno == ENOENT ? LOGL_INFO : LOGL_WARN, "index.expunge failed",
 			"maildir", tx->core->maildir, "dir", b->dir, "file", m->name, "error",
 			log_errno(errno), NULL);
@@ -207,6 +228,11 @@ unlink_step(struct core_tx *tx, void *arg)
 
 	if (e == OK)
 		e = core_touch_begin(tx->core, &x->box, 1, 1, &x->touch);
+	x->keeps = tx->core->expunge_keep_s != 0;
+	if (e == OK && x->keeps)
+		e = core_keywords_get(tx, x->mailbox, x->names);
+	if (e == OK && x->keeps)
+		e = core_keep_open(tx->core, x->box.dir, &x->keep);
 	return e ? e : core_each(tx, &x->box, x->uids, unlink_one, x);
 }
 
@@ -240,7 +266,8 @@ index_core_expunge(struct index_core *c, uint32_t mailbox, const struct numset *
 		.uids = uids,
 		.force = force,
 		.expunged = &own,
-		.touch = {.fd = {-1, -1}}};
+		.touch = {.fd = {-1, -1}},
+		.keep = {.fd = -1, .keywords_fd = -1}};
 	enum err e = core_read(c, unlink_step, &x);
 
 	if (!numset_is_empty(&own)) {
@@ -249,8 +276,14 @@ index_core_expunge(struct index_core *c, uint32_t mailbox, const struct numset *
 
 		e = e ? e : removed;
 	}
+	if (e == OK)
+		e = x.failed;
 	if (e == OK && x.missing)
 		e = core_scan(c, mailbox, 1);
+	if (x.keeps && x.keep.fd >= 0) {
+		x.keep.core = c;
+		core_keep_close(&x.keep);
+	}
 	*modseq = x.modseq ? x.modseq : x.box.r.highest_modseq;
 	core_touch_close(&x.touch);
 	numset_free(expunged);

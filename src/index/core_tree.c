@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
-#include "index/core_private.h"
+#include "index/core_expunged.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -268,6 +268,15 @@ remember_uidvalidity(struct index_core *c, const struct core_box *box)
 	return e;
 }
 
+/* The files' names say all about its messages then. */
+static enum err
+note_to_keep(struct index_core *c, const struct core_box *box)
+{
+	while (core_rename_step(c))
+		;
+	return core_keep_note(c, box);
+}
+
 enum err
 index_core_delete(struct index_core *c, struct str name)
 {
@@ -286,6 +295,8 @@ index_core_delete(struct index_core *c, struct str name)
 		e = E_EXISTS;
 	if (e == OK)
 		e = remember_uidvalidity(c, &f.box);
+	if (e == OK && c->expunge_keep_s)
+		e = note_to_keep(c, &f.box);
 	if (e == OK)
 		e = move_out_of_sight(c, f.box.dir, hidden);
 	if (e == OK) {

@@ -44,6 +44,7 @@ struct index_core_options {
 	uint64_t max_message_size; /* 0: 50 MB */
 	struct index_core_limits limits;
 	int fsync;
+	int64_t expunge_keep_s; /* expunged messages are kept so long; 0: not at all */
 	/* After a commit. mailbox 0: the tree or the subscriptions. May be NULL. */
 	void (*on_change)(uint32_t mailbox, uint64_t modseq, void *arg);
 	void *arg;
@@ -176,6 +177,35 @@ enum err index_core_metadata_set(
 	struct index_core *c, uint32_t mailbox, const struct index_metadata *list, size_t count);
 enum err index_core_acl_set(struct index_core *c, uint32_t mailbox, struct str identifier,
 	enum index_acl_op op, struct str rights);
+
+/* ---- expunged messages that are kept ---- */
+
+struct index_undelete {
+	struct str mailbox; /* empty: all */
+	int64_t since; /* expunged then or later, in seconds */
+	uint32_t uid; /* that they had; 0: all */
+	size_t max; /* messages in one go */
+};
+struct index_expunged {
+	struct str mailbox;
+	uint32_t uid, new_uid; /* new_uid 0: not put back */
+	int64_t expunged, internal_date;
+	uint64_t bytes;
+	unsigned flags;
+};
+typedef void index_expunged_fn(const struct index_expunged *x, void *arg);
+/* In the order of mailboxes' folders and UIDs. *more: max was reached. */
+enum err index_core_expunged_each(struct index_core *c, const struct index_undelete *what,
+	index_expunged_fn *fn, void *arg, int *more);
+/*
+ * Puts them back, with new UIDs, flags, keywords and internal dates; a mailbox that is gone is made
+ * anew. fn is told of each. After an error (E_QUOTA, E_NOSPACE) those that it was told of are back,
+ * unless the error is E_IO: then they may also be where they were. OK means on disk.
+ */
+enum err index_core_undelete(struct index_core *c, const struct index_undelete *what,
+	index_expunged_fn *fn, void *arg, int *more);
+/* Removes those that were expunged before; returns how many. */
+uint64_t index_core_purge(struct index_core *c, int64_t before_s);
 
 /* ---- changes by other programs ---- */
 

@@ -77,6 +77,7 @@ make_open(const struct config *conf, const struct ticket *t, struct index_open *
 		.rules = o->rules,
 		.issued = (int64_t)t->expires - TICKET_LIFETIME_S};
 	o->fsync = conf->mail_fsync;
+	o->expunge_keep_s = conf->expunge_keep / 1000;
 	*out = o;
 	return OK;
 }
@@ -152,109 +153,43 @@ on_accept(struct service_run *run, int fd, const struct net_addr *peer)
 
 /* ---- administration ---- */
 
-/* What is done with one open user, in the thread of its worker. */
-struct user_job {
-	struct ctl_request *req;
-	char *user;
-	struct index_service_state *service;
-	enum { JOB_FLUSH, JOB_EXPORT, JOB_RECOUNT } what;
-	struct export_counts exported;
-	int found;
-	enum err e;
-};
-
 static void
-job_done(void *owner, void *arg)
-{
-	struct user_job *j = arg;
-
-	(void)owner;
-	if (!j->found)
-		ctl_reply_error(j->req, E_NOTFOUND,
-			"'%s' is not open; nothing of it is waiting to be written", j->user);
-	else if (j->e)
-		ctl_reply_error(j->req, j->e, "the mail of '%s' could not be %s", j->user,
-			j->what == JOB_EXPORT	 ? "exported"
-			: j->what == JOB_RECOUNT ? "counted"
-						 : "flushed");
-	else if (j->what == JOB_EXPORT)
-		ctl_reply_ok(j->req,
-			json_pack("{s:I, s:I, s:I}", "folders", (json_int_t)j->exported.folders,
-				"messages", (json_int_t)j->exported.messages, "keywords_lost",
-				(json_int_t)j->exported.keywords_lost));
-	else
-		ctl_reply_ok(j->req, NULL);
-	free(j->user);
-	free(j);
-}
-
-static enum err
-export_user(struct index_user_entry *u, struct export_counts *out)
-{
-	enum err e = index_core_refresh(u->core, 0);
-
-	if (e == OK)
-		e = index_user_flush(u);
-	return e ? e : export_dovecot(u->core, out);
-}
-
-static void
-job_in_worker(void *owner, void *arg)
-{
-	struct user_job *j = arg;
-	struct index_user_entry *u = index_worker_find(owner, j->user);
-
-	if (u) {
-		j->found = 1;
-		if (u->corrupt)
-			j->e = E_CORRUPT;
-		else if (j->what == JOB_EXPORT)
-			j->e = export_user(u, &j->exported);
-		else if (j->what == JOB_RECOUNT)
-			j->e = index_core_quota_recount(u->core);
-		else
-			j->e = index_user_flush(u);
-		if (j->e == E_CORRUPT && !u->corrupt)
-			index_user_corrupt(u);
-	}
-	index_queue_add(&j->service->queue, job_done, j);
-}
-
-static void
-job_begin(struct service_run *run, struct ctl_request *req, const json_t *args, int what)
+job_begin(struct service_run *run, struct ctl_request *req, const json_t *args, const char *verb)
 {
 	struct index_service_state *s = service_state(run);
 	const char *user = json_string_value(json_object_get(args, "user"));
-	struct user_job *j;
 
-	if (!user) {
-		ctl_reply_error(req, E_PARSE, "the argument 'user' is missing");
-		return;
-	}
-	j = MEM_NEW(struct user_job);
-	j->req = req;
-	j->user = mem_strdup(user);
-	j->service = s;
-	j->what = what;
-	index_queue_add(&worker_of(s, user)->queue, job_in_worker, j);
+	index_job_begin(s, worker_of(s, user ? user : ""), req, verb, args);
 }
 
 static void
 ctl_flush_user(struct service_run *run, struct ctl_request *req, const json_t *args)
 {
-	job_begin(run, req, args, JOB_FLUSH);
+	job_begin(run, req, args, "flush-user");
 }
 
 static void
 ctl_export_user(struct service_run *run, struct ctl_request *req, const json_t *args)
 {
-	job_begin(run, req, args, JOB_EXPORT);
+	job_begin(run, req, args, "export-user");
 }
 
 static void
 ctl_quota_recount(struct service_run *run, struct ctl_request *req, const json_t *args)
 {
-	job_begin(run, req, args, JOB_RECOUNT);
+	job_begin(run, req, args, "quota-recount");
+}
+
+static void
+ctl_undelete(struct service_run *run, struct ctl_request *req, const json_t *args)
+{
+	job_begin(run, req, args, "undelete");
+}
+
+static void
+ctl_purge_expunged(struct service_run *run, struct ctl_request *req, const json_t *args)
+{
+	job_begin(run, req, args, "purge-expunged");
 }
 
 static void
@@ -347,7 +282,8 @@ stop(struct service_run *run)
 
 static const struct service_listener listeners[] = {{"index", on_accept}, {NULL, NULL}};
 static const struct ctl_verb verbs[] = {{"flush-user", ctl_flush_user},
-	{"export-user", ctl_export_user}, {"quota-recount", ctl_quota_recount}, {NULL, NULL}};
+	{"export-user", ctl_export_user}, {"quota-recount", ctl_quota_recount},
+	{"undelete", ctl_undelete}, {"purge-expunged", ctl_purge_expunged}, {NULL, NULL}};
 
 const struct service index_service = {
 	.name = "index",

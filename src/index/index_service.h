@@ -8,9 +8,11 @@
 #include <stdint.h>
 
 #include <event2/event.h>
+#include <jansson.h>
 
 #include "index/index_core.h"
 #include "lib/buf.h"
+#include "lib/ctl.h"
 #include "lib/ipc.h"
 #include "lib/numset.h"
 #include "lib/service.h"
@@ -157,6 +159,7 @@ struct index_open {
 	char *rules; /* limits.rules */
 	struct index_core_limits limits;
 	int fsync;
+	int64_t expunge_keep_s;
 };
 void index_open_free(struct index_open *o);
 
@@ -190,6 +193,14 @@ int index_sync_is_idle(const struct index_worker *w);
 /* E_PROTO: close the connection. */
 enum err index_request_run(struct index_conn *c, struct ipc_msg *m);
 void index_answer_error(struct index_conn *c, uint32_t request, enum err e, const char *text);
+
+/* ---- index_job.c: what roostctl has done with an open user ---- */
+
+/* *result: what is answered; NULL: nothing. */
+typedef enum err index_job_fn(struct index_user_entry *u, const json_t *args, json_t **result);
+/* verb: of the table there. Answers req. args has "user"; w is that user's worker. */
+void index_job_begin(struct index_service_state *s, struct index_worker *w, struct ctl_request *req,
+	const char *verb, const json_t *args);
 
 /* ---- index_watch.c ---- */
 

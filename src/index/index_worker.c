@@ -262,6 +262,7 @@ user_open(struct index_worker *w, const struct index_open *o, struct index_user_
 		.max_message_size = o->max_message_size,
 		.limits = o->limits,
 		.fsync = o->fsync,
+		.expunge_keep_s = o->expunge_keep_s,
 		.on_change = index_watch_notify,
 	};
 	struct index_user_entry *u = MEM_NEW(struct index_user_entry);
