@@ -80,8 +80,8 @@ extern const struct imap_command imap_command_append, imap_command_capability, i
 	imap_command_id, imap_command_idle, imap_command_list, imap_command_logout,
 	imap_command_lsub, imap_command_move, imap_command_namespace, imap_command_noop,
 	imap_command_rename, imap_command_replace, imap_command_search, imap_command_select,
-	imap_command_status, imap_command_store, imap_command_subscribe, imap_command_unselect,
-	imap_command_unsubscribe;
+	imap_command_sort, imap_command_status, imap_command_store, imap_command_subscribe,
+	imap_command_thread, imap_command_unselect, imap_command_unsubscribe;
 
 /* Where the last partial FETCH of a body ended: the next piece is found from here (fetch_body.c).
  */

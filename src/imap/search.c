@@ -68,9 +68,7 @@ search_do(struct imap_session *s, struct search_command *c)
 		esearch_save_failed(s, &c->ret);
 		return search_reply_bad_charset(s);
 	}
-	search_box_selected(s, &c->box);
-	search_plan_bind(&c->plan, &c->box);
-	imap_progress_begin(&c->progress, s, index_view_count(s->view));
+	search_start(s, &c->plan, &c->box, &c->progress);
 	e = search_run(&c->box, &c->plan, &c->progress, &c->result);
 	if (!e)
 		e = send_result(s, c);

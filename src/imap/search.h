@@ -196,10 +196,23 @@ struct search_each {
 /* n in visit: place in seqs. Messages that are gone are passed over. */
 enum err search_each(const struct search_each *each);
 
+/*
+ * The sent date (RFC 5256 section 2.2), from the field SENT_DATE of the cache record; the internal
+ * date when there is none. Inside a read transaction.
+ */
+enum err search_sent_date(const struct search_box *box, const struct index_message *m,
+	struct str field, int64_t *out);
+
 /* The highest mod-sequence of these messages; 0 for none. */
 enum err search_highest_modseq(
 	const struct search_box *box, const uint32_t *seqs, size_t count, uint64_t *out);
 
+/*
+ * What a searching command in the selected mailbox begins with: the mailbox, the plan bound to it,
+ * progress. A MODSEQ key switches CONDSTORE on (RFC 7162 section 3.1).
+ */
+void search_start(struct imap_session *s, struct search_plan *plan, struct search_box *box,
+	struct imap_progress *progress);
 /*
  * The tagged reply for what search_run found out: OK, with EXPUNGEISSUED when messages were gone
  * (RFC 5530), or NO when a message could not be read. done: "SEARCH completed".

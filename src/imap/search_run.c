@@ -389,6 +389,24 @@ search_each(const struct search_each *each)
 	return e;
 }
 
+enum err
+search_sent_date(
+	const struct search_box *box, const struct index_message *m, struct str field, int64_t *out)
+{
+	struct index_message full = *m;
+	time_t when = 0;
+	int zone;
+	enum err e;
+
+	if (!mail_cache_sent_date_read(field, &when, &zone)) {
+		*out = (int64_t)when;
+		return OK;
+	}
+	e = index_message_facts(box->index, box->mailbox, &full);
+	*out = full.internal_date;
+	return e;
+}
+
 static enum err
 modseq_visit(size_t n, const struct index_message *m, struct str record, void *ctx)
 {
@@ -412,7 +430,18 @@ search_highest_modseq(
 	return search_each(&each);
 }
 
-/* ---- replies ---- */
+/* ---- commands ---- */
+
+void
+search_start(struct imap_session *s, struct search_plan *plan, struct search_box *box,
+	struct imap_progress *progress)
+{
+	if (plan->has_modseq)
+		imap_enable(s, IMAP_CONDSTORE);
+	search_box_selected(s, box);
+	search_plan_bind(plan, box);
+	imap_progress_begin(progress, s, index_view_count(s->view));
+}
 
 enum err
 search_reply(struct imap_session *s, const struct search_result *r, const char *done)

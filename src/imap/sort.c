@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+#include "imap/sort.h"
+
+#include <inttypes.h>
+
+#include "imap/esearch.h"
+
+/* SORT and UID SORT (RFC 5256) with SORT=DISPLAY (RFC 5957) and ESORT (RFC 5267 section 3). */
+
+struct sort_command {
+	struct esearch_return ret;
+	struct sort_program program;
+	struct search_plan plan;
+	struct search_box box;
+	struct search_result result; /* from sort_run on in the program's order */
+	struct imap_progress progress;
+};
+
+/* "* SORT 5 3 4 (MODSEQ 917162500)" (RFC 7162 section 7, "sort-data") */
+static enum err
+send_plain(struct imap_session *s, struct sort_command *c)
+{
+	const struct search_result *r = &c->result;
+	struct buf out = BUF_INIT(0);
+	uint64_t modseq = 0;
+	enum err e = OK;
+
+	if (c->plan.has_modseq)
+		e = search_highest_modseq(&c->box, r->seqs, r->count, &modseq);
+	if (e)
+		return e;
+	(void)buf_add_cstr(&out, "* SORT");
+	for (size_t i = 0; i < r->count; i++) {
+		(void)buf_add_char(&out, ' ');
+		(void)buf_add_u64(&out, s->uid ? index_view_uid(s->view, r->seqs[i]) : r->seqs[i]);
+	}
+	if (modseq)
+		(void)buf_printf(&out, " (MODSEQ %" PRIu64 ")", modseq);
+	(void)buf_add_cstr(&out, "\r\n");
+	(void)stream_write_str(s->client, buf_str(&out));
+	buf_free(&out);
+	return OK;
+}
+
+static enum err
+send_result(struct imap_session *s, struct sort_command *c)
+{
+	struct esearch_reply reply = {
+		.s = s,
+		.ret = &c->ret,
+		.box = &c->box,
+		.plan = &c->plan,
+		.seqs = c->result.seqs,
+		.count = c->result.count,
+		.uid = s->uid,
+	};
+
+	return c->ret.given ? esearch_send(&reply) : send_plain(s, c);
+}
+
+static enum err
+sort_do(struct imap_session *s, struct sort_command *c)
+{
+	enum err e;
+
+	if (c->plan.bad_charset) {
+		esearch_save_failed(s, &c->ret);
+		return search_reply_bad_charset(s);
+	}
+	search_start(s, &c->plan, &c->box, &c->progress);
+	e = search_run(&c->box, &c->plan, &c->progress, &c->result);
+	if (!e)
+		e = sort_run(&c->box, &c->program, &c->progress, c->result.seqs, &c->result.count);
+	if (!e)
+		e = send_result(s, c);
+	if (e || c->result.failed)
+		esearch_save_failed(s, &c->ret);
+	if (e)
+		return imap_reply_error(s, e, "message");
+	if (!c->result.failed)
+		esearch_save(s, &c->ret, c->result.seqs, c->result.count);
+	return search_reply(s, &c->result, s->uid ? "UID SORT completed" : "SORT completed");
+}
+
+static enum err
+run_sort(struct imap_session *s, struct imap_parser *p)
+{
+	struct sort_command c = {.ret = {0}};
+	enum err e;
+
+	(void)imap_parse_space(p);
+	(void)esearch_return_parse(p, &c.ret);
+	(void)sort_program_parse(p, &c.program);
+	(void)imap_parse_space(p);
+	e = search_criteria_parse(s, p, &c.plan);
+	if (!e)
+		e = sort_do(s, &c);
+	search_plan_fini(&c.plan);
+	search_result_fini(&c.result);
+	return e;
+}
+
+const struct imap_command imap_command_sort = {
+	.name = "SORT",
+	.rfc = "5256 3",
+	.states = IN_SELECTED,
+	.uid = 1,
+	.sync = IMAP_SYNC_NO_EXPUNGE,
+	.capabilities = "SORT SORT=DISPLAY ESORT",
+	.run = run_sort,
+};
