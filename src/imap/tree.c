@@ -203,8 +203,11 @@ subscription_add(struct str name, void *arg)
 enum err
 imap_tree_load(struct index_user *u, int with_subscriptions, struct imap_tree *out)
 {
-	enum err e = index_mailbox_each(u, mailbox_add, out);
+	enum err e;
 
+	/* If the service is away, what is known already is listed all the same. */
+	(void)index_refresh_tree(u);
+	e = index_mailbox_each(u, mailbox_add, out);
 	if (!e && with_subscriptions)
 		e = index_subscription_each(u, subscription_add, out);
 	if (!e)

@@ -245,3 +245,12 @@ index_refresh(struct index_user *u, uint32_t mailbox)
 	ipc_put_u32(&body, mailbox);
 	return request_ok(u, INDEX_REFRESH, &body);
 }
+
+enum err
+index_refresh_tree(struct index_user *u)
+{
+	struct buf body = {0};
+
+	ipc_put_u32(&body, INDEX_PROTO_TREE);
+	return request_ok(u, INDEX_REFRESH, &body);
+}

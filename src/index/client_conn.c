@@ -47,8 +47,8 @@ client_get_set(struct ipc_reader *r, struct numset *out)
 	}
 }
 
-static void
-disconnect(struct index_user *u)
+void
+client_disconnect(struct index_user *u)
 {
 	buf_reset(&u->notes);
 	io_close(&u->fd);
@@ -61,7 +61,7 @@ client_answer_end(struct index_user *u, const struct ipc_reader *r)
 		return OK;
 	}
 	log_event(LOGL_ERROR, "index.client bad_answer", "user", u->name, NULL);
-	disconnect(u);
+	client_disconnect(u);
 	return E_TEMPFAIL;
 }
 
@@ -76,13 +76,29 @@ error_of(const struct ipc_msg *m)
 	return ipc_reader_end(&r) || e == OK || e >= ERR_COUNT ? E_PROTO : (enum err)e;
 }
 
+/* The service made the index anew, and keeps the connection. */
+static void
+take_rebuilt(struct index_user *u, const struct ipc_msg *m)
+{
+	struct ipc_reader r = ipc_reader_of(buf_str(&m->body));
+	uint64_t generation = ipc_get_u64(&r);
+
+	if (ipc_reader_end(&r) || generation == u->generation) {
+		return;
+	}
+	u->generation = generation;
+	if (u->env != NULL) {
+		u->env_stale = 1;
+	}
+}
+
 /*
  * The answer to a request, whose first sign must come within first_ms; notices on the way are
  * counted in *news (may be NULL).
  */
 static enum err
-receive(int fd, uint32_t request, enum index_frame want, int first_ms, struct ipc_msg *out,
-	int *news)
+receive(struct index_user *u, int fd, uint32_t request, enum index_frame want, int first_ms,
+	struct ipc_msg *out, int *news)
 {
 	for (int ms = first_ms;; ms = CLIENT_TIMEOUT_MS) {
 		enum err e = ipc_recv(fd, out, ms);
@@ -96,6 +112,12 @@ receive(int fd, uint32_t request, enum index_frame want, int first_ms, struct ip
 		}
 		if (news != NULL && out->request == 0 && out->type == INDEX_CHANGED) {
 			*news = 1;
+		}
+		if (out->request == 0 && out->type == INDEX_REBUILT) {
+			take_rebuilt(u, out);
+			if (news != NULL) {
+				*news = 1;
+			}
 		}
 		ipc_msg_free(out);
 	}
@@ -118,7 +140,7 @@ open_frame(struct index_user *u, int fd, uint64_t *generation)
 
 	ipc_put_cstr(&body, u->ticket);
 	e = ipc_send(fd, INDEX_OPEN, ++u->request, buf_str(&body), NULL, 0, CLIENT_TIMEOUT_MS);
-	e = e ? e : receive(fd, u->request, INDEX_OPENED, CLIENT_CONNECT_MS, &m, NULL);
+	e = e ? e : receive(u, fd, u->request, INDEX_OPENED, CLIENT_CONNECT_MS, &m, NULL);
 	if (e) {
 		goto out;
 	}
@@ -179,7 +201,7 @@ client_connect(struct index_user *u)
 		return e;
 	}
 	if (u->env != NULL && generation != u->generation) {
-		u->env_stale = 1;
+		u->env_stale = u->ids_doubtful = 1;
 	}
 	u->generation = generation;
 	u->opened_ms = io_now_ms();
@@ -190,15 +212,48 @@ void
 client_check(struct index_user *u)
 {
 	char c;
+	ssize_t n = 0;
 
 	/* Nothing is waiting between requests but notices and the end. */
-	if (u->fd >= 0 && recv(u->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
-		disconnect(u);
+	while (u->fd >= 0 && (n = recv(u->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT)) > 0) {
+		struct ipc_msg m;
+
+		/* Once the first byte is there the rest of the small frame is, too. */
+		if (ipc_recv(u->fd, &m, CLIENT_CONNECT_MS) || m.request != 0) {
+			n = 0;
+		} else if (m.type == INDEX_REBUILT) {
+			take_rebuilt(u, &m);
+		}
+		ipc_msg_free(&m);
+		if (n == 0) {
+			break;
+		}
+	}
+	if (u->fd >= 0 && n == 0) {
+		client_disconnect(u);
 		client_connect(u);
 	}
 }
 
 /* ---- requests ---- */
+
+/*
+ * A service that came back with another index: the request that waits was made with what the one
+ * before said, and is good only if the ids still mean the same.
+ */
+static enum err
+ids_settle(struct index_user *u)
+{
+	uint64_t dead = numset_size(&u->dead);
+
+	if (!u->ids_doubtful) {
+		return OK;
+	}
+	if (u->depth > 0 || client_env_replace(u) || numset_size(&u->dead) != dead) {
+		return E_TEMPFAIL;
+	}
+	return OK;
+}
 
 enum err
 client_request(struct index_user *u, enum index_frame type, const struct buf *body,
@@ -217,6 +272,7 @@ client_request(struct index_user *u, enum index_frame type, const struct buf *bo
 	client_notes_flush(u);
 	fresh = u->fd < 0;
 	e = client_connect(u);
+	e = e || type == INDEX_CORRUPT ? e : ids_settle(u);
 	if (e) {
 		return e;
 	}
@@ -224,18 +280,18 @@ client_request(struct index_user *u, enum index_frame type, const struct buf *bo
 		u->fd, (uint16_t)type, ++u->request, buf_str(body), NULL, 0, CLIENT_TIMEOUT_MS);
 	if (e && !fresh) {
 		/* The service was restarted since the last request: it has not seen this one. */
-		disconnect(u);
-		if (client_connect(u) || u->env_stale) {
+		client_disconnect(u);
+		if (client_connect(u) || (type != INDEX_CORRUPT && ids_settle(u))) {
 			return E_TEMPFAIL;
 		}
 		e = ipc_send(u->fd, (uint16_t)type, ++u->request, buf_str(body), NULL, 0,
 			CLIENT_TIMEOUT_MS);
 	}
-	e = e ? E_CLOSED : receive(u->fd, u->request, want, CLIENT_TIMEOUT_MS, &m, NULL);
+	e = e ? E_CLOSED : receive(u, u->fd, u->request, want, CLIENT_TIMEOUT_MS, &m, NULL);
 	if (e == E_CLOSED || e == E_PROTO) {
 		log_event(LOGL_ERROR, "index.client lost", "user", u->name, "reason", err_word(e),
 			NULL);
-		disconnect(u);
+		client_disconnect(u);
 		e = E_TEMPFAIL;
 	}
 	if (e || out == NULL) {
@@ -259,7 +315,7 @@ client_notes_flush(struct index_user *u)
 			sent += (size_t)n;
 		} else if (errno != EINTR &&
 			   (errno != EAGAIN || io_wait_writable(u->fd, CLIENT_TIMEOUT_MS) != OK)) {
-			disconnect(u);
+			client_disconnect(u);
 			return;
 		}
 	}
@@ -290,7 +346,8 @@ client_corrupt(struct index_user *u, const char *what)
 	log_event(LOGL_ERROR, "index.client corrupt", "user", u->name, "what", what, NULL);
 	ipc_put_cstr(&body, what);
 	if (client_request(u, INDEX_CORRUPT, &body, INDEX_OK, NULL) == OK) {
-		disconnect(u); /* a rebuilt index has another generation: the next OPENED tells */
+		client_disconnect(
+			u); /* a rebuilt index has another generation: the next OPENED tells */
 	}
 	buf_free(&body);
 	return E_CORRUPT;
@@ -303,157 +360,6 @@ client_mailbox_check(const struct index_user *u, uint32_t mailbox)
 }
 
 /* ---- opening ---- */
-
-static enum err
-env_open(struct index_user *u)
-{
-	enum err e = index_env_open(u->index_dir, 0, u->conf->index_map_size, &u->env);
-
-	if (e == OK) {
-		/* Without it messages are not found; the next OPEN makes the Maildir. */
-		u->maildir_fd = open(u->maildir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	}
-	return e == E_NOTFOUND ? E_TEMPFAIL : e;
-}
-
-static void
-env_close(struct index_user *u)
-{
-	if (u->txn != NULL) {
-		mdb_txn_abort(u->txn);
-		u->txn = NULL;
-	}
-	index_env_close(&u->env);
-	io_close(&u->maildir_fd);
-}
-
-/* What an id of the old index stood for. */
-struct known {
-	uint32_t id, uidvalidity;
-	unsigned char object_id[16];
-};
-
-/* All mailboxes of an index that is about to be closed, on the heap. */
-static struct known *
-mailboxes_known(struct index_env *env, size_t *count)
-{
-	struct known *list = NULL;
-	struct index_mailbox_record r;
-	MDB_txn *txn;
-	MDB_cursor *c;
-	MDB_val k, v;
-
-	*count = 0;
-	if (index_env_begin(env, 0, &txn)) {
-		return NULL;
-	}
-	if (mdb_cursor_open(txn, env->dbi[INDEX_DB_MAILBOX], &c) == 0) {
-		while (mdb_cursor_get(c, &k, &v, MDB_NEXT) == 0) {
-			struct known *n;
-
-			if (index_mailbox_decode(&v, &r)) {
-				continue; /* that is why it was rebuilt */
-			}
-			list = mem_realloc(list, *count + 1, sizeof(*list));
-			n = &list[(*count)++];
-			n->id = r.id;
-			n->uidvalidity = r.uidvalidity;
-			memcpy(n->object_id, r.object_id, sizeof(n->object_id));
-		}
-		mdb_cursor_close(c);
-	}
-	mdb_txn_abort(txn);
-	return list;
-}
-
-/* An id that stands for another mailbox now, or for none, must not be used by those who have it. */
-static void
-mailboxes_compare(struct index_user *u, const struct known *list, size_t count)
-{
-	MDB_txn *txn = NULL;
-
-	if (count > 0 && index_env_begin(u->env, 0, &txn)) {
-		txn = NULL;
-	}
-	for (size_t i = 0; i < count; i++) {
-		struct index_key key = index_key_u32(list[i].id);
-		MDB_val k = index_key_val(&key), v;
-		struct index_mailbox_record r;
-
-		if (txn == NULL || mdb_get(txn, u->env->dbi[INDEX_DB_MAILBOX], &k, &v) != 0 ||
-			index_mailbox_decode(&v, &r) || r.uidvalidity != list[i].uidvalidity ||
-			memcmp(r.object_id, list[i].object_id, sizeof(r.object_id)) != 0) {
-			numset_add(&u->dead, list[i].id);
-		}
-	}
-	if (txn != NULL) {
-		mdb_txn_abort(txn);
-	}
-}
-
-/*
- * Called outside of transactions: puts the new index in the place of a replaced one. The old one is
- * closed first; LMDB's locks do not bear two of them in one process.
- */
-static enum err
-env_replace(struct index_user *u)
-{
-	size_t count;
-	struct known *list = mailboxes_known(u->env, &count);
-	enum err e;
-
-	env_close(u);
-	u->env_stale = 0;
-	e = env_open(u);
-	if (e == OK) {
-		mailboxes_compare(u, list, count);
-	} else {
-		/* Nothing to compare with: none of them can be trusted. */
-		for (size_t i = 0; i < count; i++) {
-			numset_add(&u->dead, list[i].id);
-		}
-		e = E_TEMPFAIL;
-	}
-	free(list);
-	return e;
-}
-
-enum err
-index_read_begin(struct index_user *u)
-{
-	enum err e = OK;
-
-	if (u->depth == 0) {
-		if (u->env_stale && (e = env_replace(u)) != OK) {
-			return e;
-		}
-		if (u->env == NULL && ((e = client_connect(u)) != OK || (e = env_open(u)) != OK)) {
-			return e;
-		}
-		/* Renewing keeps the slot in the table of readers; a map grown meanwhile needs
-		 * more. */
-		if (u->txn != NULL && mdb_txn_renew(u->txn) != 0) {
-			mdb_txn_abort(u->txn);
-			u->txn = NULL;
-		}
-		if (u->txn == NULL) {
-			e = index_env_begin(u->env, 0, &u->txn);
-		}
-	}
-	if (e == OK) {
-		u->depth++;
-	}
-	return e;
-}
-
-void
-index_read_end(struct index_user *u)
-{
-	ROOST_ASSERT(u->depth > 0);
-	if (--u->depth == 0) {
-		mdb_txn_reset(u->txn);
-	}
-}
 
 static struct index_user *
 user_new(const struct config *conf, const char *name)
@@ -475,7 +381,7 @@ client_user_create(const struct config *conf, const char *name, const char *mail
 	*out = user_new(conf, name);
 	(*out)->maildir = mem_strdup(maildir);
 	(*out)->index_dir = mem_strdup(index_dir);
-	e = env_open(*out);
+	e = client_env_open(*out);
 	if (e) {
 		index_close(out);
 	}
@@ -509,13 +415,11 @@ index_open(const struct config *conf, const struct auth_user *user, struct index
 
 	*out = user_new(conf, user->name);
 	set_ticket(*out, user);
-	e = client_connect(*out);
-	e = e ? e : env_open(*out);
+	e = client_env_open_told(*out);
 	if (e == E_CORRUPT) {
 		/* Found so on opening: one rebuild is worth a try. */
 		client_corrupt(*out, "open");
-		e = client_connect(*out);
-		e = e ? e : env_open(*out);
+		e = client_env_open_told(*out);
 	}
 	if (e) {
 		index_close(out);
@@ -531,7 +435,6 @@ index_open_again(struct index_user *u, const struct auth_user *user)
 	int same = u->quota_bytes == user->quota_bytes &&
 		   u->quota_messages == user->quota_messages && u->quota_rules &&
 		   user->quota_rules && strcmp(u->quota_rules, user->quota_rules) == 0;
-	uint64_t generation = u->generation;
 
 	if (e) {
 		return e;
@@ -547,16 +450,22 @@ index_open_again(struct index_user *u, const struct auth_user *user)
 	}
 	set_ticket(u, user);
 	client_notes_flush(u);
-	numset_free(&u->dead);
 	io_close(&u->watch_fd);
 	u->watch_news = 0;
 	if (same && io_now_ms() - u->opened_ms < CLIENT_AGAIN_MS) {
 		client_check(u);
 	} else {
-		disconnect(u);
+		client_disconnect(u);
 	}
 	e = client_connect(u);
-	return e == OK && (u->env_stale || u->generation != generation) ? E_STATE : e;
+	e = e ? e : index_read_begin(u);
+	if (e == OK) {
+		index_read_end(u);
+	}
+	/* This client knows no ids yet. */
+	numset_free(&u->dead);
+	/* What was put in the place of the whole directory is beyond the sandbox. */
+	return e == E_ACCESS ? E_STATE : e;
 }
 
 void
@@ -566,13 +475,14 @@ index_close(struct index_user **u)
 		return;
 	}
 	if ((*u)->env != NULL) {
-		env_close(*u);
+		client_env_close(*u);
 	}
 	client_notes_flush(*u);
 	buf_free(&(*u)->notes);
 	io_close(&(*u)->fd);
 	io_close(&(*u)->watch_fd);
 	numset_free(&(*u)->dead);
+	free((*u)->known);
 	free((*u)->name);
 	free((*u)->quota_rules);
 	drop_ticket(*u);
@@ -581,14 +491,28 @@ index_close(struct index_user **u)
 	MEM_FREE(*u);
 }
 
+static void
+allow_parent(struct sandbox *sb, const char *path)
+{
+	char *parent = mem_strdup(path), *slash = strrchr(parent, '/');
+
+	*slash = '\0';
+	sandbox_allow_path(sb, parent, SANDBOX_READ | SANDBOX_WRITE);
+	free(parent);
+}
+
 void
 index_sandbox_allow(const struct index_user *u, struct sandbox *sb)
 {
 	char *socket_path = conf_run_path(u->conf, "index");
 
-	sandbox_allow_path(sb, u->maildir, SANDBOX_READ | SANDBOX_WRITE);
-	/* Readers of LMDB write, too: their slot in the table of readers. */
-	sandbox_allow_path(sb, u->index_dir, SANDBOX_READ | SANDBOX_WRITE);
+	/*
+	 * A path is the directory that is there now. So it is the one above that is allowed, with
+	 * nothing in it but this user's: an index, or a Maildir, that was removed and made anew is
+	 * another directory. Readers of LMDB write, too: their slot in the table of readers.
+	 */
+	allow_parent(sb, u->maildir);
+	allow_parent(sb, u->index_dir);
 	sandbox_allow_path(sb, socket_path, SANDBOX_READ | SANDBOX_WRITE);
 	free(socket_path);
 }
@@ -638,7 +562,7 @@ index_watch(struct index_user *u, uint32_t mailbox, int on)
 		if (generation != u->generation) {
 			/* The service is another than the one we knew: so is the other
 			 * connection's. */
-			disconnect(u);
+			client_disconnect(u);
 			client_connect(u);
 		}
 	}
@@ -647,7 +571,8 @@ index_watch(struct index_user *u, uint32_t mailbox, int on)
 	e = ipc_send(
 		u->watch_fd, INDEX_WATCH, ++u->request, buf_str(&body), NULL, 0, CLIENT_TIMEOUT_MS);
 	e = e ? E_CLOSED
-	      : receive(u->watch_fd, u->request, INDEX_OK, CLIENT_TIMEOUT_MS, &m, &u->watch_news);
+	      : receive(u, u->watch_fd, u->request, INDEX_OK, CLIENT_TIMEOUT_MS, &m,
+			&u->watch_news);
 	if (e == E_CLOSED || e == E_PROTO) {
 		io_close(&u->watch_fd);
 		e = E_TEMPFAIL;
@@ -677,6 +602,10 @@ index_watch_read(struct index_user *u, int *changed)
 		enum err e = ipc_recv(u->watch_fd, &m, CLIENT_CONNECT_MS);
 
 		if (!e && m.request == 0 && m.type == INDEX_CHANGED) {
+			*changed = 1;
+		}
+		if (!e && m.request == 0 && m.type == INDEX_REBUILT) {
+			take_rebuilt(u, &m);
 			*changed = 1;
 		}
 		ipc_msg_free(&m);

@@ -22,6 +22,11 @@ enum {
 	CLIENT_TIMEOUT_MS = 120 * 1000, /* a rebuild of a big mailbox may stand before an answer */
 };
 
+struct client_known {
+	uint32_t id, uidvalidity;
+	unsigned char object_id[16];
+};
+
 struct index_user {
 	const struct config *conf;
 	char *name, *ticket, *maildir, *index_dir;
@@ -38,11 +43,15 @@ struct index_user {
 	int slow; /* > 0: one of the last messages did not come from the page cache */
 	struct index_env *env;
 	int env_stale; /* the service replaced the file: open it anew */
+	int ids_doubtful; /* and did not say that ids of mailboxes still mean the same */
 	MDB_txn *txn; /* kept, reset, between transactions */
 	unsigned depth;
 	/* Mailboxes whose ids mean something else since the index was rebuilt: not found any more.
 	 */
 	struct numset dead;
+	/* What ids of the last index stood for, until there is another to compare with. */
+	struct client_known *known;
+	size_t known_count;
 
 	uint64_t tmp_counter;
 	struct buf notes; /* frames without an answer, not sent yet: see client_notify */
@@ -55,6 +64,7 @@ enum err client_user_create(const struct config *conf, const char *name, const c
 	const char *index_dir, struct index_user **out);
 /* Connects if need be. E_TEMPFAIL, E_AUTH. */
 enum err client_connect(struct index_user *u);
+void client_disconnect(struct index_user *u);
 /* Closes the connection if the service has; to be called where the environment is about to be used.
  */
 void client_check(struct index_user *u);
@@ -80,6 +90,19 @@ void client_put_set(struct buf *b, const struct numset *s);
 void client_get_set(struct ipc_reader *r, struct numset *out);
 /* The err of reading an answer: E_PROTO closes the connection and becomes E_TEMPFAIL. */
 enum err client_answer_end(struct index_user *u, const struct ipc_reader *r);
+
+/* ---- client_env.c ---- */
+
+/* E_TEMPFAIL: not there, or another than the service speaks of; E_ACCESS, E_CORRUPT. */
+enum err client_env_open(struct index_user *u);
+/* The same, waiting for the word of one that is made anew just now. */
+enum err client_env_open_told(struct index_user *u);
+void client_env_close(struct index_user *u);
+/*
+ * Outside of transactions: puts the new index in the place of a replaced one. The old one is closed
+ * first; LMDB's locks do not bear two of them in one process. Errors as client_env_open.
+ */
+enum err client_env_replace(struct index_user *u);
 
 /* ---- client_read.c ---- */
 

@@ -102,8 +102,8 @@ mailbox_id(struct index_user *u, struct str name, uint32_t *id)
 	return index_key_get_u32(&v, id) ? client_corrupt(u, "mailbox name") : OK;
 }
 
-enum err
-index_mailbox_get(struct index_user *u, struct str name, struct index_mailbox *out)
+static enum err
+mailbox_get_once(struct index_user *u, struct str name, struct index_mailbox *out)
 {
 	uint32_t id = 0;
 	enum err e;
@@ -116,6 +116,18 @@ index_mailbox_get(struct index_user *u, struct str name, struct index_mailbox *o
 	e = mailbox_id(u, name, &id);
 	e = e ? e : index_mailbox_get_id(u, id, out);
 	index_read_end(u);
+	return e;
+}
+
+enum err
+index_mailbox_get(struct index_user *u, struct str name, struct index_mailbox *out)
+{
+	enum err e = mailbox_get_once(u, name, out);
+
+	/* Another program may just have made it. */
+	if (e == E_NOTFOUND && u->depth == 0 && u->ticket != NULL && index_refresh_tree(u) == OK) {
+		e = mailbox_get_once(u, name, out);
+	}
 	return e;
 }
 

@@ -22,10 +22,13 @@
  *   mailbox-id 3
  *   object-id 0123456789abcdef0123456789abcdef
  *   last-uidvalidity 1790000007
+ *   modseq-floor 1876951041048576
  *
  * No UID at or above next-uid was ever given to a message, so that after a loss of the index UIDs
- * go on from there. The last line is INBOX's alone: a deleted mailbox takes its UIDVALIDITY along,
- * and when many were made in a second those are ahead of the clock.
+ * go on from there. The last two lines are INBOX's alone. A deleted mailbox takes its UIDVALIDITY
+ * along, and when many were made in a second those are ahead of the clock. And no mod-sequence
+ * above modseq-floor was ever given: an index that is made anew begins behind it when the clock was
+ * set back.
  */
 
 enum err
@@ -131,6 +134,8 @@ core_uid_file_read(struct index_core *c, const char *dir, struct core_uid_file *
 			e = str_to_u32(value, &out->mailbox_id);
 		else if (str_is(key, "last-uidvalidity"))
 			e = str_to_u32(value, &out->last_uidvalidity);
+		else if (str_is(key, "modseq-floor"))
+			e = str_to_u64(value, &out->modseq_floor);
 		else if (str_is(key, "object-id"))
 			have_object = parse_object_id(value, out->object_id);
 	}
@@ -146,19 +151,44 @@ core_uid_file_read(struct index_core *c, const char *dir, struct core_uid_file *
 enum err
 core_uid_file_write(struct index_core *c, const char *dir, const struct core_uid_file *f)
 {
+	uint64_t floor = c->state.modseq + CORE_MODSEQ_CHUNK;
+	/* While an index is made the state does not have it yet. */
+	uint32_t last = c->state.last_uidvalidity > f->last_uidvalidity ? c->state.last_uidvalidity
+									: f->last_uidvalidity;
 	struct buf text = {0};
 	enum err e;
 
+	if (floor < c->modseq_floor)
+		floor = c->modseq_floor;
 	buf_printf(&text, "roost 1\nuidvalidity %u\nnext-uid %u\nmailbox-id %u\nobject-id ",
 		f->uidvalidity, f->next_uid, f->mailbox_id);
 	for (size_t i = 0; i < sizeof(f->object_id); i++)
 		buf_printf(&text, "%02x", f->object_id[i]);
 	buf_add_char(&text, '\n');
-	if (dir[0] == '\0' && c->state.last_uidvalidity)
-		buf_printf(&text, "last-uidvalidity %u\n", c->state.last_uidvalidity);
+	if (dir[0] == '\0' && last)
+		buf_printf(&text, "last-uidvalidity %u\n", last);
+	if (dir[0] == '\0')
+		buf_printf(&text, "modseq-floor %llu\n", (unsigned long long)floor);
 	e = core_text_write(c, dir, CORE_FILE_UID, buf_str(&text));
+	if (e == OK && dir[0] == '\0')
+		c->modseq_floor = floor;
 	buf_free(&text);
 	return e;
+}
+
+enum err
+core_modseq_reserve(struct index_core *c, uint64_t modseq)
+{
+	struct core_uid_file f;
+	enum err e;
+
+	if (modseq <= c->modseq_floor)
+		return OK;
+	e = core_uid_file_read(c, "", &f);
+	/* One that is missing or damaged is made anew, with the floor, when INBOX is looked at. */
+	if (e)
+		return e == E_NOTFOUND || e == E_CORRUPT ? OK : e;
+	return core_uid_file_write(c, "", &f);
 }
 
 enum err

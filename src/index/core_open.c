@@ -19,8 +19,10 @@
 /*
  * Whether the index can be believed is said by two small files beside it. "boot" holds the id of
  * the boot during which it was last written: as long as the system runs, all that was committed
- * is in the page cache, whatever became of the process. "clean" exists while everything is on disk;
- * it is removed, and that synced, before the next change. An index with neither is thrown away.
+ * is in the page cache, whatever became of the process. It also names the very file, for a copy
+ * that was put back does not know what happened since it was taken. "clean" exists while everything
+ * is on disk; it is removed, and that synced, before the next change. An index with neither is
+ * thrown away.
  */
 
 static char *
@@ -59,14 +61,23 @@ file_exists(const char *index_dir, const char *name)
 	return found;
 }
 
+static void
+boot_text(const struct index_core *c, uint64_t generation, struct buf *out)
+{
+	buf_printf(out, "%s %016llx\n", c->boot_id, (unsigned long long)generation);
+}
+
 static int
 same_boot(const struct index_core *c)
 {
 	char *path = index_file(c->index_dir, "boot");
-	struct buf text = BUF_INIT(256);
-	int same = io_read_file(path, &text) == OK && str_is(str_trim(buf_str(&text)), c->boot_id);
+	struct buf text = BUF_INIT(256), want = {0};
+	int same;
 
+	boot_text(c, index_env_generation_at(c->index_dir), &want);
+	same = io_read_file(path, &text) == OK && str_equal(buf_str(&text), buf_str(&want));
 	free(path);
+	buf_free(&want);
 	buf_free(&text);
 	return same;
 }
@@ -75,15 +86,18 @@ static enum err
 write_boot(const struct index_core *c)
 {
 	char *path = index_file(c->index_dir, "boot");
+	struct buf text = {0};
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	enum err e = OK;
 
+	boot_text(c, index_env_generation(c->env), &text);
 	/* Not synced: an older one than the index is a reason to throw that away, no more. */
 	if (fd < 0)
 		e = err_from_errno(errno);
 	else
-		e = io_write_all(fd, c->boot_id, strlen(c->boot_id));
+		e = io_write_all(fd, text.p, text.len);
 	io_close(&fd);
+	buf_free(&text);
 	free(path);
 	return e;
 }
@@ -107,20 +121,7 @@ index_core_discard(const char *index_dir)
 static enum err
 open_env(struct index_core *c)
 {
-	struct statx st;
-	char *path;
-	enum err e = index_env_open(c->index_dir, 1, c->map_size, &c->env);
-
-	if (e)
-		return e;
-	path = index_file(c->index_dir, "data.mdb");
-	/* An inode number comes back soon, so the time of its making goes in. */
-	if (statx(AT_FDCWD, path, 0, STATX_INO | STATX_BTIME, &st) == 0)
-		c->generation = st.stx_ino ^
-				((uint64_t)st.stx_btime.tv_sec * 1000000000 + st.stx_btime.tv_nsec)
-					<< 8;
-	free(path);
-	return OK;
+	return index_env_open(c->index_dir, 1, c->map_size, &c->env);
 }
 
 static enum err
@@ -136,8 +137,8 @@ load_state(struct core_tx *tx, void *arg)
 }
 
 /*
- * A new index: mod-sequences begin above all that an earlier one can have given (2^20 a second),
- * and stay below 2^53, which every client can hold.
+ * A new index: mod-sequences begin above all that an earlier one can have given (2^20 a second, and
+ * the floor for a clock that was set back), and stay below 2^53, which every client can hold.
  */
 static void
 fresh_state(struct index_core *c)
@@ -148,6 +149,8 @@ fresh_state(struct index_core *c)
 	memset(&c->state, 0, sizeof(c->state));
 	c->state.version = INDEX_SCHEMA_VERSION;
 	c->state.modseq = (uint64_t)now.tv_sec << 20 | (uint64_t)now.tv_nsec / 1000;
+	if (c->state.modseq < c->modseq_floor)
+		c->state.modseq = c->modseq_floor;
 	c->state.next_mailbox = 1;
 }
 
@@ -268,6 +271,7 @@ static enum err
 open_tree(struct index_core *c, int *new_user)
 {
 	struct stat st;
+	struct core_uid_file f;
 	int unknown;
 	enum err e = io_mkdir_parents(c->maildir, 0700);
 
@@ -280,6 +284,8 @@ open_tree(struct index_core *c, int *new_user)
 		return err_from_errno(errno);
 	unknown = fstatat(c->maildir_fd, CORE_FILE_UID, &st, AT_SYMLINK_NOFOLLOW) != 0;
 	*new_user = unknown && fstatat(c->maildir_fd, "cur", &st, AT_SYMLINK_NOFOLLOW) != 0;
+	if (!unknown && core_uid_file_read(c, "", &f) == OK && f.modseq_floor > c->modseq_floor)
+		c->modseq_floor = f.modseq_floor;
 	/* Another tree was put in place: an index that is there tells of the one before. */
 	if (unknown)
 		e = index_core_discard(c->index_dir);
@@ -317,6 +323,19 @@ check_floors(struct core_tx *tx, void *arg)
 	return e;
 }
 
+/*
+ * An index that was put back, or an old one whose place another had taken meanwhile, does not know
+ * the mod-sequences that were given since: the floor shows it, for a new index begins behind it.
+ */
+static enum err
+check_modseq(const struct index_core *c)
+{
+	uint64_t floor = c->modseq_floor, modseq = c->state.modseq;
+
+	return floor == 0 || (modseq <= floor && modseq + CORE_MODSEQ_CHUNK >= floor) ? OK
+										      : E_CORRUPT;
+}
+
 static enum err
 open_index(struct index_core *c, int new_user)
 {
@@ -327,6 +346,8 @@ open_index(struct index_core *c, int new_user)
 		return e;
 	(void)mdb_reader_check(c->env->env, NULL);
 	e = core_read(c, load_state, &c->state);
+	if (e == OK)
+		e = check_modseq(c);
 	if (e == OK && other_boot)
 		e = core_read(c, check_floors, NULL);
 	if (e == OK)
@@ -374,6 +395,7 @@ index_core_open(const struct index_core_options *o, struct index_core **out)
 	c->boot_id = o->boot_id ? mem_strdup(o->boot_id) : system_boot_id();
 	c->default_mailboxes = copy_names(o->default_mailboxes);
 	c->map_size = o->map_size;
+	c->modseq_floor = o->modseq_floor;
 	c->fsync = o->fsync;
 	c->unfold_max = (o->max_message_size ? o->max_message_size : 50 << 20) * GZIP_UNFOLD_FACTOR;
 	c->expunge_keep_s = o->expunge_keep_s;
@@ -410,19 +432,14 @@ is_replaced(const char *path, int fd)
 int
 index_core_is_gone(const struct index_core *c)
 {
-	char *path = index_file(c->index_dir, "data.mdb");
-	mdb_filehandle_t fd;
-	int gone = mdb_env_get_fd(c->env->env, &fd) != 0 || is_replaced(path, fd) ||
-		   is_replaced(c->maildir, c->maildir_fd);
-
-	free(path);
-	return gone;
+	return index_env_is_replaced(c->env, c->index_dir) ||
+	       is_replaced(c->maildir, c->maildir_fd);
 }
 
 uint64_t
 index_core_generation(const struct index_core *c)
 {
-	return c->generation;
+	return index_env_generation(c->env);
 }
 
 struct folder {

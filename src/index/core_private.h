@@ -14,6 +14,7 @@
 
 enum {
 	CORE_UID_CHUNK = 1000, /* the floor in roost-uidvalidity runs this far ahead */
+	CORE_MODSEQ_CHUNK = 1 << 20, /* the same for mod-sequences */
 	CORE_VANISHED_MAX = 100000, /* vanished entries kept per mailbox */
 	CORE_LETTERS = 26, /* keywords that have a letter in file names */
 	CORE_FULL_LOOK_S = 600, /* a folder is read anew at least this often */
@@ -71,7 +72,7 @@ struct index_core {
 	struct index_env *env;
 	struct index_state state; /* as committed */
 	int clean_marked; /* the file "clean" exists: to be removed before the first change */
-	uint64_t generation;
+	uint64_t modseq_floor; /* that INBOX's roost-uidvalidity has; 0: none */
 	uint64_t counter; /* for unique names */
 	int64_t quota_bytes_delta, quota_messages_delta; /* not in maildirsize yet */
 	int quota_file_stale; /* maildirsize is to be written anew */
@@ -237,12 +238,16 @@ struct core_uid_file {
 	unsigned char object_id[16];
 	/* INBOX's file: no mailbox of the user had a higher UIDVALIDITY, now gone; 0: not said. */
 	uint32_t last_uidvalidity;
+	/* INBOX's file: no mod-sequence above it was ever given; 0: not said. */
+	uint64_t modseq_floor;
 };
 /* E_NOTFOUND: none; E_CORRUPT: not usable. */
 enum err core_uid_file_read(struct index_core *c, const char *dir, struct core_uid_file *out);
 enum err core_uid_file_write(struct index_core *c, const char *dir, const struct core_uid_file *f);
 /* Makes room for n more UIDs: raises the floor on disk when needed. Changes b, not the index. */
 enum err core_uid_reserve(struct index_core *c, struct core_box *b, size_t n);
+/* Before mod-sequences up to modseq are given: raises their floor on disk when needed. */
+enum err core_modseq_reserve(struct index_core *c, uint64_t modseq);
 /* Writes a text file of the folder so that a crash leaves the old or the new one. */
 enum err core_text_write(struct index_core *c, const char *dir, const char *file, struct str text);
 enum err core_text_read(struct index_core *c, const char *dir, const char *file, struct buf *out);

@@ -256,6 +256,28 @@ index_core_refresh(struct index_core *c, uint32_t mailbox)
 }
 
 enum err
+index_core_mailboxes(struct index_core *c, uint32_t **ids, size_t *count)
+{
+	struct all a = {0};
+	enum err e = core_read(c, all_step, &a);
+	size_t n = 0;
+
+	*ids = mem_alloc((a.count + 1) * sizeof(**ids));
+	for (int inbox = 1; inbox >= 0; inbox--)
+		for (size_t i = 0; i < a.count; i++)
+			if ((a.boxes[i].dir[0] == '\0') == inbox)
+				(*ids)[n++] = a.boxes[i].r.id;
+	*count = n;
+	free(a.boxes);
+	if (e) {
+		free(*ids);
+		*ids = NULL;
+		*count = 0;
+	}
+	return e;
+}
+
+enum err
 index_core_refresh_tree(struct index_core *c)
 {
 	return core_tree_look(c, 0);

@@ -57,6 +57,8 @@ run_once(struct core_tx *tx, core_step *step, void *arg)
 	tx->modseq = 0;
 	tx->changed_count = 0;
 	e = step(tx, arg);
+	if (e == OK && tx->modseq)
+		e = core_modseq_reserve(tx->core, tx->modseq);
 	if (e == OK)
 		e = state_put(tx);
 	if (e) {

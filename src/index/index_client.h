@@ -83,12 +83,12 @@ void index_close(struct index_user **u);
 /*
  * For the next session of the same user in this process: as index_open, with what was opened for
  * the last one, and with no more than a look at the connection when that is only a moment
- * ago. E_AUTH: another user, or the ticket was refused; E_STATE: the mail is another than the one
- * that this process was confined to. After an error *u can only be closed.
+ * ago. E_AUTH: another user, or the ticket was refused; E_STATE: the mail lies elsewhere than what
+ * this process was confined to. After an error *u can only be closed.
  */
 enum err index_open_again(struct index_user *u, const struct auth_user *user);
 struct sandbox;
-/* What a session with this user open may touch: its Maildir and index, nothing else. */
+/* What a session with this user open may touch: its home and its index, nothing else. */
 void index_sandbox_allow(const struct index_user *u, struct sandbox *sb);
 
 /*
@@ -406,6 +406,8 @@ enum err index_acl_set(struct index_user *u, uint32_t mailbox, struct str identi
 
 /* Lets the service look for changes by other programs; cheap when there are none. */
 enum err index_refresh(struct index_user *u, uint32_t mailbox);
+/* The same for folders that come and go, before they are listed. */
+enum err index_refresh_tree(struct index_user *u);
 /* Asks to be told of changes of this mailbox, 0: of all, or on = 0: no longer. */
 enum err index_watch(struct index_user *u, uint32_t mailbox, int on);
 /* Becomes readable when news is waiting; -1 while not connected. What changed before index_watch

@@ -43,6 +43,7 @@ struct index_core_options {
 	uint64_t map_size;
 	uint64_t max_message_size; /* 0: 50 MB */
 	struct index_core_limits limits;
+	uint64_t modseq_floor; /* a new index begins above it; 0: as the tree says */
 	int fsync;
 	int64_t expunge_keep_s; /* expunged messages are kept so long; 0: not at all */
 	/* After a commit. mailbox 0: the tree or the subscriptions. May be NULL. */
@@ -65,6 +66,13 @@ enum err index_core_discard(const char *index_dir);
  * again.
  */
 int index_core_is_gone(const struct index_core *c);
+/*
+ * Makes the index anew from the files, in the place of one that was removed or replaced: what
+ * only that one had (flags whose renames were pending) goes into the file names first. *same: every
+ * mailbox has the id that it had, so that those who know it by that may go on. What answers wait
+ * for is carried over. After an error *c is NULL.
+ */
+enum err index_core_rebuild(struct index_core **c, int *same);
 void index_core_set_limits(struct index_core *c, const struct index_core_limits *limits);
 /* Looks at all folders anew, whatever their times say, counts, and writes maildirsize anew. */
 enum err index_core_quota_recount(struct index_core *c);
@@ -213,6 +221,8 @@ uint64_t index_core_purge(struct index_core *c, int64_t before_s);
 enum err index_core_refresh(struct index_core *c, uint32_t mailbox);
 /* Only which folders there are. */
 enum err index_core_refresh_tree(struct index_core *c);
+/* All mailboxes in the order of their names, INBOX first; the caller frees *ids. */
+enum err index_core_mailboxes(struct index_core *c, uint32_t **ids, size_t *count);
 /* Absolute path of the mailbox's folder; the caller frees it. */
 enum err index_core_folder_path(struct index_core *c, uint32_t mailbox, char **path);
 

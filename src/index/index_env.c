@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+#include "config.h"
 #include "index/index_schema.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -79,6 +82,19 @@ open_databases(struct index_env *e)
 	return mdb_txn_commit(txn);
 }
 
+/* LMDB does not show the descriptor that it has of it. */
+static void
+note_lock(struct index_env *e, const char *dir)
+{
+	char *path = mem_printf("%s/lock.mdb", dir);
+	struct stat st = {0};
+
+	(void)stat(path, &st);
+	e->lock_dev = st.st_dev;
+	e->lock_ino = st.st_ino;
+	free(path);
+}
+
 enum err
 index_env_open(const char *dir, int writable, uint64_t map_size, struct index_env **out)
 {
@@ -104,6 +120,8 @@ index_env_open(const char *dir, int writable, uint64_t map_size, struct index_en
 		rc = mdb_env_open(e->env, dir, flags, 0600);
 	if (rc == 0)
 		rc = open_databases(e);
+	if (rc == 0)
+		note_lock(e, dir);
 	if (rc == ENOENT || (rc == MDB_NOTFOUND && !writable)) {
 		index_env_close(&e);
 		return E_NOTFOUND;
@@ -124,6 +142,59 @@ index_env_close(struct index_env **e)
 	mdb_env_close((*e)->env);
 	free(*e);
 	*e = NULL;
+}
+
+static uint64_t
+generation_of(int fd, const char *path)
+{
+	struct statx st;
+
+	if (statx(fd, path, path[0] ? 0 : AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) != 0)
+		return 0;
+	/* An inode number comes back soon, so the time of its making goes in. */
+	return st.stx_ino ^ ((uint64_t)st.stx_btime.tv_sec * 1000000000 + st.stx_btime.tv_nsec)
+				    << 8;
+}
+
+uint64_t
+index_env_generation(const struct index_env *e)
+{
+	mdb_filehandle_t fd;
+
+	return mdb_env_get_fd(e->env, &fd) == 0 ? generation_of(fd, "") : 0;
+}
+
+uint64_t
+index_env_generation_at(const char *dir)
+{
+	char *path = mem_printf("%s/data.mdb", dir);
+	uint64_t generation = generation_of(AT_FDCWD, path);
+
+	free(path);
+	return generation;
+}
+
+static int
+is_other_file(const char *dir, const char *name, dev_t dev, ino_t ino)
+{
+	char *path = mem_printf("%s/%s", dir, name);
+	struct stat st;
+	int other = stat(path, &st) != 0 || st.st_dev != dev || st.st_ino != ino;
+
+	free(path);
+	return other;
+}
+
+int
+index_env_is_replaced(const struct index_env *e, const char *dir)
+{
+	mdb_filehandle_t fd;
+	struct stat st;
+
+	/* Readers that find another file of locks are not seen by the writer, nor is it by them. */
+	return mdb_env_get_fd(e->env, &fd) != 0 || fstat(fd, &st) != 0 ||
+	       is_other_file(dir, "data.mdb", st.st_dev, st.st_ino) ||
+	       is_other_file(dir, "lock.mdb", e->lock_dev, e->lock_ino);
 }
 
 enum err

@@ -119,7 +119,9 @@ enum index_frame {
 
 	/* ---- news ---- */
 
-	/* u32 mailbox (0: all, and the tree) -> OK, after changes by other programs were taken in.
+	/*
+	 * u32 mailbox (0: all, and the tree; INDEX_PROTO_TREE: which mailboxes there are) -> OK,
+	 * after changes by other programs were taken in.
 	 */
 	INDEX_REFRESH = 40,
 	/* u32 mailbox (0: all), u8 on -> OK */
@@ -136,7 +138,16 @@ enum index_frame {
 	 * user.
 	 */
 	INDEX_CORRUPT = 45,
+	/*
+	 * Notice: u64 generation, see OPENED. The environment's file was replaced while the
+	 * connection was open, and ids of mailboxes mean what they meant. It comes before the answer
+	 * of any request that was carried out on the new one. A watcher takes it for news of all
+	 * mailboxes too.
+	 */
+	INDEX_REBUILT = 46,
 };
+
+#define INDEX_PROTO_TREE UINT32_MAX /* no mailbox has this id */
 
 enum {
 	INDEX_PROTO_RANGES_MAX = 1 << 20,

@@ -440,7 +440,9 @@ run_refresh(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	uint32_t mailbox = ipc_get_u32(r);
 	enum err e = ipc_reader_end(r);
 
-	if (e == OK)
+	if (e == OK && mailbox == INDEX_PROTO_TREE)
+		e = index_core_refresh_tree(c->user->core);
+	else if (e == OK)
 		e = index_core_refresh(c->user->core, mailbox);
 	if (e == OK)
 		answer_ok(c, request);
@@ -463,12 +465,13 @@ run_watch(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 		return E_TOOBIG;
 	} else if (on) {
 		numset_add(&c->watch, mailbox);
-		index_watch_add(c->user, mailbox);
 	} else {
 		numset_remove_range(&c->watch, mailbox, mailbox);
 	}
-	if (!on)
-		index_watch_prune(c->user);
+	index_watch_sync(c->user);
+	/* What another program did before the kernel watched is news now or never. */
+	if (on && index_core_refresh(c->user->core, mailbox) == E_CORRUPT)
+		return E_CORRUPT;
 	answer_ok(c, request);
 	return OK;
 }
@@ -554,6 +557,10 @@ index_request_run(struct index_conn *c, struct ipc_msg *m)
 	const char *name = "unknown";
 	enum err e;
 
+	/* Cheap, but not for nothing; where inotify works it was there before. */
+	if ((m->type == INDEX_REFRESH || m->type == INDEX_WATCH) &&
+		(index_user_look_for_files(u) || !c->user))
+		return OK;
 	if (u->corrupt) {
 		index_answer_error(c, m->request, E_TEMPFAIL, "the index is being rebuilt");
 		return OK;

@@ -472,7 +472,7 @@ index_paths(const struct config *conf, const char *home, char **maildir, char **
 		return E_RANGE;
 	*maildir = mem_printf("%s/Maildir", home);
 	if (conf->index_dir[0])
-		*index_dir = mem_printf("%s/%.*s", conf->index_dir, STR_ARG(rest));
+		*index_dir = mem_printf("%s/%.*s/index", conf->index_dir, STR_ARG(rest));
 	else
 		*index_dir = mem_printf("%s/index", home);
 	return OK;

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <lmdb.h>
 
@@ -163,6 +164,8 @@ struct index_env {
 	MDB_env *env;
 	MDB_dbi dbi[INDEX_DB_COUNT];
 	int writable;
+	dev_t lock_dev; /* of lock.mdb as it was opened */
+	ino_t lock_ino;
 };
 /*
  * dir exists. Read-only (MDB_RDONLY | MDB_NOTLS): E_NOTFOUND when there is no index yet; E_CORRUPT.
@@ -171,6 +174,15 @@ struct index_env {
  */
 enum err index_env_open(const char *dir, int writable, uint64_t map_size, struct index_env **out);
 void index_env_close(struct index_env **e);
+/*
+ * Another number for each file that an environment of a user ever had; the same in all processes
+ * that have it open. 0: it cannot be had.
+ */
+uint64_t index_env_generation(const struct index_env *e);
+/* Of the file that lies there. */
+uint64_t index_env_generation_at(const char *dir);
+/* Whether the files below dir are others than those that are open here, or gone. */
+int index_env_is_replaced(const struct index_env *e, const char *dir);
 /*
  * Begins a transaction; adopts a map that another process has grown (MDB_MAP_RESIZED), for which no
  * other transaction of this process may be open then.
@@ -188,7 +200,7 @@ enum err index_err_of_mdb(int rc, const char *what);
 
 /*
  * Where a user's mail and index are: home/Maildir and home/index; with the setting index_dir
- * INDEX_DIR/<home's last two components>. Heap strings, the caller frees them. E_RANGE: home is not
+ * INDEX_DIR/<home below mail_dir>/index. Heap strings, the caller frees them. E_RANGE: home is not
  * an absolute path below mail_dir, or has ".." in it.
  */
 enum err index_paths(const struct config *conf, const char *home, char **maildir, char **index_dir);

@@ -78,6 +78,7 @@ make_open(const struct config *conf, const struct ticket *t, struct index_open *
 		.issued = (int64_t)t->expires - TICKET_LIFETIME_S};
 	o->fsync = conf->mail_fsync;
 	o->expunge_keep_s = conf->expunge_keep / 1000;
+	o->watches_max = (size_t)conf->index_inotify_watches;
 	*out = o;
 	return OK;
 }

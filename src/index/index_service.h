@@ -35,7 +35,13 @@ enum {
 	INDEX_NOTES_MS = 10,
 	INDEX_REFRESH_AGAIN_MS = 2 * 1000,
 	INDEX_IDLE_CLOSE_MS = 60 * 1000,
-	INDEX_NEWS_DELAY_MS = 50,
+	/* From what inotify says to the look; this many times what the last look took. */
+	INDEX_NEWS_DELAY_MS = 5,
+	INDEX_NEWS_DELAY_MAX_MS = 1000,
+	INDEX_NEWS_FACTOR = 5,
+	INDEX_SLOW_LOOK_MS =
+		15 * 1000, /* at what a client waits for and inotify cannot be had for */
+	INDEX_WATCH_BUCKETS = 1024,
 	INDEX_SYNC_FDS_MAX = 256,
 };
 
@@ -63,22 +69,36 @@ void index_queue_add(struct index_queue *q, void (*run)(void *owner, void *arg),
 
 struct index_conn;
 
+enum index_watch_kind {
+	INDEX_WATCH_FILES, /* the index directory */
+	INDEX_WATCH_TREE, /* the Maildir */
+	INDEX_WATCH_NEW,
+	INDEX_WATCH_CUR, /* of a mailbox */
+};
 struct index_watched {
+	struct index_watched *next; /* of the user */
+	struct index_watched *in_table; /* of the worker */
+	struct index_user_entry *user;
 	int wd;
-	uint32_t mailbox;
-	int in_new;
+	enum index_watch_kind kind;
+	uint32_t mailbox; /* 0: of none */
 };
 
 struct index_user_entry {
 	struct index_user_entry *next;
 	struct index_worker *worker;
-	char *name, *index_dir;
+	char *name, *maildir, *index_dir;
 	struct index_core *core;
 	struct index_conn *conns;
-	struct event *background, *idle, *news;
+	struct event *background, *idle, *news, *slow;
 	struct index_watched *watched;
-	size_t watched_count;
-	struct numset news_boxes; /* inotify saw something in them */
+	size_t watched_count, watches_max;
+	/* Whether all mailboxes have their watches, as of the last time that was tried. */
+	enum { WATCHES_UNKNOWN, WATCHES_COMPLETE, WATCHES_PARTLY } watches_all;
+	unsigned news_delay_ms;
+	/* Where inotify saw something; news_lost: what is watched does not fit any more. */
+	struct numset news_boxes;
+	int news_tree, news_files, news_lost;
 	uint64_t counted; /* messages, as the worker's sum has them */
 	struct index_notes *notes; /* what readers found out, not in the index yet; or NULL */
 	struct event *notes_event;
@@ -134,8 +154,9 @@ struct index_worker {
 	struct index_service_state *service;
 	struct index_sync sync;
 	struct index_user_entry *users[INDEX_USER_BUCKETS];
-	int inotify_fd;
+	int inotify_fd, inotify_warned;
 	struct event *inotify_event;
+	struct index_watched *watched[INDEX_WATCH_BUCKETS]; /* by wd */
 	int draining;
 	atomic_ullong users_open, connections, requests, messages, pending;
 };
@@ -158,6 +179,7 @@ struct index_open {
 	uint64_t map_size, max_message_size;
 	char *rules; /* limits.rules */
 	struct index_core_limits limits;
+	size_t watches_max;
 	int fsync;
 	int64_t expunge_keep_s;
 };
@@ -174,6 +196,12 @@ struct index_user_entry *index_worker_find(struct index_worker *w, const char *n
 void index_user_touch(struct index_user_entry *u);
 /* Works off what is pending and makes it safe on disk. */
 enum err index_user_flush(struct index_user_entry *u);
+/*
+ * Whether the user's index or Maildir was removed or replaced: then the index is made anew, and the
+ * clients are told, or disconnected when what they know does not hold any more. After an error the
+ * user is closed and u gone.
+ */
+enum err index_user_look_for_files(struct index_user_entry *u);
 void index_conn_release(struct index_conn *c);
 unsigned index_user_hash(const char *name);
 
@@ -204,13 +232,26 @@ void index_job_begin(struct index_service_state *s, struct index_worker *w, stru
 
 /* ---- index_watch.c ---- */
 
-enum err index_watch_open(struct index_worker *w);
-void index_watch_close(struct index_worker *w);
-void index_watch_add(struct index_user_entry *u, uint32_t mailbox);
-/* Takes away what no connection of the user watches any more. */
-void index_watch_prune(struct index_user_entry *u);
+/* Watches what the user's clients want to hear of, and nothing else. */
+void index_watch_sync(struct index_user_entry *u);
+/* The same anew, when directories were replaced. */
+void index_watch_again(struct index_user_entry *u);
+void index_watch_end(struct index_user_entry *u);
 void index_watch_notify(uint32_t mailbox, uint64_t modseq, void *user);
-/* The timer behind inotify. */
+/* Lets the timer behind inotify run. */
+void index_watch_soon(struct index_user_entry *u);
+/* Timers. */
 void index_watch_news(evutil_socket_t fd, short what, void *user);
+void index_watch_slow_look(evutil_socket_t fd, short what, void *user);
+
+/* ---- index_inotify.c ---- */
+
+enum err index_inotify_open(struct index_worker *w);
+void index_inotify_close(struct index_worker *w);
+/* 0: it cannot be had (said once in the log), or there is no such directory. */
+int index_inotify_add(
+	struct index_user_entry *u, enum index_watch_kind kind, uint32_t mailbox, const char *path);
+/* Frees it. */
+void index_inotify_remove(struct index_watched *x);
 
 #endif

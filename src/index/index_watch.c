@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "index/index_service.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
-#include <unistd.h>
 
 #include "index/index_proto.h"
 #include "lib/io.h"
@@ -14,12 +10,17 @@
 #include "lib/mem.h"
 
 /*
- * Notices to the clients that watch, and inotify on the folders that they watch, so that other
- * programs' changes are news too. Where inotify cannot be had (too many watches) the next refresh
- * finds them.
+ * Notices to the clients that watch, and what the kernel is asked to watch for them, so that other
+ * programs' changes are news too:
+ *
+ *   the index directory    as long as the user is open: was it removed?
+ *   the Maildir            as long as the user is open: folders that come and go
+ *   new/ and cur/          of each mailbox that a client has selected; of all mailboxes, INBOX
+ *                          first, while a client watches all, up to the setting
+ *
+ * What could not be had (the setting, the kernel's limit) is looked at every INDEX_SLOW_LOOK_MS
+ * while a client waits for it.
  */
-
-enum { WATCH_EVENTS = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR };
 
 void
 index_watch_notify(uint32_t mailbox, uint64_t modseq, void *arg)
@@ -33,105 +34,188 @@ index_watch_notify(uint32_t mailbox, uint64_t modseq, void *arg)
 		if (c->ipc && (c->watch_all || (mailbox && numset_contains(&c->watch, mailbox))))
 			ipc_conn_send(c->ipc, INDEX_CHANGED, 0, buf_str(&body), NULL, 0);
 	buf_free(&body);
-}
-
-static void
-add_one(struct index_user_entry *u, uint32_t mailbox, const char *folder, int in_new)
-{
-	char *path = mem_printf("%s/%s", folder, in_new ? "new" : "cur");
-	int wd = inotify_add_watch(u->worker->inotify_fd, path, WATCH_EVENTS);
-
-	free(path);
-	if (wd < 0) {
-		log_event(LOGL_DEBUG, "index.inotify failed", "user", u->name, "error",
-			log_errno(errno), NULL);
-		return;
+	/* A folder that came is to be watched too. */
+	if (mailbox == 0) {
+		u->news_lost = 1;
+		index_watch_soon(u);
 	}
-	u->watched = mem_realloc(u->watched, u->watched_count + 1, sizeof(*u->watched));
-	u->watched[u->watched_count++] =
-		(struct index_watched){.wd = wd, .mailbox = mailbox, .in_new = in_new};
 }
 
 void
-index_watch_add(struct index_user_entry *u, uint32_t mailbox)
+index_watch_soon(struct index_user_entry *u)
 {
-	char *folder;
+	struct timeval tv = {u->news_delay_ms / 1000, u->news_delay_ms % 1000 * 1000};
 
-	if (u->worker->inotify_fd < 0)
-		return;
-	for (size_t i = 0; i < u->watched_count; i++)
-		if (u->watched[i].mailbox == mailbox)
-			return;
-	if (index_core_folder_path(u->core, mailbox, &folder))
-		return;
-	add_one(u, mailbox, folder, 1);
-	add_one(u, mailbox, folder, 0);
-	free(folder);
+	if (!event_pending(u->news, EV_TIMEOUT, NULL))
+		event_add(u->news, &tv);
 }
 
-void
-index_watch_prune(struct index_user_entry *u)
-{
-	size_t kept = 0;
+/* ---- which folders ---- */
 
-	for (size_t i = 0; i < u->watched_count; i++) {
-		int wanted = 0;
-
-		for (struct index_conn *c = u->conns; c && !wanted; c = c->next)
-			wanted = u->watched[i].mailbox &&
-				 numset_contains(&c->watch, u->watched[i].mailbox);
-		if (wanted)
-			u->watched[kept++] = u->watched[i];
-		else
-			(void)inotify_rm_watch(u->worker->inotify_fd, u->watched[i].wd);
-	}
-	u->watched_count = kept;
-}
-
-/* Our own deliveries into new/ have a UID already; others have none. */
 static int
-is_news(const struct index_watched *watched, const struct inotify_event *ev)
+all_are_wanted(const struct index_user_entry *u)
 {
-	if (ev->mask & IN_Q_OVERFLOW)
-		return 1;
-	if (watched->wd != ev->wd)
+	for (const struct index_conn *c = u->conns; c; c = c->next)
+		if (c->watch_all)
+			return 1;
+	return 0;
+}
+
+static int
+is_selected(const struct index_user_entry *u, uint32_t mailbox)
+{
+	for (const struct index_conn *c = u->conns; c; c = c->next)
+		if (numset_contains(&c->watch, mailbox))
+			return 1;
+	return 0;
+}
+
+static int
+has_watch(const struct index_user_entry *u, enum index_watch_kind kind, uint32_t mailbox)
+{
+	for (const struct index_watched *x = u->watched; x; x = x->next)
+		if (x->kind == kind && x->mailbox == mailbox)
+			return 1;
+	return 0;
+}
+
+/* 1: both directories of the mailbox are watched. */
+static int
+add_mailbox(struct index_user_entry *u, uint32_t mailbox)
+{
+	static const struct {
+		enum index_watch_kind kind;
+		const char *name;
+	} subs[] = {{INDEX_WATCH_NEW, "new"}, {INDEX_WATCH_CUR, "cur"}};
+	char *folder;
+	int all = 1;
+
+	if (u->worker->inotify_fd < 0 || index_core_folder_path(u->core, mailbox, &folder))
 		return 0;
-	return !(watched->in_new && (ev->mask & (IN_CREATE | IN_MOVED_TO)) && ev->len &&
-		 strstr(ev->name, ",U="));
+	for (size_t i = 0; i < 2; i++) {
+		char *path = mem_printf("%s/%s", folder, subs[i].name);
+
+		all &= has_watch(u, subs[i].kind, mailbox) ||
+		       index_inotify_add(u, subs[i].kind, mailbox, path);
+		free(path);
+	}
+	free(folder);
+	return all;
+}
+
+static int
+add_selected(struct index_user_entry *u)
+{
+	int all = 1;
+
+	for (const struct index_conn *c = u->conns; c; c = c->next)
+		for (size_t i = 0; i < c->watch.count; i++)
+			for (uint64_t id = c->watch.ranges[i].first; id <= c->watch.ranges[i].last;
+				id++)
+				all &= add_mailbox(u, (uint32_t)id);
+	return all;
+}
+
+static int
+add_all(struct index_user_entry *u)
+{
+	struct numset has = {0};
+	uint32_t *ids = NULL;
+	size_t count = 0, done = 0;
+
+	if (u->watches_all != WATCHES_UNKNOWN)
+		return u->watches_all == WATCHES_COMPLETE;
+	if (index_core_mailboxes(u->core, &ids, &count))
+		return 0;
+	for (const struct index_watched *x = u->watched; x; x = x->next)
+		if (x->kind == INDEX_WATCH_CUR)
+			numset_add(&has, x->mailbox);
+	while (done < count &&
+		(numset_contains(&has, ids[done]) ||
+			(u->watched_count + 2 <= u->watches_max && add_mailbox(u, ids[done]))))
+		done++;
+	u->watches_all = done == count ? WATCHES_COMPLETE : WATCHES_PARTLY;
+	numset_free(&has);
+	free(ids);
+	return done == count;
 }
 
 static void
-mark_news(struct index_worker *w, const struct inotify_event *ev)
+drop_unwanted(struct index_user_entry *u)
 {
-	struct timeval soon = {0, INDEX_NEWS_DELAY_MS * 1000};
+	struct index_watched *next;
+	int all = all_are_wanted(u);
 
-	for (size_t i = 0; i < INDEX_USER_BUCKETS; i++) {
-		for (struct index_user_entry *u = w->users[i]; u; u = u->next) {
-			for (size_t j = 0; j < u->watched_count; j++) {
-				if (!is_news(&u->watched[j], ev))
-					continue;
-				numset_add(&u->news_boxes, u->watched[j].mailbox);
-				if (!event_pending(u->news, EV_TIMEOUT, NULL))
-					event_add(u->news, &soon);
-			}
-		}
+	for (struct index_watched *x = u->watched; x; x = next) {
+		next = x->next;
+		if (x->mailbox && !all && !is_selected(u, x->mailbox))
+			index_inotify_remove(x);
 	}
 }
 
-static void
-on_inotify(evutil_socket_t fd, short what, void *arg)
+static int
+add_files(struct index_user_entry *u)
 {
-	char text[16 * 1024] __attribute__((aligned(__alignof__(struct inotify_event))));
-	struct index_worker *w = arg;
-	ssize_t n = read(fd, text, sizeof(text));
+	int all = has_watch(u, INDEX_WATCH_FILES, 0) ||
+		  index_inotify_add(u, INDEX_WATCH_FILES, 0, u->index_dir);
 
-	(void)what;
-	for (ssize_t at = 0; at < n;) {
-		const struct inotify_event *ev = (const struct inotify_event *)(text + at);
+	if (!has_watch(u, INDEX_WATCH_TREE, 0))
+		all &= index_inotify_add(u, INDEX_WATCH_TREE, 0, u->maildir);
+	return all;
+}
 
-		mark_news(w, ev);
-		at += (ssize_t)(sizeof(*ev) + ev->len);
+static int
+is_watched_for(const struct index_user_entry *u)
+{
+	for (const struct index_conn *c = u->conns; c; c = c->next)
+		if (c->watch_all || !numset_is_empty(&c->watch))
+			return 1;
+	return 0;
+}
+
+void
+index_watch_sync(struct index_user_entry *u)
+{
+	int all;
+
+	drop_unwanted(u);
+	all = add_files(u);
+	all &= add_selected(u);
+	if (all_are_wanted(u))
+		all &= add_all(u);
+	else
+		u->watches_all = WATCHES_UNKNOWN;
+	if (all || !is_watched_for(u)) {
+		event_del(u->slow);
+	} else if (!event_pending(u->slow, EV_TIMEOUT, NULL)) {
+		struct timeval tv = {INDEX_SLOW_LOOK_MS / 1000, 0};
+
+		event_add(u->slow, &tv);
 	}
+}
+
+void
+index_watch_end(struct index_user_entry *u)
+{
+	while (u->watched)
+		index_inotify_remove(u->watched);
+}
+
+void
+index_watch_again(struct index_user_entry *u)
+{
+	index_watch_end(u);
+	u->watches_all = WATCHES_UNKNOWN;
+	index_watch_sync(u);
+}
+
+/* ---- looking ---- */
+
+static void
+look_at(struct index_user_entry *u, uint32_t mailbox)
+{
+	if (index_core_refresh(u->core, mailbox) == E_CORRUPT)
+		index_user_corrupt(u);
 }
 
 void
@@ -139,43 +223,55 @@ index_watch_news(evutil_socket_t fd, short what, void *arg)
 {
 	struct index_user_entry *u = arg;
 	struct numset boxes = u->news_boxes;
+	int tree = u->news_tree, files = u->news_files, lost = u->news_lost;
+	int64_t begin = io_now_ms(), delay;
 
 	(void)fd;
 	(void)what;
 	u->news_boxes = (struct numset){0};
-	for (size_t i = 0; i < boxes.count; i++) {
-		for (uint64_t id = boxes.ranges[i].first; id <= boxes.ranges[i].last; id++) {
-			enum err e = index_core_refresh(u->core, (uint32_t)id);
-
-			if (e == E_CORRUPT) {
-				struct timeval now = {0, 0};
-
-				u->corrupt = 1;
-				event_add(u->background, &now);
-			}
-		}
+	u->news_tree = u->news_files = u->news_lost = 0;
+	if (u->corrupt || (files && index_user_look_for_files(u))) {
+		numset_free(&boxes);
+		return; /* and u may be gone */
 	}
+	if (tree && index_core_refresh_tree(u->core) == E_CORRUPT)
+		index_user_corrupt(u);
+	for (size_t i = 0; i < boxes.count && !u->corrupt; i++)
+		for (uint64_t id = boxes.ranges[i].first; id <= boxes.ranges[i].last; id++)
+			look_at(u, (uint32_t)id);
 	numset_free(&boxes);
+	if (lost) {
+		u->watches_all = WATCHES_UNKNOWN;
+		index_watch_sync(u);
+	}
+	/* A look at a big folder must not take all of the time while somebody fills it. */
+	delay = (io_now_ms() - begin) * INDEX_NEWS_FACTOR;
+	u->news_delay_ms = delay < INDEX_NEWS_DELAY_MS	     ? INDEX_NEWS_DELAY_MS
+			   : delay > INDEX_NEWS_DELAY_MAX_MS ? INDEX_NEWS_DELAY_MAX_MS
+							     : (unsigned)delay;
 	index_user_touch(u);
 }
 
-enum err
-index_watch_open(struct index_worker *w)
-{
-	w->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (w->inotify_fd < 0) {
-		log_event(LOGL_WARN, "index.inotify failed", "error", log_errno(errno), NULL);
-		return OK;
-	}
-	w->inotify_event = event_new(w->base, w->inotify_fd, EV_READ | EV_PERSIST, on_inotify, w);
-	event_add(w->inotify_event, NULL);
-	return OK;
-}
-
 void
-index_watch_close(struct index_worker *w)
+index_watch_slow_look(evutil_socket_t fd, short what, void *arg)
 {
-	if (w->inotify_event)
-		event_free(w->inotify_event);
-	io_close(&w->inotify_fd);
+	struct index_user_entry *u = arg;
+
+	(void)fd;
+	(void)what;
+	if (u->corrupt || index_user_look_for_files(u))
+		return;
+	if (all_are_wanted(u)) {
+		look_at(u, 0);
+	} else {
+		if (index_core_refresh_tree(u->core) == E_CORRUPT)
+			index_user_corrupt(u);
+		for (const struct index_conn *c = u->conns; c && !u->corrupt; c = c->next)
+			for (size_t i = 0; i < c->watch.count; i++)
+				for (uint64_t id = c->watch.ranges[i].first;
+					id <= c->watch.ranges[i].last; id++)
+					look_at(u, (uint32_t)id);
+	}
+	if (!u->corrupt)
+		index_watch_sync(u); /* and the next look, if it is still needed */
 }

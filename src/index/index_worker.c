@@ -108,9 +108,7 @@ user_free(struct index_user_entry *u, int clean)
 	*slot = u->next;
 	count_messages(u, 0);
 	atomic_fetch_sub(&u->worker->users_open, 1);
-	for (size_t i = 0; i < u->watched_count; i++)
-		u->watched[i].mailbox = 0;
-	index_watch_prune(u);
+	index_watch_end(u);
 	index_notes_free(u);
 	index_core_close(&u->core, clean);
 	if (u->corrupt && index_core_discard(u->index_dir))
@@ -118,8 +116,9 @@ user_free(struct index_user_entry *u, int clean)
 	event_free(u->background);
 	event_free(u->idle);
 	event_free(u->news);
+	event_free(u->slow);
 	numset_free(&u->news_boxes);
-	free(u->watched);
+	free(u->maildir);
 	free(u->index_dir);
 	free(u->name);
 	free(u);
@@ -132,13 +131,25 @@ on_idle(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (u->conns)
+	if (u->conns || index_user_look_for_files(u))
 		return;
 	index_core_clean_tmp(u->core);
 	if (index_user_flush(u) == OK)
 		user_free(u, 1);
 	else
 		after_ms(u->idle, INDEX_IDLE_CLOSE_MS);
+}
+
+static void
+tell_rebuilt(struct index_user_entry *u)
+{
+	struct buf body = {0};
+
+	ipc_put_u64(&body, index_core_generation(u->core));
+	for (struct index_conn *c = u->conns; c; c = c->next)
+		if (c->ipc)
+			ipc_conn_send(c->ipc, INDEX_REBUILT, 0, buf_str(&body), NULL, 0);
+	buf_free(&body);
 }
 
 /* All of a user's clients have to come again; the index is made anew for the first of them. */
@@ -153,6 +164,35 @@ disconnect_all(struct index_user_entry *u)
 		c->user = NULL;
 		index_conn_release(c);
 	}
+}
+
+enum err
+index_user_look_for_files(struct index_user_entry *u)
+{
+	int same = 0;
+	enum err e;
+
+	if (u->corrupt || !index_core_is_gone(u->core))
+		return OK;
+	log_event(LOGL_WARN, "index.user replaced", "user", u->name, NULL);
+	/* What was not written of it yet is of files that are there no more, or are read again. */
+	index_notes_free(u);
+	e = index_core_rebuild(&u->core, &same);
+	if (e == OK && same) {
+		tell_rebuilt(u);
+		index_watch_again(u);
+		return OK;
+	}
+	log_event(e ? LOGL_ERROR : LOGL_WARN, "index.user disconnected", "user", u->name, "error",
+		e ? err_word(e) : NULL, NULL);
+	disconnect_all(u);
+	if (e) {
+		user_free(u, 0);
+		return e;
+	}
+	index_watch_again(u);
+	after_ms(u->idle, INDEX_IDLE_CLOSE_MS);
+	return OK;
 }
 
 static void
@@ -204,7 +244,8 @@ conn_leave(struct index_conn *c)
 	for (at = &u->conns; *at != c; at = &(*at)->next)
 		;
 	*at = c->next;
-	index_watch_prune(u);
+	if (c->watch_all || !numset_is_empty(&c->watch))
+		index_watch_sync(u);
 	if (!u->conns)
 		after_ms(u->idle, INDEX_IDLE_CLOSE_MS);
 }
@@ -233,7 +274,13 @@ on_message(struct ipc_conn *ipc, struct ipc_msg *m, void *arg)
 	if (!c->user)
 		return; /* its OPEN failed, or it is being closed */
 	atomic_fetch_add(&c->worker->requests, 1);
+	c->refs++; /* a request may find that all clients have to come again */
 	e = index_request_run(c, m);
+	if (!c->user) {
+		index_conn_release(c);
+		return;
+	}
+	c->refs--;
 	if (e == E_PROTO) {
 		log_event(LOGL_WARN, "index.client bad", "user", c->user->name, "frame",
 			log_u64(m->type), NULL);
@@ -242,7 +289,7 @@ on_message(struct ipc_conn *ipc, struct ipc_msg *m, void *arg)
 		index_conn_release(c);
 		return;
 	}
-	if (e == E_CORRUPT && c->user)
+	if (e == E_CORRUPT)
 		index_user_corrupt(c->user);
 }
 
@@ -277,12 +324,17 @@ user_open(struct index_worker *w, const struct index_open *o, struct index_user_
 	u->worker = w;
 	u->refreshed_ms = io_now_ms();
 	u->name = mem_strdup(o->user);
+	u->maildir = mem_strdup(o->maildir);
 	u->index_dir = mem_strdup(o->index_dir);
+	u->watches_max = o->watches_max;
+	u->news_delay_ms = INDEX_NEWS_DELAY_MS;
 	u->background = evtimer_new(w->base, on_background, u);
 	u->idle = evtimer_new(w->base, on_idle, u);
 	u->news = evtimer_new(w->base, index_watch_news, u);
+	u->slow = evtimer_new(w->base, index_watch_slow_look, u);
 	*user_slot(w, u->name) = u;
 	atomic_fetch_add(&w->users_open, 1);
+	index_watch_sync(u);
 	*out = u;
 	return OK;
 }
@@ -293,12 +345,8 @@ user_get(struct index_worker *w, const struct index_open *o, struct index_user_e
 	enum err e;
 
 	*out = index_worker_find(w, o->user);
-	if (*out && index_core_is_gone((*out)->core)) {
-		log_event(LOGL_WARN, "index.user replaced", "user", o->user, NULL);
-		disconnect_all(*out);
-		user_free(*out, 0);
+	if (*out && index_user_look_for_files(*out))
 		*out = NULL;
-	}
 	if (!*out)
 		return user_open(w, o, out);
 	if ((*out)->corrupt)
@@ -370,7 +418,7 @@ worker_thread(void *arg)
 
 	event_base_dispatch(w->base);
 	index_sync_stop(w);
-	index_watch_close(w);
+	index_inotify_close(w);
 	index_queue_fini(&w->queue);
 	event_base_free(w->base);
 	return NULL;
@@ -385,7 +433,7 @@ index_worker_start(struct index_worker *w, struct index_service_state *service)
 	w->service = service;
 	w->base = event_base_new();
 	index_queue_init(&w->queue, w->base, w);
-	e = index_watch_open(w);
+	e = index_inotify_open(w);
 	/* Signals are the main thread's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);

@@ -732,6 +732,13 @@ index_refresh(struct index_user *u, uint32_t mailbox)
 }
 
 enum err
+index_refresh_tree(struct index_user *u)
+{
+	(void)u;
+	return failure;
+}
+
+enum err
 index_watch(struct index_user *u, uint32_t mailbox, int on)
 {
 	void (*call)(void) = on_watch;

@@ -90,7 +90,7 @@ serve(int listener, const char *dir)
 				ipc_put_cstr(&out, "a@example.test");
 				ipc_put_cstr(&out, dir);
 				ipc_put_cstr(&out, dir);
-				ipc_put_u64(&out, 1);
+				ipc_put_u64(&out, index_env_generation_at(dir));
 				ipc_send(fd, INDEX_OPENED, m.request, buf_str(&out), NULL, 0, 1000);
 			} else if (m.type == INDEX_APPEND) {
 				serve_append(fd, &m);

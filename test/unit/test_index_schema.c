@@ -190,7 +190,7 @@ test_paths(void **state)
 	assert_int_equal(conf_set(conf, "index_dir", "/fast", NULL), OK);
 	assert_int_equal(
 		index_paths(conf, "/srv/roost/mail/example.test/alice", &maildir, &dir), OK);
-	assert_string_equal(dir, "/fast/example.test/alice");
+	assert_string_equal(dir, "/fast/example.test/alice/index");
 	free(maildir);
 	free(dir);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
