@@ -207,8 +207,12 @@ content_unzip(struct index_user *u, struct content *c, const char **p, size_t *l
 		io_close(&c->fd);
 	}
 	buf_free(&plain);
-	/* What is no gzip file after all is given out as it is. */
-	return e == E_CORRUPT ? OK : e;
+	/* What is no gzip file after all, or a bomb, is given out as it is. */
+	if (e == E_TOOBIG) {
+		log_event(LOGL_WARN, "index.content folded", "user", u->name, "reason", err_word(e),
+			"size", log_u64(*len), NULL);
+	}
+	return e == E_CORRUPT || e == E_TOOBIG ? OK : e;
 }
 
 /* Owns fd. */
@@ -230,7 +234,7 @@ content_make(struct index_user *u, int fd, size_t size, int crlf, struct index_c
 		log_event(LOGL_ERROR, "index.content failed", "user", u->name, "reason",
 			err_word(e), NULL);
 		content_free(c);
-		return e == E_TOOBIG ? E_IO : e;
+		return e;
 	}
 	*out = (struct index_content){.p = p, .len = len, .crlf = crlf, .fd = c->fd, .priv = c};
 	return OK;

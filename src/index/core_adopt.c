@@ -148,6 +148,7 @@ core_tree_forget(struct core_tx *tx, const struct core_box *b)
 	rc = mdb_del(tx->txn, tx->core->env->dbi[INDEX_DB_MAILBOX_NAME], &k, NULL);
 	tx->state.messages -= b->r.messages;
 	tx->state.bytes -= b->r.disk_bytes;
+	tx->state.unparsed -= b->r.unparsed;
 	tx->state.ignored_messages -= b->r.quota_ignore ? b->r.messages : 0;
 	tx->state.ignored_bytes -= b->r.quota_ignore ? b->r.disk_bytes : 0;
 	core_tx_note(tx, b->r.id);

@@ -67,6 +67,7 @@ core_message_account(
 	struct core_tx *tx, struct core_box *b, const struct index_message_record *m, int sign)
 {
 	uint64_t size = m->size == INDEX_SIZE_UNKNOWN ? m->disk_size : m->size;
+	uint64_t unparsed = index_message_is_unparsed(m) ? 1 : 0;
 
 	if (sign > 0) {
 		b->r.messages++;
@@ -74,6 +75,8 @@ core_message_account(
 		b->r.deleted += (m->flags & INDEX_DELETED) != 0;
 		b->r.size_bytes += size;
 		b->r.disk_bytes += m->disk_size;
+		b->r.unparsed += (uint32_t)unparsed;
+		tx->state.unparsed += unparsed;
 		tx->state.messages++;
 		tx->state.bytes += m->disk_size;
 		tx->state.ignored_messages += b->r.quota_ignore != 0;
@@ -84,6 +87,8 @@ core_message_account(
 		b->r.deleted -= (m->flags & INDEX_DELETED) != 0;
 		b->r.size_bytes -= size;
 		b->r.disk_bytes -= m->disk_size;
+		b->r.unparsed -= (uint32_t)unparsed;
+		tx->state.unparsed -= unparsed;
 		tx->state.messages--;
 		tx->state.bytes -= m->disk_size;
 		tx->state.ignored_messages -= b->r.quota_ignore != 0;

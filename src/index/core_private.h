@@ -19,6 +19,7 @@ enum {
 	CORE_LETTERS = 26, /* keywords that have a letter in file names */
 	CORE_FULL_LOOK_S = 600, /* a folder is read anew at least this often */
 	CORE_RENAMES_PER_STEP = 256,
+	CORE_UNPARSED_LOOK = 20000, /* records looked at in one step */
 	CORE_UNLINKS_PER_STEP = 512,
 	CORE_PURGE_EVERY_S = 3600,
 	CORE_TEXT_FILE_MAX = 16 << 20, /* of our small files in a folder */

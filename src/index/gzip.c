@@ -79,19 +79,18 @@ gzip_isize(int fd, uint64_t file_size, uint32_t *isize)
 }
 
 enum err
-gzip_unfolded_size(int fd, uint64_t file_size, uint64_t max, uint64_t *bytes)
+gzip_unfold_fd(int fd, uint64_t max, gzip_sink *sink, void *arg)
 {
 	unsigned char in[16384], out[PIECE];
 	z_stream z = {0};
-	uint32_t isize;
+	uint64_t bytes = 0;
 	off_t at = 0;
-	int rc;
+	int rc = inflateInit2(&z, WINDOW_GZIP);
+	enum err e = OK;
 
-	*bytes = 0;
-	if (gzip_isize(fd, file_size, &isize))
-		return E_NOTFOUND;
-	rc = inflateInit2(&z, WINDOW_GZIP);
-	while (rc == Z_OK && *bytes <= max) {
+	while (rc == Z_OK && e == OK) {
+		size_t got;
+
 		if (z.avail_in == 0) {
 			ssize_t n = pread(fd, in, sizeof(in), at);
 
@@ -104,14 +103,35 @@ gzip_unfolded_size(int fd, uint64_t file_size, uint64_t max, uint64_t *bytes)
 		z.next_out = out;
 		z.avail_out = sizeof(out);
 		rc = inflate(&z, Z_NO_FLUSH);
-		*bytes += sizeof(out) - z.avail_out;
+		got = sizeof(out) - z.avail_out;
+		bytes += got;
+		e = bytes > max ? E_TOOBIG : sink(arg, (const char *)out, got);
 		if (rc == Z_STREAM_END && (z.avail_in > 0 || pread(fd, in, 1, at) == 1))
-			rc = inflateReset(&z);
+			rc = inflateReset(&z); /* several members (RFC 1952 section 2.2) */
 	}
 	inflateEnd(&z);
-	if (*bytes > max)
-		return E_TOOBIG;
-	return rc == Z_STREAM_END ? OK : E_NOTFOUND;
+	return e == OK && rc != Z_STREAM_END ? E_CORRUPT : e;
+}
+
+static enum err
+count_bytes(void *arg, const char *p, size_t len)
+{
+	(void)p;
+	*(uint64_t *)arg += len;
+	return OK;
+}
+
+enum err
+gzip_unfolded_size(int fd, uint64_t file_size, uint64_t max, uint64_t *bytes)
+{
+	uint32_t isize;
+	enum err e;
+
+	*bytes = 0;
+	if (gzip_isize(fd, file_size, &isize))
+		return E_NOTFOUND;
+	e = gzip_unfold_fd(fd, max, count_bytes, bytes);
+	return e == E_CORRUPT ? E_NOTFOUND : e;
 }
 
 /* ---- writing ---- */

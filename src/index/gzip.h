@@ -26,6 +26,10 @@ int gzip_is(const char *p, size_t len);
  */
 enum err gzip_unfold(const char *p, size_t len, size_t max, struct buf *out);
 
+typedef enum err gzip_sink(void *arg, const char *p, size_t len);
+/* From a file, piece by piece, in little memory. E_CORRUPT, E_TOOBIG; the sink's errors. */
+enum err gzip_unfold_fd(int fd, uint64_t max, gzip_sink *sink, void *arg);
+
 /*
  * How large a file is unfolded, as its last four bytes have it (RFC 1952 section 2.3.1, ISIZE):
  * modulo 2^32, and of its last member alone. E_NOTFOUND: it does not begin as a gzip file.
@@ -35,7 +39,6 @@ enum err gzip_isize(int fd, uint64_t file_size, uint32_t *isize);
 enum err gzip_unfolded_size(int fd, uint64_t file_size, uint64_t max, uint64_t *bytes);
 
 struct gzip_writer;
-typedef enum err gzip_sink(void *arg, const char *p, size_t len);
 /* level: 1..9. */
 struct gzip_writer *gzip_writer_create(int level, gzip_sink *sink, void *arg);
 /* last: ends the file. The sink's errors are returned. */

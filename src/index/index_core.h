@@ -104,6 +104,33 @@ uint64_t index_core_pending(struct index_core *c);
  */
 void index_core_clean_tmp(struct index_core *c);
 
+/* ---- messages that nobody has parsed ---- */
+
+/* How many there are. */
+uint64_t index_core_unparsed(const struct index_core *c);
+struct index_core_place {
+	uint32_t mailbox, uid;
+};
+struct index_core_unparsed {
+	uint32_t mailbox, uid;
+	/* Below the Maildir: where the file was, and where it is once its pending rename is done.
+	 */
+	char *path, *wanted_path;
+	int date_known; /* the internal date */
+};
+/*
+ * The next ones from *at on ({0}: the first), at most max, of somewhat more than bytes_max bytes;
+ * moves *at behind them. *more: this was not all, *count may be 0 all the same. The caller frees
+ * each with index_core_unparsed_free. What they bring is for index_core_notes_put.
+ */
+enum err index_core_unparsed_take(struct index_core *c, struct index_core_place *at,
+	struct index_core_unparsed *out, size_t max, uint64_t bytes_max, size_t *count, int *more);
+void index_core_unparsed_free(struct index_core_unparsed *u);
+/* For paths below it; the caller closes it. -1: none to be had. */
+int index_core_maildir_dup(const struct index_core *c);
+/* Bytes that a message may have, unfolded. */
+uint64_t index_core_unfold_max(const struct index_core *c);
+
 /* ---- mailboxes: see index_client.h for the errors ---- */
 
 enum err index_core_create(

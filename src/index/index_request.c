@@ -348,6 +348,7 @@ run_cache_put(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	(void)request;
 	if (ipc_reader_end(r))
 		return E_PROTO;
+	atomic_fetch_add(&c->worker->parsed_by_sessions, 1);
 	if (n.blob.len && n.blob.len <= INDEX_PROTO_CACHE_MAX)
 		index_note_add(c->user, &n);
 	return OK;

@@ -215,6 +215,7 @@ index_state_encode(const struct index_state *s, struct buf *out)
 	put_u64(out, s->bytes);
 	put_u64(out, s->ignored_messages);
 	put_u64(out, s->ignored_bytes);
+	put_u64(out, s->unparsed);
 	put_u64(out, s->messages_limit);
 	put_u64(out, s->bytes_limit);
 	put_u64(out, s->grace_bytes);
@@ -237,6 +238,7 @@ index_state_decode(const MDB_val *v, struct index_state *out)
 	out->bytes = get_u64(&r);
 	out->ignored_messages = get_u64(&r);
 	out->ignored_bytes = get_u64(&r);
+	out->unparsed = get_u64(&r);
 	out->messages_limit = get_u64(&r);
 	out->bytes_limit = get_u64(&r);
 	out->grace_bytes = get_u64(&r);
@@ -257,6 +259,7 @@ index_mailbox_encode(const struct index_mailbox_record *m, struct buf *out)
 	put_u32(out, m->unseen);
 	put_u32(out, m->deleted);
 	put_u32(out, m->recent_from);
+	put_u32(out, m->unparsed);
 	put_u32(out, m->special_use);
 	put_u64(out, m->highest_modseq);
 	put_u64(out, m->size_bytes);
@@ -290,6 +293,7 @@ index_mailbox_decode(const MDB_val *v, struct index_mailbox_record *out)
 	out->unseen = get_u32(&r);
 	out->deleted = get_u32(&r);
 	out->recent_from = get_u32(&r);
+	out->unparsed = get_u32(&r);
 	out->special_use = get_u32(&r);
 	out->highest_modseq = get_u64(&r);
 	out->size_bytes = get_u64(&r);
@@ -399,6 +403,14 @@ index_message_decode(const MDB_val *v, struct index_message_record *out)
 	if (r.bad || r.len || out->base_len == 0 || out->base_len > out->name.len)
 		return E_CORRUPT;
 	return OK;
+}
+
+int
+index_message_is_unparsed(const struct index_message_record *m)
+{
+	static const unsigned char none[sizeof(m->email_id)];
+
+	return memcmp(m->email_id, none, sizeof(none)) == 0;
 }
 
 static void

@@ -22,7 +22,7 @@
  * machine's byte order (an index never leaves its machine).
  */
 
-enum { INDEX_SCHEMA_VERSION = 2 };
+enum { INDEX_SCHEMA_VERSION = 4 };
 
 enum index_db {
 	/* "state" -> index_state; "rules" -> the quota's rules as text; u8 enum index_meta, u32
@@ -74,6 +74,7 @@ struct index_state {
 	uint32_t last_uidvalidity; /* never goes back */
 	uint64_t messages, bytes; /* all mailboxes, bytes of the files (S= of their names) */
 	uint64_t ignored_messages, ignored_bytes; /* of these, what the quota does not count */
+	uint64_t unparsed; /* messages without an email id: their content was never looked at */
 	uint64_t messages_limit, bytes_limit; /* 0: none; as the last ticket said */
 	uint64_t grace_bytes; /* by which the last message may exceed bytes_limit */
 	int64_t quota_issued; /* when that ticket was made, in seconds: an older one changes nothing
@@ -89,6 +90,7 @@ struct index_mailbox_record {
 	uint32_t id;
 	uint32_t uidvalidity, uidnext;
 	uint32_t messages, unseen, deleted, recent_from;
+	uint32_t unparsed; /* see index_state */
 	uint32_t special_use; /* one bit of enum index_special_use, or 0 */
 	uint64_t highest_modseq;
 	uint64_t size_bytes; /* sum of the CRLF sizes, of the file's size where that is not known
@@ -150,6 +152,9 @@ void index_message_wanted_path(
 	struct str dir, const struct index_message_record *m, uint32_t uid, struct buf *out);
 /* Appends the base that the name of the message's file is to have: with its UID. */
 void index_message_wanted_base(const struct index_message_record *m, uint32_t uid, struct buf *out);
+
+/* Whether nobody has parsed it yet. */
+int index_message_is_unparsed(const struct index_message_record *m);
 
 /* ---- change ---- */
 

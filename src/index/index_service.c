@@ -198,17 +198,22 @@ status(struct service_run *run, json_t *object)
 {
 	struct index_service_state *s = service_state(run);
 	uint64_t users = 0, connections = 0, requests = 0, messages = 0;
+	uint64_t parsed = 0, by_sessions = 0;
 
 	for (size_t i = 0; i < s->worker_count; i++) {
 		users += atomic_load(&s->workers[i].users_open);
 		connections += atomic_load(&s->workers[i].connections);
 		requests += atomic_load(&s->workers[i].requests);
 		messages += atomic_load(&s->workers[i].messages);
+		parsed += atomic_load(&s->workers[i].parsed);
+		by_sessions += atomic_load(&s->workers[i].parsed_by_sessions);
 	}
 	json_object_set_new(object, "users_open", json_integer((json_int_t)users));
 	json_object_set_new(object, "connections", json_integer((json_int_t)connections));
 	json_object_set_new(object, "requests", json_integer((json_int_t)requests));
 	json_object_set_new(object, "messages_indexed", json_integer((json_int_t)messages));
+	json_object_set_new(object, "parsed_in_background", json_integer((json_int_t)parsed));
+	json_object_set_new(object, "parsed_by_sessions", json_integer((json_int_t)by_sessions));
 }
 
 /* ---- the service ---- */
@@ -246,6 +251,8 @@ begin(struct service_run *run)
 	size_t n = (size_t)service_conf(run)->index_threads;
 	enum err e = OK;
 
+	if (index_parser_start(&s->parser, (size_t)service_conf(run)->index_parse_threads))
+		log_event(LOGL_ERROR, "index.threads failed", "for", "parse", NULL);
 	s->workers = mem_zalloc(n * sizeof(*s->workers));
 	for (size_t i = 0; i < n && e == OK; i++) {
 		e = index_worker_start(&s->workers[i], s);
@@ -262,6 +269,7 @@ drain(struct service_run *run)
 {
 	struct index_service_state *s = service_state(run);
 
+	index_parser_stop(&s->parser);
 	for (size_t i = 0; i < s->worker_count; i++)
 		index_queue_add(&s->workers[i].queue, index_worker_drain, NULL);
 	for (size_t i = 0; i < s->worker_count; i++)
@@ -275,6 +283,7 @@ stop(struct service_run *run)
 {
 	struct index_service_state *s = service_state(run);
 
+	index_parser_fini(&s->parser);
 	free(s->workers);
 	index_queue_fini(&s->queue);
 	free(s);

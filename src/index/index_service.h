@@ -43,6 +43,14 @@ enum {
 		15 * 1000, /* at what a client waits for and inotify cannot be had for */
 	INDEX_WATCH_BUCKETS = 1024,
 	INDEX_SYNC_FDS_MAX = 256,
+	/* Parsing in the background: messages and bytes in one batch. */
+	INDEX_PARSE_MAX = 64,
+	INDEX_PARSE_BYTES = 4 << 20,
+	INDEX_PARSE_PAUSE_MS = 20,
+	/* So long after a request of the user's nothing is begun, and so often it waits for that.
+	 */
+	INDEX_PARSE_QUIET_MS = 10,
+	INDEX_PARSE_WAITS_MAX = 20,
 };
 
 /* ---- index_queue.c: work that one thread gives to another ---- */
@@ -103,6 +111,14 @@ struct index_user_entry {
 	struct index_notes *notes; /* what readers found out, not in the index yet; or NULL */
 	struct event *notes_event;
 	int64_t refreshed_ms; /* when all of its mailboxes were last looked at */
+	/* index_parse.c */
+	struct event *parse;
+	struct index_core_place parse_at;
+	uint64_t parse_known; /* how many there were to parse at the last look */
+	int parsing; /* a batch is under way */
+	int parse_end; /* all were looked at */
+	int parse_waits;
+	int64_t request_ms; /* of the last request */
 	int corrupt; /* to be discarded as soon as nothing is under way */
 };
 
@@ -159,9 +175,23 @@ struct index_worker {
 	struct index_watched *watched[INDEX_WATCH_BUCKETS]; /* by wd */
 	int draining;
 	atomic_ullong users_open, connections, requests, messages, pending;
+	/* Messages parsed in the background, and by sessions that found no cache record. */
+	atomic_ullong parsed, parsed_by_sessions;
+};
+
+struct parse_job;
+struct index_parser {
+	pthread_t *threads;
+	size_t count;
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	struct parse_job *first, **last;
+	int stop;
+	atomic_int stopping;
 };
 
 struct index_service_state {
+	struct index_parser parser;
 	struct service_run *run;
 	struct index_worker *workers;
 	size_t worker_count;
@@ -204,6 +234,19 @@ enum err index_user_flush(struct index_user_entry *u);
 enum err index_user_look_for_files(struct index_user_entry *u);
 void index_conn_release(struct index_conn *c);
 unsigned index_user_hash(const char *name);
+
+/* ---- index_parse.c: parsing in the background ---- */
+
+/* Before the workers begin; index_parser_fini in any case. */
+enum err index_parser_start(struct index_parser *p, size_t threads);
+/* Before the workers end: what is under way goes back to them, nothing is begun any more. */
+void index_parser_stop(struct index_parser *p);
+/* After the workers' end. */
+void index_parser_fini(struct index_parser *p);
+/* Begins if there is anything to do. */
+void index_user_parse(struct index_user_entry *u);
+int index_user_is_parsing(const struct index_user_entry *u);
+void index_user_parse_event(evutil_socket_t fd, short what, void *user);
 
 /* ---- index_sync.c ---- */
 

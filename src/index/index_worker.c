@@ -78,6 +78,7 @@ index_user_touch(struct index_user_entry *u)
 		return;
 	index_core_quota(u->core, &q);
 	count_messages(u, q.messages);
+	index_user_parse(u);
 	if (!event_pending(u->background, EV_TIMEOUT, NULL))
 		after_ms(u->background, INDEX_BACKGROUND_DELAY_MS);
 }
@@ -117,6 +118,7 @@ user_free(struct index_user_entry *u, int clean)
 	event_free(u->idle);
 	event_free(u->news);
 	event_free(u->slow);
+	event_free(u->parse);
 	numset_free(&u->news_boxes);
 	free(u->maildir);
 	free(u->index_dir);
@@ -133,6 +135,10 @@ on_idle(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (u->conns || index_user_look_for_files(u))
 		return;
+	if (index_user_is_parsing(u)) {
+		after_ms(u->idle, INDEX_IDLE_CLOSE_MS);
+		return;
+	}
 	index_core_clean_tmp(u->core);
 	if (index_user_flush(u) == OK)
 		user_free(u, 1);
@@ -275,6 +281,7 @@ on_message(struct ipc_conn *ipc, struct ipc_msg *m, void *arg)
 		return; /* its OPEN failed, or it is being closed */
 	atomic_fetch_add(&c->worker->requests, 1);
 	c->refs++; /* a request may find that all clients have to come again */
+	c->user->request_ms = io_now_ms();
 	e = index_request_run(c, m);
 	if (!c->user) {
 		index_conn_release(c);
@@ -332,6 +339,7 @@ user_open(struct index_worker *w, const struct index_open *o, struct index_user_
 	u->idle = evtimer_new(w->base, on_idle, u);
 	u->news = evtimer_new(w->base, index_watch_news, u);
 	u->slow = evtimer_new(w->base, index_watch_slow_look, u);
+	u->parse = evtimer_new(w->base, index_user_parse_event, u);
 	*user_slot(w, u->name) = u;
 	atomic_fetch_add(&w->users_open, 1);
 	index_watch_sync(u);

@@ -3,13 +3,16 @@
 
 import email.policy
 import gzip
+import imaplib
 import os
+import poplib
 import re
 import shutil
 import zlib
 
 import pytest
-from mail_helpers import deliver, make_message, subjects
+from conftest import tls_context
+from mail_helpers import make_message
 from roost_instance import PASSWORD, wait_until
 from test_adopt import ADDRESS, USER, dovecot, log_in, ok, servers  # noqa: F401
 
@@ -22,9 +25,6 @@ def zipping(make_instance):
 
 
 def connect(roost, address=ALICE):
-    import imaplib
-
-    from conftest import tls_context
     client = imaplib.IMAP4_SSL("localhost", roost.ports["imaps"], ssl_context=tls_context(roost))
     client.login(address, PASSWORD)
     return client
@@ -80,7 +80,6 @@ def test_what_is_written(zipping):
 
 
 def test_pop3(zipping):
-    import poplib
     client = connect(zipping)
     messages = [long_message(1), b"Subject: short\r\n\r\nx\r\n"]
     for message in messages:
@@ -127,14 +126,14 @@ def test_bombs(make_instance, tmp_path):
         (roost.home("alice") / "Maildir" / "tmp" / name).rename(new / name)
     ok(client.append("INBOX", None, None, b"Subject: after\r\n\r\nx\r\n"))
     wait_until(lambda: ok(client.select("INBOX")) == [b"4"], what="all are there")
-    # The harmless ones are read, the others are an error; nothing grows, and the session lives.
-    sizes = {}
-    for n in range(1, 5):
-        status, answer = client.fetch(str(n), "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
-        sizes[n] = answer[0][1] if status == "OK" and isinstance(answer[0], tuple) else status
-    assert sum(value in (b"Subject: before\r\n\r\n", b"Subject: after\r\n\r\n") for value in sizes.values()) == 2
-    assert b"bomb" not in b"".join(v for v in sizes.values() if isinstance(v, bytes))
-    assert client.noop()[0] == "OK"
+    # The harmless ones are read, the others shown as the bytes they are; nothing grows.
+    heads = [ok(client.fetch(str(n), "(BODY.PEEK[]<0.15>)"))[0][1] for n in range(1, 5)]
+    assert sorted(heads)[2:] == [b"Subject: after\r", b"Subject: before"]
+    assert all(head.startswith(b"\x1f\x8b") for head in sorted(heads)[:2])
+    assert ok(client.search(None, "TEXT", "Subject")) != [b""]
+    ok(client.fetch("1:4", "(RFC822.SIZE ENVELOPE BODYSTRUCTURE)"))
+    ok(client.store("1:4", "+FLAGS", "\\Deleted"))
+    ok(client.expunge())
     for program in ("roost-index", "roost-imap"):
         for pid in roost.pids(program):
             peak = int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{pid}/status").read())[1])
