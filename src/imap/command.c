@@ -3,6 +3,7 @@
 
 const struct imap_command *const imap_commands[] = {
 	&imap_command_append,
+	&imap_command_cancelupdate,
 	&imap_command_capability,
 	&imap_command_check,
 	&imap_command_close,

@@ -16,6 +16,8 @@ static const struct {
 	{"COUNT", ESEARCH_COUNT},
 	{"SAVE", ESEARCH_SAVE},
 	{"PARTIAL", ESEARCH_PARTIAL},
+	{"CONTEXT", ESEARCH_CONTEXT},
+	{"UPDATE", ESEARCH_UPDATE},
 };
 enum { ITEM_COUNT = sizeof(item_names) / sizeof(item_names[0]) };
 

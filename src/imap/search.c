@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "imap/context.h"
 #include "imap/esearch.h"
 
 /* SEARCH and UID SEARCH (RFC 3501 and RFC 9051 section 6.4.4), with return options. */
@@ -62,12 +63,15 @@ send_result(struct imap_session *s, struct search_command *c)
 static enum err
 search_do(struct imap_session *s, struct search_command *c)
 {
+	uint64_t modseq = 0;
 	enum err e;
 
 	if (c->plan.bad_charset) {
 		esearch_save_failed(s, &c->ret);
 		return search_reply_bad_charset(s);
 	}
+	if (c->ret.items & ESEARCH_UPDATE)
+		modseq = imap_context_modseq(s);
 	search_start(s, &c->plan, &c->box, &c->progress);
 	e = search_run(&c->box, &c->plan, &c->progress, &c->result);
 	if (!e)
@@ -78,6 +82,8 @@ search_do(struct imap_session *s, struct search_command *c)
 		return imap_reply_error(s, e, "message");
 	if (!c->result.failed)
 		esearch_save(s, &c->ret, c->result.seqs, c->result.count);
+	if (c->ret.items & ESEARCH_UPDATE)
+		imap_context_add(s, &c->plan, NULL, modseq, c->result.seqs, c->result.count);
 	return search_reply(s, &c->result, s->uid ? "UID SEARCH completed" : "SEARCH completed");
 }
 
@@ -90,6 +96,8 @@ search(struct imap_session *s, struct imap_parser *p)
 	(void)imap_parse_space(p);
 	(void)esearch_return_parse(p, &c.ret);
 	e = search_plan_parse(s, p, &c.plan);
+	if (!e && c.ret.items & ESEARCH_UPDATE && imap_context_exists(s, s->tag))
+		e = imap_parser_fail(p, E_PARSE, "this tag names an updating search already");
 	if (!e)
 		e = search_do(s, &c);
 	search_plan_fini(&c.plan);

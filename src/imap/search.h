@@ -110,6 +110,7 @@ struct search_plan {
 	int has_numbers; /* message numbers or "$" are in it */
 	int64_t now; /* what OLDER and YOUNGER count from */
 	int bad_charset; /* answer NO [BADCHARSET] */
+	const struct numset *among; /* UIDs: no others are looked at; borrowed; NULL: all */
 	char *charset; /* of the keys to come; NULL: UTF-8 */
 };
 

@@ -240,6 +240,10 @@ choose_messages(struct run *run)
 {
 	uint32_t count = index_view_count(run->box->view);
 
+	if (run->plan->among) {
+		imap_seqset_from_uids(run->box->view, run->plan->among, &run->seqs);
+		return;
+	}
 	for (const struct search_key *key = run->plan->root->child; key; key = key->next) {
 		if (key->kind == SEARCH_UIDS && !key->negated) {
 			imap_seqset_from_uids(run->box->view, &key->uids, &run->seqs);

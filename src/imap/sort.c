@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "imap/context.h"
 #include "imap/esearch.h"
 
 /* SORT and UID SORT (RFC 5256) with SORT=DISPLAY (RFC 5957) and ESORT (RFC 5267 section 3). */
@@ -61,12 +62,15 @@ send_result(struct imap_session *s, struct sort_command *c)
 static enum err
 sort_do(struct imap_session *s, struct sort_command *c)
 {
+	uint64_t modseq = 0;
 	enum err e;
 
 	if (c->plan.bad_charset) {
 		esearch_save_failed(s, &c->ret);
 		return search_reply_bad_charset(s);
 	}
+	if (c->ret.items & ESEARCH_UPDATE)
+		modseq = imap_context_modseq(s);
 	search_start(s, &c->plan, &c->box, &c->progress);
 	e = search_run(&c->box, &c->plan, &c->progress, &c->result);
 	if (!e)
@@ -79,6 +83,8 @@ sort_do(struct imap_session *s, struct sort_command *c)
 		return imap_reply_error(s, e, "message");
 	if (!c->result.failed)
 		esearch_save(s, &c->ret, c->result.seqs, c->result.count);
+	if (c->ret.items & ESEARCH_UPDATE)
+		imap_context_add(s, &c->plan, &c->program, modseq, c->result.seqs, c->result.count);
 	return search_reply(s, &c->result, s->uid ? "UID SORT completed" : "SORT completed");
 }
 
@@ -93,6 +99,8 @@ run_sort(struct imap_session *s, struct imap_parser *p)
 	(void)sort_program_parse(p, &c.program);
 	(void)imap_parse_space(p);
 	e = search_criteria_parse(s, p, &c.plan);
+	if (!e && c.ret.items & ESEARCH_UPDATE && imap_context_exists(s, s->tag))
+		e = imap_parser_fail(p, E_PARSE, "this tag names an updating search already");
 	if (!e)
 		e = sort_do(s, &c);
 	search_plan_fini(&c.plan);

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "imap/context.h"
 #include "imap/seqset.h"
 #include "imap/state.h"
 
@@ -307,6 +308,11 @@ on_expunged(uint32_t seq, uint32_t uid, void *arg)
 
 	numset_remove_range(&y->s->recent, uid, uid);
 	numset_remove_range(&y->s->saved, uid, uid);
+	/* Mostly imap_contexts_update has told it: this is what came in between. */
+	if (y->s->contexts) {
+		vanished_flush(y);
+		imap_contexts_expunged(y->s, seq, uid);
+	}
 	if (y->s->enabled & IMAP_QRESYNC)
 		numset_add(&y->vanished, uid);
 	else
@@ -343,7 +349,13 @@ imap_state_sync(struct imap_session *s, int with_expunges)
 	if (!s->view)
 		return;
 	last_uid = imap_largest(s, 1);
-	e = index_view_sync(s->view, with_expunges, &events, &sync);
+	e = index_view_sync(s->view, with_expunges && !s->contexts, &events, &sync);
+	if (!e && s->contexts) {
+		/* RFC 5267: ADDTO behind EXISTS, REMOVEFROM in front of EXPUNGE. */
+		imap_contexts_update(s);
+		if (with_expunges)
+			e = index_view_sync(s->view, 1, &events, &sync);
+	}
 	vanished_flush(&sync);
 	if (e == E_NOTFOUND && !s->end)
 		imap_bye(s, "deleted", "The selected mailbox was deleted");
@@ -368,6 +380,7 @@ imap_state_unselect(struct imap_session *s)
 	s->modseq_held = s->modseq_sent = 0;
 	numset_free(&s->recent);
 	numset_free(&s->saved);
+	imap_contexts_free(s);
 	if (s->state == IMAP_SELECTED) {
 		imap_state_set(s, IMAP_AUTHENTICATED);
 		session_report(s->base, s->user.name, "");

@@ -158,3 +158,160 @@ def test_thread(mailbox, client, algorithm):
         assert untagged(client, f"THREAD {algorithm} UTF-8 {text}", "THREAD") == want, text
         want = ref.thread(chosen, algorithm, lambda m: m.uid)
         assert untagged(client, f"UID THREAD {algorithm} UTF-8 {text}", "THREAD") == want, text
+
+
+# ---- contexts (RFC 5267) ----
+
+class Context:
+    """A result that is kept by what the server says of it."""
+
+    def __init__(self, client, text, form):
+        self.client, self.uid, self.is_sorted = client, form.startswith("UID"), "SORT" in form
+        lines, done = command(client, f"{form} RETURN (ALL UPDATE) {text}")
+        assert done.startswith("OK"), done
+        line = next(line for line in lines if line.startswith("* ESEARCH"))
+        self.tag = re.search(r'TAG "([^"]+)"', line)[1]
+        found = re.search(r"ALL (\S+)", line)
+        self.result = expand(found[1]) if found else []
+        self.text, self.form = text, form
+
+    def take(self, lines):
+        for line in lines:
+            if (gone := re.match(r"\* (\d+) EXPUNGE", line)) and not self.uid:
+                assert int(gone[1]) not in self.result, "REMOVEFROM must come in front of EXPUNGE"
+                self.result = [n - (n > int(gone[1])) for n in self.result]
+            if not line.startswith(f'* ESEARCH (TAG "{self.tag}")'):
+                continue
+            assert (") UID " in line) == self.uid
+            for item, pairs in re.findall(r"(ADDTO|REMOVEFROM) \(([^)]*)\)", line):
+                words = pairs.split()
+                for place, numbers_text in zip(words[::2], words[1::2]):
+                    self.change(item, int(place), expand(numbers_text))
+
+    def change(self, item, place, found):
+        if item == "ADDTO":
+            assert not set(found) & set(self.result)
+            if place == 0:
+                self.result = sorted(self.result + found)
+            else:
+                self.result[place - 1:place - 1] = found
+        elif place == 0:
+            assert set(found) <= set(self.result)
+            self.result = [n for n in self.result if n not in found]
+        else:
+            assert self.result[place - 1:place - 1 + len(found)] == found
+            del self.result[place - 1:place - 1 + len(found)]
+
+    def check(self):
+        line, name = f"{self.form} {self.text}", "SORT" if self.is_sorted else "SEARCH"
+        assert self.result == numbers(untagged(self.client, line, name)), (line, self.result)
+
+
+def test_contexts(mailbox):
+    instance = mailbox[0]
+    user = instance.add_user("watcher")
+    rng = random.Random(SEED + 3)
+    one, two = connect(instance, user), connect(instance, user)
+    fresh = ref.make_messages(60, SEED + 4)
+    two.select("INBOX")
+
+    def append():
+        m = fresh.pop()
+        assert two.append("INBOX", f"({' '.join(sorted(m.flags))})", None, m.text())[0] == "OK"
+
+    for _ in range(20):
+        append()
+    one.select("INBOX")
+    contexts = [Context(one, text, form) for text, form in (
+        ("ALL", "UID SEARCH"), ("UNSEEN", "SEARCH"), ("OR FLAGGED KEYWORD $Work", "UID SEARCH"),
+        ("UID 15:* UNSEEN", "UID SEARCH"), ("1:5 UNSEEN", "UID SEARCH"), ("SUBJECT re NOT SEEN", "UID SEARCH"),
+        ("(DATE) UTF-8 UNSEEN", "UID SORT"), ("(REVERSE SUBJECT FROM) UTF-8 ALL", "SORT"))]
+    fixed = contexts[4]
+    for _ in range(60):
+        count = int(two.status("INBOX", "(MESSAGES)")[1][0].split()[-1].rstrip(b")"))
+        who = rng.choice([one, two])
+        kind = rng.random()
+        if kind < 0.25 and fresh:
+            append()
+        elif kind < 0.85 and count:
+            sign, flag = rng.choice("+-"), rng.choice(["\\Seen", "\\Flagged", "$Work"])
+            lines, _ = command(who, f"STORE {rng.randrange(1, count + 1)} {sign}FLAGS ({flag})")
+            if who is one:
+                for context in contexts:
+                    context.take(lines)
+        elif count:
+            two.noop()
+            two.store(str(rng.randrange(1, count + 1)), "+FLAGS", "\\Deleted")
+            two.expunge()
+        # A command that may not tell EXPUNGE, then one that may.
+        for text in rng.choice((["NOOP"], ["FETCH 1 UID", "NOOP"])):
+            lines, _ = command(one, text)
+            for context in contexts:
+                context.take(lines)
+        two.noop()
+        for context in contexts:
+            if context is not fixed:
+                context.check()
+    # Its message numbers meant what they did then: nothing but those five can be in it.
+    assert set(fixed.result) <= {1, 2, 3, 4, 5}
+    tag = contexts[0].tag
+    assert command(one, f'CANCELUPDATE "{tag}"')[1].startswith("OK")
+    assert command(one, f'CANCELUPDATE "{tag}"')[1].startswith("BAD")
+    append()
+    lines, _ = command(one, "NOOP")
+    assert not any(f'"{tag}"' in line for line in lines)
+    assert any("ADDTO" in line for line in lines)
+    one.logout()
+    two.logout()
+
+
+def test_context_limits(mailbox, client):
+    one = client._new_tag().decode()
+    for text, reply in ((f"{one} SEARCH RETURN (UPDATE COUNT) ALL", "OK"), (f"{one} SEARCH RETURN (UPDATE) ALL", "BAD"),
+                        (f"{one} SORT RETURN (UPDATE) (DATE) UTF-8 ALL", "BAD")):
+        client.send(text.encode() + b"\r\n")
+        while not (line := client.readline().decode()).startswith(one):
+            pass
+        assert line.split()[1] == reply
+    refused = []
+    for _ in range(20):
+        lines, done = command(client, "UID SEARCH RETURN (UPDATE COUNT) SEEN")
+        assert done.startswith("OK")
+        assert any("COUNT" in line for line in lines)
+        refused.append(any(re.match(r'\* NO \[NOUPDATE "', line) for line in lines))
+    assert not refused[0] and refused[-1]
+    # They end with the selection.
+    client.select("INBOX")
+    lines, _ = command(client, "SEARCH RETURN (UPDATE) SEEN")
+    assert not any("NOUPDATE" in line for line in lines)
+
+
+def test_saved_result(mailbox, client):
+    """$ stands for messages, not for numbers."""
+    instance = mailbox[0]
+    user = instance.add_user("saver")
+    one, two = connect(instance, user), connect(instance, user)
+    for n in range(6):
+        one.append("INBOX", None, None, f"Subject: {n}\r\n\r\nx\r\n".encode())
+    one.select("INBOX")
+    two.select("INBOX")
+    assert command(one, "SEARCH RETURN (SAVE) 2:5") == ([], "OK SEARCH completed")
+    two.store("1,3", "+FLAGS", "\\Deleted")
+    two.expunge()
+    # Not told yet: the message is in the set, and gone.
+    assert numbers(untagged(one, "SEARCH $", "SEARCH")) == [2, 4, 5]
+    command(one, "NOOP")
+    assert numbers(untagged(one, "SEARCH $", "SEARCH")) == [1, 2, 3]
+    assert numbers(untagged(one, "UID SEARCH UID $", "SEARCH")) == [2, 4, 5]
+    lines, done = command(one, "STORE $ +FLAGS (\\Flagged)")
+    assert done.startswith("OK") and [line.split()[1] for line in lines if "FETCH" in line] == ["1", "2", "3"]
+    one.create("Other")
+    assert command(one, "UID COPY $ Other")[1].startswith("OK")
+    assert int(one.status("Other", "(MESSAGES)")[1][0].split()[-1].rstrip(b")")) == 3
+    assert command(one, "UID MOVE $ Other")[1].startswith("OK")
+    assert numbers(untagged(one, "SEARCH $", "SEARCH")) == []
+    assert command(one, "FETCH $ UID")[0] == []
+    one.select("INBOX")
+    assert numbers(untagged(one, "SEARCH $", "SEARCH")) == []
+    one.logout()
+    two.logout()
