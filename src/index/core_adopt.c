@@ -161,21 +161,49 @@ core_tree_forget(struct core_tx *tx, const struct core_box *b)
 struct listing {
 	char (*dirs)[MAILDIR_NAME_MAX + 1];
 	size_t count, cap;
-	int force;
+	int force, again; /* the next look is not to rely on the time */
 	int64_t mtime_ns;
 	uint32_t uidvalidity; /* that Dovecot has given last, from the name of a file */
 };
 
+/* Whatever is odd about the tree is said once for each state of it. */
+static void
+log_skipped(struct index_core *c, const struct listing *l, const char *dir, const char *reason)
+{
+	if (c->skipped_mtime_ns != l->mtime_ns)
+		log_event(LOGL_WARN, "index.folder skipped", "maildir", c->maildir, "dir", dir,
+			"reason", reason, NULL);
+}
+
+enum { HALF_MADE_S = 60 };
+
+/* A link is never followed: it leads out of what is this user's. */
 static int
-is_folder(struct index_core *c, const char *dir)
+is_folder(struct index_core *c, struct listing *l, const char *dir)
 {
 	char path[MAILDIR_NAME_MAX + 8];
-	struct stat st;
+	struct stat st, cur;
 
-	snprintf(path, sizeof(path), "%s/cur", dir);
-	if (fstatat(c->maildir_fd, dir, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(st.st_mode))
+	if (fstatat(c->maildir_fd, dir, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return 0;
-	return fstatat(c->maildir_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+	if (S_ISLNK(st.st_mode))
+		log_skipped(c, l, dir, "link");
+	if (!S_ISDIR(st.st_mode))
+		return 0;
+	snprintf(path, sizeof(path), "%s/cur", dir);
+	if (fstatat(c->maildir_fd, path, &cur, AT_SYMLINK_NOFOLLOW) != 0) {
+		if (errno == EACCES) {
+			log_skipped(c, l, dir, "access");
+			l->again = 1;
+		}
+		/* Somebody may be about to make the rest, which our own times do not show. */
+		if (st.st_mtime > core_now_s() - HALF_MADE_S)
+			l->again = 1;
+		return 0;
+	}
+	if (!S_ISDIR(cur.st_mode))
+		log_skipped(c, l, dir, "no directory cur");
+	return S_ISDIR(cur.st_mode);
 }
 
 static void
@@ -193,11 +221,11 @@ listing_add(struct index_core *c, struct listing *l, const char *dir)
 		l->uidvalidity = last > l->uidvalidity ? last : l->uidvalidity;
 		return;
 	}
-	if (dir[0] != '.' || strcmp(dir, ".") == 0 || strcmp(dir, "..") == 0 || !is_folder(c, dir))
+	if (dir[0] != '.' || strcmp(dir, ".") == 0 || strcmp(dir, "..") == 0 ||
+		!is_folder(c, l, dir))
 		return;
 	if (core_name_from_dir(dir, name) || l->count >= INDEX_MAILBOXES_MAX) {
-		log_event(
-			LOGL_WARN, "index.folder skipped", "maildir", c->maildir, "dir", dir, NULL);
+		log_skipped(c, l, dir, "name");
 		return;
 	}
 	if (l->count == l->cap) {
@@ -252,6 +280,72 @@ respect_numbers(struct core_tx *tx, const char *dir)
 		tx->state.next_mailbox = f.mailbox_id + 1;
 }
 
+static int
+is_listed(const struct listing *l, const char *dir)
+{
+	return l->count && bsearch(dir, l->dirs, l->count, sizeof(*l->dirs), compare_dirs);
+}
+
+/* The mailbox whose folder was called otherwise before, told by its own file; else NULL. */
+static struct core_box *
+find_renamed(struct index_core *c, struct core_box *gone, size_t count, const char *dir)
+{
+	struct core_uid_file f;
+
+	if (count == 0 || core_uid_file_read(c, dir, &f))
+		return NULL;
+	for (size_t i = 0; i < count; i++)
+		if (gone[i].r.id == f.mailbox_id && gone[i].r.uidvalidity == f.uidvalidity &&
+			memcmp(gone[i].r.object_id, f.object_id, sizeof(f.object_id)) == 0)
+			return &gone[i];
+	return NULL;
+}
+
+static enum err
+name_is_known(struct core_tx *tx, const char *name)
+{
+	MDB_val k = {.mv_size = strlen(name), .mv_data = (void *)name}, v;
+
+	return index_err_of_mdb(
+		mdb_get(tx->txn, tx->core->env->dbi[INDEX_DB_MAILBOX_NAME], &k, &v), "get name");
+}
+
+/*
+ * A folder that another program renamed is the mailbox that it was, with all that only the index
+ * has of it; the others that are gone are forgotten.
+ */
+static enum err
+look_for_gone(struct core_tx *tx, const struct listing *l, struct core_box *boxes, size_t count)
+{
+	char name[INDEX_MAILBOX_NAME_MAX + 1];
+	size_t gone = 0;
+	int special = 0;
+	enum err e = OK;
+
+	for (size_t i = 0; i < count; i++)
+		if (boxes[i].dir[0] && !is_listed(l, boxes[i].dir))
+			boxes[gone++] = boxes[i];
+	for (size_t i = 0; i < l->count && gone && e == OK; i++) {
+		struct core_box *b;
+
+		if (core_name_from_dir(l->dirs[i], name) || name_is_known(tx, name) == OK)
+			continue;
+		b = find_renamed(tx->core, boxes, gone, l->dirs[i]);
+		if (!b)
+			continue;
+		e = core_box_rename(tx, b, name, l->dirs[i]);
+		special |= b->r.special_use != 0;
+		core_tx_note(tx, b->r.id);
+		core_tx_note(tx, 0);
+		*b = boxes[--gone];
+	}
+	for (size_t i = 0; i < gone && e == OK; i++) {
+		boxes[i].r.name = str_of(boxes[i].name);
+		e = core_tree_forget(tx, &boxes[i]);
+	}
+	return e == OK && special ? core_special_use_write(tx) : e;
+}
+
 static enum err
 look_step(struct core_tx *tx, void *arg)
 {
@@ -259,16 +353,10 @@ look_step(struct core_tx *tx, void *arg)
 	struct core_box *boxes = NULL, box;
 	char name[INDEX_MAILBOX_NAME_MAX + 1];
 	size_t count = 0;
-	MDB_val v;
 	enum err e = core_box_list(tx, &boxes, &count);
 
-	for (size_t i = 0; i < count && e == OK; i++) {
-		const char *dir = boxes[i].dir;
-
-		if (dir[0] && (l->count == 0 || !bsearch(dir, l->dirs, l->count, sizeof(*l->dirs),
-							compare_dirs)))
-			e = core_tree_forget(tx, &boxes[i]);
-	}
+	if (e == OK)
+		e = look_for_gone(tx, l, boxes, count);
 	/* The first look of a new index. */
 	if (count == 0) {
 		respect_uidvalidity(tx, l->uidvalidity);
@@ -280,19 +368,21 @@ look_step(struct core_tx *tx, void *arg)
 	if (e == OK && core_box_find(tx, STR("INBOX"), &box) == E_NOTFOUND)
 		e = core_tree_adopt(tx, "INBOX", "", &box);
 	for (size_t i = 0; i < l->count && e == OK; i++) {
-		MDB_val k;
-
 		e = core_name_from_dir(l->dirs[i], name);
 		if (e)
 			break;
-		k = (MDB_val){.mv_size = strlen(name), .mv_data = name};
-		e = index_err_of_mdb(
-			mdb_get(tx->txn, tx->core->env->dbi[INDEX_DB_MAILBOX_NAME], &k, &v),
-			"get name");
+		e = name_is_known(tx, name);
 		if (e == E_NOTFOUND)
 			e = core_tree_adopt(tx, name, l->dirs[i], &box);
+		/* One folder that is not ours to write must not keep the others away. */
+		if (e == E_ACCESS || e == E_NOTFOUND) {
+			log_skipped(tx->core, l, l->dirs[i], err_word(e));
+			l->again = 1;
+			e = OK;
+		}
 	}
-	tx->state.tree_mtime_ns = core_time_is_fresh(l->mtime_ns) ? 0 : l->mtime_ns;
+	tx->core->skipped_mtime_ns = l->mtime_ns;
+	tx->state.tree_mtime_ns = l->again || core_time_is_fresh(l->mtime_ns) ? 0 : l->mtime_ns;
 	return e;
 }
 

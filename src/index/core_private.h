@@ -86,6 +86,7 @@ struct index_core {
 	size_t memory_count;
 	char *deleted_dir; /* a folder being removed, or NULL */
 	int more_deleted; /* look for others */
+	int64_t skipped_mtime_ns; /* of the Maildir when its odd folders were logged last */
 };
 
 /* Copies that outlive changes in the transaction. */
@@ -304,6 +305,9 @@ unsigned core_special_use_parse(struct str word);
 enum err core_tree_adopt(
 	struct core_tx *tx, const char *name, const char *dir, struct core_box *out);
 enum err core_tree_forget(struct core_tx *tx, const struct core_box *b);
+/* The folder has another name already: now the mailbox has. Sets b's. */
+enum err core_box_rename(
+	struct core_tx *tx, struct core_box *b, const char *name, const char *dir);
 /* Compares the folders on disk with the index. force: even if the directory looks unchanged. */
 enum err core_tree_look(struct index_core *c, int force);
 enum err core_subscriptions_load(struct core_tx *tx);

@@ -354,30 +354,36 @@ rename_plan(struct core_tx *tx, void *arg)
 	return e == OK && !found ? E_NOTFOUND : e;
 }
 
+enum err
+core_box_rename(struct core_tx *tx, struct core_box *b, const char *name, const char *dir)
+{
+	MDB_dbi dbi = tx->core->env->dbi[INDEX_DB_MAILBOX_NAME];
+	struct index_key id = index_key_u32(b->r.id);
+	MDB_val k = {.mv_size = strlen(b->name), .mv_data = b->name}, v;
+	enum err e = index_err_of_mdb(mdb_del(tx->txn, dbi, &k, NULL), "rename");
+
+	if (e)
+		return e;
+	core_box_set_name(b, str_of(name), str_of(dir));
+	core_quota_box_again(tx, b);
+	e = core_box_put(tx, b);
+	k = (MDB_val){.mv_size = strlen(name), .mv_data = (void *)name};
+	v = index_key_val(&id);
+	return e ? e : index_err_of_mdb(mdb_put(tx->txn, dbi, &k, &v, 0), "rename");
+}
+
 static enum err
 rename_step(struct core_tx *tx, void *arg)
 {
 	struct rename *r = arg;
-	MDB_dbi dbi = tx->core->env->dbi[INDEX_DB_MAILBOX_NAME];
 	enum err e = create_parents(tx, r->to);
 	int special = 0;
 
 	for (size_t i = 0; i < r->count && e == OK; i++) {
 		struct rename_item *it = &r->items[i];
 		struct core_box box = it->box;
-		struct index_key id = index_key_u32(box.r.id);
-		MDB_val k = {.mv_size = strlen(it->box.name), .mv_data = it->box.name}, v;
 
-		e = index_err_of_mdb(mdb_del(tx->txn, dbi, &k, NULL), "rename");
-		if (e)
-			break;
-		core_box_set_name(&box, str_of(it->name), str_of(it->dir));
-		core_quota_box_again(tx, &box);
-		e = core_box_put(tx, &box);
-		k = (MDB_val){.mv_size = strlen(it->name), .mv_data = it->name};
-		v = index_key_val(&id);
-		if (e == OK)
-			e = index_err_of_mdb(mdb_put(tx->txn, dbi, &k, &v, 0), "rename");
+		e = core_box_rename(tx, &box, it->name, it->dir);
 		special |= box.r.special_use != 0;
 	}
 	core_tx_note(tx, 0);

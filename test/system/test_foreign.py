@@ -103,9 +103,18 @@ def names(wire):
     return {line.rsplit(" ", 1)[1].strip('"') for line in ok(wire, 'LIST "" "*"') if line.startswith("* LIST")}
 
 
-def make_folder(path):
+def own(path, like):
+    """As the program of a user who owns the mail would have made it."""
+    st = like.stat()
+    if os.getuid() == 0:
+        for p in [path, *path.rglob("*")]:
+            os.chown(p, st.st_uid, st.st_gid, follow_symlinks=False)
+
+
+def make_folder(path, like=None):
     for sub in ("", "tmp", "new", "cur"):
         (path / sub).mkdir()
+    own(path, like or path.parent)
 
 
 def test_folders_while_a_client_idles(one, fresh):
@@ -126,12 +135,15 @@ def test_folders_while_a_client_idles(one, fresh):
     assert "Slow" not in names(wire)
     time.sleep(0.1)
     assert "Slow" not in names(wire)
+    own(box / ".Slow", box)
     (box / ".Slow" / "cur").mkdir()
+    own(box / ".Slow", box)
     assert "Slow" in names(wire)
     # Copied, with all that is in it: another mailbox, with another UIDVALIDITY.
     ok(wire, "SELECT Here")
     ids = [ok(wire, "STATUS Here (UIDVALIDITY)")[0].split()[-1]]
     shutil.copytree(box / ".Here", box / ".Copy")
+    own(box / ".Copy", box)
     assert "Copy" in names(wire)
     assert "(MESSAGES 1)" in ok(wire, "STATUS Copy (MESSAGES)")[0]
     assert ok(wire, "STATUS Copy (UIDVALIDITY)")[0].split()[-1] != ids[0]
@@ -147,7 +159,7 @@ def test_folders_while_a_client_idles(one, fresh):
     wait_until(lambda: ":2,F" in file_of(box / ".There", 1).name, what="the flag is in the name")
     # Moved away altogether, while it is selected.
     (box / ".There").rename(box.with_name("away"))
-    assert "There" not in names(wire) or True
+    assert "BYE" in "\n".join(wire.command("NOOP"))
     wire.socket.close()
     again = Wire(one, fresh)
     assert "There" not in names(again)
@@ -289,7 +301,7 @@ def test_linked_directories_are_not_followed(one, fresh, sub):
     wire = Wire(one, fresh)
     box = maildir(one, fresh)
     other = one.dir / f"other-{sub.strip('.') or 'top'}"
-    make_folder(other)
+    make_folder(other, box)
     (other / "new" / "1.foreign").write_bytes(OUTSIDE)
     (other / "cur" / "2.foreign:2,").write_bytes(OUTSIDE)
     before = sorted(str(p) for p in other.rglob("*"))
@@ -299,6 +311,7 @@ def test_linked_directories_are_not_followed(one, fresh, sub):
         make_folder(box / ".Linked")
         (box / ".Linked" / sub).rmdir()
         (box / ".Linked" / sub).symlink_to(other / sub)
+        own(box / ".Linked", box)
     names(wire)
     wire.command("SELECT Linked")
     said = "\n".join(wire.command("FETCH 1:* (BODY.PEEK[])"))
@@ -311,3 +324,22 @@ def test_linked_directories_are_not_followed(one, fresh, sub):
     assert "t OK" in literal(wire, "APPEND INBOX", MESSAGE % (1, 1, 1))[-1]
     again = Wire(one, fresh)
     assert "* 1 EXISTS" in ok(again, "SELECT INBOX")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make files of others")
+@pytest.mark.parametrize("mode", [0o700, 0o755], ids=oct)
+def test_a_folder_that_belongs_to_somebody_else(one, fresh, mode):
+    wire = Wire(one, fresh)
+    box = maildir(one, fresh)
+    make_folder(box / ".Theirs", one.dir)
+    (box / ".Theirs").chmod(mode)
+    for _ in range(3):
+        assert "Theirs" not in names(wire)
+    assert "t OK" in literal(wire, "APPEND INBOX", MESSAGE % (1, 1, 1))[-1]
+    shutil.rmtree(one.home(fresh.split("@")[0]) / "index")
+    again = Wire(one, fresh)
+    assert "* 1 EXISTS" in ok(again, "SELECT INBOX")
+    lines = [line for line in one.log().splitlines() if "index.folder skipped" in line and str(box) in line]
+    assert lines and all("Theirs" in line for line in lines) and len(lines) < 6
+    own(box / ".Theirs", box)
+    assert "Theirs" in names(again)
