@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "imap/metadata.h"
 #include "imap/pattern.h"
 #include "imap/special_use.h"
 #include "imap/status.h"
@@ -20,6 +21,7 @@ enum list_option {
 	RECURSIVEMATCH = 8,
 	CHILDREN = 16, /* always told */
 	STATUS = 32,
+	METADATA = 64,
 };
 
 struct list {
@@ -27,6 +29,7 @@ struct list {
 	int extended; /* any of the three ways of RFC 5258 section 1 */
 	unsigned select, give; /* options */
 	unsigned status_items;
+	struct imap_metadata_request metadata; /* RFC 9590 */
 	struct str reference;
 	struct str names[PATTERNS_MAX];
 	size_t name_count;
@@ -50,6 +53,7 @@ static const struct option_name return_names[] = {
 	{"SPECIAL-USE", SPECIAL_USE},
 	{"CHILDREN", CHILDREN},
 	{"STATUS", STATUS},
+	{"METADATA", METADATA},
 	{NULL, 0},
 };
 
@@ -78,6 +82,10 @@ options_parse(struct imap_parser *p, const struct option_name *known, struct lis
 		if (o->bit == STATUS) {
 			(void)imap_parse_space(p);
 			(void)imap_parse_status_items(p, &l->status_items);
+		}
+		if (o->bit == METADATA) {
+			(void)imap_parse_space(p);
+			(void)imap_metadata_entries_parse(p, &l->metadata);
 		}
 	}
 	return p->err;
@@ -170,8 +178,19 @@ tell_as_parent(const struct list *l, const struct imap_tree_entry *e)
 	return !l->extended && !e->exists && e->has_children;
 }
 
+/* RFC 9590 section 3: one that cannot be looked up is left out. */
 static void
-entry_send(struct imap_session *s, const struct list *l, const struct imap_tree_entry *e)
+metadata_send(struct imap_session *s, struct list *l, struct str name)
+{
+	struct index_mailbox box = {0};
+
+	if (!index_mailbox_get(s->index, name, &box))
+		(void)imap_metadata_send(s, box.id, name, &l->metadata);
+	index_mailbox_free(&box);
+}
+
+static void
+entry_send(struct imap_session *s, struct list *l, const struct imap_tree_entry *e)
 {
 	if (!e->matches || !(e->selected || tell_as_parent(l, e)))
 		return;
@@ -180,6 +199,8 @@ entry_send(struct imap_session *s, const struct list *l, const struct imap_tree_
 	/* RFC 5819 section 2: not for names that are only there for their children. */
 	if ((l->give & STATUS) && e->exists && e->selected)
 		(void)imap_status_send(s, str_of(e->name), l->status_items);
+	if ((l->give & METADATA) && e->exists && e->selected)
+		metadata_send(s, l, str_of(e->name));
 }
 
 static void
@@ -260,7 +281,7 @@ const struct imap_command imap_command_list = {
 	.rfc = "3501 6.3.8",
 	.states = IN_BOTH,
 	.sync = IMAP_SYNC_ALL,
-	.capabilities = "LIST-EXTENDED LIST-STATUS SPECIAL-USE",
+	.capabilities = "LIST-EXTENDED LIST-STATUS LIST-METADATA SPECIAL-USE",
 	.run = run_list,
 };
 const struct imap_command imap_command_lsub = {

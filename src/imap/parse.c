@@ -194,9 +194,15 @@ imap_parse_try(struct imap_parser *p, char c)
 }
 
 int
+imap_parse_peek_text(const struct imap_parser *p, const char *text)
+{
+	return !p->err && str_starts_i(str_make(p->line.p + p->at, p->line.len - p->at), text);
+}
+
+int
 imap_parse_try_text(struct imap_parser *p, const char *text)
 {
-	if (p->err || !str_starts_i(str_make(p->line.p + p->at, p->line.len - p->at), text))
+	if (!imap_parse_peek_text(p, text))
 		return 0;
 	p->at += strlen(text);
 	return 1;
@@ -322,7 +328,7 @@ imap_parse_literal_done(struct imap_parser *p, uint64_t size)
 }
 
 enum err
-imap_parser_literal(struct imap_parser *p, struct str *out)
+imap_parser_literal(struct imap_parser *p, int binary, struct str *out)
 {
 	uint64_t size;
 	int sync;
@@ -339,7 +345,7 @@ imap_parser_literal(struct imap_parser *p, struct str *out)
 	e = p->source.literal(p->source.ctx, sync, bytes, size);
 	if (e)
 		return imap_parser_fail(p, e, "");
-	if (memchr(bytes, '\0', size)) {
+	if (!binary && memchr(bytes, '\0', size)) {
 		(void)imap_parser_fail(p, E_PARSE, "a NUL byte in a literal");
 		(void)imap_parse_literal_done(p, size);
 		return p->err;

@@ -96,7 +96,9 @@ int imap_parse_peek_word(const struct imap_parser *p, const char *word);
 int imap_parse_try(struct imap_parser *p, char c);
 /* 1 and consumed when imap_parse_peek_word. */
 int imap_parse_try_word(struct imap_parser *p, const char *word);
-/* 1 and consumed when the rest of the line begins with text, in any case. */
+/* Whether the rest of the line begins with text, in any case. */
+int imap_parse_peek_text(const struct imap_parser *p, const char *text);
+/* 1 and consumed when imap_parse_peek_text. */
 int imap_parse_try_text(struct imap_parser *p, const char *text);
 /* Whether the command ends here. */
 int imap_parse_at_end(const struct imap_parser *p);
@@ -136,6 +138,8 @@ enum err imap_parse_string(struct imap_parser *p, struct str *out);
 enum err imap_parse_astring(struct imap_parser *p, struct str *out);
 /* <nstring>: *is_nil, and out empty. */
 enum err imap_parse_nstring(struct imap_parser *p, struct str *out, int *is_nil);
+/* The same, or a <literal8> (RFC 3516), which may have NULs in it. */
+enum err imap_parse_nstring8(struct imap_parser *p, struct str *out, int *is_nil);
 /* <list-mailbox>: a pattern with "%" and "*", still as on the wire. */
 enum err imap_parse_list_mailbox(struct imap_parser *p, struct str *out);
 /*

@@ -8,7 +8,8 @@
 
 /* A NUL-terminated copy that lives until imap_parser_reset. */
 char *imap_parser_keep(struct imap_parser *p, struct str bytes);
-/* Reads the literal at the parser's place, which is a "{", and the line behind it. */
-enum err imap_parser_literal(struct imap_parser *p, struct str *out);
+/* Reads the literal at the parser's place, which is a "{", and the line behind it. binary: NULs may
+ * be in it. */
+enum err imap_parser_literal(struct imap_parser *p, int binary, struct str *out);
 
 #endif

@@ -167,7 +167,7 @@ string_take(struct imap_parser *p, const char *reason, struct str *out)
 	if (c == '"')
 		return quoted_take(p, out);
 	if (c == '{')
-		return imap_parser_literal(p, out);
+		return imap_parser_literal(p, 0, out);
 	return imap_parser_fail(p, E_PARSE, reason);
 }
 
@@ -202,6 +202,17 @@ imap_parse_nstring(struct imap_parser *p, struct str *out, int *is_nil)
 		return OK;
 	}
 	return string_take(p, "expected a string or NIL", out);
+}
+
+enum err
+imap_parse_nstring8(struct imap_parser *p, struct str *out, int *is_nil)
+{
+	if (!imap_parse_try(p, '~'))
+		return imap_parse_nstring(p, out, is_nil);
+	*is_nil = 0;
+	*out = (struct str){NULL, 0};
+	return imap_parse_peek(p) == '{' ? imap_parser_literal(p, 1, out)
+					 : imap_parser_fail(p, E_PARSE, "expected a literal");
 }
 
 enum err

@@ -14,6 +14,8 @@ static const struct {
 	{"UNSEEN", IMAP_STATUS_UNSEEN},
 	{"HIGHESTMODSEQ", IMAP_STATUS_HIGHESTMODSEQ},
 	{"MAILBOXID", IMAP_STATUS_MAILBOXID},
+	{"DELETED", IMAP_STATUS_DELETED},
+	{"DELETED-STORAGE", IMAP_STATUS_DELETED_STORAGE},
 };
 enum { ITEM_COUNT = sizeof(item_names) / sizeof(item_names[0]) };
 
@@ -51,6 +53,25 @@ message_count(const struct index_message *m, void *arg)
 	return OK;
 }
 
+static enum err
+deleted_add(const struct index_message *m, void *arg)
+{
+	if (m->flags & INDEX_DELETED)
+		*(uint64_t *)arg += m->disk_size;
+	return OK;
+}
+
+/* What an EXPUNGE would free, in octets. */
+static uint64_t
+deleted_storage(struct imap_session *s, const struct index_mailbox *box)
+{
+	uint64_t sum = 0;
+
+	if (box->deleted > 0)
+		(void)index_message_each(s->index, box->id, 1, UINT32_MAX, deleted_add, &sum);
+	return sum;
+}
+
 static uint64_t
 item_value(struct imap_session *s, const struct index_mailbox *box, unsigned bit)
 {
@@ -67,6 +88,10 @@ item_value(struct imap_session *s, const struct index_mailbox *box, unsigned bit
 		return box->unseen;
 	case IMAP_STATUS_HIGHESTMODSEQ:
 		return box->highest_modseq;
+	case IMAP_STATUS_DELETED:
+		return box->deleted;
+	case IMAP_STATUS_DELETED_STORAGE:
+		return deleted_storage(s, box);
 	default:
 		if (box->recent_from < box->uidnext)
 			(void)index_message_each(s->index, box->id, box->recent_from, UINT32_MAX,

@@ -766,3 +766,51 @@ index_watch_read(struct index_user *u, int *changed)
 	*changed = 1;
 	return OK;
 }
+
+/* ---- annotations and quota: there are none ---- */
+
+enum err
+index_metadata_each(struct index_user *u, uint32_t mailbox,
+	enum err (*cb)(struct str name, struct str value, void *arg), void *arg)
+{
+	(void)u;
+	(void)mailbox;
+	(void)cb;
+	(void)arg;
+	return OK;
+}
+
+enum err
+index_metadata_set(
+	struct index_user *u, uint32_t mailbox, const struct index_metadata *list, size_t count)
+{
+	(void)u;
+	(void)mailbox;
+	(void)list;
+	(void)count;
+	return E_QUOTA;
+}
+
+enum err
+index_quota_root_get(struct index_user *u, struct str name, struct index_quota *out)
+{
+	(void)u;
+	(void)name;
+	*out = (struct index_quota){0};
+	return E_NOTFOUND;
+}
+
+enum err
+index_quota_roots(struct index_user *u, uint32_t mailbox, struct index_quota_roots *out)
+{
+	(void)u;
+	(void)mailbox;
+	*out = (struct index_quota_roots){0};
+	return OK;
+}
+
+void
+index_quota_roots_free(struct index_quota_roots *r)
+{
+	(void)r;
+}
