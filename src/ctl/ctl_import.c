@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "ctl/ctl_tool.h"
+#include "import/backup.h"
 #include "import/import_verbs.h"
 
 /* Mail from elsewhere into a user's mailboxes. */
@@ -16,5 +17,7 @@ const struct tool_verb tool_verbs_import[] = {
 		"Copies the messages of an mbox file, or of a directory of them", import_mbox},
 	{"import", "maildir", "USER DIRECTORY [--mailbox NAME]",
 		"Copies a Maildir with its folders, flags, keywords and dates", import_maildir},
+	{"backup", NULL, "DIR {USER... | --all} [--incremental] | DIR --verify [NAME]",
+		"Copies users' mail as it is at one moment; or checks a copy", backup_run},
 	{0},
 };

@@ -25,14 +25,14 @@ import_flags_free(struct import_flags *f)
 	*f = (struct import_flags){0};
 }
 
-/* flag-keyword is an atom (RFC 9051 section 9). */
+/* flag-keyword (RFC 9051 section 9), as roost-index takes it. */
 static int
 is_keyword(struct str s)
 {
 	if (s.len == 0 || s.len > INDEX_KEYWORD_LEN_MAX)
 		return 0;
 	for (size_t i = 0; i < s.len; i++)
-		if (s.p[i] <= ' ' || s.p[i] >= 0x7f || strchr("(){%*\"\\]", s.p[i]))
+		if (s.p[i] <= ' ' || s.p[i] >= 0x7f || strchr("(){%*\"\\", s.p[i]))
 			return 0;
 	return 1;
 }

@@ -354,6 +354,19 @@ client_corrupt(struct index_user *u, const char *what)
 }
 
 enum err
+index_rebuild(struct index_user *u, const char *why)
+{
+	struct buf body = {0};
+	enum err e;
+
+	ipc_put_cstr(&body, why);
+	e = client_request(u, INDEX_CORRUPT, &body, INDEX_OK, NULL);
+	buf_free(&body);
+	disconnect(u);
+	return e;
+}
+
+enum err
 client_mailbox_check(const struct index_user *u, uint32_t mailbox)
 {
 	return numset_contains(&u->dead, mailbox) ? E_NOTFOUND : OK;

@@ -145,6 +145,15 @@ message_open(
 	return e;
 }
 
+enum err
+index_content_file(struct index_user *u, uint32_t mailbox, uint32_t uid, int *fd)
+{
+	struct stat st;
+	int crlf;
+
+	return message_open(u, mailbox, uid, fd, &st, &crlf);
+}
+
 /* ---- reading it ---- */
 
 static void

@@ -87,6 +87,11 @@ void index_close(struct index_user **u);
  * this process was confined to. After an error *u can only be closed.
  */
 enum err index_open_again(struct index_user *u, const struct auth_user *user);
+/*
+ * Has the index made anew from the Maildir that now lies in its place. u can only be closed then;
+ * the next index_open finds the new one.
+ */
+enum err index_rebuild(struct index_user *u, const char *why);
 struct sandbox;
 /* What a session with this user open may touch: its home and its index, nothing else. */
 void index_sandbox_allow(const struct index_user *u, struct sandbox *sb);
@@ -218,6 +223,8 @@ struct index_content {
 enum err index_content_open(
 	struct index_user *u, uint32_t mailbox, uint32_t uid, struct index_content *out);
 void index_content_close(struct index_content *c);
+/* The file as it is stored, maybe compressed, open for reading; the caller closes *fd. E_NOTFOUND. */
+enum err index_content_file(struct index_user *u, uint32_t mailbox, uint32_t uid, int *fd);
 /*
  * Says that the message will be opened soon. When one of the last was not in memory the kernel is
  * asked to read it, so that several come from the disk at once; else nothing is done.
