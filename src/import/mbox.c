@@ -214,6 +214,9 @@ take_header(struct state *s)
 	int internal = 0;
 	enum err e;
 
+	if (!s->header.len)
+		return s->r->start(&s->m, s->r->arg);
+
 	while (header_next(&it, &f))
 		(void)take_field(s, &f, &internal);
 	s->skip = internal == 3 && s->m.offset == 0;

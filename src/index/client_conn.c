@@ -362,7 +362,7 @@ index_rebuild(struct index_user *u, const char *why)
 	ipc_put_cstr(&body, why);
 	e = client_request(u, INDEX_CORRUPT, &body, INDEX_OK, NULL);
 	buf_free(&body);
-	disconnect(u);
+	client_disconnect(u);
 	return e;
 }
 

@@ -116,10 +116,11 @@ def test_incremental_links_and_verify(server, connect, tmp_path):
     assert status == 1 and "missing" in error
 
 
-def test_killed_backup_is_no_backup(server, connect, tmp_path):
-    client = connect(server)
-    for n in range(400):
-        ok(client.append("INBOX", None, None, message(n)))
+def test_killed_backup_is_no_backup(server, tmp_path):
+    with open(tmp_path / "mbox", "wb") as f:
+        for n in range(400):
+            f.write(b"From a Tue Jan  1 12:00:00 2019\n" + message(n) + b"\n")
+    server.ctl("import", "mbox", MAIL, tmp_path / "mbox")
     first = server.ctl("backup", tmp_path, MAIL)["backup"]
     words = [BUILD / "roostctl", "-c", server.conf, "backup", tmp_path, MAIL]
     process = subprocess.Popen([str(w) for w in words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
