@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/imap.h"
 
+#include <inttypes.h>
+
 /*
  * What no single command brings: the protocol itself, literals of the parser (RFC 7888), the
  * initial response of the log-in dialogue (RFC 4959), attributes of LIST (RFC 3348), UIDs in the
@@ -15,11 +17,14 @@ static const struct {
 } extensions[] = {
 	{"CONDSTORE", IMAP_CONDSTORE},
 	{"QRESYNC", IMAP_QRESYNC},
+	{"IMAP4rev2", IMAP_REV2},
+	{"UTF8=ACCEPT", IMAP_UTF8},
+	{"UIDONLY", IMAP_UIDONLY},
 };
 enum { EXTENSION_COUNT = sizeof(extensions) / sizeof(extensions[0]) };
 
 void
-imap_capabilities(struct buf *out)
+imap_capabilities(const struct config *conf, struct buf *out)
 {
 	(void)buf_add_cstr(out, base_capabilities);
 	for (size_t i = 0; imap_commands[i]; i++) {
@@ -30,6 +35,8 @@ imap_capabilities(struct buf *out)
 	}
 	for (size_t i = 0; i < EXTENSION_COUNT; i++)
 		(void)buf_printf(out, " %s", extensions[i].name);
+	/* RFC 7889 section 2: the same for all mailboxes. */
+	(void)buf_printf(out, " APPENDLIMIT=%" PRIu64, (uint64_t)conf->max_message_size);
 }
 
 static enum err
@@ -38,7 +45,7 @@ run_capability(struct imap_session *s, struct imap_parser *p)
 	if (imap_parse_end(p))
 		return p->err;
 	(void)buf_add_cstr(&s->out, "CAPABILITY ");
-	imap_capabilities(&s->out);
+	imap_capabilities(s->conf, &s->out);
 	imap_untagged_out(s);
 	return imap_reply_ok(s, NULL, "Capability completed");
 }

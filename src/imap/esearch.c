@@ -28,12 +28,7 @@ static enum err
 parse_partial(struct imap_parser *p, struct esearch_return *out)
 {
 	imap_parse_space(p);
-	out->from_end = imap_parse_try(p, '-');
-	imap_parse_nz_number(p, &out->partial_from);
-	imap_parse_char(p, ':');
-	if (out->from_end)
-		imap_parse_char(p, '-');
-	if (imap_parse_nz_number(p, &out->partial_to))
+	if (imap_parse_partial_range(p, &out->from_end, &out->partial_from, &out->partial_to))
 		return p->err;
 	out->partial_first = out->partial_from;
 	out->partial_last = out->partial_to;
@@ -179,7 +174,7 @@ add_correlator(const struct esearch_reply *r, struct buf *out)
 	imap_write_string(out, r->s->tag);
 	if (r->mailbox) {
 		(void)buf_add_cstr(out, " MAILBOX ");
-		imap_write_mailbox(out, str_of(r->mailbox));
+		imap_write_mailbox(r->s, out, str_of(r->mailbox));
 		(void)buf_printf(out, " UIDVALIDITY %" PRIu32, r->uidvalidity);
 	}
 	(void)buf_add_cstr(out, r->uid ? ") UID" : ")");

@@ -37,6 +37,7 @@ const struct imap_command imap_command_expunge = {
 	.rfc = "3501 6.4.3",
 	.states = IN_SELECTED,
 	.uid = 1,
+	.numberless = 1,
 	.sync = IMAP_SYNC_ALL,
 	.run = run_expunge,
 };

@@ -100,6 +100,8 @@ run_create(struct imap_session *s)
 	run->context.mailbox = s->mailbox;
 	run->context.place = &s->fetch_place;
 	run->context.condstore = (s->enabled & IMAP_CONDSTORE) != 0;
+	run->context.rev2 = (s->enabled & IMAP_REV2) != 0;
+	run->context.uid_only = (s->enabled & IMAP_UIDONLY) != 0;
 	fetch_flags_text_init(&run->context.flags);
 	imap_check_keywords(s);
 	learn_keywords(run);
@@ -480,7 +482,45 @@ tell_vanished(struct imap_session *s, uint64_t since, const struct numset *uids,
 	return e;
 }
 
-/* Leaves in run->seqs what changed behind plan.changed_since, and tells what vanished of uids. */
+/* Leaves in run->seqs the messages at the places that PARTIAL names. */
+static void
+apply_partial(struct fetch_run *run)
+{
+	const struct fetch_plan *plan = &run->plan;
+	uint64_t first = plan->partial_from, last = plan->partial_to, place = 1;
+	uint64_t total = numset_size(&run->seqs);
+	struct numset chosen = {0};
+
+	if (first > last) {
+		first = plan->partial_to;
+		last = plan->partial_from;
+	}
+	if (plan->from_end) {
+		uint64_t behind = first - 1;
+
+		first = last > total ? 1 : total - last + 1;
+		last = behind > total ? 0 : total - behind;
+	}
+	for (size_t i = 0; i < run->seqs.count; i++) {
+		const struct numset_range *r = &run->seqs.ranges[i];
+		uint64_t n = (uint64_t)r->last - r->first + 1;
+		uint64_t from = first > place ? first - place : 0;
+		uint64_t to = last >= place ? last - place + 1 : 0;
+
+		to = to > n ? n : to;
+		if (from < to)
+			numset_add_range(&chosen, (uint32_t)(r->first + from),
+				(uint32_t)(r->first + to - 1));
+		place += n;
+	}
+	numset_free(&run->seqs);
+	run->seqs = chosen;
+}
+
+/*
+ * Leaves in run->seqs what is to be answered, and tells what vanished of uids. PARTIAL comes before
+ * CHANGEDSINCE (RFC 9394 section 3.4).
+ */
 static enum err
 apply_modifiers(struct fetch_run *run, const struct numset *uids, const struct fetch_resync *resync)
 {
@@ -490,6 +530,8 @@ apply_modifiers(struct fetch_run *run, const struct numset *uids, const struct f
 
 	if (run->plan.vanished)
 		e = tell_vanished(s, run->plan.changed_since, uids, resync);
+	if (!e && run->plan.is_partial)
+		apply_partial(run);
 	if (!e && run->plan.is_changed_since) {
 		e = index_changed_since(s->index, s->mailbox, run->plan.changed_since, &changed);
 		imap_seqset_from_uids(s->view, &changed, &seqs);
@@ -595,6 +637,8 @@ fetch(struct imap_session *s, struct imap_parser *p)
 	e = fetch_plan_parse(p, s->uid, &run->plan);
 	if (!e && run->plan.vanished && !(s->uid && (s->enabled & IMAP_QRESYNC)))
 		e = imap_parser_fail(p, E_PARSE, "VANISHED needs UID FETCH and ENABLE QRESYNC");
+	if (!e && run->plan.is_partial && !s->uid)
+		e = imap_parser_fail(p, E_PARSE, "PARTIAL needs UID FETCH");
 	if (!e)
 		e = fetch_do(run, &uids);
 	numset_free(&uids);
@@ -608,6 +652,6 @@ const struct imap_command imap_command_fetch = {
 	.states = IN_SELECTED,
 	.uid = 1,
 	.sync = IMAP_SYNC_NO_EXPUNGE,
-	.capabilities = "PREVIEW SAVEDATE",
+	.capabilities = "PREVIEW SAVEDATE PARTIAL",
 	.run = fetch,
 };

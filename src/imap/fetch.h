@@ -67,6 +67,10 @@ struct fetch_plan {
 	int is_changed_since;
 	uint64_t changed_since;
 	int vanished; /* UID FETCH only, to a QRESYNC client only: the caller has to look */
+	/* PARTIAL (RFC 9394 section 3.3), UID FETCH only: of the messages named, those with these
+	 * numbers. */
+	int is_partial, from_end;
+	uint32_t partial_from, partial_to;
 };
 
 /*
@@ -128,6 +132,7 @@ struct fetch_context {
 	uint32_t mailbox;
 	struct imap_fetch_place *place; /* of the session; borrowed */
 	int condstore; /* the client is CONDSTORE-aware */
+	int rev2, uid_only; /* it enabled IMAP4rev2, UIDONLY */
 };
 
 /*

@@ -345,7 +345,7 @@ write_told(struct fetch_context *c, struct fetch_message *msg, struct buf *out)
 		enum fetch_kind kind;
 	} told[] = {
 		{!plan->has_flags, FETCH_FLAGS},
-		{c->condstore && !plan->has_uid, FETCH_UID},
+		{(c->condstore || c->rev2) && !plan->has_uid, FETCH_UID},
 		{c->condstore && !plan->has_modseq, FETCH_MODSEQ},
 	};
 	enum err e = OK;
@@ -371,8 +371,8 @@ fetch_item_write(struct fetch_context *c, struct fetch_message *msg, struct buf 
 
 	if (e)
 		return e;
-	p = put_number(PUT(out->p + out->len, "* "), msg->seq);
-	p = PUT(p, " FETCH (");
+	p = put_number(PUT(out->p + out->len, "* "), c->uid_only ? msg->m->uid : msg->seq);
+	p = c->uid_only ? PUT(p, " UIDFETCH (") : PUT(p, " FETCH (");
 	out->len = (size_t)(p - out->p);
 	for (size_t i = 0; i < c->plan->count && !e; i++) {
 		e = reserve_item(msg, out);

@@ -240,7 +240,7 @@ ensure_uid(struct fetch_plan *plan)
 	plan->count++;
 }
 
-/* " (CHANGEDSINCE n VANISHED)" (RFC 7162 section 3.1.4.1, 3.2.6). */
+/* " (CHANGEDSINCE n VANISHED PARTIAL 1:9)" (RFC 7162 section 3.1.4.1, 3.2.6, RFC 9394). */
 static enum err
 parse_modifiers(struct imap_parser *p, struct fetch_plan *plan)
 {
@@ -259,6 +259,11 @@ parse_modifiers(struct imap_parser *p, struct fetch_plan *plan)
 			imap_parse_number64(p, &plan->changed_since);
 		} else if (str_is_i(word, "VANISHED") && !plan->vanished) {
 			plan->vanished = 1;
+		} else if (str_is_i(word, "PARTIAL") && !plan->is_partial) {
+			plan->is_partial = 1;
+			imap_parse_space(p);
+			imap_parse_partial_range(
+				p, &plan->from_end, &plan->partial_from, &plan->partial_to);
 		} else {
 			p->at = start;
 			return imap_parser_fail(p, E_PARSE, "there is no such FETCH modifier");

@@ -44,6 +44,9 @@ enum imap_extension {
 	IMAP_CONDSTORE = 1, /* RFC 7162 section 3.1: MODSEQ and UID in what is told unasked */
 	IMAP_QRESYNC =
 		2, /* RFC 7162 section 3.2: VANISHED in place of EXPUNGE; has CONDSTORE too */
+	IMAP_REV2 = 4, /* RFC 9051: ESEARCH, no \Recent, UID in what is told unasked, UTF-8 */
+	IMAP_UTF8 = 8, /* RFC 9755: UTF-8 in quoted strings and mailbox names */
+	IMAP_UIDONLY = 16, /* RFC 9586: no message numbers */
 };
 
 struct imap_session;
@@ -54,6 +57,7 @@ struct imap_command {
 	unsigned states; /* IN_... */
 	unsigned char uid; /* there is a "UID name" too; session.uid tells which it is */
 	unsigned char uid_only; /* there is no form without UID */
+	unsigned char numberless; /* the form without UID names no messages: good with UIDONLY */
 	enum imap_sync sync; /* for the form without UID; the other is always IMAP_SYNC_ALL */
 	/*
 	 * Capabilities that having this command brings, separated by blanks; NULL: none. Those that
@@ -121,6 +125,9 @@ struct imap_session {
 	struct str tag;
 	const struct imap_command *command;
 	int uid; /* in its UID form */
+	/* It names message numbers although it is a UID command: nothing is expunged in its reply.
+	 */
+	int has_numbers;
 	struct buf out; /* scratch for building one response line; empty between commands */
 	struct buf flags_line; /* private to state.c */
 };
@@ -140,8 +147,8 @@ int imap_session_run(struct session *s, struct auth_user *user, struct index_use
  */
 enum err imap_reply_ok(struct imap_session *s, const char *code, const char *text);
 enum err imap_reply_no(struct imap_session *s, const char *code, const char *text);
-/* Counts as an error; too many end the session. */
-enum err imap_reply_bad(struct imap_session *s, const char *text);
+/* Counts as an error; too many end the session. code may be NULL. */
+enum err imap_reply_bad(struct imap_session *s, const char *code, const char *text);
 /*
  * The reply for an error of the index or another part: E_NOTFOUND NO [NONEXISTENT], E_EXISTS NO
  * [ALREADYEXISTS], E_QUOTA NO [OVERQUOTA], E_RANGE NO [CANNOT], E_TOOBIG NO [LIMIT], E_ACCESS NO
@@ -174,8 +181,10 @@ void imap_write_string(struct buf *out, struct str text);
 void imap_write_nstring(struct buf *out, struct str text);
 /* atom when it can be, else as above. */
 void imap_write_astring(struct buf *out, struct str text);
-/* A mailbox name, given in UTF-8, as modified UTF-7 astring. */
-void imap_write_mailbox(struct buf *out, struct str name);
+/* A mailbox name, given in UTF-8, as astring: in modified UTF-7 unless the client enabled UTF-8. */
+void imap_write_mailbox(const struct imap_session *s, struct buf *out, struct str name);
+/* Whether the client takes UTF-8 in quoted strings and mailbox names. */
+int imap_uses_utf8(const struct imap_session *s);
 /* "(\Seen \Recent $Label1)" */
 void imap_write_flags(const struct imap_session *s, const struct index_message *m, struct buf *out);
 
@@ -192,11 +201,13 @@ enum err imap_parse_messages(struct imap_session *s, struct imap_parser *p, stru
 enum err imap_parse_uids(struct imap_session *s, struct imap_parser *p, struct numset *uids);
 /* What "*" stands for. */
 uint32_t imap_largest(const struct imap_session *s, int uid);
+/* 0 also for a client of IMAP4rev2, which has no \Recent. */
 int imap_is_recent(const struct imap_session *s, uint32_t uid);
 /*
- * Sends "* N FETCH (FLAGS (...))", with UID when with_uid, both UID and MODSEQ to a CONDSTORE
- * client, and notes that the client knows the message as of m->modseq. Sends FLAGS first if m has a
- * keyword the client has not heard of.
+ * Sends "* N FETCH (FLAGS (...))", with UID when with_uid or to a client of IMAP4rev2, both UID and
+ * MODSEQ to a CONDSTORE client, "* UID UIDFETCH (...)" to one of UIDONLY, and notes that the client
+ * knows the message as of m->modseq. Sends FLAGS first if m has a keyword the client has not heard
+ * of.
  */
 void imap_send_flags(
 	struct imap_session *s, uint32_t seq, const struct index_message *m, int with_uid);
@@ -226,6 +237,6 @@ void imap_state_unselect(struct imap_session *s);
 void imap_state_set(struct imap_session *s, enum imap_state state);
 
 /* The capabilities after log-in, separated by blanks, appended to out. */
-void imap_capabilities(struct buf *out);
+void imap_capabilities(const struct config *conf, struct buf *out);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "imap/imap.h"
+#include "imap/list.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "imap/metadata.h"
 #include "imap/pattern.h"
@@ -27,6 +28,7 @@ enum list_option {
 struct list {
 	int lsub;
 	int extended; /* any of the three ways of RFC 5258 section 1 */
+	int utf8; /* patterns and names are in UTF-8, not in modified UTF-7 */
 	unsigned select, give; /* options */
 	unsigned status_items;
 	struct imap_metadata_request metadata; /* RFC 9590 */
@@ -148,7 +150,8 @@ list_parse(struct imap_parser *p, struct list *l)
 /* ---- answering ---- */
 
 static void
-entry_write(const struct list *l, const struct imap_tree_entry *e, struct buf *out)
+entry_write(const struct imap_session *s, const struct list *l, const struct imap_tree_entry *e,
+	struct buf *out)
 {
 	(void)buf_printf(out, "%s (", l->lsub ? "LSUB" : "LIST");
 	(void)buf_add_cstr(out, e->has_children ? "\\HasChildren" : "\\HasNoChildren");
@@ -160,7 +163,7 @@ entry_write(const struct list *l, const struct imap_tree_entry *e, struct buf *o
 		(void)buf_add_cstr(out, " \\Subscribed");
 	imap_special_use_write(e->special_use, out);
 	(void)buf_add_cstr(out, ") \"/\" ");
-	imap_write_astring(out, str_of(e->wire));
+	imap_write_mailbox(s, out, str_of(e->name));
 	if ((l->select & RECURSIVEMATCH) && e->selected_below)
 		(void)buf_add_cstr(out, " (\"CHILDINFO\" (\"SUBSCRIBED\"))");
 }
@@ -194,7 +197,7 @@ entry_send(struct imap_session *s, struct list *l, const struct imap_tree_entry 
 {
 	if (!e->matches || !(e->selected || tell_as_parent(l, e)))
 		return;
-	entry_write(l, e, &s->out);
+	entry_write(s, l, e, &s->out);
 	imap_untagged_out(s);
 	/* RFC 5819 section 2: not for names that are only there for their children. */
 	if ((l->give & STATUS) && e->exists && e->selected)
@@ -206,7 +209,7 @@ entry_send(struct imap_session *s, struct list *l, const struct imap_tree_entry 
 static void
 entry_judge(const struct list *l, struct imap_tree_entry *e)
 {
-	struct str wire = str_of(e->wire);
+	struct str wire = str_of(l->utf8 ? e->name : e->wire);
 
 	e->matches = 0;
 	for (size_t i = 0; i < l->name_count && !e->matches; i++)
@@ -239,6 +242,43 @@ list_send(struct imap_session *s, struct list *l)
 	return OK;
 }
 
+/* ---- one name, unasked ---- */
+
+struct child {
+	const char *parent;
+	size_t len;
+	int found;
+};
+
+static enum err
+child_find(const struct index_mailbox *m, void *arg)
+{
+	struct child *c = arg;
+
+	if (strncmp(m->name, c->parent, c->len) != 0 || m->name[c->len] != '/')
+		return OK;
+	c->found = 1;
+	return E_CANCELLED;
+}
+
+void
+imap_list_send_one(struct imap_session *s, const struct index_mailbox *box, const char *old_name)
+{
+	struct child c = {.parent = box->name, .len = strlen(box->name)};
+
+	(void)index_mailbox_each(s->index, child_find, &c);
+	(void)buf_printf(&s->out, "LIST (%s", c.found ? "\\HasChildren" : "\\HasNoChildren");
+	imap_special_use_write(box->special_use, &s->out);
+	(void)buf_add_cstr(&s->out, ") \"/\" ");
+	imap_write_mailbox(s, &s->out, str_of(box->name));
+	if (old_name) {
+		(void)buf_add_cstr(&s->out, " (\"OLDNAME\" (");
+		imap_write_mailbox(s, &s->out, str_of(old_name));
+		(void)buf_add_cstr(&s->out, "))");
+	}
+	imap_untagged_out(s);
+}
+
 static enum err
 list_run(struct imap_session *s, struct imap_parser *p, int lsub)
 {
@@ -246,6 +286,7 @@ list_run(struct imap_session *s, struct imap_parser *p, int lsub)
 	enum err e;
 
 	l->lsub = lsub;
+	l->utf8 = imap_uses_utf8(s);
 	if (lsub)
 		l->select = SUBSCRIBED;
 	e = list_parse(p, l);

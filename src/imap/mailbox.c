@@ -1,9 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/imap.h"
 
+#include <stdlib.h>
+
+#include "imap/list.h"
 #include "imap/special_use.h"
+#include "mail/netunicode.h"
 
 /* CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 3501 section 6.3.3 to 6.3.7). */
+
+/*
+ * RFC 9051 section 5.1: a name that is not Net-Unicode is refused, not converted, so that what is
+ * listed is what can be selected. Names in modified UTF-7 have been checked by themselves.
+ */
+static int
+is_good_name(const struct imap_session *s, struct str name)
+{
+	return !imap_uses_utf8(s) || netunicode_is_name(name);
+}
+
+static enum err
+refuse_name(struct imap_session *s)
+{
+	return imap_reply_no(s, "CANNOT", "The name is not in Net-Unicode (RFC 5198)");
+}
 
 /* ---- CREATE ---- */
 
@@ -59,6 +79,8 @@ run_create(struct imap_session *s, struct imap_parser *p)
 		return p->err;
 	if (!known || (use && !use_is_supported(use)))
 		return imap_reply_no(s, "USEATTR", "This special use is not supported");
+	if (!is_good_name(s, name))
+		return refuse_name(s);
 	/* "a/" says that names below it are to come, which is true of all (section 6.3.3). */
 	if (name.len > 1 && name.p[name.len - 1] == '/')
 		name.len--;
@@ -108,6 +130,19 @@ run_delete(struct imap_session *s, struct imap_parser *p)
 
 /* ---- RENAME ---- */
 
+/* RFC 9051 section 6.3.9.7. INBOX is still there, so that it has no new name (section 6.3.6). */
+static void
+tell_renamed(struct imap_session *s, struct str from, struct str to)
+{
+	struct index_mailbox box = {0};
+	char *old = str_dup(from);
+
+	if (!str_is_i(from, "INBOX") && !index_mailbox_get(s->index, to, &box))
+		imap_list_send_one(s, &box, old);
+	index_mailbox_free(&box);
+	free(old);
+}
+
 static enum err
 run_rename(struct imap_session *s, struct imap_parser *p)
 {
@@ -120,11 +155,15 @@ run_rename(struct imap_session *s, struct imap_parser *p)
 	(void)imap_parse_mailbox(p, &to);
 	if (imap_parse_end(p))
 		return p->err;
+	if (!is_good_name(s, to))
+		return refuse_name(s);
 	e = index_mailbox_rename(s->index, from, to);
 	if (e == E_TOOBIG)
 		return imap_reply_no(s, "CANNOT", "The name is too long");
 	if (e)
 		return imap_reply_error(s, e, "mailbox");
+	if (s->enabled & IMAP_REV2)
+		tell_renamed(s, from, to);
 	return imap_reply_ok(s, NULL, "Rename completed");
 }
 

@@ -180,7 +180,7 @@ imap_metadata_send(struct imap_session *s, uint32_t mailbox, struct str name,
 	if (mailbox == INDEX_METADATA_SERVER)
 		(void)buf_add_cstr(&s->out, "\"\"");
 	else
-		imap_write_mailbox(&s->out, name);
+		imap_write_mailbox(s, &s->out, name);
 	(void)buf_add_cstr(&s->out, " (");
 	e = index_metadata_each(s->index, mailbox, visit, &a);
 	if (!e && mailbox == INDEX_METADATA_SERVER)

@@ -103,6 +103,14 @@ imap_parser_continue(struct imap_parser *p)
 	return line_read(p);
 }
 
+enum err
+imap_parser_fail_code(struct imap_parser *p, const char *code, const char *reason)
+{
+	if (!p->err)
+		p->code = code;
+	return imap_parser_fail(p, E_PARSE, reason);
+}
+
 const char *
 imap_parser_reason(const struct imap_parser *p)
 {

@@ -57,6 +57,12 @@ struct imap_parser {
 	unsigned depth;
 	enum err err; /* public, read only: the sticky error */
 	const char *reason;
+	const char *code; /* public, read only: a response code for the BAD, or NULL */
+	/*
+	 * Public, set by the dispatcher: the client has enabled UTF-8. Mailbox names are in UTF-8
+	 * then (RFC 9051 section 5.1), and what is quoted must be well-formed UTF-8.
+	 */
+	int utf8;
 	uint64_t position;
 };
 
@@ -85,6 +91,9 @@ uint64_t imap_parser_position(const struct imap_parser *p);
 /* Makes e (E_PARSE, E_TOOBIG) the error, here, unless there is one. reason: a static text such as
  * "expected a mailbox name". Returns the sticky error. */
 enum err imap_parser_fail(struct imap_parser *p, enum err e, const char *reason);
+
+/* The same, with a response code for the BAD, such as "UIDREQUIRED". */
+enum err imap_parser_fail_code(struct imap_parser *p, const char *code, const char *reason);
 
 /* ---- looking ahead ---- */
 
@@ -140,11 +149,12 @@ enum err imap_parse_astring(struct imap_parser *p, struct str *out);
 enum err imap_parse_nstring(struct imap_parser *p, struct str *out, int *is_nil);
 /* The same, or a <literal8> (RFC 3516), which may have NULs in it. */
 enum err imap_parse_nstring8(struct imap_parser *p, struct str *out, int *is_nil);
-/* <list-mailbox>: a pattern with "%" and "*", still as on the wire. */
+/* <list-mailbox>: a pattern with "%" and "*", still as on the wire: in UTF-8 if utf8. */
 enum err imap_parse_list_mailbox(struct imap_parser *p, struct str *out);
 /*
- * <mailbox>: an astring, from modified UTF-7 to UTF-8 (RFC 3501 section 5.1.3), INBOX in any case
- * as "INBOX". Malformed UTF-7 or UTF-8 is E_PARSE. Whether such a name is allowed is the index's
+ * <mailbox>: an astring, from modified UTF-7 to UTF-8 (RFC 3501 section 5.1.3) unless utf8, INBOX
+ * in any case as "INBOX". A name with bytes over 0x7f is in UTF-8 in either case (RFC 9755 section
+ * 3). Malformed UTF-7 or UTF-8 is E_PARSE. Whether such a name is allowed is the index's
  * matter.
  */
 enum err imap_parse_mailbox(struct imap_parser *p, struct str *out);
@@ -167,6 +177,12 @@ enum err imap_parse_number64(struct imap_parser *p, uint64_t *out);
  * *out is freed first; the caller frees it also after an error.
  */
 enum err imap_parse_sequence_set(struct imap_parser *p, uint32_t largest, struct numset *out);
+/*
+ * <partial-range> (RFC 9394 section 4): "1:500", or "-1:-500", counted from the end. The two
+ * numbers as they are written.
+ */
+enum err imap_parse_partial_range(
+	struct imap_parser *p, int *from_end, uint32_t *from, uint32_t *to);
 
 /* ---- flags and dates ---- */
 

@@ -59,6 +59,18 @@ imap_parse_nz_number(struct imap_parser *p, uint32_t *out)
 	return e;
 }
 
+enum err
+imap_parse_partial_range(struct imap_parser *p, int *from_end, uint32_t *from, uint32_t *to)
+{
+	*to = 0;
+	*from_end = imap_parse_try(p, '-');
+	(void)imap_parse_nz_number(p, from);
+	(void)imap_parse_char(p, ':');
+	if (*from_end)
+		(void)imap_parse_char(p, '-');
+	return imap_parse_nz_number(p, to);
+}
+
 static int
 is_in_set(char c)
 {

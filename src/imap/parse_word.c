@@ -114,8 +114,9 @@ imap_parse_word(struct imap_parser *p, const char *what, struct str *out)
 }
 
 /*
- * <quoted>. Bytes over 0x7f are taken as they are: clients do send UTF-8 here. Without an escape
- * the slice is that of the line; with one a copy is made.
+ * <quoted>. Bytes over 0x7f are taken as they are: clients do send UTF-8 here, and those who
+ * enabled it must (RFC 9755 section 3). Without an escape the slice is that of the line; with one a
+ * copy is made.
  */
 static enum err
 quoted_take(struct imap_parser *p, struct str *out)
@@ -143,6 +144,10 @@ quoted_take(struct imap_parser *p, struct str *out)
 		return imap_parser_fail(p, E_PARSE, "not allowed in a quoted string");
 	}
 	*out = str_make(p->line.p + start, end - start);
+	if (p->utf8 && !str_is_utf8(*out)) {
+		*out = (struct str){NULL, 0};
+		return imap_parser_fail(p, E_PARSE, "the quoted string is not in UTF-8");
+	}
 	p->at = end + 1;
 	if (!escaped)
 		return OK;
@@ -221,9 +226,31 @@ imap_parse_list_mailbox(struct imap_parser *p, struct str *out)
 	return run_or_string(p, IS_LIST, "expected a mailbox pattern", out);
 }
 
+static int
+has_8bit(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.p[i] >= 0x80)
+			return 1;
+	return 0;
+}
+
+/* What a name is in, and how to bring it into UTF-8; *reason: what is wrong with it. */
+static enum err
+name_decode(const struct imap_parser *p, struct str raw, struct buf *out, const char **reason)
+{
+	if (p->utf8 || has_8bit(raw)) {
+		*reason = "the mailbox name is not in UTF-8";
+		return str_is_utf8(raw) ? buf_add_str(out, raw) : E_PARSE;
+	}
+	*reason = "the mailbox name is not in modified UTF-7";
+	return mutf7_to_utf8(raw, out);
+}
+
 enum err
 imap_parse_mailbox(struct imap_parser *p, struct str *out)
 {
+	const char *reason;
 	size_t start = p->at;
 	uint64_t base = p->base;
 	struct str raw;
@@ -236,11 +263,11 @@ imap_parse_mailbox(struct imap_parser *p, struct str *out)
 		*out = STR("INBOX");
 		return OK;
 	}
-	if (mutf7_to_utf8(raw, &name)) {
+	if (name_decode(p, raw, &name, &reason)) {
 		buf_free(&name);
 		if (p->base == base)
 			p->at = start;
-		return imap_parser_fail(p, E_PARSE, "the mailbox name is not in modified UTF-7");
+		return imap_parser_fail(p, E_PARSE, reason);
 	}
 	*out = str_make(imap_parser_keep(p, buf_str(&name)), name.len);
 	buf_free(&name);

@@ -86,7 +86,7 @@ run_getquotaroot(struct imap_session *s, struct imap_parser *p)
 	if (e)
 		return imap_reply_error(s, e, "mailbox");
 	(void)buf_add_cstr(&s->out, "QUOTAROOT ");
-	imap_write_mailbox(&s->out, name);
+	imap_write_mailbox(s, &s->out, name);
 	for (size_t i = 0; i < roots.count; i++) {
 		(void)buf_add_char(&s->out, ' ');
 		imap_write_astring(&s->out, str_of(roots.items[i].name));

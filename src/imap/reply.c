@@ -35,7 +35,7 @@ changes_tell(struct imap_session *s)
 {
 	if (!s->command || s->command->sync == IMAP_SYNC_NOTHING)
 		return;
-	imap_state_sync(s, s->uid || s->command->sync == IMAP_SYNC_ALL);
+	imap_state_sync(s, (s->uid && !s->has_numbers) || s->command->sync == IMAP_SYNC_ALL);
 }
 
 enum err
@@ -53,10 +53,10 @@ imap_reply_no(struct imap_session *s, const char *code, const char *text)
 }
 
 enum err
-imap_reply_bad(struct imap_session *s, const char *text)
+imap_reply_bad(struct imap_session *s, const char *code, const char *text)
 {
 	s->errors++;
-	return tagged(s, "BAD", NULL, text);
+	return tagged(s, "BAD", code, text);
 }
 
 /* Response codes of RFC 5530 section 3. with_what: the text goes on with what is meant. */

@@ -95,6 +95,11 @@ search(struct imap_session *s, struct imap_parser *p)
 
 	(void)imap_parse_space(p);
 	(void)esearch_return_parse(p, &c.ret);
+	/* RFC 9051 section 6.4.4: the answer is always an ESEARCH response. */
+	if (!c.ret.given && (s->enabled & IMAP_REV2)) {
+		c.ret.given = 1;
+		c.ret.items = ESEARCH_ALL;
+	}
 	e = search_plan_parse(s, p, &c.plan);
 	if (!e && c.ret.items & ESEARCH_UPDATE && imap_context_exists(s, s->tag))
 		e = imap_parser_fail(p, E_PARSE, "this tag names an updating search already");

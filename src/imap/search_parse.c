@@ -311,6 +311,10 @@ parse_set(struct search_parse *sp, int uid, struct search_key **out)
 		return e;
 	}
 	sp->plan->has_numbers = 1;
+	/* RFC 9586 section 3.5 */
+	if (s->enabled & IMAP_UIDONLY)
+		return imap_parser_fail_code(
+			sp->p, "UIDREQUIRED", "there are no message numbers with UIDONLY");
 	e = imap_parse_sequence_set(sp->p, imap_largest(s, 0), &seqs);
 	if (!e && s->view)
 		imap_seqset_to_uids(s->view, &seqs, &key->uids);

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "imap/fetch.h"
+#include "imap/list.h"
 #include "imap/seqset.h"
 #include "imap/state.h"
 
@@ -49,7 +50,7 @@ seq_match_parse(struct imap_parser *p, struct fetch_resync *r)
 
 /* "(uidvalidity modseq [known-uids] [seq-match])" (RFC 7162 section 3.2.5). */
 static enum err
-qresync_parse(struct imap_parser *p, struct select *sel)
+qresync_parse(const struct imap_session *s, struct imap_parser *p, struct select *sel)
 {
 	struct fetch_resync *r = &sel->resync;
 
@@ -66,6 +67,10 @@ qresync_parse(struct imap_parser *p, struct select *sel)
 			return imap_parse_close(p);
 		(void)imap_parse_space(p);
 	}
+	/* RFC 9586 section 3.7 */
+	if (imap_parse_peek(p) == '(' && (s->enabled & IMAP_UIDONLY))
+		return imap_parser_fail_code(
+			p, "UIDREQUIRED", "there are no message numbers with UIDONLY");
 	if (imap_parse_peek(p) == '(')
 		(void)seq_match_parse(p, r);
 	return imap_parse_close(p);
@@ -90,7 +95,7 @@ params_parse(const struct imap_session *s, struct imap_parser *p, struct select 
 				p->at = start;
 				return imap_parser_fail(p, E_PARSE, "ENABLE QRESYNC first");
 			}
-			(void)qresync_parse(p, sel);
+			(void)qresync_parse(s, p, sel);
 		} else {
 			p->at = start;
 			return imap_parser_fail(p, E_PARSE, "there is no such parameter");
@@ -124,15 +129,20 @@ first_unseen(struct imap_session *s, const struct index_mailbox *box)
 	return uid ? index_view_seq(s->view, uid) : 0;
 }
 
-/* The untagged answers of RFC 3501 section 6.3.1. */
+/* The untagged answers of RFC 3501 section 6.3.1 or RFC 9051 section 6.3.2. */
 static void
 mailbox_tell(struct imap_session *s, const struct index_mailbox *box)
 {
-	uint32_t unseen = first_unseen(s, box);
+	int rev2 = (s->enabled & IMAP_REV2) != 0;
+	/* A message number, and not in IMAP4rev2. */
+	uint32_t unseen = s->enabled & (IMAP_REV2 | IMAP_UIDONLY) ? 0 : first_unseen(s, box);
 
 	imap_send_mailbox_flags(s);
 	imap_untagged(s, "%" PRIu32 " EXISTS", index_view_count(s->view));
-	imap_untagged(s, "%" PRIu64 " RECENT", numset_size(&s->recent));
+	if (rev2)
+		imap_list_send_one(s, box, NULL);
+	else
+		imap_untagged(s, "%" PRIu64 " RECENT", numset_size(&s->recent));
 	if (unseen)
 		imap_untagged(s, "OK [UNSEEN %" PRIu32 "] First unseen", unseen);
 	imap_untagged(s, "OK [UIDVALIDITY %" PRIu32 "] UIDs are valid", box->uidvalidity);

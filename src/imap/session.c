@@ -44,7 +44,7 @@ refuse(struct imap_session *s, struct imap_parser *p)
 	char *text = mem_printf(
 		"Position %" PRIu64 ": %s", imap_parser_position(p), imap_parser_reason(p));
 
-	(void)imap_reply_bad(s, text);
+	(void)imap_reply_bad(s, p->code, text);
 	free(text);
 }
 
@@ -72,6 +72,9 @@ is_login_command(struct str name)
 	       str_is_i(name, "STARTTLS");
 }
 
+/* RFC 9586 section 3 */
+static const char uid_required[] = "There are no message numbers with UIDONLY";
+
 /* The command's name, and its entry: NULL with *problem set when it cannot be run. */
 static const struct imap_command *
 lookup(struct imap_session *s, struct imap_parser *p, const char **problem)
@@ -95,6 +98,8 @@ lookup(struct imap_session *s, struct imap_parser *p, const char **problem)
 		*problem = is_login_command(name) ? "Already logged in" : "Unknown command";
 	else if (!(c->states & s->state))
 		*problem = "Select a mailbox first";
+	else if ((s->enabled & IMAP_UIDONLY) && c->uid && !s->uid && !c->numberless)
+		*problem = uid_required;
 	return *problem ? NULL : c;
 }
 
@@ -104,6 +109,8 @@ command_run(struct imap_session *s, struct imap_parser *p)
 	const char *problem;
 	enum err e;
 
+	p->utf8 = imap_uses_utf8(s);
+	s->has_numbers = 0;
 	s->command = lookup(s, p, &problem);
 	e = s->command ? s->command->run(s, p) : p->err;
 	if (p->err && p->err != E_PARSE && p->err != E_TOOBIG) {
@@ -113,7 +120,7 @@ command_run(struct imap_session *s, struct imap_parser *p)
 	if (!drain(s, p))
 		return;
 	if (problem)
-		(void)imap_reply_bad(s, problem);
+		(void)imap_reply_bad(s, problem == uid_required ? "UIDREQUIRED" : NULL, problem);
 	else if (e && p->err)
 		refuse(s, p);
 	else if (e)
@@ -129,7 +136,7 @@ long_line_refuse(struct imap_session *s, struct imap_parser *p)
 
 	(void)imap_parse_tag(&line, &s->tag);
 	if (drain(s, p))
-		(void)imap_reply_bad(s, "The command line is too long");
+		(void)imap_reply_bad(s, NULL, "The command line is too long");
 }
 
 static void
@@ -208,7 +215,7 @@ static void
 greet(struct imap_session *s)
 {
 	(void)buf_add_cstr(&s->out, "CAPABILITY ");
-	imap_capabilities(&s->out);
+	imap_capabilities(s->conf, &s->out);
 	s->tag = str_of(s->base->info.tag);
 	(void)imap_reply_ok(s, buf_cstr(&s->out), "Logged in");
 	buf_reset(&s->out);

@@ -21,7 +21,7 @@ imap_largest(const struct imap_session *s, int uid)
 int
 imap_is_recent(const struct imap_session *s, uint32_t uid)
 {
-	return numset_contains(&s->recent, uid);
+	return !(s->enabled & IMAP_REV2) && numset_contains(&s->recent, uid);
 }
 
 enum err
@@ -31,31 +31,30 @@ imap_parse_messages(struct imap_session *s, struct imap_parser *p, struct numset
 	size_t start = p->at;
 
 	numset_free(seqs);
-	if (imap_parse_peek(p) != '$' && !s->uid) {
-		if (imap_parse_sequence_set(p, imap_largest(s, 0), seqs))
-			return p->err;
-		if (seqs->count > 0 &&
-			seqs->ranges[seqs->count - 1].last > index_view_count(s->view)) {
-			numset_free(seqs);
-			p->at = start;
-			return imap_parser_fail(
-				p, E_PARSE, "there is no message with such a number");
-		}
-		return OK;
+	if (s->uid || imap_parse_peek(p) == '$') {
+		if (!imap_parse_uids(s, p, &uids))
+			imap_seqset_from_uids(s->view, &uids, seqs);
+		numset_free(&uids);
+		return p->err;
 	}
-	if (!imap_parse_uids(s, p, &uids))
-		imap_seqset_from_uids(s->view, &uids, seqs);
-	numset_free(&uids);
-	return p->err;
+	if (imap_parse_sequence_set(p, imap_largest(s, 0), seqs))
+		return p->err;
+	if (seqs->count > 0 && seqs->ranges[seqs->count - 1].last > index_view_count(s->view)) {
+		numset_free(seqs);
+		p->at = start;
+		return imap_parser_fail(p, E_PARSE, "there is no message with such a number");
+	}
+	return OK;
 }
 
 enum err
 imap_parse_uids(struct imap_session *s, struct imap_parser *p, struct numset *uids)
 {
-	if (imap_parse_peek(p) != '$')
-		return imap_parse_sequence_set(p, imap_largest(s, 1), uids);
-	numset_copy(uids, &s->saved);
-	return imap_parse_char(p, '$');
+	if (imap_parse_try(p, '$')) {
+		numset_copy(uids, &s->saved);
+		return OK;
+	}
+	return imap_parse_sequence_set(p, imap_largest(s, 1), uids);
 }
 
 /* ---- mod-sequences ---- */
@@ -183,12 +182,15 @@ imap_check_keywords(struct imap_session *s)
 /* ---- telling changes ---- */
 
 static void
-fetch_begin(struct buf *line, uint32_t seq)
+fetch_begin(
+	const struct imap_session *s, struct buf *line, uint32_t seq, const struct index_message *m)
 {
+	int uid_only = (s->enabled & IMAP_UIDONLY) != 0;
+
 	buf_reset(line);
 	(void)buf_add_cstr(line, "* ");
-	(void)buf_add_u64(line, seq);
-	(void)buf_add_cstr(line, " FETCH (");
+	(void)buf_add_u64(line, uid_only ? m->uid : seq);
+	(void)buf_add_cstr(line, uid_only ? " UIDFETCH (" : " FETCH (");
 }
 
 static void
@@ -217,9 +219,9 @@ imap_send_flags(struct imap_session *s, uint32_t seq, const struct index_message
 
 	/* A STORE of a whole mailbox comes through here: nothing is allocated or formatted. */
 	imap_refresh_keywords(s, m);
-	fetch_begin(line, seq);
-	/* RFC 7162 section 3.2.4: UID goes with MODSEQ. */
-	if (with_uid || condstore) {
+	fetch_begin(s, line, seq, m);
+	/* RFC 7162 section 3.2.4: UID goes with MODSEQ; RFC 9051 section 7.5.2: always. */
+	if (with_uid || condstore || (s->enabled & IMAP_REV2)) {
 		(void)buf_add_cstr(line, "UID ");
 		(void)buf_add_u64(line, m->uid);
 		(void)buf_add_char(line, ' ');
@@ -238,7 +240,7 @@ imap_send_modseq(struct imap_session *s, uint32_t seq, const struct index_messag
 {
 	struct buf *line = &s->flags_line;
 
-	fetch_begin(line, seq);
+	fetch_begin(s, line, seq, m);
 	(void)buf_add_cstr(line, "UID ");
 	(void)buf_add_u64(line, m->uid);
 	(void)buf_add_char(line, ' ');
@@ -313,7 +315,7 @@ on_expunged(uint32_t seq, uint32_t uid, void *arg)
 		vanished_flush(y);
 		imap_contexts_expunged(y->s, seq, uid);
 	}
-	if (y->s->enabled & IMAP_QRESYNC)
+	if (y->s->enabled & (IMAP_QRESYNC | IMAP_UIDONLY))
 		numset_add(&y->vanished, uid);
 	else
 		imap_untagged(y->s, "%" PRIu32 " EXPUNGE", seq);
@@ -364,7 +366,8 @@ imap_state_sync(struct imap_session *s, int with_expunges)
 	/* New messages stand at the end: UIDs rise. */
 	if (imap_largest(s, 1) > last_uid) {
 		imap_state_claim_recent(s, index_view_lower(s->view, last_uid + 1));
-		imap_untagged(s, "%" PRIu64 " RECENT", numset_size(&s->recent));
+		if (!(s->enabled & IMAP_REV2))
+			imap_untagged(s, "%" PRIu64 " RECENT", numset_size(&s->recent));
 	}
 }
 

@@ -14,8 +14,10 @@ static const struct {
 	{"UNSEEN", IMAP_STATUS_UNSEEN},
 	{"HIGHESTMODSEQ", IMAP_STATUS_HIGHESTMODSEQ},
 	{"MAILBOXID", IMAP_STATUS_MAILBOXID},
-	{"DELETED", IMAP_STATUS_DELETED},
 	{"DELETED-STORAGE", IMAP_STATUS_DELETED_STORAGE},
+	{"SIZE", IMAP_STATUS_SIZE},
+	{"DELETED", IMAP_STATUS_DELETED},
+	{"APPENDLIMIT", IMAP_STATUS_APPENDLIMIT},
 };
 enum { ITEM_COUNT = sizeof(item_names) / sizeof(item_names[0]) };
 
@@ -72,6 +74,41 @@ deleted_storage(struct imap_session *s, const struct index_mailbox *box)
 	return sum;
 }
 
+struct sum {
+	struct imap_session *s;
+	uint32_t mailbox;
+	uint64_t bytes;
+};
+
+/*
+ * The total of the mailbox counts the size on disk where that of the message is not known, which is
+ * too little with LF in the files, and less than the sum is not allowed (RFC 8438 section 3).
+ */
+static enum err
+message_size(const struct index_message *m, void *arg)
+{
+	struct sum *sum = arg;
+	struct index_message full = *m;
+	enum err e = OK;
+
+	if (full.size == UINT64_MAX)
+		e = index_message_facts(sum->s->index, sum->mailbox, &full);
+	/* One whose file is gone counts for nothing. */
+	if (!e)
+		sum->bytes += full.size;
+	return e == E_NOTFOUND ? OK : e;
+}
+
+static uint64_t
+mailbox_size(struct imap_session *s, const struct index_mailbox *box)
+{
+	struct sum sum = {.s = s, .mailbox = box->id};
+
+	if (index_message_each(s->index, box->id, 1, UINT32_MAX, message_size, &sum))
+		return 2 * box->size_bytes;
+	return sum.bytes;
+}
+
 static uint64_t
 item_value(struct imap_session *s, const struct index_mailbox *box, unsigned bit)
 {
@@ -88,10 +125,14 @@ item_value(struct imap_session *s, const struct index_mailbox *box, unsigned bit
 		return box->unseen;
 	case IMAP_STATUS_HIGHESTMODSEQ:
 		return box->highest_modseq;
-	case IMAP_STATUS_DELETED:
-		return box->deleted;
 	case IMAP_STATUS_DELETED_STORAGE:
 		return deleted_storage(s, box);
+	case IMAP_STATUS_SIZE:
+		return mailbox_size(s, box);
+	case IMAP_STATUS_DELETED:
+		return box->deleted;
+	case IMAP_STATUS_APPENDLIMIT:
+		return s->conf->max_message_size;
 	default:
 		if (box->recent_from < box->uidnext)
 			(void)index_message_each(s->index, box->id, box->recent_from, UINT32_MAX,
@@ -117,7 +158,7 @@ imap_status_send(struct imap_session *s, struct str name, unsigned items)
 	}
 	if (!e) {
 		(void)buf_add_cstr(&s->out, "STATUS ");
-		imap_write_mailbox(&s->out, str_of(box.name));
+		imap_write_mailbox(s, &s->out, str_of(box.name));
 		(void)buf_add_cstr(&s->out, " (");
 		for (size_t i = 0; i < ITEM_COUNT; i++) {
 			if (!(items & item_names[i].bit))
@@ -162,6 +203,6 @@ const struct imap_command imap_command_status = {
 	.rfc = "3501 6.3.10",
 	.states = IN_BOTH,
 	.sync = IMAP_SYNC_ALL,
-	.capabilities = "OBJECTID",
+	.capabilities = "OBJECTID STATUS=SIZE",
 	.run = run_status,
 };

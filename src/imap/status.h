@@ -13,8 +13,10 @@ enum imap_status_item {
 	IMAP_STATUS_HIGHESTMODSEQ =
 		32, /* RFC 7162 section 3.1.7: asking for it enables CONDSTORE */
 	IMAP_STATUS_MAILBOXID = 64, /* RFC 8474 section 4.3 */
-	IMAP_STATUS_DELETED = 128, /* RFC 9208 section 4.1.4, and the next */
-	IMAP_STATUS_DELETED_STORAGE = 256,
+	IMAP_STATUS_DELETED = 128, /* RFC 9051 section 6.3.11 */
+	IMAP_STATUS_DELETED_STORAGE = 256, /* RFC 9208 section 4.1.4 */
+	IMAP_STATUS_SIZE = 512, /* RFC 9051 section 6.3.11, RFC 8438 */
+	IMAP_STATUS_APPENDLIMIT = 1024, /* RFC 7889 */
 };
 
 /* "(MESSAGES UNSEEN)", at least one: *items is a union of enum imap_status_item. */

@@ -7,17 +7,17 @@
 enum { QUOTED_MAX = 1000 };
 
 static int
-can_be_quoted(struct str text)
+can_be_quoted(struct str text, int utf8)
 {
 	if (text.len > QUOTED_MAX)
 		return 0;
 	for (size_t i = 0; i < text.len; i++) {
 		unsigned char c = (unsigned char)text.p[i];
 
-		if (c >= 0x80 || c == '\r' || c == '\n' || c == '\0')
+		if ((c >= 0x80 && !utf8) || c == '\r' || c == '\n' || c == '\0')
 			return 0;
 	}
-	return 1;
+	return !utf8 || str_is_utf8(text);
 }
 
 static int
@@ -35,10 +35,10 @@ can_be_atom(struct str text)
 	return 1;
 }
 
-void
-imap_write_string(struct buf *out, struct str text)
+static void
+write_string(struct buf *out, struct str text, int utf8)
 {
-	if (!can_be_quoted(text)) {
+	if (!can_be_quoted(text, utf8)) {
 		(void)buf_printf(out, "{%zu}\r\n", text.len);
 		(void)buf_add_str(out, text);
 		return;
@@ -50,6 +50,12 @@ imap_write_string(struct buf *out, struct str text)
 		(void)buf_add_char(out, text.p[i]);
 	}
 	(void)buf_add_char(out, '"');
+}
+
+void
+imap_write_string(struct buf *out, struct str text)
+{
+	write_string(out, text, 0);
 }
 
 void
@@ -70,11 +76,24 @@ imap_write_astring(struct buf *out, struct str text)
 		imap_write_string(out, text);
 }
 
+int
+imap_uses_utf8(const struct imap_session *s)
+{
+	return (s->enabled & (IMAP_UTF8 | IMAP_REV2)) != 0;
+}
+
 void
-imap_write_mailbox(struct buf *out, struct str name)
+imap_write_mailbox(const struct imap_session *s, struct buf *out, struct str name)
 {
 	struct buf wire = BUF_INIT(0);
 
+	if (imap_uses_utf8(s)) {
+		if (can_be_atom(name))
+			(void)buf_add_str(out, name);
+		else
+			write_string(out, name, 1);
+		return;
+	}
 	/* Names of the index are well-formed; should one not be, the client gets it as it is. */
 	if (mutf7_from_utf8(name, &wire))
 		imap_write_astring(out, name);

@@ -169,7 +169,7 @@ capabilities(struct prelogin *p)
 {
 	struct str list = str_of(p->mechanisms);
 
-	prelogin_say(p, "CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID");
+	prelogin_say(p, "CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID");
 	if (!p->tls && p->tls_available)
 		prelogin_say(p, " STARTTLS");
 	if (!prelogin_may_auth(p)) {

@@ -65,8 +65,19 @@ def parse_list(text, at=0):
     return items, at + 1
 
 
+# What each kind of client enables.
+LEVELS = {
+    "plain": "",
+    "condstore": "CONDSTORE",
+    "qresync": "QRESYNC",
+    "rev2": "IMAP4rev2",
+    "rev2+qresync": "IMAP4rev2 QRESYNC",
+    "uidonly": "UIDONLY QRESYNC",
+}
+
+
 class Replica:
-    """level: "plain", "condstore" or "qresync"."""
+    """level: one of LEVELS."""
 
     def __init__(self, port, user, level, mailbox="INBOX"):
         self.port, self.user, self.level, self.mailbox = port, user, level, mailbox
@@ -74,6 +85,7 @@ class Replica:
         self.tag = 0
         self.messages = []
         self.modseq = 0  # as RFC 7162 section 6 has a client work it out
+        self.complete_to = 0  # it knows all messages up to this UID
         self.uidvalidity = None
         self.condstore = self.qresync = False
         self.running = collections.deque()  # (tag, Command), the oldest first
@@ -89,12 +101,15 @@ class Replica:
         self.lines = self.socket.makefile("rb")
         self.read_response()
         self.running.clear()
-        self.condstore = self.qresync = self.selected = False
+        self.condstore = self.qresync = self.rev2 = self.uidonly = self.selected = False
         self.run("LOGIN", f'LOGIN {self.user} "{PASSWORD}"')
-        if self.level != "plain":
-            self.run("ENABLE", f"ENABLE {self.level.upper()}")
-            self.condstore = True
-            self.qresync = self.level == "qresync"
+        enable = LEVELS[self.level]
+        if enable:
+            self.run("ENABLE", f"ENABLE {enable}")
+            self.qresync = "QRESYNC" in enable
+            self.condstore = self.qresync or "CONDSTORE" in enable
+            self.rev2 = "IMAP4rev2" in enable
+            self.uidonly = "UIDONLY" in enable
 
     def drop(self):
         self.trace.append("-- connection dropped")
@@ -162,6 +177,7 @@ class Replica:
             command.code_modseq = int(code.group(1))
             assert command.name != "CLOSE", text
         failed = re.search(r"\[MODIFIED ([0-9:,]+)\]", text)
+        assert not text.startswith("BAD"), (self, text, list(self.trace)[-12:])
         if command.silent and text.startswith("OK"):
             self.apply_silent(command, parse_set(failed.group(1)) if failed else [])
         if command.code_modseq is not None:
@@ -188,7 +204,7 @@ class Replica:
                 m.flags = set(flags)
 
     def on_untagged(self, text, command):
-        number = re.match(r"(\d+) (EXISTS|RECENT|EXPUNGE|FETCH)", text)
+        number = re.match(r"(\d+) (EXISTS|RECENT|EXPUNGE|FETCH|UIDFETCH)", text)
         if number:
             getattr(self, "on_" + number.group(2).lower())(int(number.group(1)), text, command)
         elif text.startswith("VANISHED "):
@@ -197,6 +213,10 @@ class Replica:
             command.code_modseq = int(re.match(r"OK \[HIGHESTMODSEQ (\d+)\]", text).group(1))
         elif text.startswith("OK [UIDVALIDITY "):
             self.uidvalidity = int(re.match(r"OK \[UIDVALIDITY (\d+)\]", text).group(1))
+        elif text.startswith("LIST "):
+            self.listed = True
+        elif text.startswith(("SEARCH", "ESEARCH")):
+            assert text.startswith("ESEARCH") == self.rev2, text
         elif text.startswith("BYE"):
             raise AssertionError(text)
 
@@ -211,12 +231,13 @@ class Replica:
             self.messages.append(Message())
 
     def on_recent(self, count, text, command):
+        assert not self.rev2, text
         if command.name != "SELECT":
             assert count <= len(self.messages), text
 
     def on_expunge(self, number, text, command):
         assert command and command.may_expunge(), text
-        assert not self.qresync, text
+        assert not self.qresync and not self.uidonly, text
         assert 1 <= number <= len(self.messages), text
         del self.messages[number - 1]
 
@@ -240,6 +261,10 @@ class Replica:
             if m.uid == uid:
                 del self.messages[i]
                 return
+        if self.uidonly:
+            assert uid > self.complete_to, (text, uid)
+            self.messages.remove(self.unknown(text))
+            return
         # One whose UID was never told: one of those that lie between its neighbours.
         for i, m in enumerate(self.messages):
             behind = [n.uid for n in self.messages[i + 1 :] if n.uid is not None]
@@ -249,7 +274,29 @@ class Replica:
                 return
         raise AssertionError((text, uid, [m.uid for m in self.messages]))
 
+    def unknown(self, text):
+        """Any message whose UID it was not told: without message numbers they are all the same."""
+        for m in self.messages:
+            if m.uid is None:
+                return m
+        raise AssertionError((text, [m.uid for m in self.messages]))
+
+    def on_uidfetch(self, uid, text, command):
+        assert self.uidonly, text
+        items, _ = parse_list(text, text.index("("))
+        data = dict(zip(items[0::2], items[1::2]))
+        assert int(data.get("UID", uid)) == uid, text
+        if command.name == "SELECT":
+            self.on_resync_fetch(None, uid, data, text, command)
+            return
+        m = next((m for m in self.messages if m.uid == uid), None) or self.unknown(text)
+        m.uid = uid
+        self.take(m, data, command)
+        if "FLAGS" in data:
+            command.flags_told.add(m)
+
     def on_fetch(self, number, text, command):
+        assert not self.uidonly, text
         items, _ = parse_list(text, text.index("("))
         data = dict(zip(items[0::2], items[1::2]))
         uid = int(data["UID"]) if "UID" in data else None
@@ -263,6 +310,8 @@ class Replica:
             m.uid = uid
         if self.condstore and command.name != "FETCH" and "FLAGS" in data:
             assert "MODSEQ" in data and uid is not None, text
+        if self.rev2 and command.name != "FETCH":
+            assert uid is not None and "\\Recent" not in text, text
         self.take(m, data, command)
         if "FLAGS" in data:
             command.flags_told.add(m)
@@ -276,8 +325,9 @@ class Replica:
 
     def on_resync_fetch(self, number, uid, data, text, command):
         assert command.earlier and set(data) == {"UID", "FLAGS", "MODSEQ"}, text
-        assert 1 <= number <= self.exists, text
-        self.told_numbers[uid] = number
+        if number is not None:
+            assert 1 <= number <= self.exists, text
+            self.told_numbers[uid] = number
         for m in self.cache:
             if m.uid == uid:
                 self.take(m, data, command)
@@ -287,17 +337,21 @@ class Replica:
     # ---- selecting ----
 
     def select(self, verb="SELECT"):
-        self.modseq = 0
+        self.modseq = self.complete_to = 0
+        self.listed = False
         answer = self.run("SELECT", f"{verb} {self.mailbox}")
         assert " OK " in answer, answer
+        assert self.listed == self.rev2
         self.selected = True
         self.learn()
 
     def known_prefix(self):
         """Messages up to the first that it knows nothing of: what it can speak of when it comes back."""
+        if self.uidonly:
+            return sorted((m for m in self.messages if (m.uid or 2**32) <= self.complete_to), key=lambda m: m.uid)
         prefix = []
         for m in self.messages:
-            if m.uid is None or m.flags is None or m.modseq is None:
+            if m.uid is None or m.flags is None or (m.modseq is None and self.condstore):
                 break
             prefix.append(m)
         return prefix
@@ -310,7 +364,7 @@ class Replica:
         params = f"{uidvalidity} {modseq}"
         if with_uids and self.cache:
             params += " " + format_set(m.uid for m in self.cache)
-        if with_samples and self.cache:
+        if with_samples and self.cache and not self.uidonly:
             numbers = sorted({1, len(self.cache) // 2 or 1, len(self.cache)})
             uids = [self.cache[n - 1].uid for n in numbers]
             params += f" ({format_set(numbers)} {format_set(uids)})"
@@ -327,20 +381,13 @@ class Replica:
 
     def learn(self):
         """Asks for what it does not know of new messages."""
-        known = self.known_prefix() if self.condstore else self.known_plain()
+        known = self.known_prefix()
         if len(known) == len(self.messages):
             return
         first = known[-1].uid + 1 if known else 1
         items = "(FLAGS MODSEQ)" if self.condstore else "(FLAGS)"
-        self.run("FETCH", f"UID FETCH {first}:* {items}", uid=True)
-
-    def known_plain(self):
-        prefix = []
-        for m in self.messages:
-            if m.uid is None or m.flags is None:
-                break
-            prefix.append(m)
-        return prefix
+        self.run("FETCH", f"UID FETCH {max(first, self.complete_to + 1)}:* {items}", uid=True)
+        self.complete_to = max([self.complete_to, *(m.uid or 0 for m in self.messages)])
 
     def settle(self):
         """Catches up; afterwards its copy must be the mailbox."""
@@ -350,4 +397,5 @@ class Replica:
         self.learn()
 
     def copy(self):
-        return [(m.uid, frozenset(m.flags or ["?"]), m.modseq if self.condstore else None) for m in self.messages]
+        whole = [(m.uid, frozenset(m.flags or ["?"]), m.modseq if self.condstore else None) for m in self.messages]
+        return sorted(whole, key=lambda m: m[0] or 0) if self.uidonly else whole

@@ -12,7 +12,7 @@ import random
 import time
 
 import pytest
-from imap_replica import Command, Replica, format_set
+from imap_replica import LEVELS, Command, Replica, format_set
 
 SECONDS = float(os.environ.get("REPLICA_SECONDS", "8"))
 SEED = int(os.environ.get("REPLICA_SEED", "9051"))
@@ -26,7 +26,7 @@ class Storm:
         self.port = roost.ports["imap"]
         self.serial = 0
         self.commands = self.rounds = self.resyncs = 0
-        levels = ["plain", "condstore", "qresync", "qresync", self.random.choice(["plain", "qresync"])]
+        levels = ["plain", "condstore", "qresync", *self.random.sample(sorted(LEVELS), 3)]
         self.judge = Replica(self.port, user, "condstore")
         self.judge.run("CREATE", "CREATE Other")
         for _ in range(12):
@@ -54,7 +54,7 @@ class Storm:
 
     def store(self, client):
         r = self.random
-        uid = r.random() < 0.5
+        uid = client.uidonly or r.random() < 0.5
         text, messages = self.choose_set(client, uid)
         if not messages:
             return
@@ -70,7 +70,7 @@ class Storm:
 
     def fetch(self, client):
         r = self.random
-        uid = r.random() < 0.5
+        uid = client.uidonly or r.random() < 0.5
         text, messages = self.choose_set(client, uid)
         if not messages:
             return
@@ -86,7 +86,7 @@ class Storm:
 
     def transfer(self, client):
         r = self.random
-        uid = r.random() < 0.5
+        uid = client.uidonly or r.random() < 0.5
         text, messages = self.choose_set(client, uid)
         if messages:
             verb = r.choice(["COPY", "MOVE"])
@@ -94,7 +94,7 @@ class Storm:
 
     def search(self, client):
         r = self.random
-        uid = r.random() < 0.5
+        uid = client.uidonly or r.random() < 0.5
         client.send(Command("SEARCH", uid), f"{'UID ' * uid}SEARCH {r.choice(['ALL', 'SEEN', 'UNDELETED', 'SUBJECT 1'])}")
 
     def expunge(self, client):
@@ -138,7 +138,7 @@ class Storm:
             (folder / "new" / f"17950{self.serial:05}.M1P1.elsewhere").write_bytes(self.text().replace(b"\r", b""))
 
     def lose(self, client):
-        if client.level != "qresync":
+        if not client.qresync:
             return
         # Some of what is on its way may still arrive.
         for _ in range(self.random.choice([0, 0, 1, 3])):

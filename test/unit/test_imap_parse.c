@@ -338,7 +338,8 @@ mailboxes(void **state)
 		{"&-&", NULL},
 		{"&AGE-", NULL}, /* "a" must not be encoded */
 		{"&2AA-", NULL}, /* half of a surrogate pair */
-		{"\"\xc3\xa4\"", NULL},
+		{"\"\xc3\xa4&\"", "\xc3\xa4&"}, /* UTF-8 may be quoted (RFC 9755 section 3) */
+		{"\"\xc3\"", NULL},
 		{"\"a\x01\"", NULL},
 		{"{2}\r\na\n", NULL},
 		{"%", NULL},

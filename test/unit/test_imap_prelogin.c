@@ -9,7 +9,7 @@
 
 #include "prelogin_fake.h"
 
-#define CAPS "CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID"
+#define CAPS "CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID"
 #define BAD_ARGS " BAD Invalid arguments\r\n"
 #define BAD_START "* BAD A tag, a space and a command are expected\r\n"
 #define ID_LINE "* ID (\"name\" \"Roost\" \"version\" \"0.1.0\")\r\n"

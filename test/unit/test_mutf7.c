@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "mail/mutf7.h"
 
+#include "mail/netunicode.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -138,10 +140,31 @@ every_character_survives(void **state)
 	}
 }
 
+static void
+names_in_net_unicode(void **state)
+{
+	static const struct {
+		const char *name;
+		int good;
+	} cases[] = {
+		{"", 1}, {"Entw\xc3\xbcrfe & more", 1}, {"Entwu\xcc\x88rfe", 0}, /* decomposed */
+		{"\xe2\x84\xab", 0}, /* ANGSTROM SIGN, which composes to another letter */
+		{"\xf0\x9f\x98\x80", 1}, {"a\tb", 0}, {"a\x7f", 0}, {"\xc2\x85", 0},
+		{"\xe2\x80\xa8", 0}, {"\xe2\x80\xa9", 0}, {"\xc3", 0},
+		{"\xed\xa0\x80", 0}, /* half a surrogate pair */
+		{"\xc0\xaf", 0}, /* overlong */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(netunicode_is_name(str_of(cases[i].name)), cases[i].good);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_in_net_unicode),
 		cmocka_unit_test(converts_both_ways),
 		cmocka_unit_test(refuses_what_is_not_canonical),
 		cmocka_unit_test(refuses_what_is_no_name),
