@@ -481,6 +481,9 @@ search_plan_parse(struct imap_session *s, struct imap_parser *p, struct search_p
 	plan_init(out);
 	/* RFC 3501 section 6.4.4 */
 	if (imap_parse_try_word(p, "CHARSET")) {
+		/* RFC 9755 section 3 */
+		if ((s->enabled & IMAP_UTF8) && !(s->enabled & IMAP_REV2))
+			return imap_parser_fail(p, E_PARSE, "no CHARSET with UTF8=ACCEPT");
 		imap_parse_space(p);
 		e = parse_charset(&sp);
 	}

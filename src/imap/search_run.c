@@ -442,6 +442,8 @@ search_start(struct imap_session *s, struct search_plan *plan, struct search_box
 {
 	if (plan->has_modseq)
 		imap_enable(s, IMAP_CONDSTORE);
+	/* RFC 7162 section 3.2.10.2 */
+	s->has_numbers = plan->has_numbers;
 	search_box_selected(s, box);
 	search_plan_bind(plan, box);
 	imap_progress_begin(progress, s, index_view_count(s->view));
