@@ -485,7 +485,7 @@ run_cancelupdate(struct imap_session *s, struct imap_parser *p)
 		return p->err;
 	for (size_t i = 0; i < n; i++)
 		if (!*context_find(s, tags[i]))
-			return imap_reply_bad(s, "There is no updating search with this tag");
+			return imap_reply_bad(s, NULL, "There is no updating search with this tag");
 	for (size_t i = 0; i < n; i++) {
 		struct imap_context **at = context_find(s, tags[i]), *c = *at;
 
