@@ -119,7 +119,7 @@ is_full(const struct imap_session *s, int sorted)
 
 void
 imap_context_add(struct imap_session *s, struct search_plan *plan, const struct sort_program *sort,
-	uint64_t modseq, const uint32_t *seqs, size_t count)
+	int uid, uint64_t modseq, const uint32_t *seqs, size_t count)
 {
 	struct imap_context *c;
 
@@ -133,7 +133,7 @@ imap_context_add(struct imap_session *s, struct search_plan *plan, const struct 
 	}
 	c = MEM_NEW(struct imap_context);
 	c->tag = str_dup(s->tag);
-	c->uid = s->uid;
+	c->uid = uid;
 	c->plan = *plan;
 	memset(plan, 0, sizeof(*plan));
 	c->modseq = modseq;

@@ -83,7 +83,8 @@ search_do(struct imap_session *s, struct search_command *c)
 	if (!c->result.failed)
 		esearch_save(s, &c->ret, c->result.seqs, c->result.count);
 	if (c->ret.items & ESEARCH_UPDATE)
-		imap_context_add(s, &c->plan, NULL, modseq, c->result.seqs, c->result.count);
+		imap_context_add(
+			s, &c->plan, NULL, s->uid, modseq, c->result.seqs, c->result.count);
 	return search_reply(s, &c->result, s->uid ? "UID SEARCH completed" : "SEARCH completed");
 }
 

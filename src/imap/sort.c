@@ -84,7 +84,8 @@ sort_do(struct imap_session *s, struct sort_command *c)
 	if (!c->result.failed)
 		esearch_save(s, &c->ret, c->result.seqs, c->result.count);
 	if (c->ret.items & ESEARCH_UPDATE)
-		imap_context_add(s, &c->plan, &c->program, modseq, c->result.seqs, c->result.count);
+		imap_context_add(
+			s, &c->plan, &c->program, s->uid, modseq, c->result.seqs, c->result.count);
 	return search_reply(s, &c->result, s->uid ? "UID SORT completed" : "SORT completed");
 }
 

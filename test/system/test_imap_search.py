@@ -11,7 +11,7 @@ import time
 import imap_reference as ref
 import pytest
 from conftest import make_roost
-from roost_instance import PASSWORD
+from roost_instance import PASSWORD, wait_until
 
 SEED = int(os.environ.get("ROOST_TEST_SEED", "20"))
 COUNT = int(os.environ.get("ROOST_TEST_MESSAGES", "160"))
@@ -315,3 +315,77 @@ def test_saved_result(mailbox, client):
     assert numbers(untagged(one, "SEARCH $", "SEARCH")) == []
     one.logout()
     two.logout()
+
+
+def found_in(lines):
+    """{mailbox: UIDs} of the ESEARCH responses, each with all three correlators."""
+    found = {}
+    for line in lines:
+        m = re.fullmatch(r'\* ESEARCH \(TAG "[^"]+" MAILBOX (\S+) UIDVALIDITY \d+\) UID ALL (\S+)', line)
+        assert m, line
+        assert m[1] not in found
+        found[m[1].strip('"')] = expand(m[2])
+    return found
+
+
+def test_multisearch(mailbox):
+    instance = mailbox[0]
+    client = connect(instance, instance.add_user("many"))
+    for name in ("A", "A/B", "A/B/C", "AB", "Empty"):
+        client.create(name)
+    for n, name in enumerate(("INBOX", "A", "A/B", "A/B/C", "AB")):
+        for k in range(n + 1):
+            client.append(name, "(\\Flagged $Work)" if k == 0 else None, None, f"Subject: {name} {k}\r\n\r\nx\r\n".encode())
+    client.subscribe("AB")
+
+    def search(text):
+        lines, done = command(client, f"ESEARCH {text}")
+        assert done.startswith("OK"), (text, done)
+        return found_in(lines)
+
+    assert search("IN (mailboxes A) ALL") == {"A": [1, 2]}
+    assert search("IN (mailboxes (A AB nowhere)) FLAGGED") == {"A": [1], "AB": [1]}
+    assert search("IN (subtree A) ALL") == {"A": [1, 2], "A/B": [1, 2, 3], "A/B/C": [1, 2, 3, 4]}
+    assert search("IN (subtree-one A) ALL") == {"A": [1, 2], "A/B": [1, 2, 3]}
+    assert search("IN (subscribed) ALL") == {"AB": [1, 2, 3, 4, 5]}
+    assert set(search("IN (personal) KEYWORD $work")) == {"INBOX", "A", "A/B", "A/B/C", "AB"}
+    assert set(search("IN (inboxes mailboxes A) ALL")) == {"INBOX", "A", "A/B", "A/B/C", "AB"}
+    assert search("IN (personal) UID *") == {"INBOX": [1], "A": [2], "A/B": [3], "A/B/C": [4], "AB": [5]}
+    assert search("IN (personal) SUBJECT nothing") == {}
+    lines, _ = command(client, "ESEARCH IN (subtree A) RETURN (COUNT) ALL")
+    assert [line.split(") UID ")[1] for line in lines] == ["COUNT 2", "COUNT 3", "COUNT 4"]
+    for text in ("ALL", "IN (selected) ALL", "IN () ALL", "IN (mailboxes ()) ALL", "IN (nothing) ALL", "IN (mailboxes) ALL",
+                 "IN (selected-delayed) ALL", "IN (personal) RETURN (SAVE) ALL", "IN (personal) 1:5",
+                 "IN (personal) RETURN (UPDATE) ALL", "IN (personal)", "IN (personal (option)) ALL"):
+        assert command(client, f"ESEARCH {text}")[1].startswith("BAD"), text
+    client.select("A")
+    assert search("ALL") == {"A": [1, 2]}
+    assert search("IN (selected) 2") == {"A": [2]}
+    assert set(search("IN (selected mailboxes AB) FLAGGED")) == {"A", "AB"}
+    assert command(client, "ESEARCH RETURN (SAVE) FLAGGED") == ([], "OK ESEARCH completed")
+    assert numbers(untagged(client, "SEARCH $", "SEARCH")) == [1]
+    lines, done = command(client, "ESEARCH IN (selected subtree AB) RETURN (COUNT UPDATE) UNSEEN")
+    assert done.startswith("OK") and len(lines) == 2
+    lines, _ = command(client, "STORE 1 +FLAGS (\\Seen)")
+    assert any(re.search(r"UID REMOVEFROM \(0 1\)", line) for line in lines)
+    client.logout()
+
+
+def test_client_gone(make_instance):
+    """A search for somebody who has left ends."""
+    instance = make_instance(users=["slow"])
+    client = connect(instance, "slow@example.test")
+    body = (b"Lorem ipsum dolor sit amet, nothing here to find at all.\r\n" * 18000)
+    client.append("INBOX", None, None, b"Subject: big\r\n\r\n" + body)
+    client.select("INBOX")
+    for _ in range(8):
+        client.copy("1:*", "INBOX")
+    assert client.noop()[0] == "OK"
+    keys = " ".join(f'NOT BODY "{n:04} not in any message"' for n in range(64))
+    client.send(b"z SEARCH " + keys.encode() + b"\r\n")
+    time.sleep(0.3)
+    client.socket().close()
+    client.file.close()
+    began = time.monotonic()
+    wait_until(lambda: re.search(r"imap.logout .*user=slow@", instance.log()), 20, "the session ends")
+    assert time.monotonic() - began < 4

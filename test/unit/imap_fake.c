@@ -582,5 +582,6 @@ fake_fini(struct fake *f)
 	buf_free(&f->session.out);
 	buf_free(&f->session.flags_line);
 	stream_free(&f->base.client);
-	close(f->peer);
+	if (f->peer >= 0)
+		close(f->peer);
 }

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -14,6 +16,7 @@
 #include "imap_fake.h"
 #include "lib/buf.h"
 #include "lib/mem.h"
+#include "lib/stream.h"
 
 /* 1: plain, with an odd field that no cache record has. */
 static const char plain[] = "From: \"Smith, Ann\" <ann@example.test>\n"
@@ -638,6 +641,54 @@ newer_keys(void **state)
 	CHECK_ROWS(rows);
 }
 
+static void
+check_told(struct imap_progress *p, uint64_t done, const char *want)
+{
+	char said[256];
+	ssize_t n;
+
+	p->looked_ms -= 60 * 1000;
+	p->told_ms -= 60 * 1000;
+	assert_int_equal(imap_progress_tick(p, done), OK);
+	n = read(fake.peer, said, sizeof(said) - 1);
+	assert_true(n > 0);
+	said[n] = '\0';
+	assert_string_equal(said, want);
+}
+
+/* RFC 9585 section 4 */
+static void
+progress(void **state)
+{
+	struct imap_progress p;
+
+	(void)state;
+	imap_progress_begin(&p, &fake.session, 1000);
+	fake.session.tag = STR("A001");
+	check_told(&p, 454, "* OK [INPROGRESS (\"A001\" 454 1000)] Still at work\r\n");
+	/* Never done equal to the goal. */
+	check_told(&p, 1000, "* OK [INPROGRESS (\"A001\" NIL NIL)] Still at work\r\n");
+	fake.session.tag = STR("a]b");
+	check_told(&p, 5, "* OK [INPROGRESS (NIL 5 1000)] Still at work\r\n");
+	/* Not before its time. */
+	assert_int_equal(imap_progress_tick(&p, 6), OK);
+	assert_int_equal(stream_flush(fake.session.client), OK);
+	assert_int_equal(recv(fake.peer, &p, 1, MSG_DONTWAIT), -1);
+}
+
+static void
+progress_without_a_client(void **state)
+{
+	struct imap_progress p;
+
+	(void)state;
+	imap_progress_begin(&p, &fake.session, 1000);
+	p.looked_ms -= 60 * 1000;
+	close(fake.peer);
+	fake.peer = -1;
+	assert_int_equal(imap_progress_tick(&p, 1), E_CLOSED);
+}
+
 int
 main(void)
 {
@@ -657,6 +708,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(saved_result, setup, teardown),
 		cmocka_unit_test_setup_teardown(mod_sequences, setup, teardown),
 		cmocka_unit_test_setup_teardown(newer_keys, setup, teardown),
+		cmocka_unit_test_setup_teardown(progress, setup, teardown),
+		cmocka_unit_test_setup_teardown(progress_without_a_client, setup, teardown),
 		cmocka_unit_test(empty_mailbox),
 		cmocka_unit_test(many_messages),
 		cmocka_unit_test(seams),
