@@ -325,7 +325,7 @@ multisearch_do(struct multisearch *ms)
 	enum err e;
 
 	if (problem)
-		return imap_reply_bad(s, problem);
+		return imap_reply_bad(s, NULL, problem);
 	if (ms->plan.bad_charset) {
 		esearch_save_failed(s, &ms->ret);
 		return search_reply_bad_charset(s);
