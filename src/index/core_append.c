@@ -29,7 +29,7 @@ struct append {
 	struct core_box box;
 	uint32_t mailbox;
 	uint32_t first_uid;
-	uint64_t bytes;
+	uint64_t bytes, messages; /* that the quota is asked for */
 	/* A message that goes when these have come; uid 0: none. */
 	uint32_t replaced_in, replaced_uid;
 	uint64_t replaced_bytes; /* that it takes of the quota, and */
@@ -108,7 +108,10 @@ look_at_file(struct append *a, size_t i)
 	m->r.internal_date = st.st_mtim.tv_sec;
 	memcpy(m->r.email_id, a->in[i].email_id, sizeof(m->r.email_id));
 	memcpy(m->r.thread_id, a->in[i].thread_id, sizeof(m->r.thread_id));
-	a->bytes += m->r.disk_size;
+	if (!a->in[i].over_quota) {
+		a->bytes += m->r.disk_size;
+		a->messages++;
+	}
 	return OK;
 }
 
@@ -201,7 +204,7 @@ append_step(struct core_tx *tx, void *arg)
 static enum err
 quota_check(struct index_core *c, const struct append *a)
 {
-	uint64_t bytes = a->bytes, messages = a->n;
+	uint64_t bytes = a->bytes, messages = a->messages;
 
 	if (a->replaced_counts) {
 		bytes -= bytes < a->replaced_bytes ? bytes : a->replaced_bytes;

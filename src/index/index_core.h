@@ -149,6 +149,7 @@ struct index_core_append {
 	size_t keyword_count;
 	uint64_t size; /* CRLF */
 	uint64_t stored_size; /* before it was compressed; 0: what the file has */
+	int over_quota; /* it may come in whatever the quota says */
 	unsigned char email_id[16], thread_id[16];
 	struct str cache;
 };

@@ -71,6 +71,7 @@ make_open(const struct config *conf, const struct ticket *t, struct index_open *
 	o->map_size = conf->index_map_size;
 	o->max_message_size = conf->max_message_size;
 	o->rules = join_rules(conf, t->quota_rules);
+	o->warnings = index_warnings_create(conf, o->host);
 	o->limits = (struct index_core_limits){.bytes = t->quota_bytes,
 		.messages = t->quota_messages,
 		.grace_bytes = conf->quota_grace,

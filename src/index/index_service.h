@@ -14,6 +14,7 @@
 #include "lib/buf.h"
 #include "lib/ctl.h"
 #include "lib/ipc.h"
+#include "lib/quota_rules.h"
 #include "lib/numset.h"
 #include "lib/service.h"
 
@@ -92,6 +93,16 @@ struct index_watched {
 	uint32_t mailbox; /* 0: of none */
 };
 
+/* index_warning.c: what users are warned of, and how. */
+struct index_warnings {
+	struct quota_warning items[QUOTA_WARNINGS_MAX];
+	size_t count;
+	char *text; /* the template; "": the built-in one */
+	char *host; /* for Message-IDs */
+};
+struct index_warnings *index_warnings_create(const struct config *conf, const char *host);
+void index_warnings_free(struct index_warnings **w);
+
 struct index_user_entry {
 	struct index_user_entry *next;
 	struct index_worker *worker;
@@ -111,6 +122,9 @@ struct index_user_entry {
 	struct index_notes *notes; /* what readers found out, not in the index yet; or NULL */
 	struct event *notes_event;
 	int64_t refreshed_ms; /* when all of its mailboxes were last looked at */
+	struct index_quota quota_seen; /* at the last look */
+	struct index_warnings *warnings;
+	struct quota_warning warning; /* to be said; percent 0: none */
 	/* index_parse.c */
 	struct event *parse;
 	struct index_core_place parse_at;
@@ -208,6 +222,7 @@ struct index_open {
 	char **default_mailboxes; /* ended by NULL */
 	uint64_t map_size, max_message_size;
 	char *rules; /* limits.rules */
+	struct index_warnings *warnings;
 	struct index_core_limits limits;
 	size_t watches_max;
 	int fsync;
@@ -234,6 +249,13 @@ enum err index_user_flush(struct index_user_entry *u);
 enum err index_user_look_for_files(struct index_user_entry *u);
 void index_conn_release(struct index_conn *c);
 unsigned index_user_hash(const char *name);
+
+/* ---- index_warning.c ---- */
+
+/* Compares with what there was at the last look. */
+void index_user_quota_look(struct index_user_entry *u, const struct index_quota *now);
+/* Delivers the warning that is due. */
+void index_user_warn(struct index_user_entry *u);
 
 /* ---- index_parse.c: parsing in the background ---- */
 

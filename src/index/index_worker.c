@@ -33,6 +33,7 @@ index_open_free(struct index_open *o)
 	free(o->index_dir);
 	free(o->host);
 	free(o->rules);
+	index_warnings_free(&o->warnings);
 	free(o);
 }
 
@@ -78,6 +79,7 @@ index_user_touch(struct index_user_entry *u)
 		return;
 	index_core_quota(u->core, &q);
 	count_messages(u, q.messages);
+	index_user_quota_look(u, &q);
 	index_user_parse(u);
 	if (!event_pending(u->background, EV_TIMEOUT, NULL))
 		after_ms(u->background, INDEX_BACKGROUND_DELAY_MS);
@@ -94,6 +96,7 @@ enum err
 index_user_flush(struct index_user_entry *u)
 {
 	index_notes_flush(u);
+	index_user_warn(u);
 	while (index_core_background(u->core))
 		;
 	return index_core_sync(u->core);
@@ -111,6 +114,7 @@ user_free(struct index_user_entry *u, int clean)
 	atomic_fetch_sub(&u->worker->users_open, 1);
 	index_watch_end(u);
 	index_notes_free(u);
+	index_warnings_free(&u->warnings);
 	index_core_close(&u->core, clean);
 	if (u->corrupt && index_core_discard(u->index_dir))
 		log_event(LOGL_ERROR, "index.discard failed", "user", u->name, NULL);
@@ -216,6 +220,7 @@ on_background(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	begin = io_now_ms();
+	index_user_warn(u);
 	if (index_core_background(u->core)) {
 		/* Thousands of renames must not stand in the way of the client that caused them. */
 		int64_t pause = (io_now_ms() - begin + 1) * INDEX_BACKGROUND_PAUSE_FACTOR;
@@ -342,6 +347,7 @@ user_open(struct index_worker *w, const struct index_open *o, struct index_user_
 	u->parse = evtimer_new(w->base, index_user_parse_event, u);
 	*user_slot(w, u->name) = u;
 	atomic_fetch_add(&w->users_open, 1);
+	index_core_quota(u->core, &u->quota_seen);
 	index_watch_sync(u);
 	*out = u;
 	return OK;
@@ -402,6 +408,12 @@ index_worker_open(void *worker, void *arg)
 	c->ipc = ipc_conn_create(w->base, o->fd, INDEX_PROTO_BODY_MAX, &conn_handler, c);
 	o->fd = -1;
 	atomic_fetch_add(&w->connections, 1);
+	/* What the settings say now. */
+	if (e == OK) {
+		index_warnings_free(&u->warnings);
+		u->warnings = o->warnings;
+		o->warnings = NULL;
+	}
 	if (e) {
 		index_answer_error(c, o->request, e == E_CORRUPT ? E_TEMPFAIL : e, "open");
 	} else {

@@ -132,3 +132,22 @@ quota_rules_find(const struct quota_rules *r, struct str mailbox)
 			return &r->items[i - 1];
 	return NULL;
 }
+
+/* ---- warnings ---- */
+
+enum err
+quota_warning_parse(struct str text, struct quota_warning *out)
+{
+	uint32_t percent;
+
+	text = str_trim(text);
+	out->of_messages = take_prefix(&text, "messages=");
+	if (!out->of_messages)
+		(void)take_prefix(&text, "storage=");
+	if (text.len < 2 || text.p[text.len - 1] != '%' ||
+		str_to_u32(str_make(text.p, text.len - 1), &percent) || percent < 1 ||
+		percent > 100)
+		return E_PARSE;
+	out->percent = percent;
+	return OK;
+}

@@ -47,4 +47,15 @@ void quota_rules_free(struct quota_rules *r);
 /* NULL: no rule for it. Borrowed. */
 const struct quota_rule *quota_rules_find(const struct quota_rules *r, struct str mailbox);
 
+/* ---- warnings ---- */
+
+enum { QUOTA_WARNINGS_MAX = 16 };
+/* "95%", "storage=95%", "messages=80%". */
+struct quota_warning {
+	int of_messages;
+	unsigned percent; /* 1..100 */
+};
+/* E_PARSE. */
+enum err quota_warning_parse(struct str text, struct quota_warning *out);
+
 #endif

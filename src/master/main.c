@@ -38,6 +38,7 @@ check(struct config *conf, const char *path, struct buf *problems)
 	setup_hostname(conf);
 	setup_check(conf, problems);
 	cert_load(conf, 0, problems);
+	setup_quota_warning(conf, problems);
 	if (problems->len > 0) {
 		fputs(buf_cstr(problems), stderr);
 		return EXIT_CONFIG;

@@ -312,7 +312,7 @@ prepare(struct master *m, struct buf *problems)
 	remove_run_file(m, "ready");
 	setup_secret(&m->conf->ticket_key);
 	setup_secret(&m->conf->tls_ticket_key);
-	if (cert_load(m->conf, 1, problems))
+	if (cert_load(m->conf, 1, problems) || setup_quota_warning(m->conf, problems))
 		return EXIT_CONFIG;
 	if (setup_log_open(m->conf, &log_fd)) {
 		buf_printf(problems, "%s: %s; see setting 'log'\n", m->conf->log, strerror(errno));

@@ -109,6 +109,8 @@ reload_checked(struct master *m, struct config *fresh, struct buf *problems)
 	e = e ? e : e2;
 	e2 = cert_load(fresh, 1, problems);
 	e = e ? e : e2;
+	e2 = setup_quota_warning(fresh, problems);
+	e = e ? e : e2;
 	if (setup_log_open(fresh, &log_fd)) {
 		buf_printf(problems, "%s: %s\n", fresh->log, strerror(errno));
 		e = e ? e : E_IO;

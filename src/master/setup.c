@@ -62,7 +62,7 @@ check_user(
 }
 
 static enum err
-check_quota_rules(const struct config *conf, struct buf *problems)
+check_quota(const struct config *conf, struct buf *problems)
 {
 	struct quota_rules rules = {0};
 	struct buf why = {0};
@@ -74,6 +74,64 @@ check_quota_rules(const struct config *conf, struct buf *problems)
 		buf_printf(problems, "setting 'quota_rules': %s\n", buf_cstr(&why));
 	quota_rules_free(&rules);
 	buf_free(&why);
+	if (conf->quota_warning.count > QUOTA_WARNINGS_MAX)
+		e = E_TOOBIG;
+	for (size_t i = 0; i < conf->quota_warning.count && e != E_TOOBIG; i++) {
+		struct quota_warning w;
+
+		if (quota_warning_parse(str_of(conf->quota_warning.items[i]), &w) == OK)
+			continue;
+		buf_printf(problems,
+			"setting 'quota_warning': \"%s\" is none; write them as 95%% or messages=95%%\n",
+			conf->quota_warning.items[i]);
+		e = E_PARSE;
+	}
+	if (e == E_TOOBIG)
+		buf_printf(problems, "setting 'quota_warning': at most %d\n", QUOTA_WARNINGS_MAX);
+	return e;
+}
+
+static int
+has_field(struct str head, const char *name)
+{
+	while (head.len) {
+		struct str line = str_split(&head, '\n');
+
+		if (str_starts_i(line, name))
+			return 1;
+	}
+	return 0;
+}
+
+enum err
+setup_quota_warning(struct config *conf, struct buf *problems)
+{
+	enum { TEMPLATE_MAX = 64 * 1024 };
+	struct buf text = BUF_INIT(TEMPLATE_MAX);
+	const char *path = conf->quota_warning_template;
+	struct str head;
+	enum err e;
+
+	if (!path[0])
+		return OK;
+	e = io_read_file(path, &text);
+	head = str_make(text.p, str_find_str(buf_str(&text), STR("\n\n")));
+	if (e)
+		buf_printf(
+			problems, "setting 'quota_warning_template': %s: %s\n", path, err_text(e));
+	else if (head.len == text.len || !has_field(head, "Subject:") ||
+		 !has_field(head, "From:") || !str_is_utf8(buf_str(&text)) ||
+		 memchr(text.p, '\0', text.len)) {
+		buf_printf(problems,
+			"setting 'quota_warning_template': %s: it has to be UTF-8 text with the fields From "
+			"and Subject, an empty line, and a text\n",
+			path);
+		e = E_PARSE;
+	} else {
+		free(conf->quota_warning_text);
+		conf->quota_warning_text = buf_steal(&text);
+	}
+	buf_free(&text);
 	return e;
 }
 
@@ -84,7 +142,7 @@ setup_check(const struct config *conf, struct buf *problems)
 	enum err e2 = check_user(DAEMON_MAIL_USER, "mail_user", conf, problems);
 
 	e = e ? e : e2;
-	e2 = check_quota_rules(conf, problems);
+	e2 = check_quota(conf, problems);
 	e = e ? e : e2;
 	for (size_t i = 0; i < daemon_def_count; i++) {
 		char *path = mem_printf("%s/%s", conf->program_dir, daemon_defs[i].program);

@@ -16,6 +16,8 @@
 
 /* The users exist (as root), the programs are there. E_NOTFOUND. */
 enum err setup_check(const struct config *conf, struct buf *problems);
+/* Puts the template of quota_warning_template into quota_warning_text. E_PARSE, E_IO, ... */
+enum err setup_quota_warning(struct config *conf, struct buf *problems);
 /* Makes state_dir, run, tls, mail_dir, queue_dir, index_dir with their owners and modes. */
 enum err setup_directories(const struct config *conf, struct buf *problems);
 /*

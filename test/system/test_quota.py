@@ -169,3 +169,82 @@ def test_a_directory_of_the_first_version(make_instance):
     roost.ctl("quota", "set", "alice@example.test", "--rules", "Junk:ignore")
     assert roost.ctl("quota", "get", "alice@example.test")["rules"] == "Junk:ignore"
     assert subjects(log_in(roost, "alice@example.test")) == []
+
+
+def warnings(client):
+    return [s for s in subjects(client) if "full" in s or "voll" in s]
+
+
+def test_warnings(make_instance, tmp_path):
+    template = tmp_path / "template"
+    template.write_text("From: Postmeister <postmaster@%{domain}>\nSubject: %{percent} Prozent voll, %{other}\n\n"
+                        "%{user}: %{used} von %{limit}\n")
+    roost = make_instance(settings={"quota_warning": ["80%", "95%", "messages=50%"]})
+    alice = "alice@example.test"
+    roost.ctl("quota", "set", alice, "--storage", 100 << 10)
+    client = log_in(roost, alice)
+    block = b"Subject: block\r\n\r\n" + (b"x" * 98 + b"\r\n") * 103  # 10,213 bytes of 102,400
+
+    def wait_for(n):
+        wait_until(lambda: len(warnings(client)) >= n, what=f"{n} warnings")
+        assert len(warnings(client)) == n
+
+    for _ in range(8):
+        assert append(client, "Sent", block)[0] == "OK"
+    assert warnings(client) == []
+    append(client, "Sent", block)
+    wait_for(1)
+    assert warnings(client) == ["Your mailbox is 80% full"]
+    client.select("INBOX")
+    text = client.fetch("1", "(BODY.PEEK[])")[1][0][1].decode()
+    assert "The mailbox alice@example.test holds 89.7 KB of 100.0 KB." in text
+    assert "To: alice@example.test\r\n" in text and "Auto-Submitted: auto-generated\r\n" in text
+    # Once only, even after a restart, until it was below it in between.
+    append(client, "Sent")
+    client.logout()
+    roost.stop()
+    roost.settings["quota_warning_template"] = template
+    roost.write_conf()
+    roost.start()
+    client = log_in(roost, alice)
+    append(client, "Sent")
+    assert len(warnings(client)) == 1
+    client.select("Sent")
+    client.store("1:3", "+FLAGS", "\\Deleted")
+    client.expunge()
+    for _ in range(2):
+        append(client, "Sent", block)
+    wait_for(2)
+    assert warnings(client)[1] == "80 Prozent voll, %{other}"
+    # The last one finds its way into a mailbox that is full.
+    append(client, "Sent", block)
+    room = roost.ctl("quota", "get", alice)["roots"][0]
+    room = room["limit"] - room["usage"]
+    assert append(client, "Sent", b"Subject: rest\r\n\r\n" + b"y" * (room - 15))[0] == "OK"
+    wait_for(3)
+    assert warnings(client)[2].startswith("95 Prozent")
+    usage = {r["resource"]: r for r in roost.ctl("quota", "get", alice)["roots"]}["STORAGE"]
+    assert usage["usage"] > usage["limit"]
+    # Messages; by LMTP too. New limits by themselves warn nobody.
+    bob = "bob@example.test"
+    roost.ctl("quota", "set", bob, "--messages", 4)
+    client = log_in(roost, bob)
+    for _ in range(2):
+        assert lmtp_replies(roost, [bob], b"Subject: x\r\n\r\n")[1][0] == 250
+    wait_for(1)
+    client.select("INBOX")
+    assert b"bob@example.test: 2 messages von 4 messages" in client.fetch("3", "(BODY.PEEK[])")[1][0][1]
+    assert roost.log().count("index.quota warning") == 4
+    for bad in ("no header\n", "Subject: x\n\nno sender\n"):
+        template.write_text(bad)
+        status, _, message = roost.ctl("reload", check=False)
+        assert status != 0 and "quota_warning_template" in message
+
+
+def test_bad_thresholds(make_instance):
+    roost = make_instance()
+    for bad in ("95", "0%", "101%", "disk=5%"):
+        roost.settings["quota_warning"] = [bad]
+        roost.write_conf()
+        status, _, message = roost.ctl("reload", check=False)
+        assert status != 0 and "quota_warning" in message
