@@ -384,7 +384,7 @@ list_one(
 	struct maildir_name n;
 
 	(void)maildir_name_parse(name, &n);
-	if (base.len > CORE_UIDLIST_BASE_MAX || core_bases_has(twice, base) ||
+	if (base.len > CORE_UIDLIST_BASE_MAX || core_bases_has(twice, core_base_hash(base)) ||
 		letters_of(adopt_keywords_find(&a->words, name)))
 		return 0;
 	if (n.uid != f->uid)
@@ -401,10 +401,10 @@ find_twins(const struct adoption *a, struct core_bases *twice)
 	core_bases_init(&all, a->count);
 	core_bases_init(twice, a->count);
 	for (size_t i = 0; i < a->count; i++) {
-		struct str base = core_uidlist_base(str_of(name_of(a, &a->files[i])));
+		uint64_t hash = core_base_hash(core_uidlist_base(str_of(name_of(a, &a->files[i]))));
 
-		if (!core_bases_add(&all, base))
-			(void)core_bases_add(twice, base);
+		if (!core_bases_add(&all, hash))
+			(void)core_bases_add(twice, hash);
 	}
 	core_bases_fini(&all);
 }

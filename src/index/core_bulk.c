@@ -52,24 +52,23 @@ put(const struct core_bulk_db *db, struct index_key key, const void *p, size_t l
 
 enum err
 core_bulk_add(struct core_tx *tx, struct core_bulk *bulk, struct core_box *b, uint32_t uid,
-	struct core_message *m)
+	struct index_message_record *r, int stale)
 {
 	static const unsigned char changed = INDEX_CHANGE_CHANGED;
 	enum err e;
 
-	m->r.modseq = core_tx_modseq(tx);
-	m->r.name.p = m->name;
+	r->modseq = core_tx_modseq(tx);
 	buf_reset(&tx->buf);
-	index_message_encode(&m->r, &tx->buf);
+	index_message_encode(r, &tx->buf);
 	e = put(&bulk->message, index_key_message(b->r.id, uid), tx->buf.p, tx->buf.len);
 	if (e == OK)
-		e = put(&bulk->change, index_key_change(b->r.id, m->r.modseq, uid), &changed, 1);
-	if (e == OK && core_message_is_stale(m, uid))
+		e = put(&bulk->change, index_key_change(b->r.id, r->modseq, uid), &changed, 1);
+	if (e == OK && stale)
 		e = put(&bulk->pending, index_key_message(b->r.id, uid), "", 0);
 	if (e)
 		return e;
-	core_message_account(tx, b, &m->r, 1);
-	b->r.highest_modseq = m->r.modseq;
+	core_message_account(tx, b, r, 1);
+	b->r.highest_modseq = r->modseq;
 	core_tx_note(tx, b->r.id);
 	return OK;
 }

@@ -176,8 +176,9 @@ struct core_bulk {
 };
 enum err core_bulk_begin(
 	struct core_tx *tx, const struct core_box *b, uint32_t first_uid, struct core_bulk *out);
+/* stale: see core_message_is_stale. */
 enum err core_bulk_add(struct core_tx *tx, struct core_bulk *bulk, struct core_box *b, uint32_t uid,
-	struct core_message *m);
+	struct index_message_record *r, int stale);
 void core_bulk_end(struct core_bulk *bulk);
 
 /* core_store.c: calls fn for the messages of the set (NULL: all), rising. fn may change and remove.

@@ -12,23 +12,26 @@ enum scan_mode {
 	SCAN_FULL,
 };
 
-/* A file that was seen. */
+/* A file that was seen, with what its name says: names lie anywhere in memory, entries in a row. */
 struct scan_entry {
 	size_t name_off; /* in scan.names */
-	int64_t time; /* that its name begins with */
+	int64_t time; /* that the name begins with */
+	uint64_t size, crlf_size; /* S=, W=; UINT64_MAX: not said */
+	uint64_t base_hash;
 	const struct adopt_line *line; /* of roost-uidlist; or NULL */
 	uint32_t uid; /* of the line, else U= of the name, 0: none */
-	unsigned char in_new;
+	uint32_t letters;
+	unsigned char flags, base_len, name_len;
+	unsigned has_info : 1, has_uid : 1; /* U=, and it is uid */
+	unsigned in_new : 1;
 };
 
 /* A file that becomes a message. */
 struct scan_fresh {
-	size_t name_off; /* in scan.names */
-	int64_t time, internal_date;
-	uint64_t size, disk_size;
-	const struct adopt_line *line;
+	struct scan_entry *en;
+	int64_t internal_date;
 	uint32_t uid; /* that it keeps, or 0 */
-	unsigned char in_new, failed, later; /* its name gets the UID in the background */
+	unsigned char failed;
 };
 
 /* A message whose file is called differently now. */

@@ -17,6 +17,26 @@
 
 /* ---- fresh files get UIDs and names ---- */
 
+/* In the order of their UIDs entries and names lie anywhere: what comes soon is fetched ahead. */
+static void
+fetch_ahead(const struct scan *s, size_t i)
+{
+	enum { ENTRIES = 16, NAMES = 8 };
+
+	const char *p;
+
+	if (i + ENTRIES < s->fresh_count) {
+		p = (const char *)s->fresh[i + ENTRIES].en;
+		__builtin_prefetch(p);
+		__builtin_prefetch(p + 64);
+	}
+	if (i + NAMES < s->fresh_count) {
+		p = scan_name(s, s->fresh[i + NAMES].en->name_off);
+		__builtin_prefetch(p);
+		__builtin_prefetch(p + 64);
+	}
+}
+
 /* The bytes behind the time, so that most names need not be looked at for the order. */
 static uint64_t
 behind_time(const char *name)
@@ -32,9 +52,9 @@ behind_time(const char *name)
 }
 
 struct order {
+	uint32_t uid, at; /* in scan.fresh */
 	int64_t time;
 	uint64_t behind;
-	size_t at; /* in scan.fresh */
 };
 
 /* Those that keep their UID first, the others in the order of their delivery. */
@@ -43,19 +63,18 @@ compare_fresh(const void *a, const void *b, void *arg)
 {
 	const struct order *x = a, *y = b;
 	const struct scan *s = arg;
-	uint32_t ux = s->fresh[x->at].uid, uy = s->fresh[y->at].uid;
 
-	if (ux != uy) {
-		if (ux == 0 || uy == 0)
-			return ux == 0 ? 1 : -1;
-		return ux < uy ? -1 : 1;
+	if (x->uid != y->uid) {
+		if (x->uid == 0 || y->uid == 0)
+			return x->uid == 0 ? 1 : -1;
+		return x->uid < y->uid ? -1 : 1;
 	}
 	if (x->time != y->time)
 		return x->time < y->time ? -1 : 1;
 	if (x->behind != y->behind)
 		return x->behind < y->behind ? -1 : 1;
-	return strcmp(
-		scan_name(s, s->fresh[x->at].name_off), scan_name(s, s->fresh[y->at].name_off));
+	return strcmp(scan_name(s, s->fresh[x->at].en->name_off),
+		scan_name(s, s->fresh[y->at].en->name_off));
 }
 
 static void
@@ -64,9 +83,12 @@ sort_fresh(struct scan *s)
 	struct order *order = mem_alloc((s->fresh_count + 1) * sizeof(*order));
 	struct scan_fresh *sorted = mem_alloc((s->fresh_count + 1) * sizeof(*sorted));
 
-	for (size_t i = 0; i < s->fresh_count; i++)
-		order[i] = (struct order){
-			s->fresh[i].time, behind_time(scan_name(s, s->fresh[i].name_off)), i};
+	for (size_t i = 0; i < s->fresh_count; i++) {
+		const struct scan_fresh *f = &s->fresh[i];
+
+		order[i] = (struct order){f->uid, (uint32_t)i, f->en->time,
+			behind_time(scan_name(s, f->en->name_off))};
+	}
 	qsort_r(order, s->fresh_count, sizeof(*order), compare_fresh, s);
 	for (size_t i = 0; i < s->fresh_count; i++)
 		sorted[i] = s->fresh[order[i].at];
@@ -76,25 +98,19 @@ sort_fresh(struct scan *s)
 	s->fresh_cap = s->fresh_count + 1;
 }
 
-/* What the name and the list say of its sizes; those of the file only when its name is built. */
+/* What the list says of sizes and the name does not. */
 static void
-known_sizes(struct scan_fresh *f, const struct maildir_name *n)
+known_sizes(struct scan_entry *en)
 {
-	f->size = INDEX_SIZE_UNKNOWN;
-	f->disk_size = 0;
-	if (n->has_crlf_size)
-		f->size = n->crlf_size;
-	else if (f->line && f->line->crlf_size != UINT64_MAX)
-		f->size = f->line->crlf_size;
-	if (n->has_size)
-		f->disk_size = n->size;
-	else if (f->line && f->line->size != UINT64_MAX)
-		f->disk_size = f->line->size;
+	if (en->crlf_size == UINT64_MAX && en->line)
+		en->crlf_size = en->line->crlf_size;
+	if (en->size == UINT64_MAX && en->line)
+		en->size = en->line->size;
 }
 
 /* The name with our fields in it; one that is too long for them is replaced. */
 static void
-new_name(struct scan *s, const struct scan_fresh *f, const struct maildir_name *n, uint32_t uid,
+new_name(struct scan *s, const struct scan_entry *en, const struct maildir_name *n, uint32_t uid,
 	struct buf *out)
 {
 	struct maildir_unique u = {.time_s = n->time ? n->time : core_now_s(),
@@ -103,45 +119,57 @@ new_name(struct scan *s, const struct scan_fresh *f, const struct maildir_name *
 		.host = s->core->host};
 	struct timespec ts;
 
-	if (maildir_base_rebuild(n, f->disk_size, f->size, uid, out)) {
+	if (maildir_base_rebuild(n, en->size, en->crlf_size, uid, out)) {
 		buf_reset(out);
 		clock_gettime(CLOCK_REALTIME, &ts);
 		u.usec = (uint32_t)(ts.tv_nsec / 1000);
 		maildir_unique_build(&u, out);
-		maildir_fields_build(f->disk_size, f->size, uid, out);
+		maildir_fields_build(en->size, en->crlf_size, uid, out);
 	}
 	if (n->has_info)
 		maildir_info_build(n->flags, n->letters, n->others, out);
 }
 
 static void
+renamed_to(struct scan *s, struct scan_fresh *f, uint32_t uid, const struct buf *name)
+{
+	struct maildir_name n;
+
+	f->en->name_off = s->names.len;
+	buf_add(&s->names, name->p, name->len);
+	buf_add_char(&s->names, '\0');
+	f->en->name_len = (unsigned char)name->len;
+	(void)maildir_name_parse(buf_str(name), &n);
+	f->en->base_len = (unsigned char)n.base.len;
+	f->en->has_uid = 1;
+	f->uid = uid;
+	f->failed = 0;
+}
+
+static void
 name_one(struct scan *s, struct scan_fresh *f, uint32_t uid)
 {
-	const char *old = scan_name(s, f->name_off);
-	int fd = s->fd[f->in_new ? 0 : 1];
+	const char *old = scan_name(s, f->en->name_off);
+	int fd = s->fd[f->en->in_new ? 0 : 1];
 	struct buf name = {0};
 	struct maildir_name n;
 
 	f->failed = 1;
-	(void)maildir_name_parse(str_of(old), &n);
-	known_sizes(f, &n);
-	if (!n.has_size && !f->disk_size && !(f->line && f->uid == uid) &&
-		core_file_size(s->core, fd, old, &f->disk_size, &f->internal_date))
+	known_sizes(f->en);
+	if (f->en->size == UINT64_MAX && !(f->en->line && f->uid == uid) &&
+		core_file_size(s->core, fd, old, &f->en->size, &f->internal_date))
 		return;
 	if (f->uid == uid) {
 		f->failed = 0;
 		return;
 	}
-	new_name(s, f, &n, uid, &name);
-	if (renameat(fd, old, fd, buf_cstr(&name)) == 0) {
-		f->name_off = s->names.len;
-		buf_add(&s->names, buf_cstr(&name), name.len + 1);
-		f->uid = uid;
-		f->failed = 0;
-	} else if (errno != ENOENT) {
+	(void)maildir_name_parse(str_of(old), &n);
+	new_name(s, f->en, &n, uid, &name);
+	if (renameat(fd, old, fd, buf_cstr(&name)) == 0)
+		renamed_to(s, f, uid, &name);
+	else if (errno != ENOENT)
 		log_event(LOGL_WARN, "index.file skipped", "maildir", s->core->maildir, "dir",
 			s->box.dir, "file", old, "error", log_errno(errno), NULL);
-	}
 	buf_free(&name);
 }
 
@@ -154,12 +182,9 @@ find_twins(const struct scan *s, struct core_bases *twice)
 
 	core_bases_init(&all, s->entry_count);
 	core_bases_init(twice, s->entry_count);
-	for (size_t i = 0; i < s->entry_count; i++) {
-		struct str base = core_uidlist_base(str_of(scan_name(s, s->entries[i].name_off)));
-
-		if (!core_bases_add(&all, base))
-			(void)core_bases_add(twice, base);
-	}
+	for (size_t i = 0; i < s->entry_count; i++)
+		if (!core_bases_add(&all, s->entries[i].base_hash))
+			(void)core_bases_add(twice, s->entries[i].base_hash);
 	core_bases_fini(&all);
 }
 
@@ -168,15 +193,14 @@ static int
 list_one(struct scan *s, struct scan_fresh *f, uint32_t uid, const struct core_bases *twice,
 	struct buf *lines)
 {
-	struct str name = str_of(scan_name(s, f->name_off)), base = core_uidlist_base(name);
-	struct maildir_name n;
+	const char *name = scan_name(s, f->en->name_off);
+	struct str base = str_make(name, f->en->has_info ? f->en->base_len : f->en->name_len);
 
-	if (base.len > CORE_UIDLIST_BASE_MAX || f->line || core_bases_has(twice, base))
+	if (base.len > CORE_UIDLIST_BASE_MAX || f->en->line ||
+		core_bases_has(twice, f->en->base_hash))
 		return 0;
-	(void)maildir_name_parse(name, &n);
-	known_sizes(f, &n);
 	f->uid = uid;
-	f->later = 1;
+	f->en->has_uid = 0;
 	core_uidlist_line(uid, UINT64_MAX, UINT64_MAX, base, lines);
 	return 1;
 }
@@ -194,6 +218,7 @@ name_all(struct scan *s, size_t renamed, uint32_t *next)
 	for (size_t i = 0; i < s->fresh_count; i++) {
 		struct scan_fresh *f = &s->fresh[i];
 
+		fetch_ahead(s, i);
 		if (f->uid || !twice.slots || !list_one(s, f, *next, &twice, &lines)) {
 			touched |= f->uid == 0;
 			name_one(s, f, f->uid ? f->uid : *next);
@@ -257,22 +282,27 @@ static enum err
 apply_one(struct core_tx *tx, struct scan *s, struct core_bulk *bulk, struct core_box *b,
 	const struct scan_fresh *f, char names[INDEX_KEYWORDS_MAX][INDEX_KEYWORD_LEN_MAX + 1])
 {
-	struct core_message m;
-	struct maildir_name n;
-	enum err e = maildir_name_parse(str_of(scan_name(s, f->name_off)), &n);
+	const struct scan_entry *en = f->en;
+	struct index_message_record r = {
+		.in_new = en->in_new,
+		.flags = en->flags,
+		.save_date = en->time,
+		.internal_date = f->internal_date,
+		.size = en->crlf_size,
+		.disk_size = en->size == UINT64_MAX ? 0 : en->size,
+		.name = str_make(scan_name(s, en->name_off), en->name_len),
+		.base_len = en->base_len,
+	};
+	int stale;
 
-	if (e)
-		return e;
-	memset(&m.r, 0, sizeof(m.r));
-	core_message_set_name(&m, str_of(scan_name(s, f->name_off)), n.base.len);
-	m.r.in_new = f->in_new;
-	m.r.flags = n.flags;
-	m.r.keywords.bits[0] = letters_to_bits(n.letters, names);
-	m.r.save_date = n.time;
-	m.r.internal_date = f->internal_date;
-	m.r.size = f->size;
-	m.r.disk_size = f->disk_size;
-	return core_bulk_add(tx, bulk, b, f->uid, &m);
+	r.keywords.bits[0] = letters_to_bits(en->letters, names);
+	/* As core_message_is_stale finds it. */
+	stale = !en->has_uid;
+	if (en->in_new)
+		stale |= en->flags || r.keywords.bits[0];
+	else
+		stale |= !en->has_info || en->letters != r.keywords.bits[0];
+	return core_bulk_add(tx, bulk, b, f->uid, &r, stale);
 }
 
 /* They are in the order of their UIDs. */
@@ -286,9 +316,11 @@ apply_fresh(struct core_tx *tx, struct scan *s, struct core_box *b,
 	if (s->fresh_count == 0)
 		return OK;
 	e = core_bulk_begin(tx, b, s->fresh[0].uid, &bulk);
-	for (size_t i = 0; i < s->fresh_count && e == OK; i++)
+	for (size_t i = 0; i < s->fresh_count && e == OK; i++) {
+		fetch_ahead(s, i);
 		if (!s->fresh[i].failed)
 			e = apply_one(tx, s, &bulk, b, &s->fresh[i], names);
+	}
 	core_bulk_end(&bulk);
 	return e;
 }

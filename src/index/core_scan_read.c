@@ -49,12 +49,21 @@ read_one(struct scan *s, int fd, const struct dirent *d, int in_new)
 	en = &s->entries[s->entry_count++];
 	*en = (struct scan_entry){.name_off = s->names.len,
 		.time = n.time,
+		.size = n.has_size ? n.size : UINT64_MAX,
+		.crlf_size = n.has_crlf_size ? n.crlf_size : UINT64_MAX,
+		.base_hash = core_base_hash(n.has_info ? n.base : name),
 		.uid = n.uid,
-		.in_new = (unsigned char)in_new};
+		.letters = n.letters,
+		.flags = (unsigned char)n.flags,
+		.base_len = (unsigned char)n.base.len,
+		.name_len = (unsigned char)name.len,
+		.has_info = n.has_info != 0,
+		.in_new = in_new != 0};
 	if (s->has_list)
 		en->line = core_uidlist_find(&s->listed, name);
 	if (en->line)
 		en->uid = en->line->uid;
+	en->has_uid = n.uid && en->uid == n.uid;
 	buf_add(&s->names, name.p, name.len + 1);
 }
 
@@ -127,17 +136,13 @@ scan_read(struct scan *s)
 /* ---- comparing ---- */
 
 static void
-add_fresh(struct scan *s, const struct scan_entry *en, uint32_t uid)
+add_fresh(struct scan *s, struct scan_entry *en, uint32_t uid)
 {
 	if (s->fresh_count == s->fresh_cap) {
 		s->fresh_cap = s->fresh_cap ? s->fresh_cap * 2 : 16;
 		s->fresh = mem_realloc(s->fresh, s->fresh_cap, sizeof(*s->fresh));
 	}
-	s->fresh[s->fresh_count++] = (struct scan_fresh){.name_off = en->name_off,
-		.time = en->time,
-		.line = en->line,
-		.uid = uid,
-		.in_new = en->in_new};
+	s->fresh[s->fresh_count++] = (struct scan_fresh){.en = en, .uid = uid};
 }
 
 static void
@@ -204,7 +209,7 @@ match_record(struct scan *s, uint32_t uid, const struct index_message_record *m,
 
 /* A file with a UID that no message has. */
 static void
-stray(struct scan *s, const struct scan_entry *en, int first_of_uid)
+stray(struct scan *s, struct scan_entry *en, int first_of_uid)
 {
 	const struct index_mailbox_record *b = &s->box.r;
 	int believed = 0;

@@ -297,11 +297,41 @@ struct claim {
 	uint32_t mailbox, first;
 };
 
+/* What has been shown moves to cur/, as other programs expect. */
 static enum err
-claim_move(struct core_tx *tx, struct core_box *b, uint32_t uid, struct core_message *m, void *arg)
+claim_move(struct core_tx *tx, const struct core_box *b)
 {
-	(void)arg;
-	return m->r.in_new ? core_pending_put(tx, b->r.id, uid) : OK;
+	struct index_key key = index_key_message(b->r.id, b->r.recent_from);
+	MDB_val k = index_key_val(&key), v;
+	struct index_message_record m;
+	struct numset shown = {0};
+	uint32_t id, uid;
+	MDB_cursor *cur;
+	enum err e;
+
+	e = index_err_of_mdb(
+		mdb_cursor_open(tx->txn, tx->core->env->dbi[INDEX_DB_MESSAGE], &cur), "claim");
+	if (e)
+		return e;
+	for (e = core_tx_next(cur, &k, &v, MDB_SET_RANGE); e == OK;
+		e = core_tx_next(cur, &k, &v, MDB_NEXT)) {
+		e = index_key_get_message(&k, &id, &uid);
+		if (e || id != b->r.id)
+			break;
+		e = index_message_decode(&v, &m);
+		if (e)
+			break;
+		if (m.in_new)
+			numset_add(&shown, uid);
+	}
+	mdb_cursor_close(cur);
+	if (e == E_NOTFOUND)
+		e = OK;
+	for (size_t i = 0; i < shown.count && e == OK; i++)
+		for (uint64_t n = shown.ranges[i].first; n <= shown.ranges[i].last && e == OK; n++)
+			e = core_pending_put(tx, b->r.id, (uint32_t)n);
+	numset_free(&shown);
+	return e;
 }
 
 static enum err
@@ -314,8 +344,7 @@ claim_step(struct core_tx *tx, void *arg)
 	if (e)
 		return e;
 	cl->first = box.r.recent_from;
-	/* What has been shown moves to cur/, as other programs expect. */
-	e = each_in_range(tx, &box, box.r.recent_from, UINT32_MAX, claim_move, NULL);
+	e = claim_move(tx, &box);
 	box.r.recent_from = box.r.uidnext;
 	return e ? e : core_box_put(tx, &box);
 }

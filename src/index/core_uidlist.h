@@ -65,9 +65,10 @@ struct core_bases {
 };
 void core_bases_init(struct core_bases *b, size_t count_max);
 void core_bases_fini(struct core_bases *b);
+uint64_t core_base_hash(struct str base);
 /* 0: it was there. */
-int core_bases_add(struct core_bases *b, struct str base);
-int core_bases_has(const struct core_bases *b, struct str base);
+int core_bases_add(struct core_bases *b, uint64_t hash);
+int core_bases_has(const struct core_bases *b, uint64_t hash);
 
 /* ---- the end of a list ---- */
 
