@@ -129,6 +129,7 @@ user_parse(const struct ipc_msg *m, struct auth_user *out, char **detail)
 	out->quota_messages = ipc_get_u64(&r);
 	out->quota_rules = ipc_get_dup(&r);
 	rest = ipc_get_dup(&r);
+	(void)buf_add_str(&out->resume, ipc_get_str(&r));
 	if (ipc_reader_end(&r)) {
 		free(rest);
 		return E_TEMPFAIL;
@@ -163,21 +164,17 @@ rcpt_parse(const struct ipc_msg *m, struct auth_rcpt *out)
 	return ipc_reader_end(&r) ? E_TEMPFAIL : OK;
 }
 
-enum err
-auth_redeem(const struct config *conf, const char *token, const char *service,
-	const char *session_id, struct auth_user *out)
+/* On auth-session. Frees body. */
+static enum err
+session_ask(const struct config *conf, uint16_t type, struct buf *body, struct auth_user *out)
 {
 	struct channel ch = {"auth-session", -1, 0};
 	char *path = conf_run_path(conf, ch.name);
-	struct buf body = BUF_INIT(IPC_BODY_MAX);
 	struct ipc_msg answer;
 	enum err e;
 
 	memset(out, 0, sizeof(*out));
-	ipc_put_cstr(&body, token);
-	ipc_put_cstr(&body, service);
-	ipc_put_cstr(&body, session_id);
-	e = channel_ask(&ch, path, AUTH_REDEEM, buf_str(&body), &answer, answer_timeout(conf));
+	e = channel_ask(&ch, path, type, buf_str(body), &answer, answer_timeout(conf));
 	if (e)
 		goto out;
 	e = user_parse(&answer, out, NULL);
@@ -187,9 +184,32 @@ auth_redeem(const struct config *conf, const char *token, const char *service,
 	ipc_msg_free(&answer);
 out:
 	io_close(&ch.fd);
-	buf_free(&body);
+	buf_free(body);
 	free(path);
 	return e;
+}
+
+enum err
+auth_redeem(const struct config *conf, const char *token, const char *service,
+	const char *session_id, struct auth_user *out)
+{
+	struct buf body = BUF_INIT(IPC_BODY_MAX);
+
+	ipc_put_cstr(&body, token);
+	ipc_put_cstr(&body, service);
+	ipc_put_cstr(&body, session_id);
+	return session_ask(conf, AUTH_REDEEM, &body, out);
+}
+
+enum err
+auth_resume(
+	const struct config *conf, struct str resume, const char *session_id, struct auth_user *out)
+{
+	struct buf body = BUF_INIT(IPC_BODY_MAX);
+
+	ipc_put_str(&body, resume);
+	ipc_put_cstr(&body, session_id);
+	return session_ask(conf, AUTH_RESUME, &body, out);
 }
 
 void
@@ -199,6 +219,7 @@ auth_user_free(struct auth_user *u)
 	MEM_FREE(u->home);
 	MEM_FREE(u->quota_rules);
 	MEM_FREE(u->ticket);
+	buf_free(&u->resume);
 	memset(u, 0, sizeof(*u));
 }
 

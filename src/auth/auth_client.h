@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/buf.h"
 #include "lib/conf.h"
 #include "lib/err.h"
 #include "lib/net.h"
@@ -29,6 +30,9 @@ struct auth_user {
 	uint64_t quota_bytes; /* 0: no limit */
 	uint64_t quota_messages; /* 0: no limit */
 	char *quota_rules; /* the user's own, lib/quota_rules.h */
+	/* After auth_redeem for "imap" and auth_resume: sealed bytes for auth_resume; else empty.
+	 */
+	struct buf resume;
 };
 void auth_user_free(struct auth_user *u);
 
@@ -39,6 +43,13 @@ void auth_user_free(struct auth_user *u);
  */
 enum err auth_redeem(const struct config *conf, const char *token, const char *service,
 	const char *session_id, struct auth_user *out);
+/*
+ * The same for a session that slept: resume is what its last auth_redeem or auth_resume gave; it
+ * holds for this session id alone, as long as the master runs. The directory is asked again:
+ * E_NOTFOUND, E_ACCESS when the user is gone or switched off; E_AUTH; E_TEMPFAIL.
+ */
+enum err auth_resume(const struct config *conf, struct str resume, const char *session_id,
+	struct auth_user *out);
 
 /*
  * A connection to ask many questions, opened at the first of them and again after it broke. Not for

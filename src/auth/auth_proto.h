@@ -31,8 +31,17 @@ enum auth_frame {
 	/* auth-session */
 	AUTH_REDEEM =
 		10, /* str token, str service, str session id; answer AUTH_USER or AUTH_ERROR */
-	AUTH_USER = 11, /* str name, str home, str ticket, u64 quota bytes, u64 quota messages, str
-			   quota rules, str detail */
+	/*
+	 * str name, str home, str ticket, u64 quota bytes, u64 quota messages, str quota
+	 * rules, str detail, str resume: of an "imap" session what AUTH_RESUME takes, else ""
+	 */
+	AUTH_USER = 11,
+	/*
+	 * A session that slept: str resume, str session id; answer AUTH_USER or AUTH_ERROR: E_AUTH
+	 * (not issued for this session), E_NOTFOUND, E_ACCESS (switched off), E_TEMPFAIL. The user
+	 * is looked up anew.
+	 */
+	AUTH_RESUME = 12,
 
 	/* auth-directory */
 	AUTH_LOOKUP_RCPT = 20, /* str address; answer AUTH_RCPT or AUTH_ERROR */

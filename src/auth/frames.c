@@ -73,6 +73,17 @@ frame_redeem_parse(struct str body, struct frame_redeem *out)
 }
 
 enum err
+frame_resume_parse(struct str body, struct str *resume, struct str *session)
+{
+	struct ipc_reader r = ipc_reader_of(body);
+	int too_big = 0;
+
+	*resume = get_bounded(&r, FRAME_RESUME_MAX, &too_big);
+	*session = get_bounded(&r, FRAME_SESSION_MAX, &too_big);
+	return finish(&r, too_big);
+}
+
+enum err
 frame_address_parse(struct str body, struct str *address)
 {
 	struct ipc_reader r = ipc_reader_of(body);
@@ -103,6 +114,7 @@ frame_user_put(struct buf *b, const struct auth_user *u, const char *detail)
 	ipc_put_u64(b, u->quota_messages);
 	ipc_put_cstr(b, u->quota_rules ? u->quota_rules : "");
 	ipc_put_cstr(b, detail);
+	ipc_put_str(b, buf_str(&u->resume));
 }
 
 void

@@ -20,6 +20,7 @@ enum {
 	FRAME_WORD_MAX = 64, /* service, mechanism */
 	FRAME_PEER_MAX = 128,
 	FRAME_SESSION_MAX = 128,
+	FRAME_RESUME_MAX = 1024,
 	FRAME_ADDRESS_MAX = 4096, /* longer than any good one: the resolver says what is wrong */
 };
 
@@ -35,6 +36,7 @@ struct frame_redeem {
 	struct str token, service, session;
 };
 enum err frame_redeem_parse(struct str body, struct frame_redeem *out);
+enum err frame_resume_parse(struct str body, struct str *resume, struct str *session);
 /* LOOKUP_RCPT, LOOKUP_USER. */
 enum err frame_address_parse(struct str body, struct str *address);
 enum err frame_may_send_parse(struct str body, struct str *user, struct str *address);

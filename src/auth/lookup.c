@@ -8,6 +8,7 @@
 #include "auth/auth_proto.h"
 #include "auth/frames.h"
 #include "auth/resolve.h"
+#include "auth/seal.h"
 #include "auth/ticket.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -20,16 +21,20 @@ struct lookup {
 	struct peer *peer;
 	uint32_t request;
 	enum auth_frame type;
-	char *address, *user;
+	char *address, *user, *session;
 	enum err result;
 	struct buf answer; /* RCPT */
 	struct cache_user mailbox; /* USER */
 	char detail[ADDR_LOCAL_MAX + 1];
 };
 
-/* AUTH_USER with a fresh ticket. */
+/* What lets the session come back: its user's name, good for its own id. */
+static const char resume_label[] = "session-resume";
+
+/* AUTH_USER with a fresh ticket. session: to be resumed under this id; or empty. */
 static void
-send_user(struct peer *p, uint32_t request, const struct cache_user *cu, const char *detail)
+send_user(struct peer *p, uint32_t request, const struct cache_user *cu, const char *detail,
+	struct str session)
 {
 	struct auth_user user = {.quota_bytes = cu->quota_bytes,
 		.quota_messages = cu->quota_messages,
@@ -50,6 +55,9 @@ send_user(struct peer *p, uint32_t request, const struct cache_user *cu, const c
 		t.quota_rules = user.quota_rules;
 		e = ticket_make(service_conf(p->auth->run)->ticket_key, &t, &ticket);
 	}
+	if (!e && session.len)
+		e = seal_make(service_conf(p->auth->run)->ticket_key, resume_label, session,
+			str_of(cu->name), &user.resume);
 	if (e) {
 		log_event(LOGL_ERROR, "auth.ticket fail", "user", cu->name, "error", err_word(e),
 			NULL);
@@ -63,6 +71,7 @@ send_user(struct peer *p, uint32_t request, const struct cache_user *cu, const c
 		free(user.ticket);
 	}
 	buf_free(&ticket);
+	buf_free(&user.resume);
 	free(user.home);
 }
 
@@ -83,7 +92,29 @@ on_redeem(struct peer *p, struct ipc_msg *m)
 	}
 	log_event(LOGL_DEBUG, "auth.redeem ok", "user", user.name, "session", log_str(f.session),
 		NULL);
-	send_user(p, m->request, &user, "");
+	/* No other sessions sleep. */
+	send_user(p, m->request, &user, "", str_is(f.service, "imap") ? f.session : STR(""));
+}
+
+/* A session that slept. E_NOTFOUND: its user was removed; E_ACCESS: was switched off. */
+static void
+resume_run(struct lookup *l, struct directory *d)
+{
+	struct directory_user user = {0};
+	struct addr a;
+
+	l->result = addr_parse(str_of(l->address), &a);
+	if (!l->result)
+		l->result = resolve_login(d, &a, &user);
+	if (!l->result && !user.active)
+		l->result = E_ACCESS;
+	if (!l->result) {
+		memcpy(l->mailbox.name, user.addr.text, sizeof(l->mailbox.name));
+		l->mailbox.quota_bytes = user.quota_bytes;
+		l->mailbox.quota_messages = user.quota_messages;
+		memcpy(l->mailbox.quota_rules, user.quota_rules, sizeof(l->mailbox.quota_rules));
+	}
+	directory_user_free(&user);
 }
 
 static void
@@ -125,6 +156,8 @@ lookup_run(struct worker_job *job, struct directory *d)
 		rcpt_run(l, d);
 	else if (l->type == AUTH_LOOKUP_USER)
 		user_run(l, d);
+	else if (l->type == AUTH_RESUME)
+		resume_run(l, d);
 	else
 		l->result = resolve_may_send_as(d, l->user, str_of(l->address));
 }
@@ -136,6 +169,7 @@ lookup_free(struct lookup *l)
 	buf_free(&l->answer);
 	free(l->address);
 	free(l->user);
+	free(l->session);
 	free(l);
 }
 
@@ -149,8 +183,9 @@ lookup_done(struct worker_job *job)
 		peer_send_error(l->peer, l->request, l->result);
 	else if (l->type == AUTH_LOOKUP_RCPT)
 		peer_send(l->peer, AUTH_RCPT, l->request, &l->answer);
-	else if (l->type == AUTH_LOOKUP_USER)
-		send_user(l->peer, l->request, &l->mailbox, l->detail);
+	else if (l->type == AUTH_LOOKUP_USER || l->type == AUTH_RESUME)
+		send_user(l->peer, l->request, &l->mailbox, l->detail,
+			str_of(l->session ? l->session : ""));
 	else
 		peer_send(l->peer, AUTH_OK, l->request, &l->answer);
 	lookup_free(l);
@@ -158,7 +193,8 @@ lookup_done(struct worker_job *job)
 }
 
 static void
-lookup_submit(struct peer *p, const struct ipc_msg *m, struct str address, struct str user)
+lookup_submit(struct peer *p, const struct ipc_msg *m, struct str address, struct str user,
+	struct str session)
 {
 	struct lookup *l = MEM_NEW(struct lookup);
 
@@ -171,6 +207,7 @@ lookup_submit(struct peer *p, const struct ipc_msg *m, struct str address, struc
 	l->address = memchr(address.p ? address.p : "", 0, address.len) ? mem_strdup("")
 									: str_dup(address);
 	l->user = str_dup(user);
+	l->session = str_dup(session);
 	p->auth->lookups++;
 	if (worker_pool_submit(p->auth->workers, &l->job)) {
 		peer_send_error(p, m->request, E_TEMPFAIL);
@@ -187,7 +224,7 @@ on_address(struct peer *p, struct ipc_msg *m)
 	if (e)
 		peer_send_error(p, m->request, e == E_TOOBIG ? E_PARSE : e);
 	else
-		lookup_submit(p, m, address, STR(""));
+		lookup_submit(p, m, address, STR(""), STR(""));
 }
 
 static void
@@ -199,10 +236,29 @@ on_may_send_as(struct peer *p, struct ipc_msg *m)
 	if (e)
 		peer_send_error(p, m->request, e == E_TOOBIG ? E_PARSE : e);
 	else
-		lookup_submit(p, m, address, user);
+		lookup_submit(p, m, address, user, STR(""));
 }
 
-const struct peer_frame session_frames[] = {{AUTH_REDEEM, on_redeem}, {0, NULL}};
+static void
+on_resume(struct peer *p, struct ipc_msg *m)
+{
+	struct str sealed, session, name = {0};
+	enum err e = frame_resume_parse(buf_str(&m->body), &sealed, &session);
+
+	if (!e)
+		e = session.len ? seal_open(service_conf(p->auth->run)->ticket_key, resume_label,
+					  session, sealed, &name)
+				: E_AUTH;
+	if (e) {
+		log_event(LOGL_WARN, "auth.resume fail", "error", err_word(e), NULL);
+		peer_send_error(p, m->request, e == E_AUTH ? E_AUTH : E_PROTO);
+	} else {
+		lookup_submit(p, m, name, STR(""), session);
+	}
+}
+
+const struct peer_frame session_frames[] = {
+	{AUTH_REDEEM, on_redeem}, {AUTH_RESUME, on_resume}, {0, NULL}};
 const struct peer_frame directory_frames[] = {
 	{AUTH_LOOKUP_RCPT, on_address}, {AUTH_MAY_SEND_AS, on_may_send_as}, {0, NULL}};
 const struct peer_frame userdb_frames[] = {{AUTH_LOOKUP_USER, on_address}, {0, NULL}};

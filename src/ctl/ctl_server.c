@@ -16,8 +16,8 @@ static const char *const status_columns[] = {
 static const char *const who_columns[] = {
 	"session", "user", "protocol", "address", "tls_text", "since_text", "detail", NULL};
 
-/* Parents of sessions, which know who is logged in. */
-static const char *const session_services[] = {"imap", "pop3", "lmtp", "smtpd", NULL};
+/* Who knows who is logged in: parents of sessions, and the keeper of those that sleep. */
+static const char *const session_services[] = {"imap", "idle", "pop3", "lmtp", "smtpd", NULL};
 
 /* Calls each for every service that has a control socket, in order of their names. */
 static enum err

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/imap.h"
 
+#include "idle/idle_proto.h"
+#include "imap/sleep.h"
 #include "lib/io.h"
 
 /*
@@ -8,13 +10,11 @@
  * bytes every now and then keep address translators from forgetting the connection, and tell us of
  * clients that are gone.
  */
-enum {
-	STILL_HERE_MS = 2 * 60 * 1000,
-	RETRY_MS = 5 * 1000, /* while the index service is away */
-};
+enum { RETRY_MS = 5 * 1000 }; /* while the index service is away */
 
 struct idle {
 	int64_t deadline, still_here;
+	int64_t sleep_due; /* when the session may go to sleep */
 	int watching;
 };
 
@@ -41,9 +41,21 @@ wait_ms(const struct idle *i, int selected)
 	int64_t until = i->deadline < i->still_here ? i->deadline : i->still_here;
 	int64_t ms = until - io_now_ms();
 
+	if (i->sleep_due < until)
+		ms = i->sleep_due - io_now_ms();
 	if (selected && !i->watching && ms > RETRY_MS)
 		ms = RETRY_MS;
 	return ms < 0 ? 0 : (int)ms;
+}
+
+/* Nothing happened for a while. 1: it sleeps. */
+static int
+fall_asleep(struct imap_session *s, struct idle *i)
+{
+	struct imap_sleep_idle idle = {i->deadline, i->still_here};
+
+	i->sleep_due = imap_sleep_due_ms(s, io_now_ms());
+	return (!s->view || i->watching) && imap_sleep(s, &idle, i->deadline);
 }
 
 /* Until the client says something: OK. E_TIMEOUT: it was silent for too long. */
@@ -68,26 +80,27 @@ wait_for_client(struct imap_session *s, struct idle *i)
 			return e;
 		if (!e && client)
 			return OK;
+		if (!e)
+			i->sleep_due = imap_sleep_due_ms(s, io_now_ms());
 		if (io_now_ms() >= i->deadline)
 			return E_TIMEOUT;
 		if (io_now_ms() >= i->still_here) {
-			(void)stream_write_cstr(s->client, "* OK Still here\r\n");
-			i->still_here = io_now_ms() + STILL_HERE_MS;
+			(void)stream_write_cstr(s->client, IDLE_STILL_HERE);
+			i->still_here = io_now_ms() + IDLE_STILL_HERE_MS;
 		}
+		if (e && io_now_ms() >= i->sleep_due && fall_asleep(s, i))
+			return E_CANCELLED;
 	}
 }
 
 static enum err
-run_idle(struct imap_session *s, struct imap_parser *p)
+idle_until(struct imap_session *s, struct imap_parser *p, int64_t deadline)
 {
-	struct idle idle = {.watching = 0};
+	struct idle idle = {.deadline = deadline};
 	enum err e;
 
-	if (imap_parse_end(p))
-		return p->err;
-	idle.deadline = io_now_ms() + s->conf->imap_idle_timeout;
-	idle.still_here = io_now_ms() + STILL_HERE_MS;
-	(void)stream_write_cstr(s->client, "+ idling\r\n");
+	idle.still_here = io_now_ms() + IDLE_STILL_HERE_MS;
+	idle.sleep_due = imap_sleep_due_ms(s, io_now_ms());
 	e = wait_for_client(s, &idle);
 	if (s->view && idle.watching)
 		(void)index_watch(s->index, s->mailbox, 0);
@@ -103,6 +116,21 @@ run_idle(struct imap_session *s, struct imap_parser *p)
 	if (imap_parse_end(p))
 		return p->err;
 	return imap_reply_ok(s, NULL, "Idle completed");
+}
+
+static enum err
+run_idle(struct imap_session *s, struct imap_parser *p)
+{
+	if (imap_parse_end(p))
+		return p->err;
+	(void)stream_write_cstr(s->client, "+ idling\r\n");
+	return idle_until(s, p, io_now_ms() + s->conf->imap_idle_timeout);
+}
+
+enum err
+imap_idle_go_on(struct imap_session *s, struct imap_parser *p)
+{
+	return idle_until(s, p, s->woken.deadline_ms);
 }
 
 const struct imap_command imap_command_idle = {

@@ -93,6 +93,7 @@ struct imap_fetch_place {
 	uint64_t off, stored; /* hint_off, hint_stored of mail/section.h */
 };
 
+/* What has to survive a sleep is also in sleep_state.h. */
 struct imap_session {
 	struct session *base;
 	struct stream *client; /* base->client */
@@ -130,6 +131,13 @@ struct imap_session {
 	int has_numbers;
 	struct buf out; /* scratch for building one response line; empty between commands */
 	struct buf flags_line; /* private to state.c */
+
+	/* Of a session that slept (sleep.h). */
+	struct {
+		char *tag; /* IDLE is under way: its tag; else NULL */
+		int64_t deadline_ms;
+	} woken;
+	uint64_t bytes_in_before, bytes_out_before;
 };
 
 /*

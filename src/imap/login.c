@@ -3,9 +3,11 @@
 
 #include <stdlib.h>
 #include <time.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "imap/imap.h"
+#include "imap/sleep.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/sandbox.h"
@@ -39,6 +41,23 @@ imap_login_sandbox(const struct config *conf, struct sandbox *sb)
 	sandbox_allow_path(sb, charset_path, SANDBOX_READ);
 }
 
+/*
+ * The last words, to a client that has sent something already: a close with bytes unread would take
+ * them back.
+ */
+static void
+say_and_close(struct session *s, const char *text)
+{
+	char scratch[4096];
+	int fd = stream_fd(s->client);
+
+	(void)stream_printf(s->client, "* BYE %s\r\n", text);
+	(void)stream_flush(s->client);
+	(void)shutdown(fd, SHUT_WR);
+	while (recv(fd, scratch, sizeof(scratch), MSG_DONTWAIT) > 0)
+		;
+}
+
 /* Answers the log-in command with what went wrong, and says goodbye. */
 static int
 refuse(struct session *s, enum err e)
@@ -48,6 +67,13 @@ refuse(struct session *s, enum err e)
 				       : "Your mail is not available at the moment, try again";
 
 	log_event(LOGL_WARN, "imap.login failed", "user", s->info.user, "error", err_word(e), NULL);
+	if (imap_sleep_is_wake(s)) {
+		say_and_close(
+			s, e == E_ACCESS || e == E_NOTFOUND || e == E_AUTH
+				   ? "This account is closed"
+				   : "[UNAVAILABLE] Your mail is not available at the moment");
+		return EXIT_REFUSED;
+	}
 	(void)stream_printf(s->client, "%s NO [%s] %s\r\n* BYE %s\r\n",
 		s->info.tag && s->info.tag[0] ? s->info.tag : "*", code, text, text);
 	(void)stream_flush(s->client);
@@ -94,6 +120,27 @@ mail_open(struct session *s, const struct auth_user *user, struct index_user **i
 	return e;
 }
 
+/*
+ * A session that slept shows what auth gave it in the place of a token; its client has been waiting
+ * for a while already, so that a short absence of auth is no reason to send it away.
+ */
+static enum err
+identify(struct session *s, struct auth_user *user)
+{
+	int64_t deadline = io_now_ms() + OPEN_WAIT_MS;
+	enum err e;
+
+	if (!imap_sleep_is_wake(s))
+		return auth_redeem(s->conf, s->info.token, "imap", s->info.id, user);
+	for (;;) {
+		e = auth_resume(
+			s->conf, str_make(s->info.resume, s->info.resume_len), s->info.id, user);
+		if (e != E_TEMPFAIL || io_now_ms() >= deadline || session_should_end(s))
+			return e;
+		usleep(OPEN_RETRY_US);
+	}
+}
+
 int
 imap_login_run(struct session *s)
 {
@@ -104,7 +151,7 @@ imap_login_run(struct session *s)
 	enum err e;
 
 	s->kept = NULL;
-	e = auth_redeem(s->conf, s->info.token, "imap", s->info.id, &user);
+	e = identify(s, &user);
 	if (!e) {
 		int confined = index != NULL;
 
@@ -120,8 +167,9 @@ imap_login_run(struct session *s)
 		return refuse(s, e);
 	}
 	net_addr_format_ip(&s->info.peer, ip);
-	log_event(LOGL_INFO, "imap.login ok", "user", user.name, "ip", ip, "tls",
-		s->info.tls ? s->info.tls_text : "no", "service", s->info.service, NULL);
+	if (!imap_sleep_is_wake(s))
+		log_event(LOGL_INFO, "imap.login ok", "user", user.name, "ip", ip, "tls",
+			s->info.tls ? s->info.tls_text : "no", "service", s->info.service, NULL);
 	status = imap_session_run(s, &user, index);
 	if (status == SESSION_AGAIN)
 		s->kept = index;

@@ -4,6 +4,7 @@
 static const struct session_program imap_program = {
 	.name = "imap",
 	.handover = "imap",
+	.wake = "imap-wake",
 	.warm = imap_login_warm,
 	.sandbox = imap_login_sandbox,
 	.run = imap_login_run,

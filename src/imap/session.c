@@ -4,8 +4,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "idle/idle_proto.h"
+#include "imap/sleep.h"
 #include "imap/source.h"
+#include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
@@ -28,9 +32,9 @@ connection_end(struct imap_session *s, enum err e)
 	if (s->end)
 		return;
 	if (e == E_TIMEOUT)
-		imap_bye(s, "timeout", "Too long without a command");
+		imap_bye(s, "timeout", IDLE_BYE_TIMEOUT);
 	else if (e == E_CANCELLED)
-		imap_bye(s, "shutdown", "Server is going down");
+		imap_bye(s, "shutdown", IDLE_BYE_SHUTDOWN);
 	else if (e == E_CLOSED)
 		s->end = "disconnect";
 	else
@@ -103,16 +107,10 @@ lookup(struct imap_session *s, struct imap_parser *p, const char **problem)
 	return *problem ? NULL : c;
 }
 
+/* Behind a command's run, which returned e. problem: why there was none, or NULL. */
 static void
-command_run(struct imap_session *s, struct imap_parser *p)
+command_end(struct imap_session *s, struct imap_parser *p, enum err e, const char *problem)
 {
-	const char *problem;
-	enum err e;
-
-	p->utf8 = imap_uses_utf8(s);
-	s->has_numbers = 0;
-	s->command = lookup(s, p, &problem);
-	e = s->command ? s->command->run(s, p) : p->err;
 	if (p->err && p->err != E_PARSE && p->err != E_TOOBIG) {
 		connection_end(s, p->err);
 		return;
@@ -126,6 +124,30 @@ command_run(struct imap_session *s, struct imap_parser *p)
 	else if (e)
 		(void)imap_reply_error(s, e, "message");
 	buf_reset(&s->out);
+}
+
+static void
+command_run(struct imap_session *s, struct imap_parser *p)
+{
+	const char *problem;
+	enum err e;
+
+	p->utf8 = imap_uses_utf8(s);
+	s->has_numbers = 0;
+	s->command = lookup(s, p, &problem);
+	e = s->command ? s->command->run(s, p) : p->err;
+	command_end(s, p, e, problem);
+}
+
+/* IDLE that was under way when the session fell asleep. */
+static void
+idle_go_on(struct imap_session *s, struct imap_parser *p)
+{
+	s->command = &imap_command_idle;
+	s->tag = str_of(s->woken.tag);
+	command_end(s, p, imap_idle_go_on(s, p), NULL);
+	s->tag = (struct str){NULL, 0};
+	MEM_FREE(s->woken.tag);
 }
 
 /* A line that is longer than allowed still tells its tag. */
@@ -163,6 +185,27 @@ command_serve(struct imap_session *s, struct imap_parser *p)
 	command_run(s, p);
 }
 
+/* Until the client begins a command. A session that is silent meanwhile sleeps: s->end is set. */
+static enum err
+command_await(struct imap_session *s)
+{
+	int64_t now = io_now_ms(), deadline = now + s->conf->imap_idle_timeout;
+	int64_t due = imap_sleep_due_ms(s, now);
+	int client = 0, other;
+	enum err e = E_TIMEOUT;
+
+	while (e == E_TIMEOUT && now < deadline && !s->end) {
+		e = stream_wait(s->client, -1, (int)((due < deadline ? due : deadline) - now),
+			&client, &other);
+		now = io_now_ms();
+		if (e == E_TIMEOUT && now >= due && now < deadline) {
+			(void)imap_sleep(s, NULL, deadline);
+			due = imap_sleep_due_ms(s, now);
+		}
+	}
+	return e;
+}
+
 static void
 commands_serve(struct imap_session *s)
 {
@@ -172,9 +215,20 @@ commands_serve(struct imap_session *s)
 	enum err e;
 
 	imap_parser_init(&parser, &source);
+	if (s->woken.tag && !s->end)
+		idle_go_on(s, &parser);
 	while (!s->end) {
 		if (session_should_end(s->base)) {
 			connection_end(s, E_CANCELLED);
+			break;
+		}
+		/* The parser keeps the last command's pieces, which may be large. */
+		imap_parser_reset(&parser);
+		e = command_await(s);
+		if (s->end)
+			break;
+		if (e) {
+			connection_end(s, e);
 			break;
 		}
 		command_serve(s, &parser);
@@ -232,24 +286,34 @@ imap_session_run(struct session *base, struct auth_user *user, struct index_user
 		.index = index,
 	};
 
+	int sleeps;
+
 	*user = (struct auth_user){0};
 	stream_set_timeouts(
 		s.client, (int)s.conf->imap_idle_timeout, (int)s.conf->client_write_timeout);
+	if (!base->info.since)
+		base->info.since = (uint64_t)time(NULL);
 	imap_state_set(&s, IMAP_AUTHENTICATED);
 	session_report(base, s.user.name, "");
-	greet(&s);
+	if (imap_sleep_is_wake(base))
+		imap_sleep_wake(&s);
+	else
+		greet(&s);
 	commands_serve(&s);
+	sleeps = s.end && strcmp(s.end, "sleep") == 0;
 	imap_state_unselect(&s);
 	imap_state_set(&s, IMAP_LOGGED_OUT);
 	(void)stream_flush(s.client);
-	log_event(LOGL_INFO, "imap.logout", "user", s.user.name, "reason", s.end, "in",
-		log_u64(stream_bytes_in(s.client)), "out", log_u64(stream_bytes_out(s.client)),
-		NULL);
+	log_event(sleeps ? LOGL_DEBUG : LOGL_INFO, sleeps ? "imap.sleep ok" : "imap.logout", "user",
+		s.user.name, "reason", s.end, "in",
+		log_u64(s.bytes_in_before + stream_bytes_in(s.client)), "out",
+		log_u64(s.bytes_out_before + stream_bytes_out(s.client)), NULL);
 	buf_free(&s.out);
 	buf_free(&s.flags_line);
+	free(s.woken.tag);
 	auth_user_free(&s.user);
 	/* After anything unusual the process is not used again. */
-	return s.end && (strcmp(s.end, "logout") == 0 || strcmp(s.end, "disconnect") == 0)
+	return s.end && (sleeps || strcmp(s.end, "logout") == 0 || strcmp(s.end, "disconnect") == 0)
 		       ? SESSION_AGAIN
 		       : 0;
 }

@@ -629,3 +629,26 @@ index_watch_read(struct index_user *u, int *changed)
 	}
 	return OK;
 }
+
+enum err
+index_sleep_token(struct index_user *u, uint32_t mailbox, struct buf *token)
+{
+	struct buf body = {0};
+	struct ipc_msg m;
+	struct ipc_reader r;
+	enum err e = client_mailbox_check(u, mailbox);
+
+	if (e) {
+		return e;
+	}
+	ipc_put_u32(&body, mailbox);
+	e = client_request(u, INDEX_SLEEP_SEAL, &body, INDEX_SLEEP_TOKEN, &m);
+	if (e == OK) {
+		r = ipc_reader_of(buf_str(&m.body));
+		(void)buf_add_str(token, ipc_get_str(&r));
+		e = client_answer_end(u, &r);
+		ipc_msg_free(&m);
+	}
+	buf_free(&body);
+	return e;
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "index/client_private.h"
+#include "index/client_view.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,24 +14,6 @@ enum {
 	READ_AHEAD_AFTER = 512, /* messages of a walk, then its speed is looked at */
 	READ_AHEAD_SLOW_MS = 3,
 	READ_AHEAD_MAX = 512 << 20, /* bytes of the index; a larger one is not read whole */
-};
-
-/* What the client was told by other means than a sync. */
-struct told {
-	uint32_t uid;
-	uint64_t modseq;
-};
-
-struct index_view {
-	struct index_user *u;
-	uint32_t mailbox;
-	uint32_t *uids; /* rising; the client's message numbers are the places in it, from 1 */
-	size_t count, cap;
-	uint64_t modseq; /* the change log was read up to here */
-	uint64_t told_modseq; /* all up to here was told: behind modseq while expunges wait */
-	struct numset gone; /* vanished, but not told yet: still in uids */
-	struct told *told;
-	size_t told_count, told_cap;
 };
 
 static void

@@ -539,6 +539,14 @@ index_core_close(struct index_core **cp, int clean)
 	*cp = NULL;
 }
 
+uint64_t
+index_core_modseq(struct index_core *c, uint32_t mailbox)
+{
+	struct folder f = {.mailbox = mailbox};
+
+	return core_read(c, folder_step, &f) ? 0 : f.box.r.highest_modseq;
+}
+
 enum err
 index_core_folder_path(struct index_core *c, uint32_t mailbox, char **path)
 {

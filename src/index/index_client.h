@@ -272,6 +272,21 @@ enum err index_changed_since(
  */
 enum err index_vanished_since(
 	struct index_user *u, uint32_t mailbox, uint64_t since, struct numset *out, int *complete);
+/*
+ * For a session that goes to sleep: what the view is, appended to *out. E_STATE: something was told
+ * that no sync has accounted for yet; E_TOOBIG: over INDEX_VIEW_KEPT_MAX bytes, or messages.
+ */
+enum { INDEX_VIEW_KEPT_MAX = 64 * 1024, INDEX_VIEW_KEPT_MESSAGES_MAX = 4 * 1000 * 1000 };
+enum err index_view_keep(const struct index_view *v, struct buf *out);
+/*
+ * The view again, of the same mailbox under its present id; the next sync tells what happened
+ * meanwhile. E_PROTO: kept is not what index_view_keep wrote.
+ */
+enum err index_view_reopen(
+	struct index_user *u, uint32_t mailbox, struct str kept, struct index_view **out);
+/* Mod-sequence up to which the view has read the mailbox: where index_sleep_token's bearer begins.
+ */
+uint64_t index_view_read_modseq(const struct index_view *v);
 
 /* ---- changing messages ---- */
 
@@ -423,6 +438,12 @@ int index_watch_fd(const struct index_user *u);
 /* Takes the waiting news without blocking; *changed says whether any watched mailbox changed.
  * E_TEMPFAIL: the service went away; call index_watch again (connects anew). */
 enum err index_watch_read(struct index_user *u, int *changed);
+
+/*
+ * Lets its bearer hear that this mailbox changed, and nothing else, when this process is gone
+ * (run/index-sleep in index_proto.h). Appended to *token. E_NOTFOUND.
+ */
+enum err index_sleep_token(struct index_user *u, uint32_t mailbox, struct buf *token);
 
 /* ---- quota: see the manual's chapter for what counts ---- */
 

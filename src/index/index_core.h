@@ -251,6 +251,8 @@ enum err index_core_refresh(struct index_core *c, uint32_t mailbox);
 enum err index_core_refresh_tree(struct index_core *c);
 /* All mailboxes in the order of their names, INBOX first; the caller frees *ids. */
 enum err index_core_mailboxes(struct index_core *c, uint32_t **ids, size_t *count);
+/* The mailbox's HIGHESTMODSEQ; 0: there is no such mailbox, or it cannot be read. */
+uint64_t index_core_modseq(struct index_core *c, uint32_t mailbox);
 /* Absolute path of the mailbox's folder; the caller frees it. */
 enum err index_core_folder_path(struct index_core *c, uint32_t mailbox, char **path);
 

@@ -123,7 +123,7 @@ is_news(const struct index_watched *x, const struct inotify_event *ev)
 		       (name[0] == '.' || strcmp(name, "new") == 0 || strcmp(name, "cur") == 0);
 	case INDEX_WATCH_NEW:
 		/* Our own deliveries have a UID already; others have none. */
-		return !((ev->mask & (IN_CREATE | IN_MOVED_TO)) && strstr(name, ",U="));
+		return !((ev->mask & (IN_CREATE | IN_MOVED_TO)) && index_watch_is_ours(name));
 	case INDEX_WATCH_CUR:
 		break;
 	}

@@ -145,6 +145,27 @@ enum index_frame {
 	 * mailboxes too.
 	 */
 	INDEX_REBUILT = 46,
+	/*
+	 * u32 mailbox -> SLEEP_TOKEN: str token, which lets its bearer watch this one mailbox on
+	 * run/index-sleep. E_NOTFOUND.
+	 */
+	INDEX_SLEEP_SEAL = 48,
+	INDEX_SLEEP_TOKEN = 49,
+
+	/*
+	 * ---- run/index-sleep: roost-idle asks for news of the mailboxes of those who sleep ----
+	 *
+	 * One connection for all of them; the request id stands for one sleeper. All it can learn
+	 * is that something changed.
+	 */
+
+	/*
+	 * str token, u64 modseq that the sleeper's session has seen -> OK: it is watched; ERROR
+	 * E_AUTH, E_PROTO. Later, once: the notice CHANGED with the id of the request, empty; the
+	 * mailbox is not watched any more then.
+	 */
+	INDEX_SLEEP_WATCH = 60,
+	INDEX_SLEEP_FORGET = 61, /* of the sleeper with this request id; no answer */
 };
 
 #define INDEX_PROTO_TREE UINT32_MAX /* no mailbox has this id */
@@ -154,6 +175,7 @@ enum {
 	INDEX_PROTO_APPEND_MAX = 4096,
 	INDEX_PROTO_ENTRIES_MAX = 1000,
 	INDEX_PROTO_CACHE_MAX = 1 << 20,
+	INDEX_SLEEP_BODY_MAX = 8192, /* of a frame on run/index-sleep */
 	INDEX_PROTO_BODY_MAX = 32 << 20, /* of a frame from a client */
 };
 

@@ -478,6 +478,23 @@ run_watch(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 }
 
 static enum err
+run_sleep_seal(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	uint32_t mailbox = ipc_get_u32(r);
+	struct buf token = {0}, body = {0};
+	enum err e = ipc_reader_end(r);
+
+	if (e == OK)
+		e = index_sleep_seal(c->user, mailbox, &token);
+	if (e == OK) {
+		ipc_put_str(&body, buf_str(&token));
+		index_answer_send(c, INDEX_SLEEP_TOKEN, request, &body);
+	}
+	buf_free(&token);
+	return e;
+}
+
+static enum err
 run_quota_get(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 {
 	struct buf body = {0};
@@ -535,6 +552,7 @@ static const struct {
 	{INDEX_WATCH, run_watch, "watch"},
 	{INDEX_QUOTA_GET, run_quota_get, "quota"},
 	{INDEX_CORRUPT, run_corrupt, "corrupt"},
+	{INDEX_SLEEP_SEAL, run_sleep_seal, "sleep seal"},
 };
 
 static enum err

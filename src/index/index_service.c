@@ -225,6 +225,7 @@ start(struct service_run *run)
 	struct index_service_state *s = MEM_NEW(struct index_service_state);
 
 	s->run = run;
+	s->ticket_key = mem_strdup(service_conf(run)->ticket_key);
 	index_queue_init(&s->queue, service_base(run), s);
 	service_set_state(run, s);
 	return OK;
@@ -285,13 +286,16 @@ stop(struct service_run *run)
 	struct index_service_state *s = service_state(run);
 
 	index_parser_fini(&s->parser);
+	index_sleep_stop(s);
 	free(s->workers);
+	free(s->ticket_key);
 	index_queue_fini(&s->queue);
 	free(s);
 	service_set_state(run, NULL);
 }
 
-static const struct service_listener listeners[] = {{"index", on_accept}, {NULL, NULL}};
+static const struct service_listener listeners[] = {
+	{"index", on_accept}, {"index-sleep", index_sleep_accept}, {NULL, NULL}};
 static const struct ctl_verb verbs[] = {{"flush-user", ctl_flush_user},
 	{"export-user", ctl_export_user}, {"quota-recount", ctl_quota_recount},
 	{"undelete", ctl_undelete}, {"purge-expunged", ctl_purge_expunged}, {NULL, NULL}};

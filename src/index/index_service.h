@@ -187,6 +187,10 @@ struct index_worker {
 	int inotify_fd, inotify_warned;
 	struct event *inotify_event;
 	struct index_watched *watched[INDEX_WATCH_BUCKETS]; /* by wd */
+	struct index_sleeper *sleepers[INDEX_USER_BUCKETS]; /* by user */
+	struct index_sleep_wd *sleep_wds[INDEX_USER_BUCKETS];
+	int sleep_inotify_fd; /* their own, since descriptors of one inotify are shared */
+	struct event *sleep_inotify_event;
 	int draining;
 	atomic_ullong users_open, connections, requests, messages, pending;
 	/* Messages parsed in the background, and by sessions that found no cache record. */
@@ -210,6 +214,9 @@ struct index_service_state {
 	struct index_worker *workers;
 	size_t worker_count;
 	struct index_queue queue; /* back to the main thread */
+	char *ticket_key; /* of the settings, for all threads; it never changes */
+	struct index_sleep_conn *sleep_conns; /* main thread */
+	uint64_t sleep_conn_last;
 	size_t drained;
 };
 
@@ -318,5 +325,21 @@ int index_inotify_add(
 	struct index_user_entry *u, enum index_watch_kind kind, uint32_t mailbox, const char *path);
 /* Frees it. */
 void index_inotify_remove(struct index_watched *x);
+/* Has a mailbox looked at soon. */
+void index_watch_look(struct index_user_entry *u, uint32_t mailbox);
+/* Whether a file of this name in new/ is our own delivery, which has a UID already. */
+int index_watch_is_ours(const char *name);
+
+/* ---- index_sleep.c: mailboxes of sessions that sleep, also while nobody has the user open ---- */
+
+void index_sleep_accept(struct service_run *run, int fd, const struct net_addr *peer);
+void index_sleep_stop(struct index_service_state *s);
+/* For a client: seals a token, appended to *out. E_NOTFOUND. */
+enum err index_sleep_seal(struct index_user_entry *u, uint32_t mailbox, struct buf *out);
+/* In the worker's thread. */
+enum err index_sleep_open(struct index_worker *w);
+void index_sleep_close(struct index_worker *w);
+/* Something changed: mailbox 0: the tree, or everything (a rebuilt index). */
+void index_sleep_notify(struct index_worker *w, const char *user, uint32_t mailbox);
 
 #endif

@@ -34,6 +34,7 @@ index_watch_notify(uint32_t mailbox, uint64_t modseq, void *arg)
 		if (c->ipc && (c->watch_all || (mailbox && numset_contains(&c->watch, mailbox))))
 			ipc_conn_send(c->ipc, INDEX_CHANGED, 0, buf_str(&body), NULL, 0);
 	buf_free(&body);
+	index_sleep_notify(u->worker, u->name, mailbox);
 	/* A folder that came is to be watched too. */
 	if (mailbox == 0) {
 		u->news_lost = 1;
@@ -48,6 +49,19 @@ index_watch_soon(struct index_user_entry *u)
 
 	if (!event_pending(u->news, EV_TIMEOUT, NULL))
 		event_add(u->news, &tv);
+}
+
+int
+index_watch_is_ours(const char *name)
+{
+	return strstr(name, ",U=") != NULL;
+}
+
+void
+index_watch_look(struct index_user_entry *u, uint32_t mailbox)
+{
+	numset_add(&u->news_boxes, mailbox);
+	index_watch_soon(u);
 }
 
 /* ---- which folders ---- */

@@ -116,8 +116,12 @@ user_free(struct index_user_entry *u, int clean)
 	index_notes_free(u);
 	index_warnings_free(&u->warnings);
 	index_core_close(&u->core, clean);
-	if (u->corrupt && index_core_discard(u->index_dir))
-		log_event(LOGL_ERROR, "index.discard failed", "user", u->name, NULL);
+	if (u->corrupt) {
+		if (index_core_discard(u->index_dir))
+			log_event(LOGL_ERROR, "index.discard failed", "user", u->name, NULL);
+		/* What it knew may not hold in the new one. */
+		index_sleep_notify(u->worker, u->name, 0);
+	}
 	event_free(u->background);
 	event_free(u->idle);
 	event_free(u->news);
@@ -188,6 +192,7 @@ index_user_look_for_files(struct index_user_entry *u)
 	/* What was not written of it yet is of files that are there no more, or are read again. */
 	index_notes_free(u);
 	e = index_core_rebuild(&u->core, &same);
+	index_sleep_notify(u->worker, u->name, 0);
 	if (e == OK && same) {
 		tell_rebuilt(u);
 		index_watch_again(u);
@@ -439,6 +444,7 @@ worker_thread(void *arg)
 	event_base_dispatch(w->base);
 	index_sync_stop(w);
 	index_inotify_close(w);
+	index_sleep_close(w);
 	index_queue_fini(&w->queue);
 	event_base_free(w->base);
 	return NULL;
@@ -454,6 +460,8 @@ index_worker_start(struct index_worker *w, struct index_service_state *service)
 	w->base = event_base_new();
 	index_queue_init(&w->queue, w->base, w);
 	e = index_inotify_open(w);
+	if (e == OK)
+		e = index_sleep_open(w);
 	/* Signals are the main thread's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);

@@ -232,3 +232,66 @@ numset_parse(struct str text, struct numset *out)
 	}
 	return OK;
 }
+
+/* ---- packing: for each range its distance from the last and its length, 7 bits a byte ---- */
+
+static void
+pack_number(struct buf *out, uint32_t n)
+{
+	for (; n >= 0x80; n >>= 7)
+		buf_add_char(out, (char)(n | 0x80));
+	buf_add_char(out, (char)n);
+}
+
+static enum err
+unpack_number(struct str *bytes, uint64_t *out)
+{
+	uint64_t n = 0;
+
+	for (unsigned shift = 0; shift < 35; shift += 7) {
+		unsigned char c;
+
+		if (bytes->len == 0)
+			return E_PROTO;
+		c = (unsigned char)*bytes->p++;
+		bytes->len--;
+		n |= (uint64_t)(c & 0x7f) << shift;
+		if (!(c & 0x80)) {
+			*out = n;
+			return OK;
+		}
+	}
+	return E_PROTO;
+}
+
+void
+numset_pack(const struct numset *s, struct buf *out)
+{
+	uint32_t from = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		pack_number(out, s->ranges[i].first - from);
+		pack_number(out, s->ranges[i].last - s->ranges[i].first);
+		from = s->ranges[i].last;
+	}
+}
+
+enum err
+numset_unpack(struct str bytes, struct numset *out)
+{
+	uint64_t from = 0;
+
+	*out = (struct numset){0};
+	while (bytes.len) {
+		uint64_t gap, length;
+		enum err e = unpack_number(&bytes, &gap);
+
+		e = e ? e : unpack_number(&bytes, &length);
+		/* The first of all may be 0; ranges that touch would be one. */
+		if (e || from + gap + length > UINT32_MAX || (out->count && gap < 2))
+			return E_PROTO;
+		numset_add_range(out, (uint32_t)(from + gap), (uint32_t)(from + gap + length));
+		from += gap + length;
+	}
+	return OK;
+}

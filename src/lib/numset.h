@@ -37,5 +37,11 @@ void numset_subtract(const struct numset *a, const struct numset *b, struct nums
 enum err numset_format(const struct numset *s, struct buf *out);
 /* The same back: digits, ":" and "," only (no "*"), 1..2^32-1. E_PARSE, E_RANGE. */
 enum err numset_parse(struct str text, struct numset *out);
+/*
+ * For keeping: a byte or two for each range, appended to *out. And back, from the whole of bytes:
+ * E_PROTO: this is not what numset_pack writes. *out is zeroed first; the caller frees it.
+ */
+void numset_pack(const struct numset *s, struct buf *out);
+enum err numset_unpack(struct str bytes, struct numset *out);
 
 #endif

@@ -22,6 +22,7 @@
 #include "lib/mem.h"
 #include "lib/service.h"
 #include "lib/session_child.h"
+#include "lib/session_sleepers.h"
 
 enum {
 	HANDOVER_BODY_MAX = 2 << 20,
@@ -58,6 +59,7 @@ struct child {
 	char *id, *service, *peer, *tls_text, *user, *detail;
 	struct ipc_conn *origin; /* who handed it over and is told of its end; or NULL */
 	uint32_t request;
+	struct session_sleeper *sleeper; /* it is giving its client away, or did */
 };
 
 struct parent {
@@ -67,6 +69,7 @@ struct parent {
 	unsigned serving; /* those with a session */
 	TAILQ_HEAD(, child) waiting; /* the longest first */
 	unsigned waiting_count;
+	struct session_sleepers sleepers;
 	uint64_t served;
 	int reports[2]; /* datagrams: [0] read by the parent, [1] written by all children */
 	struct event *report_event, *child_event, *drain_event, *waiting_event;
@@ -91,7 +94,7 @@ child_set_info(struct child *c, const struct session_info *info)
 	char peer[NET_ADDR_TEXT];
 
 	net_addr_format(&info->peer, peer);
-	c->since = time(NULL);
+	c->since = info->since ? (time_t)info->since : time(NULL);
 	c->tls = info->tls;
 	c->id = mem_strdup(info->id);
 	c->service = mem_strdup(info->service);
@@ -131,15 +134,43 @@ child_add(struct parent *p, pid_t pid, const struct session_info *info, uint64_t
 	return c;
 }
 
-/* The session is over: whoever handed it over hears of it. */
+/* ---- sessions that sleep ---- */
+
+/* The keeper may have handed the client back, or over, meanwhile: then it is not there any more. */
+static struct session_sleeper **
+child_sleeper(struct parent *p, struct child *c)
+{
+	struct session_sleeper **at = c->id ? session_sleeper_find(&p->sleepers, c->id) : NULL;
+
+	return at && *at && *at == c->sleeper ? at : NULL;
+}
+
+/* c is about to give its client to the keeper; or, with asleep 0, could not. */
+static void
+child_sleeps(struct parent *p, struct child *c, int asleep)
+{
+	struct session_sleeper **at = child_sleeper(p, c);
+
+	if (asleep && !c->sleeper && !*session_sleeper_find(&p->sleepers, c->id)) {
+		c->sleeper = session_sleeper_add(&p->sleepers, c->id, c->origin, c->request);
+		c->origin = NULL;
+	} else if (!asleep && at) {
+		c->origin = (*at)->origin;
+		c->request = (*at)->request;
+		session_sleeper_remove(&p->sleepers, at);
+		c->sleeper = NULL;
+	}
+}
+
+/* The session is over: whoever handed it over hears of it, unless it sleeps. */
 static void
 child_session_ended(struct parent *p, struct child *c)
 {
 	if (c->state == CHILD_SERVING)
 		p->serving--;
-	if (c->origin)
-		ipc_conn_send(c->origin, SESSION_ENDED, c->request, (struct str){0}, NULL, 0);
+	session_tell_ended(c->origin, c->request);
 	c->origin = NULL;
+	c->sleeper = NULL;
 }
 
 static void
@@ -339,6 +370,12 @@ on_report(evutil_socket_t fd, short what, void *arg)
 			return;
 		text[n] = '\0';
 		c = *child_find(p, sender_of(&msg, &order));
+		if (c && n == SESSION_SLEEPS_LEN && text[0] == SESSION_SLEEPS) {
+			if (c->state == CHILD_SERVING)
+				child_sleeps(p, c, text[1]);
+			io_close(&order);
+			continue;
+		}
 		if (c && n == SESSION_WAITS_LEN) {
 			child_is_free(run, c, order);
 			continue;
@@ -378,29 +415,44 @@ child_start(struct service_run *run, int fd, struct session_info *info)
 
 /* ---- clients handed over ---- */
 
-static void
-on_handover(struct ipc_conn *c, struct ipc_msg *m, void *arg)
+/* NULL: malformed or refused. */
+static struct child *
+take_over(struct service_run *run, struct ipc_msg *m)
 {
-	struct service_run *run = arg;
 	struct session_info info = {0};
-	struct buf answer = {0};
 	struct child *child = NULL;
 
 	if (m->type == SESSION_HANDOVER && m->fds[0] >= 0 &&
 		session_info_get(buf_str(&m->body), &info) == OK) {
 		child = child_start(run, m->fds[0], &info);
 		m->fds[0] = -1;
-		if (child) {
-			child->origin = c;
-			child->request = m->request;
-		}
-	} else if (m->type == SESSION_HANDOVER) {
+	} else {
 		log_event(LOGL_ERROR, "session.handover malformed", NULL);
 		session_info_free(&info);
 	}
-	ipc_put_u8(&answer, child != NULL);
-	ipc_conn_send(c, SESSION_TAKEN, m->request, buf_str(&answer), NULL, 0);
+	return child;
+}
+
+static void
+answer_taken(struct ipc_conn *c, uint32_t request, int taken)
+{
+	struct buf answer = {0};
+
+	ipc_put_u8(&answer, (uint8_t)taken);
+	ipc_conn_send(c, SESSION_TAKEN, request, buf_str(&answer), NULL, 0);
 	buf_free(&answer);
+}
+
+static void
+on_handover(struct ipc_conn *c, struct ipc_msg *m, void *arg)
+{
+	struct child *child = take_over(arg, m);
+
+	if (child) {
+		child->origin = c;
+		child->request = m->request;
+	}
+	answer_taken(c, m->request, child != NULL);
 }
 
 static void
@@ -413,8 +465,59 @@ forget_origin(struct child *child, void *arg)
 static void
 on_handover_close(struct ipc_conn *c, enum err e, void *arg)
 {
+	struct parent *p = service_state(arg);
+
 	(void)e;
-	each_child(service_state(arg), forget_origin, c);
+	each_child(p, forget_origin, c);
+	session_sleepers_forget(&p->sleepers, c);
+}
+
+/* ---- sessions that wake ---- */
+
+static void
+on_wake(struct ipc_conn *c, struct ipc_msg *m, void *arg)
+{
+	struct parent *p = service_state(arg);
+	struct ipc_reader r = ipc_reader_of(buf_str(&m->body));
+	struct session_sleeper **at;
+	struct child *child;
+	char *id;
+
+	/* Whoever put it to sleep said so first, but on another socket. */
+	on_report(p->reports[0], EV_READ, arg);
+	if (m->type == SESSION_GONE) {
+		id = ipc_get_dup(&r);
+		if (!ipc_reader_end(&r))
+			session_sleeper_ended(&p->sleepers, id);
+		free(id);
+		return;
+	}
+	child = take_over(arg, m);
+	at = child ? session_sleeper_find(&p->sleepers, child->id) : NULL;
+	if (at && *at) {
+		child->origin = (*at)->origin;
+		child->request = (*at)->request;
+		session_sleeper_remove(&p->sleepers, at);
+	}
+	answer_taken(c, m->request, child != NULL);
+}
+
+/* The keeper ended, and with it all that slept. */
+static void
+on_wake_close(struct ipc_conn *c, enum err e, void *arg)
+{
+	(void)c;
+	(void)e;
+	session_sleepers_end(&((struct parent *)service_state(arg))->sleepers, 1);
+}
+
+static void
+on_accept_wake(struct service_run *run, int fd, const struct net_addr *peer)
+{
+	static const struct ipc_conn_handler handler = {on_wake, on_wake_close};
+
+	(void)peer;
+	ipc_conn_create(service_base(run), fd, HANDOVER_BODY_MAX, &handler, run);
 }
 
 static void
@@ -495,6 +598,9 @@ on_child(evutil_socket_t fd, short what, void *arg)
 
 		if (!*at)
 			continue;
+		/* Nobody knows how far it came with giving its client away. */
+		if (status != 0 && child_sleeper(p, *at))
+			session_sleeper_ended(&p->sleepers, (*at)->id);
 		log_end(*at, status);
 		child_remove(p, at);
 	}
@@ -597,6 +703,8 @@ parent_status(struct service_run *run, json_t *object)
 	struct parent *p = service_state(run);
 
 	json_object_set_new(object, "sessions", json_integer(p->serving));
+	if (p->program->wake)
+		json_object_set_new(object, "sleeping", json_integer(p->sleepers.count));
 	json_object_set_new(object, "served", json_integer((json_int_t)p->served));
 }
 
@@ -642,6 +750,7 @@ parent_stop(struct service_run *run)
 	for (size_t i = 0; i < CHILD_BUCKETS; i++)
 		while (p->children[i])
 			child_remove(p, &p->children[i]);
+	session_sleepers_end(&p->sleepers, 0);
 	event_free(p->report_event);
 	event_free(p->child_event);
 	event_free(p->drain_event);
@@ -660,6 +769,8 @@ build_listeners(const struct session_program *program, struct service_listener *
 
 	if (program->handover)
 		out[n++] = (struct service_listener){program->handover, on_accept_handover};
+	if (program->wake)
+		out[n++] = (struct service_listener){program->wake, on_accept_wake};
 	for (size_t i = 0; program->accept && program->accept[i]; i++) {
 		ROOST_ASSERT(i < sizeof(slots) / sizeof(slots[0]));
 		accept_slots[i].service = program->accept[i];

@@ -19,13 +19,20 @@
  *   handover  roost-proxy (or qmgr, idle) sends a SESSION_HANDOVER frame with the client's
  *             descriptor on the listener named spec->handover;
  *   accept    the parent accepts it itself on the listeners in spec->accept (LMTP, run/sendmail).
+ *
+ * A session may go to sleep: it gives its client's descriptor to a keeper (roost-idle), which hands
+ * it over again on the listener spec->wake, with what the session wanted to remember, when there is
+ * something to do.
  */
 
 /* Frames on a handover socket. */
 enum session_frame {
 	SESSION_HANDOVER = 1, /* fields of struct session_info in order, descriptor attached */
 	SESSION_TAKEN = 2, /* answer: u8 1 taken, 0 refused (too many sessions): fd closed */
-	SESSION_ENDED = 3, /* notice with the request id of the handover: its process is gone */
+	/* Notice with the request id of the handover: the session is over, asleep or not. */
+	SESSION_ENDED = 3,
+	/* From the keeper: str session id; a session that slept is over, its client is gone. */
+	SESSION_GONE = 4,
 };
 
 struct session_info {
@@ -43,6 +50,12 @@ struct session_info {
 	size_t input_len;
 	/* One byte of 1 asks the session to send its protocol's greeting (direct accept). */
 	int fresh;
+	/* Of a session that slept; else 0 and empty. */
+	uint64_t since; /* seconds: when it began */
+	char *resume; /* resume_len bytes for auth_resume, in the place of the token */
+	size_t resume_len;
+	char *state; /* what it remembers, state_len bytes, sealed by the program */
+	size_t state_len;
 };
 
 void session_info_put(struct buf *body, const struct session_info *info);
@@ -70,6 +83,7 @@ enum { SESSION_AGAIN = -1 };
 struct session_program {
 	const char *name; /* "imap" */
 	const char *handover; /* listener name, or NULL */
+	const char *wake; /* listener of the keeper of sleeping sessions, or NULL */
 	const char *const *accept; /* listener names, ended by NULL; or NULL */
 	const struct ctl_verb *ctl; /* further verbs of the parent; or NULL */
 	/* Once, in the parent before the sandbox: load tables, warm caches. May be NULL. */
@@ -86,6 +100,12 @@ struct session_program {
 
 int session_main(const struct session_program *program, int argc, char **argv);
 
+/*
+ * Around giving the client to the keeper: to be called before it, so that the parent knows of the
+ * sleeper when the keeper hands it over again at once; and again with asleep = 0 when the keeper
+ * did not take it. E_TEMPFAIL: the parent cannot be told, the session must stay awake.
+ */
+enum err session_sleeps(struct session *s, int asleep);
 /*
  * Tells the parent who the child serves now (shown by `who`): user and a free-form detail such as
  * the selected mailbox. Cheap; never blocks.

@@ -3,6 +3,7 @@
 
 #include "lib/session_child.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 
-enum { REPORT_MAX = 1024 };
+enum { REPORT_MAX = 1024, REPORT_WAIT_MS = 5000 };
 
 /* Set by SIGTERM; a process has one session at a time. */
 static volatile sig_atomic_t end_asked;
@@ -45,6 +46,23 @@ session_report(struct session *s, const char *user, const char *detail)
 	memcpy(text, user, user_len);
 	memcpy(text + user_len, detail, detail_len);
 	(void)!send(s->channel, text, user_len + detail_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+enum err
+session_sleeps(struct session *s, int asleep)
+{
+	const char text[SESSION_SLEEPS_LEN] = {SESSION_SLEEPS, (char)(asleep != 0)};
+
+	if (s->channel < 0)
+		return E_TEMPFAIL;
+	/* It waits for room if need be: the parent has to hear of it. */
+	while (send(s->channel, text, sizeof(text), MSG_NOSIGNAL) != (ssize_t)sizeof(text)) {
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN || io_wait_writable(s->channel, REPORT_WAIT_MS))
+			return E_TEMPFAIL;
+	}
+	return OK;
 }
 
 /* Tells the parent that this process is free; *order is made the first time. 0: it cannot. */

@@ -13,6 +13,8 @@
  * longer is a report: user, detail, each ended by NUL.
  */
 enum { SESSION_WAITS_LEN = 1 };
+/* SESSION_SLEEPS, then 1 or 0: see session_sleeps. No user's name begins with this byte. */
+enum { SESSION_SLEEPS = 1, SESSION_SLEEPS_LEN = 2 };
 
 /*
  * The child's whole life: serves the client behind fd, and, when the program says SESSION_AGAIN,

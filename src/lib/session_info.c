@@ -28,6 +28,15 @@ get_addr(struct ipc_reader *r, struct net_addr *a)
 	a->len = (socklen_t)bytes.len;
 }
 
+static char *
+get_bytes(struct ipc_reader *r, size_t *len)
+{
+	struct str bytes = ipc_get_str(r);
+
+	*len = bytes.len;
+	return str_dup(bytes);
+}
+
 void
 session_info_put(struct buf *body, const struct session_info *info)
 {
@@ -44,13 +53,15 @@ session_info_put(struct buf *body, const struct session_info *info)
 	ipc_put_u8(body, info->esmtp != 0);
 	ipc_put_u8(body, info->fresh != 0);
 	ipc_put_str(body, str_make(info->input, info->input_len));
+	ipc_put_u64(body, info->since);
+	ipc_put_str(body, str_make(info->resume, info->resume_len));
+	ipc_put_str(body, str_make(info->state, info->state_len));
 }
 
 enum err
 session_info_get(struct str body, struct session_info *out)
 {
 	struct ipc_reader r = ipc_reader_of(body);
-	struct str input;
 
 	memset(out, 0, sizeof(*out));
 	out->id = ipc_get_dup(&r);
@@ -65,9 +76,10 @@ session_info_get(struct str body, struct session_info *out)
 	out->helo = ipc_get_dup(&r);
 	out->esmtp = ipc_get_u8(&r);
 	out->fresh = ipc_get_u8(&r);
-	input = ipc_get_str(&r);
-	out->input = str_dup(input);
-	out->input_len = input.len;
+	out->input = get_bytes(&r, &out->input_len);
+	out->since = ipc_get_u64(&r);
+	out->resume = get_bytes(&r, &out->resume_len);
+	out->state = get_bytes(&r, &out->state_len);
 	return ipc_reader_end(&r);
 }
 
@@ -85,5 +97,7 @@ session_info_free(struct session_info *info)
 	free(info->tag);
 	free(info->helo);
 	free(info->input);
+	free(info->resume);
+	free(info->state);
 	memset(info, 0, sizeof(*info));
 }

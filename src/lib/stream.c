@@ -254,6 +254,18 @@ stream_send_file(struct stream *s, int file_fd, uint64_t offset, uint64_t len)
 	return e;
 }
 
+/* Nothing there for now: a sleeping session should hold little memory. */
+static void
+shrink(struct stream *s)
+{
+	if (s->in.len || s->out.len)
+		return;
+	if (s->in.cap > STREAM_KEEP_CAP)
+		buf_free(&s->in);
+	if (s->out.cap > STREAM_KEEP_CAP)
+		buf_free(&s->out);
+}
+
 /* Reads more from the socket behind what is there; waits for at least a byte. */
 static enum err
 fill(struct stream *s)
@@ -284,12 +296,7 @@ fill(struct stream *s)
 			continue;
 		if (errno != EAGAIN)
 			return fail(s, err_from_errno(errno));
-		/* Nothing there for now: a sleeping session should hold little memory. */
-		if (!s->in.len && s->in.cap > STREAM_KEEP_CAP && !s->out.len) {
-			buf_free(&s->in);
-			if (s->out.cap > STREAM_KEEP_CAP)
-				buf_free(&s->out);
-		}
+		shrink(s);
 		e = wait_events(s, POLLIN, s->read_ms);
 		if (e)
 			return e;
@@ -417,6 +424,7 @@ stream_wait(struct stream *s, int other_fd, int timeout_ms, int *client, int *ot
 		*client = 1;
 		return OK;
 	}
+	shrink(s);
 	for (;;) {
 		struct pollfd pfds[2] = {
 			{.fd = s->fd, .events = POLLIN}, {.fd = other_fd, .events = POLLIN}};

@@ -68,6 +68,8 @@ child_settings_fd(const struct config *conf, const struct daemon_def *def, int *
 		return e;
 	if (!(def->secrets & SECRET_TICKET))
 		blank(&copy->ticket_key);
+	if (!(def->secrets & SECRET_SLEEP))
+		blank(&copy->imap_sleep_key);
 	if (!(def->secrets & SECRET_DATABASE))
 		blank(&copy->postgresql);
 	if (!(def->secrets & SECRET_TLS)) {

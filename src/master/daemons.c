@@ -27,7 +27,8 @@ const struct daemon_def daemon_defs[] = {
 		.user = DAEMON_MAIL_USER,
 		.secrets = SECRET_TICKET,
 		.stage = STAGE_STORES,
-		.unix_ = {{"index", "index", DAEMON_MAIL_USER, 0600}},
+		.unix_ = {{"index", "index", DAEMON_MAIL_USER, 0600},
+			{"index-sleep", "index-sleep", DAEMON_USER, 0600}},
 	},
 	{
 		.name = "lmtp",
@@ -41,8 +42,17 @@ const struct daemon_def daemon_defs[] = {
 		.name = "imap",
 		.program = "roost-imap",
 		.user = DAEMON_MAIL_USER,
+		.secrets = SECRET_SLEEP,
 		.stage = STAGE_CLIENTS,
-		.unix_ = {{"imap", "imap", DAEMON_USER, 0600}},
+		.unix_ = {{"imap", "imap", DAEMON_USER, 0600},
+			{"imap-wake", "imap-wake", DAEMON_USER, 0600}},
+	},
+	{
+		.name = "idle",
+		.program = "roost-idle",
+		.user = DAEMON_USER,
+		.stage = STAGE_CLIENTS,
+		.unix_ = {{"idle", "idle", DAEMON_MAIL_USER, 0600}},
 	},
 	{
 		.name = "pop3",

@@ -15,7 +15,7 @@
 enum daemon_user { DAEMON_ROOT, DAEMON_USER /* setting user */, DAEMON_MAIL_USER };
 
 /* Secrets that only some may see; all others get the settings without them. */
-enum { SECRET_TICKET = 1, SECRET_TLS = 2, SECRET_DATABASE = 4 };
+enum { SECRET_TICKET = 1, SECRET_TLS = 2, SECRET_DATABASE = 4, SECRET_SLEEP = 8 };
 
 /* The end comes in this order; a stage begins when all of the one before are gone. */
 enum daemon_stage { STAGE_CLIENTS, STAGE_DELIVERY, STAGE_STORES, STAGES };

@@ -7,7 +7,7 @@
 #include "lib/net.h"
 #include "lib/service.h"
 #include "proxy/limits.h"
-#include "proxy/link.h"
+#include "lib/link.h"
 #include "proxy/prelogin.h"
 #include "proxy/tls.h"
 

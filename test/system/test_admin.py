@@ -63,7 +63,7 @@ def test_who_and_kick(roost, user, imap):
 
 def test_status_names_every_service(roost):
     services = {s["service"]: s for s in roost.ctl("status")}
-    for name in ("auth", "index", "imap", "pop3", "lmtp", "smtpd", "qmgr", "master"):
+    for name in ("auth", "index", "imap", "idle", "pop3", "lmtp", "smtpd", "qmgr", "master"):
         assert services[name]["state"] == "running", services
 
 

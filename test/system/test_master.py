@@ -12,7 +12,7 @@ from conftest import tls_context
 from roost_instance import BUILD, PASSWORD, can_connect, free_ports, wait_until
 from test_proxy import Line
 
-DAEMONS = ["auth", "index", "imap", "pop3", "lmtp", "smtpd", "qmgr", "smtp", "lmtp-client", "proxy"]
+DAEMONS = ["auth", "index", "imap", "idle", "pop3", "lmtp", "smtpd", "qmgr", "smtp", "lmtp-client", "proxy"]
 
 
 def run_roost(*args):

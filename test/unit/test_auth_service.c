@@ -431,6 +431,39 @@ tokens_and_tickets(void **state)
 	assert_int_equal(auth_redeem(fx.conf, "", "imap", "s", &u), E_AUTH);
 }
 
+/* A session that slept: for its own id, and only as long as its user may log in. */
+static void
+resuming(void **state)
+{
+	struct auth_user u, again;
+	char *token;
+
+	(void)state;
+	assert_int_equal(plain("submission", STR("\0alice@example.test\0secret"), &token), OK);
+	assert_int_equal(auth_redeem(fx.conf, token, "smtp", "one", &u), OK);
+	assert_int_equal(u.resume.len, 0);
+	auth_user_free(&u);
+	free(token);
+	assert_int_equal(plain("imap", STR("\0alice@example.test\0secret"), &token), OK);
+	assert_int_equal(auth_redeem(fx.conf, token, "imap", "one", &u), OK);
+	free(token);
+	assert_true(u.resume.len > 0);
+	assert_int_equal(auth_resume(fx.conf, buf_str(&u.resume), "one", &again), OK);
+	assert_string_equal(again.name, u.name);
+	assert_string_equal(again.home, u.home);
+	assert_int_equal(again.quota_bytes, u.quota_bytes);
+	assert_int_equal(again.resume.len, u.resume.len);
+	auth_user_free(&again);
+	assert_int_equal(auth_resume(fx.conf, buf_str(&u.resume), "two", &again), E_AUTH);
+	assert_int_equal(auth_resume(fx.conf, buf_str(&u.resume), "", &again), E_AUTH);
+	assert_int_equal(auth_resume(fx.conf, str_of(u.ticket), "one", &again), E_AUTH);
+	assert_int_equal(auth_resume(fx.conf, STR(""), "one", &again), E_AUTH);
+	/* Another name behind the same seal. */
+	u.resume.p[u.resume.len - 1] ^= 1;
+	assert_int_equal(auth_resume(fx.conf, buf_str(&u.resume), "one", &again), E_AUTH);
+	auth_user_free(&u);
+}
+
 static void
 lookups(void **state)
 {
@@ -477,6 +510,8 @@ wrong_frames(void **state)
 		{"auth-directory", AUTH_REDEEM},
 		{"auth-userdb", AUTH_REDEEM},
 		{"auth-login", AUTH_REDEEM},
+		{"auth-login", AUTH_RESUME},
+		{"auth-userdb", AUTH_RESUME},
 		{"auth-login", AUTH_LOOKUP_USER},
 		{"auth-login", 12345},
 		/* Right ones with a broken body. */
@@ -719,6 +754,7 @@ main(void)
 		cmocka_unit_test(refused_starts),
 		cmocka_unit_test(odd_lengths),
 		cmocka_unit_test(tokens_and_tickets),
+		cmocka_unit_test(resuming),
 		cmocka_unit_test(lookups),
 		cmocka_unit_test(wrong_frames),
 		cmocka_unit_test(disconnects),

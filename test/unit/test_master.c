@@ -80,16 +80,18 @@ test_secrets_go_where_they_belong(void **state)
 {
 	static const struct {
 		const char *daemon;
-		int ticket, database, tls;
-	} table[] = {{"auth", 1, 1, 0}, {"index", 1, 0, 0}, {"proxy", 0, 0, 1}, {"imap", 0, 0, 0},
-		{"pop3", 0, 0, 0}, {"lmtp", 0, 0, 0}, {"smtpd", 0, 0, 0}, {"qmgr", 0, 0, 0},
-		{"smtp", 0, 0, 0}, {"lmtp-client", 0, 0, 0}};
+		int ticket, database, tls, sleep;
+	} table[] = {{"auth", 1, 1, 0, 0}, {"index", 1, 0, 0, 0}, {"proxy", 0, 0, 1, 0},
+		{"imap", 0, 0, 0, 1}, {"idle", 0, 0, 0, 0}, {"pop3", 0, 0, 0, 0},
+		{"lmtp", 0, 0, 0, 0}, {"smtpd", 0, 0, 0, 0}, {"qmgr", 0, 0, 0, 0},
+		{"smtp", 0, 0, 0, 0}, {"lmtp-client", 0, 0, 0, 0}};
 	struct config *conf = conf_defaults("/nonexistent");
 	(void)state;
 
 	assert_int_equal(daemon_def_count, sizeof table / sizeof *table);
 	setup_secret(&conf->ticket_key);
 	setup_secret(&conf->tls_ticket_key);
+	setup_secret(&conf->imap_sleep_key);
 	setup_secret(&conf->tls_key_pem);
 	assert_int_equal(conf_set(conf, "postgresql", "password=x", NULL), OK);
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
@@ -101,6 +103,7 @@ test_secrets_go_where_they_belong(void **state)
 		assert_int_equal(seen->ticket_key[0] != '\0', table[i].ticket);
 		assert_int_equal(seen->postgresql[0] != '\0', table[i].database);
 		assert_int_equal(seen->tls_key_pem[0] != '\0', table[i].tls);
+		assert_int_equal(seen->imap_sleep_key[0] != '\0', table[i].sleep);
 		assert_int_equal(seen->tls_ticket_key[0] != '\0', table[i].tls);
 		close(fd);
 		conf_free(&seen);

@@ -160,6 +160,36 @@ subtracts_at_the_edges(void **state)
 	numset_free(&out);
 }
 
+static void
+packs(void **state)
+{
+	static const char *const sets[] = {"", "1", "1:4294967295", "4294967295", "5,7,9:300,70000",
+		"1:127,129:16512,2097152"};
+	static const char *const bad[] = {"\x01", "\x80", "\xff\xff\xff\xff\xff\x01\x01",
+		"\xff\xff\xff\xff\x0f\x01", "\x01\x01\x01\x01"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+		struct numset set = {0}, back;
+		struct buf packed = {0};
+
+		if (sets[i][0])
+			assert_int_equal(numset_parse(str_of(sets[i]), &set), OK);
+		numset_pack(&set, &packed);
+		assert_int_equal(numset_unpack(buf_str(&packed), &back), OK);
+		expect(&back, sets[i]);
+		numset_free(&set);
+		numset_free(&back);
+		buf_free(&packed);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct numset back;
+
+		assert_int_equal(numset_unpack(str_of(bad[i]), &back), E_PROTO);
+		numset_free(&back);
+	}
+}
+
 int
 main(void)
 {
@@ -169,6 +199,7 @@ main(void)
 		cmocka_unit_test(copies),
 		cmocka_unit_test(intersects_and_subtracts),
 		cmocka_unit_test(subtracts_at_the_edges),
+		cmocka_unit_test(packs),
 	};
 
 	return cmocka_run_group_tests_name("numset", tests, NULL, NULL);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "auth/seal.h"
 #include "auth/ticket.h"
 
 #include <setjmp.h>
@@ -125,6 +126,35 @@ bad_keys(void **state)
 	}
 }
 
+static void
+seals(void **state)
+{
+	struct buf sealed = {0};
+	struct str body;
+
+	(void)state;
+	assert_int_equal(seal_make(key, "label", STR("context"), STR("body"), &sealed), OK);
+	assert_int_equal(sealed.len, SEAL_BYTES + 4);
+	assert_int_equal(seal_open(key, "label", STR("context"), buf_str(&sealed), &body), OK);
+	assert_true(str_is(body, "body"));
+	/* What it is bound to, and that nothing can move from one part into another. */
+	assert_int_equal(seal_open(key, "labe", STR("lcontext"), buf_str(&sealed), &body), E_AUTH);
+	assert_int_equal(seal_open(key, "other", STR("context"), buf_str(&sealed), &body), E_AUTH);
+	assert_int_equal(seal_open(key, "label", STR(""), buf_str(&sealed), &body), E_AUTH);
+	for (size_t i = 0; i < sealed.len; i++) {
+		sealed.p[i] ^= 1;
+		assert_int_equal(
+			seal_open(key, "label", STR("context"), buf_str(&sealed), &body), E_AUTH);
+		sealed.p[i] ^= 1;
+		assert_int_equal(
+			seal_open(key, "label", STR("context"), str_make(sealed.p, i), &body),
+			E_AUTH);
+	}
+	assert_int_equal(seal_make("", "label", STR(""), STR(""), &sealed), E_RANGE);
+	assert_int_equal(seal_open("", "label", STR(""), buf_str(&sealed), &body), E_RANGE);
+	buf_free(&sealed);
+}
+
 int
 main(void)
 {
@@ -135,6 +165,7 @@ main(void)
 		cmocka_unit_test(truncated_anywhere),
 		cmocka_unit_test(odd_text),
 		cmocka_unit_test(bad_keys),
+		cmocka_unit_test(seals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "proxy/link.h"
+#include "lib/link.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -112,7 +112,7 @@ on_close(struct ipc_conn *c, enum err e, void *arg)
 	struct link *l = arg;
 	(void)c;
 
-	log_event(LOGL_WARN, "proxy.link lost", "socket", l->path, "reason", err_word(e), NULL);
+	log_event(LOGL_WARN, "link.lost error", "socket", l->path, "reason", err_word(e), NULL);
 	l->conn = NULL;
 	fail_all(l);
 	if (l->on_lost)
@@ -155,7 +155,7 @@ link_open(struct link *l)
 		return OK;
 	int fd = connect_now(l->path);
 	if (fd < 0) {
-		log_event(LOGL_WARN, "proxy.link failed", "socket", l->path, "reason",
+		log_event(LOGL_WARN, "link.open failed", "socket", l->path, "reason",
 			log_errno(errno), NULL);
 		return E_TEMPFAIL;
 	}
@@ -197,6 +197,13 @@ link_tell(struct link *l, const struct link_request *r, uint16_t type, struct st
 }
 
 void
+link_notify(struct link *l, uint16_t type, struct str body)
+{
+	if (l->conn)
+		ipc_conn_send(l->conn, type, 0, body, NULL, 0);
+}
+
+void
 link_forget(struct link *l, struct link_request *r)
 {
 	if (r->id == 0)
@@ -228,6 +235,14 @@ int
 link_is_open(const struct link *l)
 {
 	return l->conn != NULL;
+}
+
+int
+link_is_stale(const struct link *l)
+{
+	char c;
+
+	return l->conn && recv(ipc_conn_fd(l->conn), &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 size_t

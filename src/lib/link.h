@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef ROOST_PROXY_LINK_H
-#define ROOST_PROXY_LINK_H
+#ifndef ROOST_LIB_LINK_H
+#define ROOST_LIB_LINK_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -46,11 +46,15 @@ enum err link_ask(struct link *l, struct link_request *r, uint16_t type, struct 
 	const int *fds, size_t nfds);
 /* A further frame for a request under way. */
 void link_tell(struct link *l, const struct link_request *r, uint16_t type, struct str body);
+/* A frame that belongs to no request; dropped while there is no connection. */
+void link_notify(struct link *l, uint16_t type, struct str body);
 /* to, zeroed but for on_answer, goes on for from, which is not under way any more. */
 void link_hand_on(struct link *l, struct link_request *from, struct link_request *to);
 /* Later answers are dropped. A request that is not under way may be given too. */
 void link_forget(struct link *l, struct link_request *r);
 int link_is_open(const struct link *l);
+/* The peer has closed and the loop has not come round to it: what is sent now reaches nobody. */
+int link_is_stale(const struct link *l);
 size_t link_pending(const struct link *l);
 
 #endif
