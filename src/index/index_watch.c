@@ -109,8 +109,12 @@ add_mailbox(struct index_user_entry *u, uint32_t mailbox)
 	for (size_t i = 0; i < 2; i++) {
 		char *path = mem_printf("%s/%s", folder, subs[i].name);
 
-		all &= has_watch(u, subs[i].kind, mailbox) ||
-		       index_inotify_add(u, subs[i].kind, mailbox, path);
+		if (!has_watch(u, subs[i].kind, mailbox)) {
+			all &= index_inotify_add(u, subs[i].kind, mailbox, path);
+			/* What was done to it before that has no event. */
+			numset_add(&u->news_boxes, mailbox);
+			index_watch_soon(u);
+		}
 		free(path);
 	}
 	free(folder);

@@ -361,7 +361,9 @@ child_ended(struct child *c, int status)
 		set_state(c, CHILD_GONE);
 		return;
 	}
-	if (io_now_ms() - c->started_ms >= ALIVE_RESET_MS)
+	/* Somebody else killed it (an administrator, the kernel for want of memory): no crash loop. */
+	if (io_now_ms() - c->started_ms >= ALIVE_RESET_MS ||
+		(c->state == CHILD_READY && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
 		c->backoff_ms = 0;
 	c->restarts++;
 	set_state(c, CHILD_WAITING);

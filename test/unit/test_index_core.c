@@ -492,6 +492,118 @@ test_is_gone(void **state)
 	assert_true(index_core_is_gone(f->c));
 }
 
+/* INBOX's file as if a clock that is ahead by years had been set back. */
+static void
+test_modseq_after_clock_set_back(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t inbox = box_id(f, "INBOX");
+	uint64_t before, ahead;
+	struct index_core *c = f->c;
+
+	append(f, "INBOX", 0, NULL);
+	before = peek(f, inbox, 1).m.r.modseq;
+	assert_true(c->modseq_floor >= before);
+	ahead = before + (UINT64_C(1) << 45);
+	close_core(f);
+	run("sed -i 's/^modseq-floor .*/modseq-floor %llu/' %s/roost-uidvalidity",
+		(unsigned long long)ahead, f->maildir);
+	/* The index does not know of that: it is an old one. */
+	reopen(f);
+	assert_true(peek(f, inbox, 1).m.r.modseq > ahead);
+	before = peek(f, inbox, 0).box.r.highest_modseq;
+	rebuild(f);
+	assert_true(peek(f, inbox, 1).m.r.modseq > before);
+	assert_true(peek(f, inbox, 0).box.r.vanished_floor > before);
+	check_counts(f, inbox);
+}
+
+/* One that was put in the place of another, in the same boot. */
+static void
+test_old_index_put_back(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t inbox = box_id(f, "INBOX"), uid;
+	struct numset uids = set(2, 2), gone = {0};
+	uint64_t modseq;
+
+	append(f, "INBOX", 0, NULL);
+	close_core(f);
+	run("cp -a %s %s.old", f->index_dir, f->index_dir);
+	reopen(f);
+	append(f, "INBOX", 0, NULL);
+	assert_int_equal(index_core_expunge(f->c, inbox, &uids, 1, &gone, &modseq), OK);
+	numset_free(&uids);
+	numset_free(&gone);
+	close_core(f);
+	run("rm -r %s && mv %s.old %s", f->index_dir, f->index_dir, f->index_dir);
+	reopen(f);
+	uid = append(f, "INBOX", 0, NULL);
+	assert_true(uid > 2);
+	check_counts(f, inbox);
+}
+
+static void
+test_rebuild_of_a_removed_index(void **state)
+{
+	static const char *const words[] = {"$Work", NULL};
+	struct fixture *f = *state;
+	uint32_t inbox = box_id(f, "INBOX");
+	uint64_t before, generation = index_core_generation(f->c);
+	struct peek p;
+	int same = 0;
+
+	append(f, "INBOX", 0, words);
+	assert_int_equal(store(f, inbox, 1, 1, INDEX_STORE_ADD, INDEX_FLAGGED, NULL), OK);
+	before = peek(f, inbox, 1).m.r.modseq;
+	run("rm -rf %s", f->index_dir);
+	assert_true(index_core_is_gone(f->c));
+	assert_int_equal(index_core_rebuild(&f->c, &same), OK);
+	assert_true(same);
+	assert_false(index_core_is_gone(f->c));
+	assert_true(index_core_generation(f->c) != generation);
+	p = peek(f, inbox, 1);
+	/* Its rename was pending. */
+	assert_int_equal(p.m.r.flags, INDEX_FLAGGED);
+	assert_true(has_keyword(&p, "$Work"));
+	assert_true(p.m.r.modseq > before);
+	/* Another file of locks is as bad as another index. */
+	run("rm %s/lock.mdb", f->index_dir);
+	assert_true(index_core_is_gone(f->c));
+	assert_int_equal(index_core_rebuild(&f->c, &same), OK);
+	check_counts(f, inbox);
+}
+
+static void
+test_folder_renamed_by_another(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t id, again;
+	uint64_t modseq;
+
+	assert_int_equal(index_core_create(f->c, STR("A/B"), INDEX_USE_SENT, &id), OK);
+	append_dir(f, "A/B", ".A.B");
+	assert_int_equal(store(f, id, 1, 1, INDEX_STORE_ADD, INDEX_FLAGGED, NULL), OK);
+	modseq = peek(f, id, 1).m.r.modseq;
+	run("mv %s/.A.B %s/.C", f->maildir, f->maildir);
+	assert_int_equal(index_core_refresh_tree(f->c), OK);
+	assert_int_equal(index_core_lookup(f->c, STR("A/B"), &again), E_NOTFOUND);
+	assert_int_equal(index_core_lookup(f->c, STR("C"), &again), OK);
+	assert_int_equal(again, id);
+	assert_true(peek(f, id, 1).m.r.modseq == modseq);
+	assert_int_equal(peek(f, id, 1).box.r.special_use, INDEX_USE_SENT);
+	close_core(f);
+	reopen(f);
+	run("grep -q 'sent C' %s/roost-special-use", f->maildir);
+	/* A copy is another mailbox. */
+	run("cp -a %s/.C %s/.D", f->maildir, f->maildir);
+	assert_int_equal(index_core_refresh(f->c, 0), OK);
+	assert_int_equal(index_core_lookup(f->c, STR("D"), &again), OK);
+	assert_true(again != id);
+	check_counts(f, id);
+	check_counts(f, again);
+}
+
 static void
 test_map_grows(void **state)
 {
@@ -531,6 +643,10 @@ main(void)
 		TEST(test_recent),
 		TEST(test_locate),
 		TEST(test_is_gone),
+		TEST(test_modseq_after_clock_set_back),
+		TEST(test_old_index_put_back),
+		TEST(test_rebuild_of_a_removed_index),
+		TEST(test_folder_renamed_by_another),
 		TEST(test_map_grows),
 	};
 

@@ -184,6 +184,68 @@ test_news(void **state)
 }
 
 static void
+wait_for_news(struct fixture *f)
+{
+	int changed = 0;
+
+	while (!changed) {
+		assert_int_equal(io_wait_readable(index_watch_fd(f->u), 10000), OK);
+		assert_int_equal(index_watch_read(f->u, &changed), OK);
+	}
+}
+
+static void
+by_hand(const char *command, const char *home)
+{
+	char *line = mem_printf("cd '%s/Maildir' && %s", home, command);
+
+	assert_int_equal(system(line), 0);
+	free(line);
+}
+
+/* Who watches all hears of folders and messages that other programs make, and of the index's end.
+ */
+static void
+test_news_of_all(void **state)
+{
+	struct fixture *f = *state;
+	struct index_mailbox m;
+
+	assert_int_equal(index_watch(f->u, 0, 1), OK);
+	by_hand("mkdir .New .New/tmp .New/new .New/cur", f->alice.home);
+	do {
+		wait_for_news(f);
+	} while (index_mailbox_get(f->u, STR("New"), &m) == E_NOTFOUND);
+	index_mailbox_free(&m);
+	/* A message in the folder that was not there when the watch began. */
+	m = get(f->u, "New");
+	while (m.messages == 0) {
+		by_hand("printf 'Subject: x\n\ny\n' > .New/tmp/1.x; mv .New/tmp/1.x .New/new/",
+			f->alice.home);
+		wait_for_news(f);
+		index_mailbox_free(&m);
+		m = get(f->u, "New");
+	}
+	index_mailbox_free(&m);
+	/* And its flags. */
+	by_hand("for f in .New/new/*; do mv $f .New/cur/${f##*/}:2,S; done", f->alice.home);
+	for (m = get(f->u, "New"); m.unseen; m = get(f->u, "New")) {
+		index_mailbox_free(&m);
+		wait_for_news(f);
+	}
+	index_mailbox_free(&m);
+	by_hand("mv .New ..", f->alice.home);
+	do {
+		wait_for_news(f);
+	} while (index_mailbox_get(f->u, STR("New"), &m) == OK && (index_mailbox_free(&m), 1));
+	by_hand("rm -r ../index", f->alice.home);
+	wait_for_news(f);
+	m = get(f->u, "INBOX");
+	index_mailbox_free(&m);
+	assert_int_equal(index_watch(f->u, 0, 0), OK);
+}
+
+static void
 test_killed(void **state)
 {
 	struct fixture *f = *state;
@@ -304,6 +366,7 @@ main(void)
 		TEST(test_changes),
 		TEST(test_mailboxes),
 		TEST(test_news),
+		TEST(test_news_of_all),
 		TEST(test_killed),
 		TEST(test_rebuilt_while_open),
 		TEST(test_bad_frames),
