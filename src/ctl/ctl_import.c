@@ -19,5 +19,8 @@ const struct tool_verb tool_verbs_import[] = {
 		"Copies a Maildir with its folders, flags, keywords and dates", import_maildir},
 	{"backup", NULL, "DIR {USER... | --all} [--incremental] | DIR --verify [NAME]",
 		"Copies users' mail as it is at one moment; or checks a copy", backup_run},
+	{"restore", NULL,
+		"BACKUP USER [--mailbox NAME [--message UID|MESSAGE-ID]] [--into NAME] [--from ADDRESS]",
+		"Puts a user's mail back, or adds what is missing of it", restore_run},
 	{0},
 };

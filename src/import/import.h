@@ -54,6 +54,8 @@ enum import_may {
  * made must be his), opens the user. Errors are said. import_end frees in either case.
  */
 enum err import_begin(struct tool *t, const char *address, unsigned may, struct import *im);
+/* Opens the user anew, once the service has made his index anew. */
+enum err import_reopen(struct import *im);
 /*
  * Prints the summary. e: how it ended. Returns what the verb returns: e, or E_NOTFOUND when single
  * messages failed.
@@ -120,5 +122,22 @@ void import_message_drop(struct import_box *b);
 enum err import_box_flush(struct import_box *b);
 /* Drops what was not flushed. */
 void import_box_close(struct import_box **b);
+
+/* ---- Maildirs as a source ---- */
+
+/* What is wanted of a tree. */
+struct import_maildir_wishes {
+	const char *dir; /* only this folder's directory ("" for the top); NULL: all */
+	const char
+		*into; /* what it is called here; with dir NULL all are below it; NULL: as there */
+	uint32_t uid; /* only the message with this U= in its name; 0: all */
+	const char *message_id; /* only those with this Message-ID, without its brackets; or NULL */
+};
+/*
+ * Takes a Maildir++ tree, or directories with Maildirs in them. *found counts the messages that the
+ * wishes allow. import_sandbox is the caller's.
+ */
+enum err import_maildir_tree(struct import *im, const char *path,
+	const struct import_maildir_wishes *wishes, uint64_t *found);
 
 #endif

@@ -18,6 +18,7 @@
 #include "index/maildir_name.h"
 #include "lib/io.h"
 #include "lib/mem.h"
+#include "mail/header.h"
 
 /*
  * roostctl import maildir: copies, so that the source stays as it is and in its owner's hands. A
@@ -33,9 +34,21 @@ struct file {
 	int in_new;
 };
 
+/* Keywords from the 27th on, of roost-keywords-more. */
+struct more {
+	uint32_t uid;
+	struct str words; /* borrowed */
+};
+
 struct run {
-	struct import im;
+	struct import *im;
 	const char *prefix; /* of all mailboxes; "" without */
+	const struct import_maildir_wishes *wishes;
+	uint64_t found;
+	struct buf more_text;
+	struct more *more; /* rising by UID */
+	size_t more_count, more_cap;
+	struct buf head; /* of the message at hand, where its Message-ID is asked for */
 	/* the folder at hand */
 	int fd; /* the directory with cur and new */
 	const char *name;
@@ -101,6 +114,38 @@ read_courier_keywords(struct run *r)
 	buf_free(&text);
 }
 
+static int
+compare_more(const void *a, const void *b)
+{
+	const struct more *x = a, *y = b;
+
+	return x->uid < y->uid ? -1 : x->uid > y->uid;
+}
+
+static void
+read_more(struct run *r)
+{
+	struct str rest;
+
+	r->more_count = 0;
+	read_beside(r->fd, "roost-keywords-more", LIST_MAX, &r->more_text);
+	rest = buf_str(&r->more_text);
+	while (rest.p) {
+		struct str words = str_split(&rest, '\n');
+		uint32_t uid;
+
+		if (str_to_u32(str_split(&words, ' '), &uid))
+			continue;
+		if (r->more_count == r->more_cap) {
+			r->more_cap = r->more_cap ? r->more_cap * 2 : 64;
+			r->more = mem_realloc(r->more, r->more_cap, sizeof(*r->more));
+		}
+		r->more[r->more_count++] = (struct more){.uid = uid, .words = words};
+	}
+	if (r->more_count)
+		qsort(r->more, r->more_count, sizeof(*r->more), compare_more);
+}
+
 /* Lists of UIDs say the order; without one it is that of delivery. */
 static void
 read_lists(struct run *r)
@@ -121,6 +166,7 @@ read_lists(struct run *r)
 		(void)adopt_courier_uiddb(buf_str(&r->list_text), &r->list);
 	}
 	read_courier_keywords(r);
+	read_more(r);
 }
 
 static void
@@ -143,6 +189,8 @@ add_file(struct run *r, const char *name, int in_new)
 	struct adopt_line *line;
 
 	if (name[0] == '.' || maildir_name_parse(str_of(name), &n))
+		return;
+	if (r->wishes->uid && n.uid != r->wishes->uid)
 		return;
 	if (r->count == r->cap) {
 		r->cap = r->cap ? r->cap * 2 : 256;
@@ -240,6 +288,15 @@ flags_of(struct run *r, const struct file *f, struct import_flags *out)
 	for (int i = 0; i < 26; i++)
 		if (n.letters >> i & 1)
 			import_flags_add(out, str_of(r->letters[i]));
+	if (n.has_uid && r->more_count) {
+		struct more key = {.uid = n.uid};
+		const struct more *more =
+			bsearch(&key, r->more, r->more_count, sizeof(key), compare_more);
+		struct str rest = more ? more->words : key.words;
+
+		while (rest.p)
+			import_flags_add(out, str_split(&rest, ' '));
+	}
 	for (int i = 0; words && i < INDEX_KEYWORDS_MAX; i++)
 		if (words->bits[i / 64] >> (i % 64) & 1)
 			import_flags_add(out, str_of(r->words.names[i]));
@@ -259,8 +316,13 @@ copy_bytes(struct run *r, int fd)
 		free(bytes);
 		return E_NOSPACE;
 	}
-	while ((n = gzread(z, bytes, PIECE)) > 0)
+	buf_reset(&r->head);
+	r->head.max = PIECE;
+	while ((n = gzread(z, bytes, PIECE)) > 0) {
 		import_message_write(r->box, bytes, (size_t)n);
+		if (r->wishes->message_id && !r->head.len)
+			buf_add(&r->head, bytes, (size_t)n);
+	}
 	if (n < 0) {
 		(void)gzerror(z, &rc);
 		e = rc == Z_ERRNO ? err_from_errno(errno) : E_CORRUPT;
@@ -270,6 +332,25 @@ copy_bytes(struct run *r, int fd)
 		e = E_CORRUPT;
 	free(bytes);
 	return e;
+}
+
+/* Whether it is the one that is asked for. */
+static int
+is_wished(const struct run *r)
+{
+	struct header_field f;
+	struct str id;
+
+	if (!r->wishes->message_id)
+		return 1;
+	if (!header_find(buf_str(&r->head), STR("Message-ID"), &f))
+		return 0;
+	id = str_trim(f.value);
+	if (id.len > 1 && id.p[0] == '<' && id.p[id.len - 1] == '>') {
+		id.p++;
+		id.len -= 2;
+	}
+	return str_is(id, r->wishes->message_id);
 }
 
 static enum err
@@ -302,10 +383,15 @@ take_file(struct run *r, const struct file *f)
 		return OK;
 	if (e) {
 		import_message_drop(r->box);
-		import_failed(&r->im, r->name, f->name,
+		import_failed(r->im, r->name, f->name,
 			e == E_UNSUPPORTED ? "this is no regular file" : err_text(e));
 		return OK;
 	}
+	if (!is_wished(r)) {
+		import_message_drop(r->box);
+		return OK;
+	}
+	r->found++;
 	flags_of(r, f, &flags);
 	e = import_message_end(r->box, &flags, st.st_mtime, 0);
 	import_flags_free(&flags);
@@ -321,22 +407,24 @@ take_folder(struct run *r, int fd, const char *name)
 	enum err e;
 
 	r->fd = fd;
-	r->im.where = r->name = name;
+	r->im->where = r->name = name;
 	read_lists(r);
 	adopt_list_finish(&r->list);
 	e = list_files(r, "new");
 	e = e ? e : list_files(r, "cur");
 	if (e) {
-		import_failed(&r->im, name, NULL, err_text(e));
+		import_failed(r->im, name, NULL, err_text(e));
 		e = OK;
 		goto out;
 	}
+	if (!r->count && (r->wishes->uid || r->wishes->message_id))
+		goto out; /* no mailbox is made for nothing */
 	if (r->count)
 		qsort(r->files, r->count, sizeof(*r->files), compare_files);
-	r->im.expected += r->count;
-	e = import_box_open(&r->im, str_of(name), 0, &r->box);
+	r->im->expected += r->count;
+	e = import_box_open(r->im, str_of(name), 0, &r->box);
 	if (e == E_RANGE || e == E_TOOBIG) {
-		import_failed(&r->im, name, NULL, "a mailbox cannot have this name");
+		import_failed(r->im, name, NULL, "a mailbox cannot have this name");
 		e = OK;
 		goto out;
 	}
@@ -345,16 +433,16 @@ take_folder(struct run *r, int fd, const char *name)
 		e = take_file(r, &r->files[i]);
 	e = e ? e : import_box_flush(r->box);
 	if (e) {
-		import_progress_break(&r->im);
+		import_progress_break(r->im);
 		tool_error("%s: %s", name, err_text(e));
 	} else {
-		r->im.mailboxes++;
+		r->im->mailboxes++;
 	}
 out:
 	import_box_close(&r->box);
 	folder_forget(r);
 	io_close(&r->fd);
-	r->im.where = r->name = NULL;
+	r->im->where = r->name = NULL;
 	return e;
 }
 
@@ -401,8 +489,8 @@ take_directory(struct run *r, int fd, const char *file, const char *above, int d
 		buf_add_cstr(&name, "INBOX_"); /* another folder than INBOX */
 	else
 		imap_folder_name(str_of(file + is_plus), is_plus ? '.' : '/', STR(""), &name);
-	path = join(above, &name);
-	if (has_cur(fd)) {
+	path = r->wishes->dir && r->wishes->into ? mem_strdup(r->wishes->into) : join(above, &name);
+	if (has_cur(fd) && (!r->wishes->dir || strcmp(file, r->wishes->dir) == 0)) {
 		int again = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
 		e = again < 0 ? err_from_errno(errno) : take_folder(r, again, path);
@@ -463,7 +551,7 @@ subscribe(struct run *r, int dir)
 			continue;
 		imap_folder_name(line, '.', STR(""), &name);
 		path = join(r->prefix, &name);
-		e = index_subscribe(r->im.user, str_of(path), 1);
+		e = index_subscribe(r->im->user, str_of(path), 1);
 		if (e == E_RANGE || e == E_TOOBIG)
 			e = OK;
 		free(path);
@@ -477,30 +565,41 @@ subscribe(struct run *r, int dir)
 static enum err
 run(struct run *r, const char *path)
 {
-	int dir, again;
-	enum err e = import_sandbox(&r->im, path, 0);
+	const struct import_maildir_wishes *w = r->wishes;
+	const char *top = w->into ? w->into : "INBOX";
+	int again, dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	enum err e = OK;
 
-	if (e)
-		return e;
-	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0) {
 		tool_error("%s: %s", path, strerror(errno));
 		return err_from_errno(errno);
 	}
-	if (has_cur(dir)) {
+	if (has_cur(dir) && (!w->dir || !*w->dir)) {
 		again = fcntl(dir, F_DUPFD_CLOEXEC, 3);
-		e = again < 0 ? err_from_errno(errno)
-			      : take_folder(r, again, *r->prefix ? r->prefix : "INBOX");
+		e = again < 0 ? err_from_errno(errno) : take_folder(r, again, top);
 	}
-	if (e == OK)
+	if (e == OK && (!w->dir || *w->dir))
 		e = take_below(r, dir, r->prefix, 0);
-	if (e == OK && !r->im.mailboxes && !r->im.failed) {
-		tool_error("%s: there is no Maildir", path);
-		e = E_NOTFOUND;
-	}
-	if (e == OK)
+	if (e == OK && !w->dir)
 		e = subscribe(r, dir);
 	io_close(&dir);
+	return e;
+}
+
+enum err
+import_maildir_tree(struct import *im, const char *path, const struct import_maildir_wishes *wishes,
+	uint64_t *found)
+{
+	struct run r = {.im = im, .fd = -1, .wishes = wishes};
+	enum err e;
+
+	r.prefix = wishes->into && !wishes->dir ? wishes->into : "";
+	e = run(&r, path);
+	*found = r.found;
+	free(r.files);
+	free(r.more);
+	buf_free(&r.more_text);
+	buf_free(&r.head);
 	return e;
 }
 
@@ -508,16 +607,23 @@ enum err
 import_maildir(struct tool *t, int argc, char **argv)
 {
 	static const struct tool_option options[] = {{"mailbox", 0}, {NULL, 0}};
-	struct run r = {.fd = -1};
+	struct import_maildir_wishes wishes = {0};
+	struct import im;
 	struct tool_args a;
+	uint64_t found;
 	enum err e = tool_args_parse(argc, argv, options, 2, 2, &a);
 
 	if (e)
 		return e;
-	r.prefix = a.values[0] ? a.values[0] : "";
-	e = import_begin(t, a.positional[0], IMPORT_MAY_READ_ALL, &r.im);
+	wishes.into = a.values[0];
+	e = import_begin(t, a.positional[0], IMPORT_MAY_READ_ALL, &im);
 	if (e == OK)
-		e = run(&r, a.positional[1]);
-	free(r.files);
-	return import_end(&r.im, e);
+		e = import_sandbox(&im, a.positional[1], 0);
+	if (e == OK)
+		e = import_maildir_tree(&im, a.positional[1], &wishes, &found);
+	if (e == OK && !im.mailboxes && !im.failed) {
+		tool_error("%s: there is no Maildir", a.positional[1]);
+		e = E_NOTFOUND;
+	}
+	return import_end(&im, e);
 }

@@ -3,6 +3,7 @@
 #include "import/import.h"
 
 #include <linux/capability.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 #include "lib/mem.h"
 #include "lib/sandbox.h"
 
-enum { SHOW_TERMINAL_MS = 300, SHOW_LINE_MS = 30 * 1000 };
+enum { SHOW_TERMINAL_MS = 300, SHOW_LINE_MS = 30 * 1000, REOPEN_TRIES = 120, REOPEN_MS = 500 };
 
 /* ---- whose rights ---- */
 
@@ -105,6 +106,28 @@ import_begin(struct tool *t, const char *address, unsigned may, struct import *i
 	}
 	auth_user_free(&user);
 	auth_client_free(&auth);
+	return e;
+}
+
+enum err
+import_reopen(struct import *im)
+{
+	enum err e = E_TEMPFAIL;
+
+	index_close(&im->user);
+	for (int tries = 0; e == E_TEMPFAIL && tries < REOPEN_TRIES; tries++) {
+		struct auth_client *auth = auth_client_create(im->tool->conf);
+		struct auth_user user;
+
+		(void)poll(NULL, 0, tries ? REOPEN_MS : 0);
+		e = auth_lookup_user(auth, str_of(im->name), &user, NULL);
+		if (e == OK)
+			e = index_open(im->tool->conf, &user, &im->user);
+		auth_user_free(&user);
+		auth_client_free(&auth);
+	}
+	if (e)
+		tool_error("%s: the mail cannot be opened: %s", im->name, err_text(e));
 	return e;
 }
 

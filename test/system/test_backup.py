@@ -50,6 +50,13 @@ def inbox_count(server):
     return next(b["messages"] for b in server.ctl("mailbox", "list", MAIL) if b["name"] == "INBOX")
 
 
+def give(top):
+    """To the owner of the directory it is in."""
+    owner = top.parent.stat()
+    for path in [top, *top.rglob("*")]:
+        os.lchown(path, owner.st_uid, owner.st_gid)
+
+
 def inodes(top):
     return {p.stat().st_ino for p in Path(top).rglob("cur/*")}
 
@@ -76,9 +83,7 @@ def test_backup_is_a_maildir(server, connect, tmp_path):
     server.stop()
     shutil.rmtree(server.home("bob"), ignore_errors=True)
     shutil.copytree(copy, server.home("bob"))
-    owner = server.home("alice").stat()
-    for path in [server.home("bob"), *server.home("bob").rglob("*")]:
-        os.lchown(path, owner.st_uid, owner.st_gid)
+    give(server.home("bob"))
     server.start()
     assert_same(before, snapshot(connect(server, "bob@example.test"), "/"))
 
@@ -175,3 +180,105 @@ def test_backup_refuses(server, tmp_path):
     assert status == 1 and "no such user" in error
     assert not list(tmp_path.iterdir())
     assert server.ctl("backup", tmp_path, "--verify", check=False)[0] == 1
+
+
+def test_restore_into_an_empty_account(server, connect, tmp_path):
+    client = connect(server)
+    filled(client)
+    ok(client.select("INBOX"))
+    for n in range(30):  # more keywords than there are letters
+        ok(client.uid("STORE", "1", "+FLAGS", f"(word{n})"))
+    (server.home("alice") / "sieve").mkdir()
+    (server.home("alice") / "sieve/a.sieve").write_text("keep;")
+    before = snapshot(client, "/")
+    backup = server.ctl("backup", tmp_path, MAIL)["backup"]
+    server.add_user("new")
+    ok(connect(server, "new@example.test").select("INBOX"))  # it is open there
+    done = server.ctl("restore", backup, "new@example.test", "--from", MAIL)
+    assert done["complete"] and done["messages"] == sum(len(box[2]) for box in before[0].values())
+    client = connect(server, "new@example.test")
+    assert_same(before, snapshot(client, "/"))
+    assert (server.home("new") / "sieve/a.sieve").read_text() == "keep;"
+    assert sorted(p.name for p in server.home("new").iterdir()) == ["Maildir", "index", "sieve"]
+    # UIDs that were given after the backup never come again.
+    ok(client.append("INBOX", None, None, message(500)))
+    uids = snapshot(client, "/")[0][("INBOX",)][2]
+    assert max(uids) > 1_000_000
+    # A second run adds nothing.
+    done = server.ctl("restore", tmp_path, "new@example.test", "--from", MAIL)
+    assert (done["messages"], done["failed"]) == (0, 0)
+
+
+def test_restore_adds_what_is_missing(server, connect, tmp_path):
+    client = connect(server)
+    ok(client.create("Work"))
+    for n in range(10):
+        ok(client.append("Work", "(\\Flagged own)" if n == 3 else None, '"01-Mar-2010 11:22:33 +0100"', message(n)))
+        ok(client.append("INBOX", None, None, message(n + 100)))
+    backup = server.ctl("backup", tmp_path, MAIL)["backup"]
+    kept = snapshot(client, "/")[0][("Work",)][2]
+    ok(client.select("Work"))
+    ok(client.uid("STORE", "3:6", "+FLAGS", "(\\Deleted)"))
+    ok(client.expunge())
+    ok(client.append("Work", None, None, message(50)))
+    ok(client.select("INBOX"))
+    ok(client.uid("STORE", "1:10", "+FLAGS", "(\\Deleted)"))
+    ok(client.expunge())
+
+    # One message, by its UID there, or its Message-ID.
+    done = server.ctl("restore", backup, MAIL, "--mailbox", "Work", "--message", "4")
+    assert done["messages"] == 1
+    done = server.ctl("restore", backup, MAIL, "--mailbox", "Work", "--message", "<4@example.org>")
+    assert done["messages"] == 1
+    now = snapshot(client, "/")[0][("Work",)][2]
+    assert kept[4] in now.values() and kept[5] in now.values() and len(now) == 9
+    # The mailbox; nothing that is there goes or comes twice.
+    assert server.ctl("restore", backup, MAIL, "--mailbox", "Work")["messages"] == 2
+    done = server.ctl("restore", backup, MAIL, "--mailbox", "Work")
+    assert (done["messages"], done["present"]) == (0, 10)
+    boxes = snapshot(client, "/")[0]
+    assert len(boxes[("Work",)][2]) == 11 and not boxes[("INBOX",)][2]
+    # Elsewhere.
+    assert server.ctl("restore", backup, MAIL, "--mailbox", "INBOX", "--into", "Restored/Inbox")["messages"] == 10
+    boxes = snapshot(client, "/")[0]
+    assert len(boxes[("Restored", "Inbox")][2]) == 10 and not boxes[("INBOX",)][2]
+    assert server.ctl("restore", backup, MAIL, "--into", "All")["messages"] == 20
+    # All that is missing.
+    assert server.ctl("restore", backup, MAIL)["messages"] == 10
+
+    for words in (["--mailbox", "None"], ["--mailbox", "Work", "--message", "77"],
+                  ["--mailbox", "Work", "--message", "none@here"]):
+        status, _, error = server.ctl("restore", backup, MAIL, *words, check=False)
+        assert status == 1 and "there is no such" in error, words
+    assert server.ctl("restore", backup, MAIL, "--message", "4", check=False)[0] == 64
+    assert server.ctl("restore", backup, "bob@example.test", check=False)[0] == 1
+
+
+def test_restore_that_was_killed(server, connect, tmp_path):
+    """At each point: half of the tree made; in place, but the index not told, and mail came in between."""
+    client = connect(server)
+    for n in range(5):
+        ok(client.append("INBOX", None, None, message(n)))
+    before = snapshot(client, "/")
+    backup = server.ctl("backup", tmp_path, MAIL)["backup"]
+    server.add_user("new")
+    home = server.home("new")
+    connect(server, "new@example.test")
+    stage = home / "Maildir.restoring"
+    (stage / "cur").mkdir(parents=True)
+    (stage / "roost-restoring").touch()
+    (stage / "cur/1.half,U=1:2,").write_text("half")
+    give(stage)
+    done = server.ctl("restore", backup, "new@example.test", "--from", MAIL)
+    assert done["messages"] == 5 and not stage.exists()
+    assert_same(before, snapshot(connect(server, "new@example.test"), "/"))
+
+    for sub in ("cur", "new", "tmp"):
+        (stage / sub).mkdir(parents=True)
+    (stage / "new/1500000000.late.host").write_bytes(message(70))
+    (home / "Maildir/roost-restoring").touch()
+    give(stage)
+    done = server.ctl("restore", backup, "new@example.test", "--from", MAIL)
+    assert done["messages"] == 1
+    assert not stage.exists() and not (home / "Maildir/roost-restoring").exists()
+    assert len(snapshot(connect(server, "new@example.test"), "/")[0][("INBOX",)][2]) == 6
