@@ -11,6 +11,7 @@
 
 struct tool {
 	const struct config *conf;
+	int exit_status; /* of a verb that says more than done or failed */
 	int json; /* --json: the result as JSON on standard output */
 };
 
@@ -28,6 +29,7 @@ struct tool_verb {
 /* Rows of each file, ended by a NULL noun. */
 extern const struct tool_verb tool_verbs_directory[];
 extern const struct tool_verb tool_verbs_import[];
+extern const struct tool_verb tool_verbs_fsck[];
 extern const struct tool_verb tool_verbs_mailbox[];
 extern const struct tool_verb tool_verbs_queue[];
 extern const struct tool_verb tool_verbs_quota[];

@@ -10,8 +10,9 @@
 
 enum { EXIT_USAGE = 64, EXIT_UNAVAILABLE = 69, EXIT_TEMPORARY = 75, EXIT_CONF = 78 };
 
-static const struct tool_verb *const tool_nouns[] = {tool_verbs_directory, tool_verbs_mailbox,
-	tool_verbs_import, tool_verbs_queue, tool_verbs_quota, tool_verbs_server, NULL};
+static const struct tool_verb *const tool_nouns[] = {tool_verbs_directory, tool_verbs_fsck,
+	tool_verbs_mailbox, tool_verbs_import, tool_verbs_queue, tool_verbs_quota,
+	tool_verbs_server, NULL};
 
 static void
 print_verb(FILE *f, const struct tool_verb *v)
@@ -82,7 +83,7 @@ run_verb(struct tool *t, int argc, char **argv)
 	}
 	if (e)
 		return err_is_temporary(e) ? EXIT_TEMPORARY : EXIT_FAILURE;
-	return EXIT_SUCCESS;
+	return t->exit_status;
 }
 
 int

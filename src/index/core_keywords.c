@@ -65,15 +65,32 @@ core_keywords_get(struct core_tx *tx, uint32_t mailbox, keyword_table names)
 	return e == E_NOTFOUND ? OK : e;
 }
 
+static void
+format(keyword_table names, struct buf *out)
+{
+	for (int i = 0; i < CORE_LETTERS; i++)
+		if (names[i][0])
+			buf_printf(out, "%d %s\n", i, names[i]);
+}
+
+enum err
+core_keywords_format(struct core_tx *tx, const struct core_box *b, struct buf *out)
+{
+	keyword_table names;
+	enum err e = core_keywords_get(tx, b->r.id, names);
+
+	if (e == OK)
+		format(names, out);
+	return e ? e : out->err;
+}
+
 static enum err
 file_write(struct core_tx *tx, const struct core_box *b, keyword_table names)
 {
 	struct buf text = {0};
 	enum err e;
 
-	for (int i = 0; i < CORE_LETTERS; i++)
-		if (names[i][0])
-			buf_printf(&text, "%d %s\n", i, names[i]);
+	format(names, &text);
 	e = core_text_write(tx->core, b->dir, CORE_FILE_KEYWORDS, buf_str(&text));
 	buf_free(&text);
 	return e;
@@ -277,11 +294,10 @@ more_line(const struct core_message *m, uint32_t uid, keyword_table names, struc
 }
 
 enum err
-core_keywords_more_write(struct core_tx *tx, const struct core_box *b)
+core_keywords_more_format(struct core_tx *tx, const struct core_box *b, struct buf *out)
 {
 	struct index_key key = index_key_message(b->r.id, 1);
 	MDB_val k = index_key_val(&key), v;
-	struct buf text = {0};
 	struct core_message m;
 	keyword_table names;
 	uint32_t id, uid;
@@ -304,10 +320,19 @@ core_keywords_more_write(struct core_tx *tx, const struct core_box *b)
 		if (e)
 			break;
 		if (core_keywords_has_more(&m.r.keywords))
-			more_line(&m, uid, names, &text);
+			more_line(&m, uid, names, out);
 	}
 	mdb_cursor_close(cur);
-	if (e == OK || e == E_NOTFOUND)
+	return e == OK || e == E_NOTFOUND ? out->err : e;
+}
+
+enum err
+core_keywords_more_write(struct core_tx *tx, const struct core_box *b)
+{
+	struct buf text = {0};
+	enum err e = core_keywords_more_format(tx, b, &text);
+
+	if (e == OK)
 		e = core_text_write(tx->core, b->dir, CORE_FILE_KEYWORDS_MORE, buf_str(&text));
 	buf_free(&text);
 	return e;

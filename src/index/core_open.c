@@ -105,7 +105,7 @@ write_boot(const struct index_core *c)
 enum err
 index_core_discard(const char *index_dir)
 {
-	static const char *const files[] = {"boot", "clean", "data.mdb", "lock.mdb"};
+	static const char *const files[] = {"boot", "clean", "data.mdb", "lock.mdb", "damaged"};
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		char *path = index_file(index_dir, files[i]);
@@ -121,7 +121,12 @@ index_core_discard(const char *index_dir)
 static enum err
 open_env(struct index_core *c)
 {
-	return index_env_open(c->index_dir, 1, c->map_size, &c->env);
+	enum err e;
+
+	core_damage_watch(c->damage_path);
+	e = index_env_open(c->index_dir, 1, c->map_size, &c->env);
+	core_damage_watch(NULL);
+	return e;
 }
 
 static enum err
@@ -160,7 +165,12 @@ trust_or_discard(struct index_core *c)
 	int same = same_boot(c), clean = file_exists(c->index_dir, "clean");
 	enum err e = OK;
 
-	if (!same && !clean) {
+	if (file_exists(c->index_dir, "damaged")) {
+		log_event(LOGL_ERROR, "index.env discarded", "dir", c->index_dir, "reason",
+			"it ended the process", NULL);
+		e = index_core_discard(c->index_dir);
+		clean = 0;
+	} else if (!same && !clean) {
 		if (file_exists(c->index_dir, "data.mdb"))
 			log_event(LOGL_WARN, "index.env discarded", "dir", c->index_dir, "reason",
 				"unclean stop of the system", NULL);
@@ -391,6 +401,7 @@ index_core_open(const struct index_core_options *o, struct index_core **out)
 
 	c->maildir = mem_strdup(o->maildir);
 	c->index_dir = mem_strdup(o->index_dir);
+	c->damage_path = index_file(c->index_dir, "damaged");
 	c->host = mem_strdup(o->host);
 	c->boot_id = o->boot_id ? mem_strdup(o->boot_id) : system_boot_id();
 	c->default_mailboxes = copy_names(o->default_mailboxes);
@@ -534,6 +545,7 @@ index_core_close(struct index_core **cp, int clean)
 	free(c->boot_id);
 	free(c->host);
 	free(c->index_dir);
+	free(c->damage_path);
 	free(c->maildir);
 	free(c);
 	*cp = NULL;

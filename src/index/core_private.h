@@ -40,6 +40,8 @@ enum {
 /* Expunged messages that are kept: core_expunged.h. */
 #define CORE_EXPUNGED_DIR "..roost-expunged"
 #define CORE_EXPUNGED_INBOX "INBOX"
+/* Where roostctl fsck puts what is no message. */
+#define CORE_LOST_DIR "..roost-lost"
 #define CORE_EXPUNGED_KEYWORDS "keywords"
 #define CORE_EXPUNGED_PURGED "purged"
 
@@ -61,6 +63,7 @@ struct core_sync_dir {
 
 struct index_core {
 	char *maildir, *index_dir, *host, *boot_id;
+	char *damage_path; /* core_damage.c */
 	char **default_mailboxes;
 	uint64_t map_size;
 	uint64_t unfold_max; /* bytes that a compressed file may unfold to */
@@ -98,6 +101,9 @@ struct core_message {
 	struct index_message_record r;
 	char name[MAILDIR_NAME_MAX + 1];
 };
+
+/* core_damage.c: from here on the thread is in the index that path belongs to; NULL: in none. */
+void core_damage_watch(const char *path);
 
 /* ---- core_tx.c: transactions ---- */
 
@@ -285,6 +291,9 @@ enum err core_keywords_load(struct core_tx *tx, const struct core_box *b);
 /* roost-keywords-more: all of the index into the file; and back for messages that have nothing yet.
  */
 enum err core_keywords_more_write(struct core_tx *tx, const struct core_box *b);
+/* What belongs into the two files. */
+enum err core_keywords_format(struct core_tx *tx, const struct core_box *b, struct buf *out);
+enum err core_keywords_more_format(struct core_tx *tx, const struct core_box *b, struct buf *out);
 enum err core_keywords_more_load(struct core_tx *tx, struct core_box *b);
 int core_keywords_has_more(const struct index_keywords *k);
 int core_keyword_is_valid(struct str s);
@@ -313,12 +322,18 @@ enum err core_box_rename(
 enum err core_tree_look(struct index_core *c, int force);
 enum err core_subscriptions_load(struct core_tx *tx);
 enum err core_subscriptions_write(struct core_tx *tx);
+enum err core_subscriptions_format(struct core_tx *tx, struct buf *out);
 enum err core_special_use_load(struct core_tx *tx, int *found);
 enum err core_special_use_write(struct core_tx *tx);
 
 /* ---- core_scan.c ---- */
 
 enum err core_scan(struct index_core *c, uint32_t mailbox, int force);
+/* What a full look would find; nothing is changed. */
+struct core_scan_counts {
+	size_t added, changed, gone;
+};
+enum err core_scan_count(struct index_core *c, uint32_t mailbox, struct core_scan_counts *out);
 
 /* ---- core_gzip.c ---- */
 

@@ -216,6 +216,28 @@ core_scan(struct index_core *c, uint32_t mailbox, int force)
 	return e;
 }
 
+enum err
+core_scan_count(struct index_core *c, uint32_t mailbox, struct core_scan_counts *out)
+{
+	struct scan s = {.core = c, .mailbox = mailbox, .fd = {-1, -1}, .mode = SCAN_FULL};
+	enum err e = core_read(c, box_step, &s);
+
+	*out = (struct core_scan_counts){0};
+	if (e == OK) {
+		e = core_uidlist_read(c, s.box.dir, s.box.r.uidvalidity, &s.listed);
+		s.has_list = e == OK;
+		if (e == E_NOTFOUND)
+			e = OK;
+	}
+	if (e == OK)
+		e = look(&s);
+	out->added = s.fresh_count;
+	out->changed = s.changed_count;
+	out->gone = numset_size(&s.missing);
+	scan_fini(&s);
+	return e;
+}
+
 struct all {
 	struct core_box *boxes;
 	size_t count;

@@ -23,10 +23,9 @@ struct subscribe {
 
 /* One folder a line, '.' between levels, modified UTF-7: what Courier and Dovecot read. */
 enum err
-core_subscriptions_write(struct core_tx *tx)
+core_subscriptions_format(struct core_tx *tx, struct buf *out)
 {
 	char name[INDEX_MAILBOX_NAME_MAX + 1], dir[MAILDIR_NAME_MAX + 1];
-	struct buf text = {0};
 	MDB_cursor *cur;
 	MDB_val k, v;
 	enum err e;
@@ -40,10 +39,19 @@ core_subscriptions_write(struct core_tx *tx)
 		if (core_name_normalize(str_make(k.mv_data, k.mv_size), name) ||
 			core_name_to_dir(name, dir))
 			continue;
-		buf_printf(&text, "%s\n", dir[0] ? dir + 1 : "INBOX");
+		buf_printf(out, "%s\n", dir[0] ? dir + 1 : "INBOX");
 	}
 	mdb_cursor_close(cur);
-	if (e == OK || e == E_NOTFOUND)
+	return e == OK || e == E_NOTFOUND ? out->err : e;
+}
+
+enum err
+core_subscriptions_write(struct core_tx *tx)
+{
+	struct buf text = {0};
+	enum err e = core_subscriptions_format(tx, &text);
+
+	if (e == OK)
 		e = core_text_write(tx->core, "", CORE_FILE_SUBSCRIPTIONS, buf_str(&text));
 	buf_free(&text);
 	return e;

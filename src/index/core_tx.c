@@ -74,12 +74,14 @@ core_run(struct index_core *c, core_step *step, void *arg)
 	struct core_tx tx = {.core = c};
 	enum err e = unmark_clean(c);
 
+	core_damage_watch(c->damage_path);
 	while (e == OK) {
 		e = run_once(&tx, step, arg);
 		if (e != E_STATE)
 			break;
 		e = index_env_grow(c->env);
 	}
+	core_damage_watch(NULL);
 	if (e == OK) {
 		c->quota_bytes_delta +=
 			(int64_t)(core_quota_bytes(&tx.state) - core_quota_bytes(&c->state));
@@ -98,12 +100,15 @@ enum err
 core_read(struct index_core *c, core_step *step, void *arg)
 {
 	struct core_tx tx = {.core = c, .state = c->state};
-	enum err e = index_env_begin(c->env, 0, &tx.txn);
+	enum err e;
 
-	if (e)
-		return e;
-	e = step(&tx, arg);
-	mdb_txn_abort(tx.txn);
+	core_damage_watch(c->damage_path);
+	e = index_env_begin(c->env, 0, &tx.txn);
+	if (e == OK) {
+		e = step(&tx, arg);
+		mdb_txn_abort(tx.txn);
+	}
+	core_damage_watch(NULL);
 	buf_free(&tx.buf);
 	return e;
 }

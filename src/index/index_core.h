@@ -51,6 +51,8 @@ struct index_core_options {
 	void *arg;
 };
 
+/* Once in a process that opens indexes: see core_damage.c. */
+void index_core_damage_init(void);
 /* Makes the tree, and the index by scanning if there is none that can be trusted. Options are
  * copied. */
 enum err index_core_open(const struct index_core_options *o, struct index_core **out);
@@ -242,6 +244,25 @@ enum err index_core_undelete(struct index_core *c, const struct index_undelete *
 	index_expunged_fn *fn, void *arg, int *more);
 /* Removes those that were expunged before; returns how many. */
 uint64_t index_core_purge(struct index_core *c, int64_t before_s);
+
+/* ---- checking; the list of what is checked is in doc/storage.md ---- */
+
+struct index_fsck_finding {
+	const char *check; /* a word: "counts" */
+	const char *mailbox; /* NULL: of the user */
+	const char *detail;
+	int mended;
+};
+typedef void index_fsck_fn(const struct index_fsck_finding *x, void *arg);
+/*
+ * The folders, subscriptions and special uses; a mailbox; what all of them add up to: in this
+ * order. fn is told of each finding; with repair it is mended if it can be. OK: it was looked
+ * through. E_NOTFOUND: no such mailbox.
+ */
+enum err index_core_fsck_tree(struct index_core *c, int repair, index_fsck_fn *fn, void *arg);
+enum err index_core_fsck_mailbox(
+	struct index_core *c, uint32_t mailbox, int repair, index_fsck_fn *fn, void *arg);
+enum err index_core_fsck_totals(struct index_core *c, int repair, index_fsck_fn *fn, void *arg);
 
 /* ---- changes by other programs ---- */
 

@@ -118,6 +118,48 @@ purge(struct index_user_entry *u, const json_t *args, json_t **result)
 	return OK;
 }
 
+/* ---- checking ---- */
+
+static void
+add_finding(const struct index_fsck_finding *x, void *arg)
+{
+	json_t *row = json_pack(
+		"{s:s, s:s, s:b}", "check", x->check, "what", x->detail, "mended", x->mended);
+
+	/* Names of files may be any bytes. */
+	if (!row)
+		row = json_pack("{s:s, s:s, s:b}", "check", x->check, "what",
+			"(not UTF-8; see the log)", "mended", x->mended);
+	if (x->mailbox)
+		json_object_set_new(row, "mailbox", json_string(x->mailbox));
+	json_array_append_new(arg, row);
+}
+
+/* {step: "tree" | "mailbox" | "totals", id, repair} -> {found: [...]} */
+static enum err
+fsck(struct index_user_entry *u, const json_t *args, json_t **result)
+{
+	const char *step = json_string_value(json_object_get(args, "step"));
+	json_int_t id = json_integer_value(json_object_get(args, "id"));
+	int repair = json_is_true(json_object_get(args, "repair"));
+	json_t *rows = json_array();
+	enum err e = index_user_flush(u);
+
+	if (e == OK && step && strcmp(step, "tree") == 0)
+		e = index_core_fsck_tree(u->core, repair, add_finding, rows);
+	else if (e == OK && step && strcmp(step, "mailbox") == 0)
+		e = index_core_fsck_mailbox(u->core, (uint32_t)id, repair, add_finding, rows);
+	else if (e == OK)
+		e = index_core_fsck_totals(u->core, repair, add_finding, rows);
+	if (e == OK)
+		e = index_user_flush(u);
+	if (e)
+		json_decref(rows);
+	else
+		*result = json_pack("{s:o}", "found", rows);
+	return e;
+}
+
 /* ---- in the thread of the worker, and back ---- */
 
 struct user_job {
@@ -140,6 +182,7 @@ static const struct {
 	{"quota-recount", "counted", recount},
 	{"undelete", "looked through", undelete},
 	{"purge-expunged", "purged", purge},
+	{"fsck", "checked", fsck},
 };
 
 static void

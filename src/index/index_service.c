@@ -195,6 +195,12 @@ ctl_purge_expunged(struct service_run *run, struct ctl_request *req, const json_
 }
 
 static void
+ctl_fsck(struct service_run *run, struct ctl_request *req, const json_t *args)
+{
+	job_begin(run, req, args, "fsck");
+}
+
+static void
 status(struct service_run *run, json_t *object)
 {
 	struct index_service_state *s = service_state(run);
@@ -253,6 +259,7 @@ begin(struct service_run *run)
 	size_t n = (size_t)service_conf(run)->index_threads;
 	enum err e = OK;
 
+	index_core_damage_init();
 	if (index_parser_start(&s->parser, (size_t)service_conf(run)->index_parse_threads))
 		log_event(LOGL_ERROR, "index.threads failed", "for", "parse", NULL);
 	s->workers = mem_zalloc(n * sizeof(*s->workers));
@@ -298,7 +305,8 @@ static const struct service_listener listeners[] = {
 	{"index", on_accept}, {"index-sleep", index_sleep_accept}, {NULL, NULL}};
 static const struct ctl_verb verbs[] = {{"flush-user", ctl_flush_user},
 	{"export-user", ctl_export_user}, {"quota-recount", ctl_quota_recount},
-	{"undelete", ctl_undelete}, {"purge-expunged", ctl_purge_expunged}, {NULL, NULL}};
+	{"undelete", ctl_undelete}, {"purge-expunged", ctl_purge_expunged}, {"fsck", ctl_fsck},
+	{NULL, NULL}};
 
 const struct service index_service = {
 	.name = "index",

@@ -464,6 +464,9 @@ index_worker_start(struct index_worker *w, struct index_service_state *service)
 		e = index_sleep_open(w);
 	/* Signals are the main thread's. */
 	sigfillset(&all);
+	/* Of a thread's own faults: core_damage.c. */
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGSEGV);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	if (e == OK)
 		e = index_sync_start(w);
