@@ -137,6 +137,11 @@ annotate_step(struct core_tx *tx, void *arg)
 		e = core_entries_write(tx->core, box.dir, file, &l);
 	if (e == OK && changed)
 		e = note_change(tx, a->mailbox);
+	/* RFC 7162 section 3.2: it counts as a change of the mailbox. */
+	if (e == OK && changed && a->mailbox) {
+		box.r.highest_modseq = core_tx_modseq(tx);
+		e = core_box_put(tx, &box);
+	}
 	entry_list_free(&l);
 	return e;
 }

@@ -165,3 +165,15 @@ def test_part_of_a_fetch(wire):
     assert wire.command("FETCH 1 UID (PARTIAL 1:2)")[-1].startswith("t BAD")
     assert wire.command("UID FETCH 1 UID (PARTIAL 0:2)")[-1].startswith("t BAD")
     assert wire.command("UID FETCH 1 UID (PARTIAL 1:-2)")[-1].startswith("t BAD")
+
+
+def test_an_annotation_moves_the_mailbox_on(wire):
+    def highest():
+        return int(re.search(r"HIGHESTMODSEQ (\d+)", wire.command("STATUS INBOX (HIGHESTMODSEQ)")[0]).group(1))
+
+    before = highest()
+    assert wire.command('SETMETADATA INBOX (/private/comment "mine")')[-1].startswith("t OK")
+    after = highest()
+    assert after > before
+    wire.command('SETMETADATA INBOX (/private/comment "mine")')
+    assert highest() == after

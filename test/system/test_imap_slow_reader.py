@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""A client that asks for much and reads slowly, or goes away: its session stays small and ends."""
+
+import contextlib
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from roost_instance import wait_until
+from test_imap_session import Wire
+
+# Each item is asked for many times, so that few messages make a long answer; SLOW_READER_MESSAGES=100000 for a large
+# mailbox too.
+MESSAGES = int(os.environ.get("SLOW_READER_MESSAGES", "1500"))
+TEXT = b"From: a@example.test\nTo: b@example.test\nSubject: %d\n\n" + b"x" * 60 + b"\n"
+MEMORY_KB = 48 * 1024
+
+
+@pytest.fixture(scope="module")
+def roost(request):
+    from conftest import make_roost
+
+    instance = make_roost("sqlite", request)
+    yield instance
+    instance.close()
+
+
+@pytest.fixture(scope="module")
+def full(roost):
+    """A user with many messages, which another program delivered."""
+    user = roost.add_user("full")
+    Wire(roost, user).command("LOGOUT")
+    cur = roost.home("full") / "Maildir" / "cur"
+    for i in range(MESSAGES):
+        (cur / f"1795{i:06}.M1P1Q{i}.elsewhere:2,S").write_bytes(TEXT % i)
+    wire = Wire(roost, user)
+    assert f"* {MESSAGES} EXISTS" in wire.command("SELECT INBOX")
+    wire.command("LOGOUT")
+    return user
+
+
+def parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def sessions(roost):
+    """The processes that serve a client: children of the one that they are made from."""
+    makers, found = set(roost.pids("roost-imap")), []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and parent(entry.name) in makers:
+                found.append(int(entry.name))
+    return found
+
+
+def peak_kb(pid):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise AssertionError(pid)
+
+
+def is_stuck(roost, seen):
+    """Whether the session has written nothing since the last look, and something before."""
+    now = {pid: Path(f"/proc/{pid}/io").read_text().split()[3] for pid in sessions(roost)}
+    stuck = bool(now) and now == seen.get("last")
+    seen["last"] = now
+    time.sleep(0.1)
+    return stuck
+
+
+def ask_and_wait(roost, wire, command):
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    wire.command("SELECT INBOX")
+    wire.send(f"f {command}")
+    seen = {}
+    wait_until(lambda: is_stuck(roost, seen), what="a session that waits for its client")
+
+
+ITEMS = [" ".join([item] * 60) for item in ("ENVELOPE", "BODY.PEEK[]", "INTERNALDATE")]
+
+
+def ends(roost):
+    return roost.log().count(" imap.logout ")
+
+
+@pytest.mark.parametrize("items", ITEMS, ids=lambda items: items.split(" ")[0])
+def test_memory_does_not_grow_with_the_answer(roost, full, items):
+    wire = Wire(roost, full)
+    ask_and_wait(roost, wire, f"FETCH 1:* ({items})")
+    assert max(peak_kb(pid) for pid in sessions(roost)) < MEMORY_KB
+    count = sum(b" FETCH (" in line for line in iter(wire.lines.readline, b"f OK FETCH completed\r\n"))
+    assert count == MESSAGES
+    assert max(peak_kb(pid) for pid in sessions(roost)) < MEMORY_KB
+    wire.socket.close()
+
+
+@pytest.mark.parametrize("items", ITEMS, ids=lambda items: items.split(" ")[0])
+def test_a_client_that_hangs_up_ends_the_command(roost, full, items):
+    wire = Wire(roost, full)
+    ask_and_wait(roost, wire, f"FETCH 1:* ({items})")
+    before = ends(roost)
+    wire.lines.close()
+    wire.socket.close()
+    wait_until(lambda: ends(roost) == before + 1, timeout=10, what="the end of the session")
