@@ -69,7 +69,7 @@ static enum err
 stored_size(struct append *a, size_t i, const char *name, uint64_t file_size, uint64_t *out)
 {
 	uint64_t said = a->in[i].stored_size;
-	uint32_t isize;
+	uint32_t isize = 0;
 	enum err e = E_NOTFOUND;
 	int fd;
 

@@ -186,7 +186,7 @@ index_user_parse(struct index_user_entry *u)
 int
 index_user_is_parsing(const struct index_user_entry *u)
 {
-	return u->parsing || event_pending(u->parse, EV_TIMEOUT, NULL);
+	return u->parsing != NULL || event_pending(u->parse, EV_TIMEOUT, NULL);
 }
 
 void
@@ -225,7 +225,7 @@ index_user_parse_event(evutil_socket_t fd, short what, void *arg)
 	j->user = mem_strdup(u->name);
 	j->generation = index_core_generation(u->core);
 	j->max = index_core_unfold_max(u->core);
-	u->parsing = 1;
+	u->parsing = j;
 	job_submit(&u->worker->service->parser, j);
 }
 
@@ -253,33 +253,44 @@ notes_of(struct parse_job *j, struct index_core_note *notes)
 }
 
 static void
-parse_done(void *worker, void *job)
+take_in(struct index_user_entry *u, struct parse_job *j)
 {
 	struct index_core_note notes[INDEX_PARSE_MAX];
+	size_t n = notes_of(j, notes);
+	enum err e = n ? index_core_notes_put(u->core, notes, n) : OK;
+
+	if (e == E_CORRUPT)
+		index_user_corrupt(u);
+	if (e) {
+		log_event(LOGL_WARN, "index.parse failed", "user", u->name, "error", err_word(e),
+			NULL);
+		return;
+	}
+	atomic_fetch_add(&u->worker->parsed, n);
+	u->parse_known = index_core_unparsed(u->core);
+	if (u->parse_end)
+		log_event(LOGL_INFO, "index.parse ok", "user", u->name, "left",
+			log_u64(u->parse_known), NULL);
+	else if (!u->worker->draining)
+		parse_after(u, 0);
+}
+
+static void
+parse_done(void *worker, void *job)
+{
 	struct parse_job *j = job;
-	struct index_worker *w = worker;
-	struct index_user_entry *u = index_worker_find(w, j->user);
-	size_t n;
-	enum err e;
+	struct index_user_entry *u = index_worker_find(worker, j->user);
 
 	/* The one it was for may be gone, and another one of that name be there. */
-	if (u && u->parsing && index_core_generation(u->core) == j->generation) {
-		u->parsing = 0;
-		n = notes_of(j, notes);
-		e = n && !u->corrupt ? index_core_notes_put(u->core, notes, n) : OK;
-		if (e == E_CORRUPT)
-			index_user_corrupt(u);
-		else if (e)
-			log_event(LOGL_WARN, "index.parse failed", "user", u->name, "error",
-				err_word(e), NULL);
-		else
-			atomic_fetch_add(&w->parsed, n);
-		u->parse_known = index_core_unparsed(u->core);
-		if (u->parse_end && e == OK)
-			log_event(LOGL_INFO, "index.parse ok", "user", u->name, "left",
-				log_u64(u->parse_known), NULL);
-		else if (!e && !w->draining)
-			parse_after(u, 0);
+	if (u && u->parsing == j) {
+		u->parsing = NULL;
+		if (u->corrupt || index_core_generation(u->core) != j->generation) {
+			/* The index is another one, in which these are not known. */
+			u->parse_known = 0;
+			index_user_parse(u);
+		} else {
+			take_in(u, j);
+		}
 	}
 	job_free(j);
 }

@@ -129,7 +129,7 @@ struct index_user_entry {
 	struct event *parse;
 	struct index_core_place parse_at;
 	uint64_t parse_known; /* how many there were to parse at the last look */
-	int parsing; /* a batch is under way */
+	struct parse_job *parsing; /* the batch that is under way, or NULL; only compared */
 	int parse_end; /* all were looked at */
 	int parse_waits;
 	int64_t request_ms; /* of the last request */

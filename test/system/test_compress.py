@@ -144,7 +144,9 @@ def test_bombs(make_instance, tmp_path):
 @pytest.fixture
 def zlib_dovecot(monkeypatch, request):
     monkeypatch.setattr(servers, "DOVECOT_CONF", servers.DOVECOT_CONF +
-                        "mail_plugins = zlib\nplugin {{\n  zlib_save = gz\n  zlib_save_level = 6\n}}\n")
+                        "mail_plugins = zlib quota\nprotocol imap {{\n  mail_plugins = zlib quota imap_quota\n}}\n"
+                        "plugin {{\n  zlib_save = gz\n  zlib_save_level = 6\n"
+                        "  quota = maildir:User quota\n  quota_rule = *:storage=1G\n}}\n")
     return request.getfixturevalue("dovecot")
 
 
@@ -177,8 +179,10 @@ def test_with_dovecot(zlib_dovecot, make_instance):
     usage = {r["resource"]: r["usage"] for r in roost.ctl("quota", "get", ADDRESS)["roots"]}
     assert usage == {"STORAGE": 2 * sum(len(m.replace(b"\r\n", b"\n")) for m in messages), "MESSAGE": 6}
     client.logout()
+    roost.ctl("quota", "set", ADDRESS, "--storage", "1G")
     roost.ctl("export", "--format", "dovecot", ADDRESS)
     roost.stop()
+    assert (ours / "maildirsize").read_text().splitlines()[0] == f"{1 << 30}S"
 
     # and Dovecot reads that.
     owner = os.stat(theirs)
@@ -187,6 +191,14 @@ def test_with_dovecot(zlib_dovecot, make_instance):
     for path in [theirs, *theirs.rglob("*")]:
         os.chown(path, owner.st_uid, owner.st_gid)
     client = log_in(zlib_dovecot)
+    # What it reads in our file, and what it counts without it.
+    for maildirsize in (True, False):
+        if not maildirsize:
+            (theirs / "maildirsize").unlink()
+        answer = ok(client.getquotaroot("INBOX"))[1][0].decode()
+        assert f"STORAGE {-(-usage['STORAGE'] // 1024)} {1 << 20}" in answer
+        client.logout()
+        client = log_in(zlib_dovecot)
     assert ok(client.select("INBOX")) == [b"6"]
     for n in range(6):
         answer = ok(client.fetch(str(n + 1), "(RFC822.SIZE BODY.PEEK[])"))[0]

@@ -5,6 +5,7 @@ import gzip
 import imaplib
 import os
 import re
+import shutil
 import smtplib
 
 from conftest import tls_context
@@ -100,7 +101,7 @@ def test_foreign_mail_is_parsed_in_the_background(make_instance):
 
 def test_it_goes_on_after_a_stop(make_instance):
     roost = make_instance()
-    put(roost, [make_message(subject=f"m{n}").as_bytes() for n in range(4000)])
+    put(roost, [make_message(subject=f"m{n}").as_bytes() for n in range(2500)])
     roost.ctl("mailbox", "list", ALICE)
     wait_until(lambda: index_status(roost)["parsed_in_background"] > 0, what="it has begun")
     done = index_status(roost)["parsed_in_background"]
@@ -108,6 +109,23 @@ def test_it_goes_on_after_a_stop(make_instance):
     roost.start()
     roost.ctl("mailbox", "list", ALICE)
     wait_until(lambda: "index.parse ok" in roost.log(), what="it is done")
-    assert 0 <= index_status(roost)["parsed_in_background"] <= 4000 - done
+    assert 0 <= index_status(roost)["parsed_in_background"] <= 2500 - done
+    fetch_all(roost)
+    assert index_status(roost)["parsed_by_sessions"] == 0
+
+
+def test_the_index_is_removed_meanwhile(make_instance):
+    roost = make_instance()
+    put(roost, [make_message(subject=f"m{n}").as_bytes() for n in range(2500)])
+    client = log_in(roost)
+    assert client.select()[1] == [b"2500"]
+    wait_until(lambda: index_status(roost)["parsed_in_background"] > 0, what="it has begun")
+    shutil.rmtree(roost.home("alice") / "index")
+    client.append("Sent", None, None, make_message().as_bytes())
+    client.noop()
+    wait_until(lambda: "index.parse ok" in roost.log().partition("index.rebuild begin")[2],
+               what="all are parsed again")
+    assert roost.log().rpartition("index.parse ok")[2].split()[1] == "left=0"
+    client.logout()
     fetch_all(roost)
     assert index_status(roost)["parsed_by_sessions"] == 0

@@ -4,6 +4,7 @@
 import imaplib
 import smtplib
 import sqlite3
+import subprocess
 import threading
 
 import pytest
@@ -156,15 +157,23 @@ def test_lmtp_replies(make_instance):
     assert status != 0 and "quota_rules" in message
 
 
-def test_a_directory_of_the_first_version(make_instance):
-    roost = make_instance()
+FIRST_VERSION = ("DROP TABLE quota; CREATE TABLE quota (domain TEXT NOT NULL, local TEXT NOT NULL,"
+                 " bytes BIGINT NOT NULL DEFAULT 0, messages BIGINT NOT NULL DEFAULT 0,"
+                 " changed BIGINT NOT NULL DEFAULT 0, PRIMARY KEY (domain, local));"
+                 " UPDATE schema_version SET version = 1")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_directory_of_the_first_version(make_instance, kind):
+    roost = make_instance(kind)
     roost.stop()
-    db = sqlite3.connect(roost.state / "db" / "roost.db")
-    db.executescript("DROP TABLE quota; CREATE TABLE quota (domain TEXT NOT NULL, local TEXT NOT NULL,"
-                     " bytes INTEGER NOT NULL DEFAULT 0, messages INTEGER NOT NULL DEFAULT 0,"
-                     " changed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (domain, local)) WITHOUT ROWID;"
-                     "UPDATE schema_version SET version = 1")
-    db.close()
+    if kind == "sqlite":
+        db = sqlite3.connect(roost.state / "db" / "roost.db")
+        db.executescript(FIRST_VERSION)
+        db.close()
+    else:
+        subprocess.run(["psql", "-q", "-v", "ON_ERROR_STOP=1", "-c", FIRST_VERSION,
+                        roost.settings["postgresql"]], check=True)
     roost.start()
     roost.ctl("quota", "set", "alice@example.test", "--rules", "Junk:ignore")
     assert roost.ctl("quota", "get", "alice@example.test")["rules"] == "Junk:ignore"

@@ -143,7 +143,7 @@ has_keyword(const struct peek *p, const char *name)
 /* Every count must be what the messages themselves say. */
 struct sums {
 	struct core_box b;
-	uint32_t mailbox, messages, unseen, deleted;
+	uint32_t mailbox, messages, unseen, deleted, unparsed;
 	uint64_t disk;
 };
 
@@ -159,6 +159,7 @@ sum_one(struct core_tx *tx, struct core_box *b, uint32_t uid, struct core_messag
 	s->unseen += !(m->r.flags & INDEX_SEEN);
 	s->deleted += (m->r.flags & INDEX_DELETED) != 0;
 	s->disk += m->r.disk_size;
+	s->unparsed += index_message_is_unparsed(&m->r) ? 1 : 0;
 	return OK;
 }
 
@@ -171,6 +172,41 @@ sum_step(struct core_tx *tx, void *arg)
 	return e ? e : core_each(tx, &s->b, NULL, sum_one, s);
 }
 
+/* The user's totals are what the mailboxes say. */
+static enum err
+totals_step(struct core_tx *tx, void *arg)
+{
+	struct index_state *sum = arg;
+	struct core_box *boxes = NULL;
+	size_t count = 0;
+	enum err e = core_box_list(tx, &boxes, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct index_mailbox_record *r = &boxes[i].r;
+
+		sum->messages += r->messages;
+		sum->bytes += r->disk_bytes;
+		sum->unparsed += r->unparsed;
+		sum->ignored_messages += r->quota_ignore ? r->messages : 0;
+		sum->ignored_bytes += r->quota_ignore ? r->disk_bytes : 0;
+	}
+	free(boxes);
+	return e;
+}
+
+static void
+check_totals(struct fixture *f)
+{
+	struct index_state sum = {0};
+
+	assert_int_equal(core_read(f->c, totals_step, &sum), OK);
+	assert_int_equal(f->c->state.messages, sum.messages);
+	assert_int_equal(f->c->state.bytes, sum.bytes);
+	assert_int_equal(f->c->state.unparsed, sum.unparsed);
+	assert_int_equal(f->c->state.ignored_messages, sum.ignored_messages);
+	assert_int_equal(f->c->state.ignored_bytes, sum.ignored_bytes);
+}
+
 void
 check_counts(struct fixture *f, uint32_t mailbox)
 {
@@ -181,6 +217,8 @@ check_counts(struct fixture *f, uint32_t mailbox)
 	assert_int_equal(s.b.r.unseen, s.unseen);
 	assert_int_equal(s.b.r.deleted, s.deleted);
 	assert_int_equal(s.b.r.disk_bytes, s.disk);
+	assert_int_equal(s.b.r.unparsed, s.unparsed);
+	check_totals(f);
 }
 
 int

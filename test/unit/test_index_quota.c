@@ -92,6 +92,7 @@ rules_add(void **state)
 	assert_int_equal(transfer(f, "INBOX", "Trash", 1), OK);
 	assert_int_equal(transfer(f, "Trash", "Archive", 1), OK);
 	used(f, 60, 3);
+	check_counts(f, box_id(f, "Archive"));
 }
 
 static void
@@ -111,11 +112,13 @@ rules_ignore(void **state)
 	/* Under another name it counts, and no longer when it is called so again. */
 	assert_int_equal(index_core_rename(f->c, STR("Junk"), STR("Old")), OK);
 	used(f, 80, 4);
+	check_counts(f, box_id(f, "Old"));
 	assert_int_equal(index_core_rename(f->c, STR("Old"), STR("Junk/Old")), OK);
 	used(f, 0, 0);
 	assert_int_equal(put(f, "INBOX"), OK);
 	rebuild(f);
 	used(f, 20, 1);
+	check_counts(f, box_id(f, "Junk/Old"));
 	/* Rules that change count anew. */
 	limits(f, 40, 0, NULL);
 	used(f, 100, 5);
@@ -190,6 +193,7 @@ recount(void **state)
 	run("rm %s/.Sent/new/*", f->maildir);
 	assert_int_equal(index_core_quota_recount(f->c), OK);
 	used(f, 20, 1);
+	check_counts(f, box_id(f, "Sent"));
 	run("printf '1000S,50C\\n20 1\\n' | cmp - %s/maildirsize", f->maildir);
 }
 
@@ -209,6 +213,55 @@ maildirsize_stays_short(void **state)
 		f->maildir);
 }
 
+/* Foreign mail is taken for parsing once, mailbox by mailbox, a few at a time. */
+static void
+unparsed(void **state)
+{
+	struct fixture *f = *state;
+	struct index_core_unparsed got[4];
+	struct index_core_note note = {.has_facts = 1, .size = 30, .email_id = {1}};
+	struct index_core_place at = {0};
+	unsigned seen = 0, rounds = 0;
+	char path[64];
+	size_t n;
+	int more = 1;
+
+	for (int i = 0; i < 10; i++) {
+		snprintf(path, sizeof(path), "%snew/17000000%02d.x.host", i % 2 ? ".Sent/" : "", i);
+		write_file(f, path, "Subject: x\n\nfrom elsewhere\n");
+	}
+	age(f, "new");
+	age(f, ".Sent/new");
+	assert_int_equal(index_core_refresh(f->c, 0), OK);
+	assert_int_equal(index_core_unparsed(f->c), 10);
+	check_counts(f, box_id(f, "Sent"));
+	while (more) {
+		assert_true(rounds++ < 10);
+		assert_int_equal(
+			index_core_unparsed_take(f->c, &at, got, 4, 1 << 20, &n, &more), OK);
+		for (size_t i = 0; i < n; i++) {
+			note.mailbox = got[i].mailbox;
+			note.uid = got[i].uid;
+			assert_int_equal(index_core_notes_put(f->c, &note, 1), OK);
+			snprintf(path, sizeof(path), "test -f %.40s", got[i].path);
+			run("cd %s && %s", f->maildir, path);
+			index_core_unparsed_free(&got[i]);
+		}
+		seen += (unsigned)n;
+	}
+	assert_int_equal(seen, 10);
+	assert_int_equal(index_core_unparsed(f->c), 0);
+	check_counts(f, box_id(f, "INBOX"));
+	check_counts(f, box_id(f, "Sent"));
+	/* A mailbox takes its share with it. */
+	write_file(f, ".Sent/new/1800000000.x.host", "Subject: x\n\n");
+	age(f, ".Sent/new");
+	assert_int_equal(index_core_refresh(f->c, 0), OK);
+	assert_int_equal(index_core_unparsed(f->c), 1);
+	assert_int_equal(index_core_delete(f->c, STR("Sent")), OK);
+	assert_int_equal(index_core_unparsed(f->c), 0);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, core_user_setup, core_user_teardown)
 
 int
@@ -223,6 +276,7 @@ main(void)
 		TEST(an_old_ticket),
 		TEST(recount),
 		TEST(maildirsize_stays_short),
+		TEST(unparsed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
