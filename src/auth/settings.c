@@ -52,6 +52,7 @@ auth_settings_create(const struct config *conf)
 	s->mail_dir = mem_strdup(conf->mail_dir);
 	s->default_quota_bytes = conf->default_quota;
 	s->default_quota_messages = (uint64_t)conf->default_quota_messages;
+	s->allow_weak_schemes = conf->allow_weak_schemes;
 	s->dummy = dummy_hash(s->scheme);
 	return s;
 }

@@ -22,6 +22,7 @@ struct auth_settings {
 	char *hostname; /* never empty */
 	char *mail_dir;
 	uint64_t default_quota_bytes, default_quota_messages;
+	int allow_weak_schemes;
 	char *dummy; /* a hash of the scheme that no password matches */
 };
 

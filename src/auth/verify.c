@@ -16,12 +16,14 @@ static enum err
 verify_user(struct directory *d, const struct directory_user *user, struct str password,
 	const char **reason)
 {
-	enum err e = password_verify(user->password, password);
+	int weak_too = directory_settings(d)->allow_weak_schemes;
+	enum err e = password_verify(user->password, password, weak_too);
 
 	if (e == E_UNSUPPORTED) {
 		log_event(LOGL_WARN, "auth.password unknown", "user", user->addr.text, "message",
-			"the stored password has no scheme known here; set it anew", NULL);
-		password_verify(directory_settings(d)->dummy, password);
+			"the stored password has no scheme known here, or a weak one without allow_weak_schemes; set it anew",
+			NULL);
+		password_verify(directory_settings(d)->dummy, password, 1);
 		*reason = "scheme";
 		return E_AUTH;
 	}
@@ -55,7 +57,7 @@ verify_login(struct directory *d, struct cache *cache, const char *name, struct 
 		e = resolve_login(d, &a, &user);
 	}
 	if (e == E_NOTFOUND) {
-		password_verify(directory_settings(d)->dummy, password);
+		password_verify(directory_settings(d)->dummy, password, 1);
 		*reason = "user";
 		e = E_AUTH;
 	} else if (e) {

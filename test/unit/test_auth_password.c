@@ -53,14 +53,88 @@ known(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (password_verify(rows[i].stored, str_of(rows[i].password)) != rows[i].want)
+		if (password_verify(rows[i].stored, str_of(rows[i].password), 0) != rows[i].want)
 			fail_msg("row %zu: %s", i, rows[i].stored);
+}
+
+/* Written by Debian's doveadm pw and crypt(3), for the password "s3cret \xc3\xa4". */
+static void
+written_by_others(void **state)
+{
+	static const struct {
+		const char *stored;
+		int weak;
+	} rows[] = {
+		{"{SHA256-CRYPT}$5$eh.t0dXjX8GgJ3Zk$lkXbZSR3.tQ0B/s/3x2DXlxnphUTFcuRIQJ8zOFF95D"},
+		{"{CRYPT}$5$eh.t0dXjX8GgJ3Zk$lkXbZSR3.tQ0B/s/3x2DXlxnphUTFcuRIQJ8zOFF95D"},
+		{"$5$eh.t0dXjX8GgJ3Zk$lkXbZSR3.tQ0B/s/3x2DXlxnphUTFcuRIQJ8zOFF95D"},
+		{"$y$j9T$F5Jx5fExrKuPp53xLKQ..1$MbF.9I0q7chqghjw7opg4TmAvWGLGoZkpI/BmViaT43"},
+		{"{YESCRYPT}$y$j9T$F5Jx5fExrKuPp53xLKQ..1$"
+		 "MbF.9I0q7chqghjw7opg4TmAvWGLGoZkpI/BmViaT43"},
+		{"{PBKDF2}$1$v4MzVYzFhgbC18dU$5000$f55f11d8fc2c926f70eace6db1d57a32c504a61d"},
+		{"{SSHA256}6xtwvpPwvfYsxszKXWJuh46fLPquovmEw36f5wAeaa+/hIpH"},
+		{"{SSHA512}IGJbVL8cZ1KMsXvii/QO8EwhGHisTB0jcwNRypKwONyw46XDhvUkwKxKYvQ+IoNAqafBBOXBr5h2"
+		 "NJyZ3XN/MrfZDRM="},
+		{"{SCRAM-SHA-1}4096,4/yuRaclDYC95HfQBlVFNg==,j0QtbnWE1wkqscuDP9YXIa8IrC0=,"
+		 "MyG8BCm/NraeWDIQF36JgiAXc3g="},
+		{"{SCRAM-SHA-256}4096,D4J0O+IutofzEhZmvZeDMA==,"
+		 "S11NPGqvzv2D74al3WCBvrHIxAPAXXbwsXtlNcXtunY=,"
+		 "9C4S2T8PT4oHlaoMBDNlajHviv1DfzfRc3GK5AAwhHU="},
+		{"{SSHA}PdFl2pcaZ1OThgyT3gZ+1UHzB3jX6fpJ", 1},
+		{"{CRAM-MD5}a8450c14c9c2177632ff46da58c62d7a0e3e1917750b57fed65b51f69861d224", 1},
+		{"{CRAM-MD5}A8450C14C9C2177632FF46DA58C62D7A0E3E1917750B57FED65B51F69861D224", 1},
+		{"{PLAIN-MD5}7043e330caa08bdd37251702e38abe8c", 1},
+		{"{MD5-CRYPT}$1$D4C3K2nu$R3btbHs1LRPgF9F5/82w9/", 1},
+		{"$1$D4C3K2nu$R3btbHs1LRPgF9F5/82w9/", 1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct str good = STR("s3cret \xc3\xa4"), bad = STR("s3cret \xc3\xa5");
+
+		if (password_verify(rows[i].stored, good, 1) != OK ||
+			password_verify(rows[i].stored, bad, 1) != E_AUTH ||
+			password_verify(rows[i].stored, good, 0) !=
+				(rows[i].weak ? E_UNSUPPORTED : OK))
+			fail_msg("row %zu: %s", i, rows[i].stored);
+	}
+}
+
+static void
+damaged(void **state)
+{
+	static const char *const rows[] = {
+		"{PBKDF2}$1$salt$0$f55f11d8fc2c926f70eace6db1d57a32c504a61d",
+		"{PBKDF2}$1$salt$99999999999$f55f11d8fc2c926f70eace6db1d57a32c504a61d",
+		"{PBKDF2}$1$$5000$f55f11d8fc2c926f70eace6db1d57a32c504a61d",
+		"{PBKDF2}$2$salt$5000$f55f11d8fc2c926f70eace6db1d57a32c504a61d",
+		"{PBKDF2}$1$salt$5000$f55f",
+		"{SSHA256}",
+		"{SSHA256}6xtw",
+		"{SSHA256}6xtwvpPwvfYsxszKXWJuh46fLPquovmEw36f5wAeaa8=", /* no salt */
+		"{SSHA512}!!!!",
+		"{SCRAM-SHA-256}4096",
+		"{SCRAM-SHA-256}0,D4J0,S11N,9C4S",
+		"{SCRAM-SHA-256}4096,D4J0,S11N,9C4S",
+		"{CRAM-MD5}a8",
+		"{PLAIN-MD5}x",
+		"{CRYPT}abJnggxhB/yWI", /* DES */
+		"{CRYPT}$1$D4C3K2nu$R3btbHs1LRPgF9F5/82w9/",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (password_verify(rows[i], STR("s3cret"), 1) != E_UNSUPPORTED)
+			fail_msg("row %zu: %s", i, rows[i]);
 }
 
 static void
 round_trip(void **state)
 {
-	static const char *const schemes[] = {"ARGON2ID", "BLF-CRYPT", "SHA512-CRYPT", "PLAIN"};
+	/* The first five are known without their prefix too. */
+	static const char *const schemes[] = {"ARGON2ID", "BLF-CRYPT", "SHA512-CRYPT",
+		"SHA256-CRYPT", "YESCRYPT", "PBKDF2", "SSHA512", "SSHA256", "SCRAM-SHA-256",
+		"SCRAM-SHA-1", "PLAIN"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
@@ -71,15 +145,15 @@ round_trip(void **state)
 		assert_true(password_is_known(a));
 		assert_int_equal(a[0], '{');
 		assert_int_equal(strncmp(a + 1, schemes[i], strlen(schemes[i])), 0);
-		assert_int_equal(password_verify(a, STR("s3cret \xc3\xa4")), OK);
-		assert_int_equal(password_verify(a, STR("s3cret \xc3\xa5")), E_AUTH);
-		assert_int_equal(password_verify(a, STR("")), E_AUTH);
-		assert_int_equal(password_verify(a, STR("s3cret \xc3\xa4\0x")), E_AUTH);
-		if (i < 3) {
-			/* Salted, and known without the prefix too. */
-			assert_string_not_equal(a, b);
+		assert_int_equal(password_verify(a, STR("s3cret \xc3\xa4"), 0), OK);
+		assert_int_equal(password_verify(a, STR("s3cret \xc3\xa5"), 0), E_AUTH);
+		assert_int_equal(password_verify(a, STR(""), 0), E_AUTH);
+		assert_int_equal(password_verify(a, STR("s3cret \xc3\xa4\0x"), 0), E_AUTH);
+		if (strcmp(schemes[i], "PLAIN") != 0)
+			assert_string_not_equal(a, b); /* salted */
+		if (i < 5) {
 			bare = strchr(a, '}') + 1;
-			assert_int_equal(password_verify(bare, STR("s3cret \xc3\xa4")), OK);
+			assert_int_equal(password_verify(bare, STR("s3cret \xc3\xa4"), 0), OK);
 		}
 		free(a);
 		free(b);
@@ -103,8 +177,8 @@ refused(void **state)
 	assert_int_equal(password_hash("BLF-CRYPT", str_make(longest, 73), &out), E_TOOBIG);
 	assert_null(out);
 	assert_int_equal(password_hash("PLAIN", str_make(longest, PASSWORD_MAX), &out), OK);
-	assert_int_equal(password_verify(out, str_make(longest, PASSWORD_MAX)), OK);
-	assert_int_equal(password_verify(out, str_make(longest, PASSWORD_MAX + 1)), E_AUTH);
+	assert_int_equal(password_verify(out, str_make(longest, PASSWORD_MAX), 0), OK);
+	assert_int_equal(password_verify(out, str_make(longest, PASSWORD_MAX + 1), 0), E_AUTH);
 	free(out);
 }
 
@@ -113,6 +187,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(known),
+		cmocka_unit_test(written_by_others),
+		cmocka_unit_test(damaged),
 		cmocka_unit_test(round_trip),
 		cmocka_unit_test(refused),
 	};
