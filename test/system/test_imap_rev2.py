@@ -4,6 +4,7 @@
 import re
 
 import pytest
+from roost_instance import TOP
 from test_imap_session import MESSAGE, Wire
 
 NAME = "Entwürfe & mehr"
@@ -177,3 +178,14 @@ def test_an_annotation_moves_the_mailbox_on(wire):
     assert after > before
     wire.command('SETMETADATA INBOX (/private/comment "mine")')
     assert highest() == after
+
+
+def test_the_documentation_is_that_of_this_server(wire):
+    text = (TOP / "doc" / "imap.md").read_text()
+    for capability in wire.command("CAPABILITY")[0].split(" ")[2:]:
+        name = capability.split("=")[0]
+        assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text), f"{capability} has no row in doc/imap.md"
+    table = [line for line in text.splitlines() if line.startswith("| ")]
+    for name in re.findall(r"`([\w/*]+\.(?:c|py))`", "\n".join(table)):
+        places = [*(TOP / "src" / "imap").glob(name), *(TOP / "test").glob(name), *TOP.glob(name)]
+        assert places, f"doc/imap.md names {name}, which is not there"
