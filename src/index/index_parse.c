@@ -88,6 +88,7 @@ parse_thread(void *arg)
 			pthread_cond_wait(&p->cond, &p->mutex);
 			continue;
 		}
+		atomic_fetch_sub(&p->queued, 1);
 		p->first = j->next;
 		if (!p->first)
 			p->last = &p->first;
@@ -107,6 +108,7 @@ static void
 job_submit(struct index_parser *p, struct parse_job *j)
 {
 	pthread_mutex_lock(&p->mutex);
+	atomic_fetch_add(&p->queued, 1);
 	*p->last = j;
 	p->last = &j->next;
 	pthread_cond_signal(&p->cond);
@@ -207,6 +209,10 @@ index_user_parse_event(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	u->parse_waits = 0;
+	if (atomic_load(&u->worker->service->parser.queued) >= INDEX_PARSE_QUEUE_MAX) {
+		parse_after(u, INDEX_PARSE_AGAIN_MS);
+		return;
+	}
 	j = MEM_NEW(struct parse_job);
 	j->maildir_fd = -1;
 	if (index_core_unparsed_take(u->core, &u->parse_at, j->items, INDEX_PARSE_MAX,

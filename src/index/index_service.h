@@ -48,6 +48,9 @@ enum {
 	INDEX_PARSE_MAX = 64,
 	INDEX_PARSE_BYTES = 4 << 20,
 	INDEX_PARSE_PAUSE_MS = 20,
+	/* Batches that wait, of all users; whoever finds so many comes again after a while. */
+	INDEX_PARSE_QUEUE_MAX = 64,
+	INDEX_PARSE_AGAIN_MS = 200,
 	/* So long after a request of the user's nothing is begun, and so often it waits for that.
 	 */
 	INDEX_PARSE_QUIET_MS = 10,
@@ -205,7 +208,7 @@ struct index_parser {
 	pthread_cond_t cond;
 	struct parse_job *first, **last;
 	int stop;
-	atomic_int stopping;
+	atomic_int stopping, queued;
 };
 
 struct index_service_state {

@@ -8,6 +8,7 @@ import os
 import poplib
 import re
 import shutil
+import smtplib
 import zlib
 
 import pytest
@@ -204,3 +205,19 @@ def test_with_dovecot(zlib_dovecot, make_instance):
         answer = ok(client.fetch(str(n + 1), "(RFC822.SIZE BODY.PEEK[])"))[0]
         assert answer[1] == messages[n % 3]
         assert int(re.search(rb"SIZE (\d+)", answer[0])[1]) == len(messages[n % 3])
+
+
+def test_lmtp_to_several(zipping):
+    """One file for all of them, with the size of the message in each name."""
+    recipients = [ALICE, "bob@example.test"]
+    client = smtplib.LMTP("127.0.0.1", zipping.ports["lmtp"])
+    client.sendmail("sender@example.org", recipients, long_message(1, 400000))
+    client.quit()
+    found = [files(zipping.home(user) / "Maildir")[0] for user in ("alice", "bob")]
+    assert len({os.stat(path).st_ino for path in found}) == 1
+    plain = gzip.decompress(found[0].read_bytes())
+    assert all(f",S={len(plain)}," in path.name for path in found)
+    for user in recipients:
+        box = connect(zipping, user)
+        ok(box.select("INBOX"))
+        assert ok(box.fetch("1", "(BODY.PEEK[])"))[0][1] == plain.replace(b"\n", b"\r\n")
