@@ -84,15 +84,19 @@ index_mailbox_get_id(struct index_user *u, uint32_t id, struct index_mailbox *ou
 static enum err
 mailbox_id(struct index_user *u, struct str name, uint32_t *id)
 {
+	char clean[INDEX_MAILBOX_NAME_MAX];
 	MDB_val k, v;
 	int rc;
 
-	if (str_is_i(name, "INBOX")) {
-		name = STR("INBOX");
-	}
 	/* LMDB takes no empty key and none over 511 bytes. */
 	if (name.len == 0 || name.len > INDEX_MAILBOX_NAME_MAX) {
 		return E_NOTFOUND;
+	}
+	/* RFC 9051 section 5.1: INBOX in any case, and so what is below it. */
+	if (str_starts_i(name, "INBOX") && (name.len == 5 || name.p[5] == '/')) {
+		memcpy(clean, name.p, name.len);
+		memcpy(clean, "INBOX", 5);
+		name.p = clean;
 	}
 	k = (MDB_val){.mv_size = name.len, .mv_data = (void *)name.p};
 	rc = mdb_get(u->txn, u->env->dbi[INDEX_DB_MAILBOX_NAME], &k, &v);

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Messages to send and ways to wait for them."""
 
+import contextlib
 import email
 import email.policy
+import imaplib
 import itertools
+import ssl
 from email.message import EmailMessage
 
-from roost_instance import wait_until
+import pytest
+from roost_instance import PASSWORD, wait_until
 
 numbers = itertools.count(1)
 
@@ -50,3 +54,21 @@ def subjects(client, mailbox="INBOX"):
 
 def wait_for_subject(client, subject, mailbox="INBOX", timeout=30):
     return wait_until(lambda: subject in subjects(client, mailbox), timeout, f"{subject!r} arrives")
+
+
+@pytest.fixture
+def instance_imap():
+    """imap(address, instance=server): the fixture "imap" for tests that have instances of their own only."""
+    clients = []
+
+    def connect(address, instance, password=PASSWORD):
+        context = ssl.create_default_context(cafile=str(instance.tls_cert))
+        client = imaplib.IMAP4_SSL("localhost", instance.ports["imaps"], ssl_context=context, timeout=60)
+        client.login(address, password)
+        clients.append(client)
+        return client
+
+    yield connect
+    for client in clients:
+        with contextlib.suppress(Exception):
+            client.logout()

@@ -5,8 +5,10 @@ import os
 import shutil
 
 import pytest
+from mail_helpers import instance_imap
 
 ADDRESS = "alice@example.test"
+imap = instance_imap  # not the shared instances'
 
 
 def ok(answer):

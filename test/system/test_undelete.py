@@ -8,9 +8,11 @@ import ssl
 import time
 
 import pytest
+from mail_helpers import instance_imap
 from roost_instance import PASSWORD
 
 ADDRESS = "alice@example.test"
+imap = instance_imap  # not the shared instances'
 
 
 def ok(answer):
