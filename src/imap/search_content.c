@@ -26,6 +26,7 @@ struct content_scan {
 	struct search_key *const *texts;
 	size_t count, open; /* open: not found yet */
 	size_t keep; /* bytes of a window that a needle could still begin in */
+	int has_text; /* some key is TEXT: the message's own header matters */
 	int own_header; /* we are in the header of the message itself: not for BODY */
 	struct window plain, html;
 	struct buf decoded, utf8, stripped;
@@ -187,9 +188,11 @@ scan_part(struct content_scan *cs, const struct mime_part *part, struct str cont
 		part->body_off > content.len || part->body_len > content.len - part->body_off)
 		return;
 	cs->own_header = part->parent == NULL;
-	scan_header(cs, str_make(content.p + part->header_off, part->header_len));
-	scan_params(cs, &part->params);
-	scan_params(cs, &part->disposition_params);
+	if (cs->has_text || !cs->own_header) {
+		scan_header(cs, str_make(content.p + part->header_off, part->header_len));
+		scan_params(cs, &part->params);
+		scan_params(cs, &part->disposition_params);
+	}
 	cs->own_header = 0;
 	if (cs->open && !part->child && is_text(part))
 		scan_body(cs, part, str_make(content.p + part->body_off, part->body_len));
@@ -205,6 +208,7 @@ scan_init(struct content_scan *cs, struct search_key *const *texts, size_t count
 		/* The empty string is in every message. */
 		texts[i]->found = texts[i]->needle.len == 0;
 		cs->open += !texts[i]->found;
+		cs->has_text |= texts[i]->kind == SEARCH_TEXT;
 		if (texts[i]->needle.len > cs->keep + 1)
 			cs->keep = texts[i]->needle.len - 1;
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "mail/casemap.h"
 
+#include <string.h>
 #include <utf8proc.h>
 
 #include "mail/utf8.h"
@@ -29,6 +30,27 @@ fold_point(uint32_t point, struct buf *out)
 	return e;
 }
 
+/* ASCII to capitals, eight bytes at a time: all that a search reads goes through here. */
+static void
+upper_ascii(const char *from, size_t len, char *to)
+{
+	const uint64_t ones = 0x0101010101010101;
+	size_t i = 0;
+
+	for (; i + 8 <= len; i += 8) {
+		uint64_t w, from_a, behind_z;
+
+		memcpy(&w, from + i, 8);
+		/* The high bit of each byte says so; none carries into the next. */
+		from_a = w + (0x80 - 'a') * ones;
+		behind_z = w + (0x7f - 'z') * ones;
+		w ^= (from_a & ~behind_z & 0x80 * ones) >> 2;
+		memcpy(to + i, &w, 8);
+	}
+	for (; i < len; i++)
+		to[i] = str_upper(from[i]);
+}
+
 enum err
 casemap_fold(struct str s, struct buf *out)
 {
@@ -36,15 +58,16 @@ casemap_fold(struct str s, struct buf *out)
 	enum err e = OK;
 
 	while (!e && i < s.len) {
-		size_t ascii = i, used;
+		size_t ascii = utf8_ascii_len(s.p + i, s.len - i), used;
 		uint32_t point;
 
-		while (ascii < s.len && (unsigned char)s.p[ascii] < 0x80)
-			ascii++;
-		if (ascii > i) {
-			e = buf_reserve(out, ascii - i);
-			for (; !e && i < ascii; i++)
-				out->p[out->len++] = str_upper(s.p[i]);
+		if (ascii) {
+			e = buf_reserve(out, ascii);
+			if (e)
+				break;
+			upper_ascii(s.p + i, ascii, out->p + out->len);
+			out->len += ascii;
+			i += ascii;
 			continue;
 		}
 		if (utf8_next((const unsigned char *)s.p + i, s.len - i, &point, &used) !=

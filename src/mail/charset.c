@@ -201,10 +201,9 @@ utf8_clean(const unsigned char *p, size_t len, struct buf *out, size_t *left)
 		size_t used;
 		enum utf8_result r;
 
-		if (p[i] < 0x80) {
-			i++;
-			continue;
-		}
+		i += utf8_ascii_len((const char *)p + i, len - i);
+		if (i == len)
+			break;
 		r = utf8_next(p + i, len - i, &point, &used);
 		if (r == UTF8_GOOD) {
 			i += used;

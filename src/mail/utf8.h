@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "lib/buf.h"
 
@@ -55,6 +56,24 @@ utf8_next(const unsigned char *p, size_t len, uint32_t *point, size_t *used)
 		*used = i + 1;
 	}
 	return UTF8_GOOD;
+}
+
+/* How many bytes at the beginning are below 0x80. */
+static inline size_t
+utf8_ascii_len(const char *p, size_t len)
+{
+	size_t i = 0;
+
+	for (; i + 8 <= len; i += 8) {
+		uint64_t eight;
+
+		memcpy(&eight, p + i, 8);
+		if (eight & 0x8080808080808080)
+			break;
+	}
+	while (i < len && (unsigned char)p[i] < 0x80)
+		i++;
+	return i;
 }
 
 /* Bytes of the UTF-8 form of a point, at most 4, written to out. */

@@ -50,11 +50,34 @@ ill_formed_text_stays_as_it_is(void **state)
 	buf_free(&small);
 }
 
+/* The fast way for ASCII: every byte, at every place of a word. */
+static void
+ascii(void **state)
+{
+	(void)state;
+	for (int c = 0; c < 0x80; c++) {
+		for (size_t at = 0; at < 19; at++) {
+			char text[19], want[19];
+			struct buf b = {0};
+
+			memset(text, 'q', sizeof(text));
+			memset(want, 'Q', sizeof(want));
+			text[at] = (char)c;
+			want[at] = str_upper((char)c);
+			assert_int_equal(casemap_fold(str_make(text, sizeof(text)), &b), OK);
+			assert_int_equal(b.len, sizeof(want));
+			assert_memory_equal(b.p, want, sizeof(want));
+			buf_free(&b);
+		}
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(folds),
+		cmocka_unit_test(ascii),
 		cmocka_unit_test(ill_formed_text_stays_as_it_is),
 	};
 
