@@ -175,9 +175,11 @@ mailbox_open(struct imap_session *s, struct index_mailbox *box)
 		s->uidvalidity = box->uidvalidity;
 		imap_state_claim_recent(s, 1);
 		imap_state_set(s, IMAP_SELECTED);
+		stream_hold(s->client, 1);
 		mailbox_tell(s, box);
 	}
 	index_read_end(s->index);
+	stream_hold(s->client, 0);
 	return e;
 }
 

@@ -331,6 +331,16 @@ on_changed(uint32_t seq, const struct index_message *m, void *arg)
 	imap_send_flags(y->s, seq, m, y->s->uid);
 }
 
+/* No transaction waits for a slow client. */
+static void
+on_pause(void *arg)
+{
+	struct sync *y = arg;
+
+	stream_hold(y->s->client, 0);
+	stream_hold(y->s->client, 1);
+}
+
 static void
 on_exists(uint32_t count, void *arg)
 {
@@ -343,7 +353,8 @@ on_exists(uint32_t count, void *arg)
 void
 imap_state_sync(struct imap_session *s, int with_expunges)
 {
-	static const struct index_view_events events = {on_expunged, on_changed, on_exists};
+	static const struct index_view_events events = {
+		on_expunged, on_changed, on_exists, on_pause};
 	struct sync sync = {.s = s};
 	uint32_t last_uid;
 	enum err e;
@@ -351,6 +362,7 @@ imap_state_sync(struct imap_session *s, int with_expunges)
 	if (!s->view)
 		return;
 	last_uid = imap_largest(s, 1);
+	stream_hold(s->client, 1);
 	e = index_view_sync(s->view, with_expunges && !s->contexts, &events, &sync);
 	if (!e && s->contexts) {
 		/* RFC 5267: ADDTO behind EXISTS, REMOVEFROM in front of EXPUNGE. */
@@ -359,6 +371,7 @@ imap_state_sync(struct imap_session *s, int with_expunges)
 			e = index_view_sync(s->view, 1, &events, &sync);
 	}
 	vanished_flush(&sync);
+	stream_hold(s->client, 0);
 	if (e == E_NOTFOUND && !s->end)
 		imap_bye(s, "deleted", "The selected mailbox was deleted");
 	if (e)

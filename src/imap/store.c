@@ -1,18 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/imap.h"
 
+#include "imap/progress.h"
 #include "imap/seqset.h"
 
 /* STORE, UID STORE (RFC 3501 section 6.4.6), with UNCHANGEDSINCE (RFC 7162 section 3.1.3). */
 
+/*
+ * Many messages are changed and told in pieces: others get their turn at the index, and what is
+ * told is sent between two transactions.
+ */
+enum { PIECE_MESSAGES = 1000 };
+
 struct store {
-	struct numset seqs, uids;
+	struct numset seqs, all; /* as the client named them; their UIDs */
+	struct numset uids; /* the piece at hand */
 	enum index_store_op op;
 	int silent;
 	struct imap_flags flags;
 	int conditional; /* UNCHANGEDSINCE was given */
 	uint64_t unchanged_since; /* else UINT64_MAX */
-	struct numset failed; /* UIDs that had changed since */
+	struct numset failed; /* UIDs that had changed since: of all, and of the piece */
+	struct numset piece_failed;
 	struct numset surprising; /* others changed them since the client heard of them last */
 	uint64_t modseq; /* of the change of what is not surprising; 0: nothing was changed */
 };
@@ -79,7 +88,7 @@ message_tell(const struct index_message *m, void *arg)
 	struct imap_session *s = t->s;
 	int ours = m->modseq == t->st->modseq;
 
-	if (numset_contains(&t->st->failed, m->uid))
+	if (numset_contains(&t->st->piece_failed, m->uid))
 		return OK;
 	if (!t->st->silent || (t->st->conditional && !ours) ||
 		numset_contains(&t->st->surprising, m->uid))
@@ -99,10 +108,12 @@ result_tell(struct imap_session *s, const struct store *st)
 
 	if (index_read_begin(s->index))
 		return;
+	stream_hold(s->client, 1);
 	for (size_t i = 0; i < st->uids.count; i++)
 		(void)index_message_each(s->index, s->mailbox, st->uids.ranges[i].first,
 			st->uids.ranges[i].last, message_tell, &t);
 	index_read_end(s->index);
+	stream_hold(s->client, 0);
 }
 
 /* What failed the condition, as the client named it; the others are done (RFC 7162 section 3.1.3).
@@ -139,16 +150,63 @@ change(struct imap_session *s, struct store *st, const struct numset *uids,
  * client that saw no flags of a message during the command knows that it knows them.
  */
 static enum err
-change_all(struct imap_session *s, struct store *st)
+change_piece(struct imap_session *s, struct store *st)
 {
 	uint64_t known = index_view_modseq(s->view), modseq;
+	struct numset *failed = &st->piece_failed;
 	enum err e;
 
+	numset_free(failed);
+	numset_free(&st->surprising);
 	if (!st->silent || st->unchanged_since <= known)
-		return change(s, st, &st->uids, st->unchanged_since, &st->failed, &st->modseq);
+		return change(s, st, &st->uids, st->unchanged_since, failed, &st->modseq);
 	e = change(s, st, &st->uids, known, &st->surprising, &st->modseq);
 	if (!e && !numset_is_empty(&st->surprising))
-		e = change(s, st, &st->surprising, st->unchanged_since, &st->failed, &modseq);
+		e = change(s, st, &st->surprising, st->unchanged_since, failed, &modseq);
+	return e;
+}
+
+/* Moves the next piece from all to uids; the number of its messages. */
+static uint64_t
+piece_take(struct store *st)
+{
+	uint64_t left = PIECE_MESSAGES;
+	size_t i = 0;
+
+	numset_free(&st->uids);
+	for (; i < st->all.count && left > 0; i++) {
+		const struct numset_range *r = &st->all.ranges[i];
+		uint64_t n = (uint64_t)r->last - r->first + 1;
+
+		n = n < left ? n : left;
+		numset_add_range(&st->uids, r->first, (uint32_t)(r->first + n - 1));
+		left -= n;
+	}
+	if (!numset_is_empty(&st->uids))
+		numset_remove_range(&st->all, 0, st->uids.ranges[st->uids.count - 1].last);
+	return PIECE_MESSAGES - left;
+}
+
+/* All of them, also for a client that hangs up meanwhile: it asked for it. */
+static enum err
+change_all(struct imap_session *s, struct store *st)
+{
+	struct imap_progress progress;
+	uint64_t done = 0, n;
+	enum err e = OK;
+
+	imap_progress_begin(&progress, s, numset_size(&st->all));
+	while (!e && (n = piece_take(st)) > 0) {
+		e = change_piece(s, st);
+		if (e)
+			break;
+		result_tell(s, st);
+		for (size_t i = 0; i < st->piece_failed.count; i++)
+			numset_add_range(&st->failed, st->piece_failed.ranges[i].first,
+				st->piece_failed.ranges[i].last);
+		done += n;
+		(void)imap_progress_tick(&progress, done);
+	}
 	return e;
 }
 
@@ -161,15 +219,14 @@ store_do(struct imap_session *s, struct store *st)
 		return imap_reply_no(s, "READ-ONLY", "The mailbox is selected read-only");
 	if (st->conditional)
 		imap_enable(s, IMAP_CONDSTORE);
-	imap_seqset_to_uids(s->view, &st->seqs, &st->uids);
-	if (numset_is_empty(&st->uids))
+	imap_seqset_to_uids(s->view, &st->seqs, &st->all);
+	if (numset_is_empty(&st->all))
 		return imap_reply_ok(s, NULL, "Store completed, no messages");
 	e = change_all(s, st);
 	if (e == E_TOOBIG)
 		return imap_reply_no(s, "LIMIT", "Too many different keywords in this mailbox");
 	if (e)
 		return imap_reply_error(s, e, "mailbox");
-	result_tell(s, st);
 	return reply(s, st);
 }
 
@@ -183,8 +240,10 @@ run_store(struct imap_session *s, struct imap_parser *p)
 		e = store_do(s, &st);
 	imap_flags_free(&st.flags);
 	numset_free(&st.seqs);
+	numset_free(&st.all);
 	numset_free(&st.uids);
 	numset_free(&st.failed);
+	numset_free(&st.piece_failed);
 	numset_free(&st.surprising);
 	return e;
 }

@@ -13,6 +13,7 @@
 enum {
 	READ_AHEAD_AFTER = 512, /* messages of a walk, then its speed is looked at */
 	READ_AHEAD_SLOW_MS = 3,
+	TELL_PIECE = 1000, /* changed messages that are told in one transaction */
 	READ_AHEAD_MAX = 512 << 20, /* bytes of the index; a larger one is not read whole */
 };
 
@@ -311,6 +312,18 @@ tell_expunged(struct index_view *v, const struct index_view_events *events, void
 	numset_free(&v->gone);
 }
 
+/* What changes meanwhile is told as it is then, and again by the next synchronization. */
+static enum err
+tell_pause(struct index_view *v, const struct index_view_events *events, void *arg)
+{
+	if (events->pause == NULL) {
+		return OK;
+	}
+	index_read_end(v->u);
+	events->pause(arg);
+	return index_read_begin(v->u);
+}
+
 static enum err
 tell_changed(struct index_view *v, const struct news *n, const struct index_view_events *events,
 	void *arg)
@@ -321,8 +334,10 @@ tell_changed(struct index_view *v, const struct news *n, const struct index_view
 	for (size_t i = 0; i < n->changed_count; i++) {
 		uint32_t uid = n->changed[i], seq = index_view_seq(v, uid);
 		struct index_message m;
-		enum err e;
+		enum err e = i % TELL_PIECE == TELL_PIECE - 1 ? tell_pause(v, events, arg) : OK;
 
+		if (e)
+			return e;
 		if (seq == 0 || numset_contains(&v->gone, uid)) {
 			continue;
 		}
@@ -383,6 +398,7 @@ enum err
 index_view_sync(
 	struct index_view *v, int with_expunges, const struct index_view_events *events, void *arg)
 {
+	unsigned depth = v->u->depth;
 	enum err e;
 
 	client_notes_flush(v->u);
@@ -392,7 +408,10 @@ index_view_sync(
 		return e;
 	}
 	e = sync_inside(v, with_expunges, events, arg);
-	index_read_end(v->u);
+	/* Not when a pause could not begin it again. */
+	if (v->u->depth > depth) {
+		index_read_end(v->u);
+	}
 	return e;
 }
 

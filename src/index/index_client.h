@@ -223,7 +223,8 @@ struct index_content {
 enum err index_content_open(
 	struct index_user *u, uint32_t mailbox, uint32_t uid, struct index_content *out);
 void index_content_close(struct index_content *c);
-/* The file as it is stored, maybe compressed, open for reading; the caller closes *fd. E_NOTFOUND. */
+/* The file as it is stored, maybe compressed, open for reading; the caller closes *fd. E_NOTFOUND.
+ */
 enum err index_content_file(struct index_user *u, uint32_t mailbox, uint32_t uid, int *fd);
 /*
  * Says that the message will be opened soon. When one of the last was not in memory the kernel is
@@ -239,6 +240,8 @@ struct index_view_events { /* any may be NULL */
 	void (*expunged)(uint32_t seq, uint32_t uid, void *arg);
 	void (*changed)(uint32_t seq, const struct index_message *m, void *arg);
 	void (*exists)(uint32_t count, void *arg); /* once, last, if the count grew */
+	/* Now and then among many: no transaction is open, so that a peer may be waited for. */
+	void (*pause)(void *arg);
 };
 enum err index_view_open(struct index_user *u, uint32_t mailbox, struct index_view **out);
 void index_view_close(struct index_view **v);

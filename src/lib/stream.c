@@ -28,6 +28,7 @@ struct stream {
 	struct buf in; /* in.p + at .. in.p + in.len is unread */
 	size_t at;
 	struct buf out;
+	int held; /* out only grows */
 	uint64_t bytes_in, bytes_out;
 	enum err err;
 };
@@ -193,7 +194,7 @@ stream_write(struct stream *s, const void *p, size_t len)
 
 	if (s->err)
 		return s->err;
-	if (s->out.len + len > STREAM_OUT_FLUSH) {
+	if (!s->held && s->out.len + len > STREAM_OUT_FLUSH) {
 		e = stream_flush(s);
 		if (e)
 			return e;
@@ -225,7 +226,16 @@ stream_printf(struct stream *s, const char *fmt, ...)
 	va_start(ap, fmt);
 	buf_vprintf(&s->out, fmt, ap);
 	va_end(ap);
-	return s->out.len > STREAM_OUT_FLUSH ? stream_flush(s) : OK;
+	return !s->held && s->out.len > STREAM_OUT_FLUSH ? stream_flush(s) : OK;
+}
+
+void
+stream_hold(struct stream *s, int on)
+{
+	s->held = on;
+	/* An error sticks: the next write returns it. */
+	if (!on && s->out.len > STREAM_OUT_FLUSH)
+		(void)stream_flush(s);
 }
 
 enum err

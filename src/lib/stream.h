@@ -60,6 +60,11 @@ enum err stream_write_str(struct stream *s, struct str text);
 enum err stream_printf(struct stream *s, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 enum err stream_flush(struct stream *s);
+/*
+ * on: from now on nothing is sent by itself, whatever is written: for the time of a transaction
+ * that must not wait for a peer. Off: as before; what is waiting is sent if it is much.
+ */
+void stream_hold(struct stream *s, int on);
 /* Flushes, then sends len bytes of file_fd from offset with sendfile(2). */
 enum err stream_send_file(struct stream *s, int file_fd, uint64_t offset, uint64_t len);
 

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import time
 from pathlib import Path
@@ -105,3 +106,23 @@ def test_a_client_that_hangs_up_ends_the_command(roost, full, items):
     wire.lines.close()
     wire.socket.close()
     wait_until(lambda: ends(roost) == before + 1, timeout=10, what="the end of the session")
+
+
+def test_many_messages_are_changed_in_pieces(roost, full):
+    one, two = Wire(roost, full), Wire(roost, full)
+    for wire in (one, two):
+        wire.command("SELECT INBOX (CONDSTORE)")
+    highest = int(re.search(r"HIGHESTMODSEQ (\d+)", one.command("STATUS INBOX (HIGHESTMODSEQ)")[0]).group(1))
+    one.command("STORE 1,1200 +FLAGS.SILENT (\\Answered)")
+    told = two.command(f"STORE 1:* (UNCHANGEDSINCE {highest}) +FLAGS.SILENT (\\Flagged)")
+    assert re.match(r"t OK \[MODIFIED 1,1200\]", told[-1])
+    seen = [line for line in told if re.match(r"\* \d+ FETCH \(UID \d+ MODSEQ \(\d+\)\)$", line)]
+    assert len(seen) == MESSAGES - 2
+    # The other is told of all of them, each once.
+    changed = [line for line in one.command("NOOP") if "FLAGS (\\Flagged" in line]
+    assert len(changed) == MESSAGES - 2
+    assert one.command("NOOP") == ["t OK Noop completed"]
+    found = one.command("SEARCH UNFLAGGED")[0]
+    assert found == "* SEARCH 1 1200"
+    for wire in (one, two):
+        wire.socket.close()

@@ -176,6 +176,25 @@ waits_for_either(void **state)
 	ends_close(&e);
 }
 
+/* More than a socket takes: without the hold the writes would wait, and fail. */
+static void
+output_is_held(void **state)
+{
+	static char text[100 << 10];
+	struct ends e = ends_open();
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	stream_hold(e.s, 1);
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(stream_write(e.s, text, sizeof(text)), OK);
+	assert_int_equal(stream_printf(e.s, "end"), OK);
+	assert_int_equal(stream_bytes_out(e.s), 0);
+	stream_hold(e.s, 0);
+	assert_int_equal(stream_error(e.s), E_TIMEOUT);
+	ends_close(&e);
+}
+
 int
 main(void)
 {
@@ -185,6 +204,7 @@ main(void)
 		cmocka_unit_test(replays_what_was_read_ahead),
 		cmocka_unit_test(output_waits_for_a_read_or_a_flush),
 		cmocka_unit_test(a_peer_that_does_not_read),
+		cmocka_unit_test(output_is_held),
 		cmocka_unit_test(waits_for_either),
 	};
 
