@@ -241,6 +241,30 @@ name_all(struct scan *s, size_t renamed, uint32_t *next)
 	return e;
 }
 
+/*
+ * A file that we may not read would be a message that nobody can read. One that is a message already
+ * keeps its UID, whatever became of its rights.
+ */
+static void
+skip_unreadable(struct scan *s)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->fresh_count; i++) {
+		const struct scan_fresh *f = &s->fresh[i];
+		const char *name = scan_name(s, f->en->name_off);
+
+		if (f->uid == 0 && faccessat(s->fd[f->en->in_new ? 0 : 1], name, R_OK, 0) != 0 &&
+			errno == EACCES) {
+			log_event(LOGL_WARN, "index.file skipped", "maildir", s->core->maildir,
+				"dir", s->box.dir, "file", name, "error", log_errno(errno), NULL);
+			continue;
+		}
+		s->fresh[kept++] = s->fresh[i];
+	}
+	s->fresh_count = kept;
+}
+
 enum err
 scan_name_fresh(struct scan *s)
 {
@@ -248,6 +272,7 @@ scan_name_fresh(struct scan *s)
 	size_t renamed = 0;
 	enum err e;
 
+	skip_unreadable(s);
 	sort_fresh(s);
 	for (size_t i = 0; i < s->fresh_count; i++) {
 		struct scan_fresh *f = &s->fresh[i];
