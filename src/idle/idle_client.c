@@ -17,6 +17,7 @@ void
 idle_sleep_put(struct buf *body, const struct idle_sleep *s)
 {
 	ipc_put_u8(body, s->idling != 0);
+	ipc_put_u8(body, s->deflated != 0);
 	ipc_put_u64(body, (uint64_t)s->bye_ms);
 	ipc_put_u64(body, (uint64_t)s->still_here_ms);
 	ipc_put_str(body, s->watch);
@@ -32,6 +33,7 @@ idle_sleep_get(struct str body, struct idle_sleep *out, struct str *mailbox)
 
 	memset(out, 0, sizeof(*out));
 	out->idling = ipc_get_u8(&r);
+	out->deflated = ipc_get_u8(&r);
 	out->bye_ms = (int64_t)ipc_get_u64(&r);
 	out->still_here_ms = (int64_t)ipc_get_u64(&r);
 	out->watch = ipc_get_str(&r);
@@ -39,6 +41,20 @@ idle_sleep_get(struct str body, struct idle_sleep *out, struct str *mailbox)
 	*mailbox = ipc_get_str(&r);
 	out->handover = ipc_get_str(&r);
 	return ipc_reader_end(&r);
+}
+
+void
+idle_text_put(struct buf *out, int deflated, const char *text)
+{
+	unsigned len = (unsigned)strlen(text);
+
+	if (deflated) {
+		const char head[] = {0, (char)(len & 0xff), (char)(len >> 8), (char)(~len & 0xff),
+			(char)(~len >> 8 & 0xff)};
+
+		(void)buf_add(out, head, sizeof(head));
+	}
+	(void)buf_add_cstr(out, text);
 }
 
 /* The answer: 1 or 0; -1: none, or one that cannot be read. */

@@ -11,6 +11,7 @@ enum idle_frame {
 	 * SLEEP, with the client's descriptor:
 	 *   u8 idling: IDLE is under way: the client gets IDLE_STILL_HERE now and then, and news of
 	 *      the mailbox wakes it
+	 *   u8 deflated: what is said to the client has to be compressed (RFC 4978)
 	 *   u64 bye_ms: silence up to here ends the connection; u64 still_here_ms: when the next
 	 *      IDLE_STILL_HERE is due; both of the monotonic clock (io_now_ms)
 	 *   str watch: token for run/index-sleep, empty: no news wakes it; u64 modseq that goes

@@ -88,8 +88,11 @@ void
 sleeper_say_bye(struct sleeper *s, const char *text, const char *reason)
 {
 	char *line = mem_printf("* BYE %s\r\n", text);
+	struct buf out = {0};
 
-	(void)!send(s->fd, line, strlen(line), MSG_DONTWAIT | MSG_NOSIGNAL);
+	idle_text_put(&out, s->deflated, line);
+	(void)!send(s->fd, out.p, out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	buf_free(&out);
 	free(line);
 	sleeper_over(s, reason);
 }
@@ -135,13 +138,17 @@ arm(struct sleeper *s)
 static int
 say_still_here(struct sleeper *s)
 {
-	static const char text[] = IDLE_STILL_HERE;
-	ssize_t n = send(s->fd, text, sizeof(text) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	struct buf out = {0};
+	ssize_t n, len;
 
+	idle_text_put(&out, s->deflated, IDLE_STILL_HERE);
+	len = (ssize_t)out.len;
+	n = send(s->fd, out.p, out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		n = sizeof(text) - 1;
+		n = len;
+	buf_free(&out);
 	s->still_here_ms = io_now_ms() + IDLE_STILL_HERE_MS;
-	if (n == (ssize_t)sizeof(text) - 1)
+	if (n == len)
 		return 1;
 	sleeper_cut(s, n < 0 ? "disconnect" : "stalled");
 	return 0;
@@ -316,6 +323,7 @@ sleeper_take(struct idle *idle, struct ipc_conn *session, struct ipc_msg *m)
 	s->fd = m->fds[0];
 	m->fds[0] = -1;
 	s->idling = f.idling != 0;
+	s->deflated = f.deflated != 0;
 	s->bye_ms = f.bye_ms;
 	s->still_here_ms = f.still_here_ms;
 	s->handover_len = (uint32_t)f.handover.len;

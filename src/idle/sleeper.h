@@ -40,6 +40,7 @@ struct sleeper {
 	int fd;
 	enum sleeper_state state : 8;
 	unsigned idling : 1;
+	unsigned deflated : 1;
 	unsigned unwatched : 1; /* the index went away: it will be woken to be on the safe side */
 	uint32_t handover_len;
 	char *handover; /* body of SESSION_HANDOVER; behind it the mailbox's name with its NUL */

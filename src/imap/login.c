@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <time.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "imap/imap.h"
@@ -41,23 +40,6 @@ imap_login_sandbox(const struct config *conf, struct sandbox *sb)
 	sandbox_allow_path(sb, charset_path, SANDBOX_READ);
 }
 
-/*
- * The last words, to a client that has sent something already: a close with bytes unread would take
- * them back.
- */
-static void
-say_and_close(struct session *s, const char *text)
-{
-	char scratch[4096];
-	int fd = stream_fd(s->client);
-
-	(void)stream_printf(s->client, "* BYE %s\r\n", text);
-	(void)stream_flush(s->client);
-	(void)shutdown(fd, SHUT_WR);
-	while (recv(fd, scratch, sizeof(scratch), MSG_DONTWAIT) > 0)
-		;
-}
-
 /* Answers the log-in command with what went wrong, and says goodbye. */
 static int
 refuse(struct session *s, enum err e)
@@ -68,7 +50,7 @@ refuse(struct session *s, enum err e)
 
 	log_event(LOGL_WARN, "imap.login failed", "user", s->info.user, "error", err_word(e), NULL);
 	if (imap_sleep_is_wake(s)) {
-		say_and_close(
+		imap_sleep_refuse(
 			s, e == E_ACCESS || e == E_NOTFOUND || e == E_AUTH
 				   ? "This account is closed"
 				   : "[UNAVAILABLE] Your mail is not available at the moment");

@@ -9,6 +9,7 @@
 #include "auth/seal.h"
 #include "idle/idle_client.h"
 #include "idle/idle_proto.h"
+#include "imap/deflate.h"
 #include "imap/sleep_state.h"
 #include "imap/state.h"
 #include "lib/io.h"
@@ -48,15 +49,24 @@ may_sleep(struct imap_session *s)
 {
 	return s->conf->imap_hibernate_after > 0 && s->base->channel >= 0 && !s->contexts &&
 	       s->user.resume.len > 0 && !session_should_end(s->base) && !s->end &&
-	       stream_flush(s->client) == OK && stream_input_available(s->client) == 0;
+	       stream_flush(s->client) == OK && stream_input_available(s->client) == 0 &&
+	       !stream_has_raw_input(s->client);
 }
 
 /* *box: the selected mailbox, whose strings state borrows. */
 static enum err
-state_make(struct imap_session *s, struct index_mailbox *box, struct buf *view,
+state_make(struct imap_session *s, struct index_mailbox *box, struct buf *view, struct buf *inflate,
 	struct imap_sleep_state *state)
 {
 	enum err e = OK;
+
+	if (stream_filter_ctx(s->client)) {
+		e = imap_deflate_keep(s->client, inflate);
+		if (e)
+			return e;
+		state->deflated = 1;
+		state->inflate = buf_str(inflate);
+	}
 
 	state->enabled = s->enabled;
 	state->errors = s->errors;
@@ -129,7 +139,7 @@ imap_sleep(struct imap_session *s, const struct imap_sleep_idle *idle, int64_t d
 {
 	struct imap_sleep_state state = {0};
 	struct index_mailbox box = {0};
-	struct buf view = {0}, token = {0}, handover = {0};
+	struct buf view = {0}, inflate = {0}, token = {0}, handover = {0};
 	struct idle_sleep f = {.bye_ms = deadline_ms};
 	enum err e;
 
@@ -141,7 +151,8 @@ imap_sleep(struct imap_session *s, const struct imap_sleep_idle *idle, int64_t d
 		f.idling = 1;
 		f.still_here_ms = idle->still_here_ms;
 	}
-	e = state_make(s, &box, &view, &state);
+	e = state_make(s, &box, &view, &inflate, &state);
+	f.deflated = state.deflated;
 	/* Between commands nothing is told of the mailbox, so nobody needs to watch it. */
 	if (!e && idle && s->view) {
 		f.modseq = index_view_read_modseq(s->view);
@@ -160,6 +171,7 @@ imap_sleep(struct imap_session *s, const struct imap_sleep_idle *idle, int64_t d
 		log_event(LOGL_DEBUG, "imap.sleep failed", "error", err_word(e), NULL);
 	index_mailbox_free(&box);
 	buf_free(&view);
+	buf_free(&inflate);
 	buf_free(&token);
 	buf_wipe(&handover);
 	buf_free(&handover);
@@ -246,6 +258,12 @@ state_restore(struct imap_session *s, struct imap_sleep_state *state)
 	s->errors = state->errors;
 	s->bytes_in_before = state->bytes_in;
 	s->bytes_out_before = state->bytes_out;
+	if (state->deflated) {
+		enum err e = imap_deflate_start(s->client, state->inflate);
+
+		if (e)
+			return e;
+	}
 	if (state->deadline_ms) {
 		s->woken.tag = str_dup(state->tag);
 		s->woken.deadline_ms = state->deadline_ms;
@@ -253,17 +271,49 @@ state_restore(struct imap_session *s, struct imap_sleep_state *state)
 	return state->selected ? mailbox_restore(s, state) : OK;
 }
 
+/* *state borrows from base. */
+static enum err
+state_open(struct session *base, const char *user, struct imap_sleep_state *state)
+{
+	const struct session_info *info = &base->info;
+	char *context = seal_context(info->id, user);
+	struct str body;
+	enum err e = seal_open(base->conf->imap_sleep_key, seal_label, str_of(context),
+		str_make(info->state, info->state_len), &body);
+
+	*state = (struct imap_sleep_state){0};
+	free(context);
+	return e ? e : imap_sleep_state_get(body, state);
+}
+
+/* The client has sent something already: a close with bytes unread would take the words back. */
+void
+imap_sleep_refuse(struct session *base, const char *text)
+{
+	struct imap_sleep_state state;
+	char *line = mem_printf("* BYE %s\r\n", text), scratch[4096];
+	int fd = stream_fd(base->client);
+	struct buf out = {0};
+
+	/* Who it is does not matter for how to say it. */
+	(void)state_open(base, base->info.user, &state);
+	idle_text_put(&out, state.deflated, line);
+	(void)stream_write_str(base->client, buf_str(&out));
+	(void)stream_flush(base->client);
+	(void)shutdown(fd, SHUT_WR);
+	while (recv(fd, scratch, sizeof(scratch), MSG_DONTWAIT) > 0)
+		;
+	imap_sleep_state_free(&state);
+	buf_free(&out);
+	free(line);
+}
+
 void
 imap_sleep_wake(struct imap_session *s)
 {
-	const struct session_info *info = &s->base->info;
-	char *context = seal_context(info->id, s->user.name);
-	struct imap_sleep_state state = {0};
-	struct str body;
-	enum err e = seal_open(s->conf->imap_sleep_key, seal_label, str_of(context),
-		str_make(info->state, info->state_len), &body);
+	struct imap_sleep_state state;
+	enum err e = state_open(s->base, s->user.name, &state);
 
-	e = e ? e : imap_sleep_state_get(body, &state);
 	e = e ? e : state_restore(s, &state);
 	if (e == E_NOTFOUND)
 		imap_bye(s, "deleted", "The selected mailbox was deleted");
@@ -272,5 +322,4 @@ imap_sleep_wake(struct imap_session *s)
 	log_event(e ? LOGL_WARN : LOGL_DEBUG, e ? "imap.wake failed" : "imap.wake ok", "user",
 		s->user.name, "error", e ? err_word(e) : NULL, NULL);
 	imap_sleep_state_free(&state);
-	free(context);
 }

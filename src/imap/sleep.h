@@ -27,6 +27,8 @@ int imap_sleep(struct imap_session *s, const struct imap_sleep_idle *idle, int64
 
 /* Whether the session that begins is one that slept. */
 int imap_sleep_is_wake(const struct session *base);
+/* BYE to a session that slept and cannot go on, before anything of it was restored. */
+void imap_sleep_refuse(struct session *base, const char *text);
 /*
  * For that one, when the user is known: goes on where the session was. IDLE that was under way is
  * in s->woken then. If it cannot go on: BYE.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/sleep_state.h"
 
+#include "imap/deflate.h"
 #include "imap/parse.h"
 #include "lib/ipc.h"
 
@@ -27,6 +28,8 @@ imap_sleep_state_put(struct buf *out, const struct imap_sleep_state *s)
 	ipc_put_u64(out, s->bytes_out);
 	ipc_put_str(out, s->tag);
 	ipc_put_u64(out, (uint64_t)s->deadline_ms);
+	ipc_put_u8(out, s->deflated != 0);
+	ipc_put_str(out, s->inflate);
 	ipc_put_u8(out, s->selected != 0);
 	if (!s->selected)
 		return;
@@ -78,10 +81,13 @@ imap_sleep_state_get(struct str body, struct imap_sleep_state *out)
 	out->bytes_out = ipc_get_u64(&r);
 	out->tag = ipc_get_str(&r);
 	out->deadline_ms = (int64_t)ipc_get_u64(&r);
+	out->deflated = ipc_get_u8(&r);
+	out->inflate = ipc_get_str(&r);
 	out->selected = ipc_get_u8(&r);
 	if (!r.err && out->selected)
 		selected_get(&r, out);
-	if (version != VERSION || out->selected > 1 || out->tag.len > IMAP_TAG_MAX)
+	if (version != VERSION || out->selected > 1 || out->deflated > 1 ||
+		out->inflate.len > IMAP_DEFLATE_KEPT_MAX || out->tag.len > IMAP_TAG_MAX)
 		return E_PROTO;
 	return ipc_reader_end(&r);
 }

@@ -20,6 +20,8 @@ struct imap_sleep_state {
 	/* In IDLE: the tag that is to be answered, until when, of io_now_ms. Else empty and 0. */
 	struct str tag;
 	int64_t deadline_ms;
+	int deflated; /* COMPRESS; with what imap_deflate_keep says */
+	struct str inflate;
 	int selected; /* the rest is of the selected mailbox */
 	uint32_t mailbox, uidvalidity;
 	struct str object_id; /* by which it is found when the index was rebuilt */
@@ -30,7 +32,7 @@ struct imap_sleep_state {
 	struct numset recent, saved;
 };
 
-enum { IMAP_SLEEP_STATE_MAX = 96 * 1024 };
+enum { IMAP_SLEEP_STATE_MAX = 120 * 1024 };
 
 void imap_sleep_state_put(struct buf *out, const struct imap_sleep_state *s);
 /* Strings are borrowed from body. E_PROTO. The caller frees *out in either case. */

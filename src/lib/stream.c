@@ -10,7 +10,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "lib/buf.h"
 #include "lib/io.h"
 #include "lib/mem.h"
 
@@ -29,6 +28,12 @@ struct stream {
 	size_t at;
 	struct buf out;
 	int held; /* out only grows */
+	const struct stream_filter *filter; /* NULL: none */
+	void *filter_ctx;
+	struct buf raw; /* input in front of the filter */
+	int raw_more; /* the filter has more to give */
+	struct buf encoded; /* scratch */
+	int unflushed; /* the filter may hold back output */
 	uint64_t bytes_in, bytes_out;
 	enum err err;
 };
@@ -51,6 +56,10 @@ stream_free(struct stream **s)
 	io_close(&(*s)->fd);
 	buf_free(&(*s)->in);
 	buf_free(&(*s)->out);
+	buf_free(&(*s)->raw);
+	buf_free(&(*s)->encoded);
+	if ((*s)->filter)
+		(*s)->filter->free((*s)->filter_ctx);
 	MEM_FREE(*s);
 }
 
@@ -105,6 +114,7 @@ stream_drop_input(struct stream *s)
 {
 	buf_reset(&s->in);
 	s->at = 0;
+	buf_reset(&s->raw);
 }
 
 uint64_t
@@ -171,6 +181,27 @@ send_bytes(struct stream *s, const char *p, size_t len)
 	return OK;
 }
 
+/* Through the filter, in pieces, so that what it makes of a large one needs no large buffer. */
+static enum err
+send_filtered(struct stream *s, const char *p, size_t len, int flush)
+{
+	enum err e;
+
+	if (!s->filter)
+		return send_bytes(s, p, len);
+	do {
+		size_t piece = len < STREAM_OUT_FLUSH ? len : STREAM_OUT_FLUSH;
+
+		buf_reset(&s->encoded);
+		e = s->filter->encode(s->filter_ctx, p, piece, flush && piece == len, &s->encoded);
+		e = e ? fail(s, e) : send_bytes(s, s->encoded.p, s->encoded.len);
+		p += piece;
+		len -= piece;
+	} while (!e && len);
+	s->unflushed = !flush;
+	return e;
+}
+
 enum err
 stream_flush(struct stream *s)
 {
@@ -178,11 +209,11 @@ stream_flush(struct stream *s)
 
 	if (s->err)
 		return s->err;
-	if (!s->out.len)
+	if (!s->out.len && !s->unflushed)
 		return OK;
 	if (s->fd < 0)
 		return fail(s, E_CLOSED);
-	e = send_bytes(s, s->out.p, s->out.len);
+	e = send_filtered(s, s->out.len ? s->out.p : "", s->out.len, 1);
 	buf_reset(&s->out);
 	return e;
 }
@@ -199,7 +230,7 @@ stream_write(struct stream *s, const void *p, size_t len)
 		if (e)
 			return e;
 		if (len >= STREAM_OUT_FLUSH)
-			return s->fd < 0 ? fail(s, E_CLOSED) : send_bytes(s, p, len);
+			return s->fd < 0 ? fail(s, E_CLOSED) : send_filtered(s, p, len, 0);
 	}
 	return buf_add(&s->out, p, len);
 }
@@ -238,12 +269,37 @@ stream_hold(struct stream *s, int on)
 		(void)stream_flush(s);
 }
 
+static enum err
+send_file_filtered(struct stream *s, int file_fd, off_t at, uint64_t len)
+{
+	char chunk[STREAM_OUT_FLUSH];
+	enum err e = OK;
+
+	while (!e && len) {
+		size_t want = len < sizeof(chunk) ? (size_t)len : sizeof(chunk);
+		ssize_t n = pread(file_fd, chunk, want, at);
+
+		if (n > 0) {
+			e = stream_write(s, chunk, (size_t)n);
+			at += n;
+			len -= (uint64_t)n;
+		} else if (n == 0) {
+			e = fail(s, E_CORRUPT); /* the file is shorter than announced */
+		} else if (errno != EINTR) {
+			e = fail(s, err_from_errno(errno));
+		}
+	}
+	return e;
+}
+
 enum err
 stream_send_file(struct stream *s, int file_fd, uint64_t offset, uint64_t len)
 {
 	off_t at = (off_t)offset;
 	enum err e = stream_flush(s);
 
+	if (!e && s->filter)
+		return send_file_filtered(s, file_fd, at, len);
 	while (!e && len) {
 		size_t chunk = len > (1 << 20) ? 1 << 20 : (size_t)len;
 		ssize_t n = sendfile(s->fd, file_fd, &at, chunk);
@@ -274,6 +330,50 @@ shrink(struct stream *s)
 		buf_free(&s->in);
 	if (s->out.cap > STREAM_KEEP_CAP)
 		buf_free(&s->out);
+	if (!s->raw.len)
+		buf_free(&s->raw);
+	buf_free(&s->encoded);
+}
+
+/* Makes text of raw input. OK: there may be none for now. */
+static enum err
+decode(struct stream *s)
+{
+	struct str raw = buf_str(&s->raw);
+	size_t before = s->in.len;
+	enum err e;
+
+	if (!s->filter || (!raw.len && !s->raw_more))
+		return OK;
+	e = s->filter->decode(s->filter_ctx, &raw, &s->in, STREAM_IN_CHUNK);
+	buf_consume(&s->raw, s->raw.len - raw.len);
+	s->raw_more = s->in.len - before >= STREAM_IN_CHUNK;
+	return e ? fail(s, e) : OK;
+}
+
+enum err
+stream_set_filter(struct stream *s, const struct stream_filter *filter, void *ctx)
+{
+	enum err e = stream_flush(s);
+
+	compact(s);
+	buf_add_buf(&s->raw, &s->in);
+	buf_reset(&s->in);
+	s->filter = filter;
+	s->filter_ctx = ctx;
+	return e;
+}
+
+void *
+stream_filter_ctx(const struct stream *s)
+{
+	return s->filter_ctx;
+}
+
+int
+stream_has_raw_input(const struct stream *s)
+{
+	return s->raw.len > 0 || s->raw_more;
 }
 
 /* Reads more from the socket behind what is there; waits for at least a byte. */
@@ -290,14 +390,21 @@ fill(struct stream *s)
 	if (e)
 		return e;
 	compact(s);
-	buf_reserve(&s->in, STREAM_IN_CHUNK);
 	for (;;) {
-		ssize_t n =
-			recv(s->fd, s->in.p + s->in.len, s->in.cap - s->in.len - 1, MSG_DONTWAIT);
+		struct buf *b = s->filter ? &s->raw : &s->in;
+		size_t before = s->in.len;
+		ssize_t n;
 
+		e = decode(s);
+		if (e || s->in.len > before)
+			return e;
+		buf_reserve(b, STREAM_IN_CHUNK);
+		n = recv(s->fd, b->p + b->len, b->cap - b->len - 1, MSG_DONTWAIT);
 		if (n > 0) {
-			s->in.len += (size_t)n;
+			b->len += (size_t)n;
 			s->bytes_in += (uint64_t)n;
+			if (s->filter)
+				continue;
 			return OK;
 		}
 		if (n == 0)
@@ -310,7 +417,6 @@ fill(struct stream *s)
 		e = wait_events(s, POLLIN, s->read_ms);
 		if (e)
 			return e;
-		buf_reserve(&s->in, STREAM_IN_CHUNK);
 	}
 }
 
@@ -417,8 +523,10 @@ void
 stream_consume(struct stream *s, size_t len)
 {
 	s->at += len;
-	if (s->at >= s->in.len)
-		stream_drop_input(s);
+	if (s->at >= s->in.len) {
+		buf_reset(&s->in);
+		s->at = 0;
+	}
 }
 
 enum err
@@ -428,6 +536,7 @@ stream_wait(struct stream *s, int other_fd, int timeout_ms, int *client, int *ot
 	enum err e = stream_flush(s);
 
 	*client = *other = 0;
+	e = e ? e : decode(s);
 	if (e)
 		return e;
 	if (s->at < s->in.len) {

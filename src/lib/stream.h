@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/buf.h"
 #include "lib/err.h"
 #include "lib/str.h"
 
@@ -73,6 +74,30 @@ enum err stream_send_file(struct stream *s, int file_fd, uint64_t offset, uint64
  * readable. *client, *other tell which. timeout_ms < 0: for ever. E_TIMEOUT when neither came.
  */
 enum err stream_wait(struct stream *s, int other_fd, int timeout_ms, int *client, int *other);
+
+/*
+ * What is put between the text and the socket: compression. Each end has a state of its own; errors
+ * end the connection.
+ */
+struct stream_filter {
+	/*
+	 * Takes bytes off the front of *raw and appends what they stand for to *out, at most room
+	 * bytes. Called again with an empty *raw after it filled the room. E_PROTO: malformed.
+	 */
+	enum err (*decode)(void *ctx, struct str *raw, struct buf *out, size_t room);
+	/* Appends to *out. flush: the peer must be able to read everything so far. */
+	enum err (*encode)(void *ctx, const void *p, size_t len, int flush, struct buf *out);
+	void (*free)(void *ctx);
+};
+/*
+ * From here on both ways. What was written is sent as it is; input not read yet passes through the
+ * filter. ctx is taken over. The statistics count bytes of the socket.
+ */
+enum err stream_set_filter(struct stream *s, const struct stream_filter *filter, void *ctx);
+/* NULL: there is none. */
+void *stream_filter_ctx(const struct stream *s);
+/* Whether bytes came that the filter has not made text of. */
+int stream_has_raw_input(const struct stream *s);
 
 /* Bytes so far, for `who` and the log-out line. */
 uint64_t stream_bytes_in(const struct stream *s);

@@ -13,13 +13,14 @@
  * IMAP load, in one of three modes:
  *   login    log-ins a second (connect, greeting, LOGIN, LOGOUT) of several clients at once
  *   command  seconds that log-in (with connecting), and then each command given, takes in one
- * session idle     opens many logged-in connections with INBOX selected, prints "ready", and waits
+ * session idle     opens many logged-in connections with INBOX selected (-i: in IDLE), prints "ready", and
+ * waits
  * for the end of standard input
  */
 
 static struct {
 	const char *mode, *host, *user, *password;
-	int port, tls, clients, users;
+	int port, tls, clients, users, in_idle;
 	long count;
 } opt = {.host = "127.0.0.1",
 	.user = "user%ld@example.test",
@@ -109,6 +110,8 @@ idle(void)
 		all[n] = log_in(n);
 		load_sendf(all[n], "b SELECT INBOX\r\n");
 		load_imap_result(all[n], "b");
+		if (opt.in_idle)
+			load_sendf(all[n], "c IDLE\r\n");
 	}
 	printf("ready\n");
 	fflush(stdout);
@@ -124,10 +127,13 @@ main(int argc, char **argv)
 {
 	int ch;
 
-	while ((ch = getopt(argc, argv, "th:p:c:n:u:U:P:")) != -1) {
+	while ((ch = getopt(argc, argv, "tih:p:c:n:u:U:P:")) != -1) {
 		switch (ch) {
 		case 't':
 			opt.tls = 1;
+			break;
+		case 'i':
+			opt.in_idle = 1;
 			break;
 		case 'h':
 			opt.host = optarg;
@@ -153,7 +159,7 @@ main(int argc, char **argv)
 		default:
 			load_die(
 				"usage: load_imap [-t] -p port [-h host] [-c clients] [-n count] [-u users] "
-				"[-U user] [-P password] login | idle | command COMMAND...");
+				"[-U user] [-P password] [-i] login | idle | command COMMAND...");
 		}
 	}
 	opt.mode = optind < argc ? argv[optind] : "";

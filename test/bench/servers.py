@@ -98,10 +98,29 @@ def run(*command):
     subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True)
 
 
+# As its documentation has it.
+DOVECOT_HIBERNATE = """
+imap_hibernate_timeout = {after}
+service imap {{
+  unix_listener imap-master {{
+    user = dovecot
+  }}
+  extra_groups = $default_internal_group
+}}
+service imap-hibernate {{
+  client_limit = 10000
+  unix_listener imap-hibernate {{
+    mode = 0660
+    group = $default_internal_group
+  }}
+}}
+"""
+
+
 class Dovecot:
     """login: "default" as packaged, or "performance", its documented high-performance log-in set-up."""
 
-    def __init__(self, login="default"):
+    def __init__(self, login="default", hibernate=None):
         self.dir = Path(tempfile.mkdtemp(prefix="bench-dovecot-", dir="/tmp"))
         self.dir.chmod(0o755)
         self.ports = dict(zip(["imap", "imaps", "lmtp"], free_ports(3)))
@@ -115,7 +134,8 @@ class Dovecot:
         (self.dir / "dovecot.conf").write_text(DOVECOT_CONF.format(
             dir=self.dir, password=PASSWORD, **self.ports,
             login="service_count = 0\n  process_min_avail = 2\n  client_limit = 10000" if fast else "",
-            imap_service="service_count = 100\n  process_min_avail = 4" if fast else ""))
+            imap_service="service_count = 100\n  process_min_avail = 4" if fast else "")
+            + (DOVECOT_HIBERNATE.format(after=hibernate) if hibernate else ""))
         self.process = subprocess.Popen(["dovecot", "-F", "-c", self.dir / "dovecot.conf"],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                         start_new_session=True)
@@ -168,9 +188,9 @@ class Postfix:
 
 
 class BenchRoost(Roost):
-    def __init__(self):
+    def __init__(self, **settings):
         super().__init__(users=(), settings={
-            "password_scheme": "PLAIN", "log_level": "info", "max_connections_per_ip": 20000})
+            "password_scheme": "PLAIN", "log_level": "info", "max_connections_per_ip": 20000, **settings})
         for n in range(USERS):
             self.add_user(f"user{n}", password=PASSWORD)
 

@@ -283,7 +283,9 @@ def test_crashes(make_instance):
     idle(wire)
     wait_asleep(roost, wire)
     # The parent of sessions: nothing of it is needed while they sleep.
-    os.kill(roost.pids("roost-imap")[0], signal.SIGKILL)
+    pid = roost.pids("roost-imap")[0]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: pid not in roost.pids("roost-imap"), what="it is dead")
     wire.send("DONE")
     wire.until("i OK")
     idle(wire, tag="j")
@@ -346,10 +348,10 @@ def test_what_is_forged_or_replayed_opens_nothing(sleepy):
     with socket.socket(socket.AF_UNIX) as wake:
         wake.connect(str(sleepy.state / "run" / "imap-wake"))
         header = struct.pack("=IHHI", len(body), 1, 1 | 1 << 4, 7)
-        socket.send_fds(wake, [header + body], [theirs.fileno()])
-        theirs.close()
         ours.settimeout(30)
         ours.sendall(b"a SELECT INBOX\r\n")
+        socket.send_fds(wake, [header + body], [theirs.fileno()])
+        theirs.close()
         heard = b""
         while True:
             piece = ours.recv(1000)
