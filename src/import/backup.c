@@ -84,7 +84,7 @@ remove_unfinished(const char *dir)
 	DIR *dirp = opendir(dir);
 	enum err e = dirp ? OK : err_from_errno(errno);
 
-	while (e == OK && (d = readdir(dirp))) {
+	while (dirp && e == OK && (d = readdir(dirp))) {
 		char *path;
 
 		if (!str_ends_i(str_of(d->d_name), BACKUP_UNFINISHED) || strlen(d->d_name) < 17)

@@ -146,7 +146,7 @@ static enum err
 take_entry(struct run *r, int dir, const char *file, const char *above, int depth)
 {
 	struct stat st;
-	uint64_t size;
+	uint64_t size = 0;
 	char *name;
 	int fd;
 	enum err e = OK;

@@ -114,7 +114,7 @@ copy_beside(struct restore *r, const struct manifest_folder *f, const char *from
 	struct dirent *d;
 	enum err e = dirp ? OK : err_from_errno(errno);
 
-	while (e == OK && (d = readdir(dirp))) {
+	while (dirp && e == OK && (d = readdir(dirp))) {
 		char *source = mem_printf("%s/%s", from, d->d_name);
 		char *target = mem_printf("%s/%s", to, d->d_name);
 		struct stat st;
