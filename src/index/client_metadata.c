@@ -147,9 +147,11 @@ index_metadata_set(
 	ipc_put_u32(&body, mailbox);
 	ipc_put_u32(&body, (uint32_t)count);
 	for (size_t i = 0; i < count; i++) {
+		struct str nothing = {0};
+
 		ipc_put_str(&body, list[i].name);
 		ipc_put_u8(&body, list[i].is_nil != 0);
-		ipc_put_str(&body, list[i].is_nil ? (struct str){0} : list[i].value);
+		ipc_put_str(&body, list[i].is_nil ? nothing : list[i].value);
 	}
 	e = client_request(u, INDEX_METADATA_SET, &body, INDEX_OK, NULL);
 	buf_free(&body);
@@ -189,8 +191,10 @@ index_acl_get(struct index_user *u, uint32_t mailbox, struct str identifier,
 	rights[0] = '\0';
 	if (e == OK) {
 		found = entry_list_get(&l, identifier);
-		e = found == NULL ? E_NOTFOUND
-				  : entry_rights_normalize(buf_str(&found->value), rights);
+		e = E_NOTFOUND;
+		if (found != NULL) {
+			e = entry_rights_normalize(buf_str(&found->value), rights);
+		}
 	}
 	entry_list_free(&l);
 	/* Rights that are none were written by somebody else: they give nothing. */

@@ -316,8 +316,7 @@ enum err core_tree_adopt(
 	struct core_tx *tx, const char *name, const char *dir, struct core_box *out);
 enum err core_tree_forget(struct core_tx *tx, const struct core_box *b);
 /* The folder has another name already: now the mailbox has. Sets b's. */
-enum err core_box_rename(
-	struct core_tx *tx, struct core_box *b, const char *name, const char *dir);
+enum err core_box_rename(struct core_tx *tx, struct core_box *b, const char *name, const char *dir);
 /* Compares the folders on disk with the index. force: even if the directory looks unchanged. */
 enum err core_tree_look(struct index_core *c, int force);
 enum err core_subscriptions_load(struct core_tx *tx);

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "index/core_expunged.h"
 #include "index/core_private.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -268,6 +269,97 @@ test_keywords_are_reclaimed(void **state)
 		assert_int_equal(has_keyword(&p, word), i != 5 && i != 77);
 	}
 	assert_false(has_keyword(&p, "new-2"));
+}
+
+static void
+count_expunged(const struct index_expunged *x, void *arg)
+{
+	(void)x;
+	++*(unsigned *)arg;
+}
+
+/*
+ * The process dies between the rename of an expunged file and the index: the message is gone, and
+ * can be put back with all it had, also when the index was made anew in between.
+ */
+static void
+test_expunge_is_cut_short(void **state)
+{
+	struct index_undelete what = {.max = 10};
+	struct fixture *f = *state;
+	uint32_t inbox = box_id(f, "INBOX");
+	struct str words[INDEX_KEYWORDS_MAX];
+	struct core_keep keep;
+	unsigned told = 0;
+	struct peek p;
+	int fd, more;
+
+	f->o.expunge_keep_s = 1000;
+	rebuild(f);
+	for (int i = 0; i < 3; i++)
+		append(f, "INBOX", INDEX_FLAGGED, (const char *const[]){"Work", "Later", NULL});
+	p = peek(f, inbox, 2);
+	assert_int_equal(core_keep_open(f->c, "", &keep), OK);
+	assert_int_equal(core_dir_open(f->c, "", CORE_CUR, &fd), OK);
+	assert_int_equal(
+		core_keep_file(&keep, fd, p.m.name, str_make(p.m.name, p.m.r.base_len), 2,
+			p.m.r.flags, words, core_keywords_words(&p.m.r.keywords, p.names, words)),
+		OK);
+	core_keep_close(&keep);
+	io_close(&fd);
+	index_core_close(&f->c, 0);
+	reopen(f);
+	assert_int_equal(index_core_refresh(f->c, inbox), OK);
+	assert_int_equal(peek(f, inbox, 2).found, E_NOTFOUND);
+	rebuild(f);
+	assert_int_equal(index_core_expunged_each(f->c, &what, count_expunged, &told, &more), OK);
+	assert_int_equal(told, 1);
+	told = 0;
+	assert_int_equal(index_core_undelete(f->c, &what, count_expunged, &told, &more), OK);
+	assert_int_equal(told, 1);
+	assert_int_equal(more, 0);
+	inbox = box_id(f, "INBOX");
+	p = peek(f, inbox, peek(f, inbox, 0).box.r.uidnext - 1);
+	assert_int_equal(p.m.r.flags, INDEX_FLAGGED);
+	assert_true(has_keyword(&p, "Work") && has_keyword(&p, "Later"));
+	assert_int_equal(p.box.r.messages, 3);
+	/* Once only. */
+	told = 0;
+	assert_int_equal(index_core_undelete(f->c, &what, count_expunged, &told, &more), OK);
+	assert_int_equal(told, 0);
+	check_counts(f, inbox);
+}
+
+/* No more than max in one go; the rest the next time. */
+static void
+test_undelete_in_pieces(void **state)
+{
+	struct index_undelete what = {.max = 4};
+	struct fixture *f = *state;
+	struct numset all = set(1, UINT32_MAX), gone = {0};
+	uint32_t inbox = box_id(f, "INBOX");
+	unsigned told = 0, rounds = 0;
+	uint64_t modseq;
+	int more = 1;
+
+	f->o.expunge_keep_s = 1000;
+	rebuild(f);
+	for (int i = 0; i < 10; i++)
+		append(f, "INBOX", 0, NULL);
+	assert_int_equal(index_core_expunge(f->c, inbox, &all, 1, &gone, &modseq), OK);
+	assert_int_equal(numset_size(&gone), 10);
+	assert_int_equal(peek(f, inbox, 0).box.r.messages, 0);
+	assert_int_equal(f->c->state.bytes, 0);
+	for (; more && rounds < 5; rounds++)
+		assert_int_equal(
+			index_core_undelete(f->c, &what, count_expunged, &told, &more), OK);
+	assert_int_equal(told, 10);
+	assert_int_equal(rounds, 3);
+	assert_int_equal(peek(f, inbox, 0).box.r.messages, 10);
+	assert_int_equal(index_core_purge(f->c, INT64_MAX), 0);
+	assert_int_equal(count_files(f, "tmp"), 0);
+	numset_free(&all);
+	numset_free(&gone);
 }
 
 static void
@@ -636,6 +728,8 @@ main(void)
 		TEST(test_expunge),
 		TEST(test_many_keywords),
 		TEST(test_keywords_are_reclaimed),
+		TEST(test_expunge_is_cut_short),
+		TEST(test_undelete_in_pieces),
 		TEST(test_copy_and_move),
 		TEST(test_folders),
 		TEST(test_rename),
