@@ -18,6 +18,9 @@
 
 /* How the folders on disk become mailboxes of the index, and cease to be. */
 
+/* So many new folders at once are synced as one; a sync of its own for each takes minutes. */
+enum { SYNC_TOGETHER_MIN = 32 };
+
 /* Nobody else may have the id: a folder copied with its files brings one that is taken. */
 static int
 id_is_taken(struct core_tx *tx, uint32_t id)
@@ -80,13 +83,19 @@ core_tree_adopt(struct core_tx *tx, const char *name, const char *dir, struct co
 		respect_uidvalidity(tx, f.last_uidvalidity);
 	if (e == E_NOTFOUND || e == E_CORRUPT ||
 		(e == OK && (f.mailbox_id >= UINT32_MAX - 1 || id_is_taken(tx, f.mailbox_id)))) {
-		int foreign = e == E_NOTFOUND;
+		int foreign = e == E_NOTFOUND, fsync_was = tx->core->fsync;
+		uint32_t own;
 
 		e = new_identity(tx, &f);
+		own = f.uidvalidity;
 		if (e == OK && foreign)
 			e = adopt_folder(tx->core, dir, &f);
+		/* What was taken over is on disk before the file says so. */
+		if (tx->core->sync_together && f.uidvalidity == own)
+			tx->core->fsync = 0;
 		if (e == OK)
 			e = core_uid_file_write(tx->core, dir, &f);
+		tx->core->fsync = fsync_was;
 	}
 	if (e)
 		return e;
@@ -367,6 +376,7 @@ look_step(struct core_tx *tx, void *arg)
 	free(boxes);
 	if (e == OK && core_box_find(tx, STR("INBOX"), &box) == E_NOTFOUND)
 		e = core_tree_adopt(tx, "INBOX", "", &box);
+	tx->core->sync_together = tx->core->fsync && l->count > count + SYNC_TOGETHER_MIN;
 	for (size_t i = 0; i < l->count && e == OK; i++) {
 		e = core_name_from_dir(l->dirs[i], name);
 		if (e)
@@ -381,6 +391,9 @@ look_step(struct core_tx *tx, void *arg)
 			e = OK;
 		}
 	}
+	if (e == OK && tx->core->sync_together && syncfs(tx->core->maildir_fd) != 0)
+		e = err_from_errno(errno);
+	tx->core->sync_together = 0;
 	tx->core->skipped_mtime_ns = l->mtime_ns;
 	tx->state.tree_mtime_ns = l->again || core_time_is_fresh(l->mtime_ns) ? 0 : l->mtime_ns;
 	return e;

@@ -52,7 +52,7 @@ core_sync_note(struct index_core *c, int fd)
 	for (size_t i = 0; i < c->sync_count; i++)
 		if (c->sync[i].ino == st.st_ino && c->sync[i].dev == st.st_dev)
 			return;
-	dup = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	dup = c->sync_count < CORE_SYNC_DIRS_MAX ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
 	if (dup < 0) {
 		/* Out of descriptors: what a later answer waits for is done at once. */
 		if (fsync(fd) != 0)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -346,10 +347,24 @@ check_modseq(const struct index_core *c)
 										      : E_CORRUPT;
 }
 
+/* LMDB keeps the memory of a large transaction's pages until it is closed; malloc what was freed.
+ */
+static enum err
+give_memory_back(struct index_core *c)
+{
+	enum { MESSAGES_MIN = 2000 };
+
+	if (c->state.messages < MESSAGES_MIN)
+		return OK;
+	index_env_close(&c->env);
+	(void)malloc_trim(0);
+	return open_env(c);
+}
+
 static enum err
 open_index(struct index_core *c, int new_user)
 {
-	int other_boot = !same_boot(c);
+	int other_boot = !same_boot(c), built = 0;
 	enum err e = trust_or_discard(c);
 
 	if (e)
@@ -362,8 +377,10 @@ open_index(struct index_core *c, int new_user)
 		e = core_read(c, check_floors, NULL);
 	if (e == OK)
 		e = index_core_refresh(c, 0);
-	else if (e == E_NOTFOUND)
+	else if (e == E_NOTFOUND) {
 		e = build(c, new_user);
+		built = 1;
+	}
 	if (e == E_CORRUPT) {
 		log_event(LOGL_ERROR, "index.env discarded", "dir", c->index_dir, "reason",
 			"corrupt", NULL);
@@ -374,7 +391,10 @@ open_index(struct index_core *c, int new_user)
 		c->clean_marked = 0;
 		if (e == OK)
 			e = build(c, new_user);
+		built = 1;
 	}
+	if (e == OK && built)
+		e = give_memory_back(c);
 	return e ? e : write_boot(c);
 }
 

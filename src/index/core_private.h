@@ -22,6 +22,7 @@ enum {
 	CORE_UNPARSED_LOOK = 20000, /* records looked at in one step */
 	CORE_UNLINKS_PER_STEP = 512,
 	CORE_PURGE_EVERY_S = 3600,
+	CORE_SYNC_DIRS_MAX = 256, /* that wait for an answer; more are synced at once */
 	CORE_TEXT_FILE_MAX = 16 << 20, /* of our small files in a folder */
 };
 
@@ -75,6 +76,7 @@ struct index_core {
 	int maildir_fd;
 	struct index_env *env;
 	struct index_state state; /* as committed */
+	int sync_together; /* while many folders are taken over: one sync at the end */
 	int clean_marked; /* the file "clean" exists: to be removed before the first change */
 	uint64_t modseq_floor; /* that INBOX's roost-uidvalidity has; 0: none */
 	uint64_t counter; /* for unique names */

@@ -74,6 +74,7 @@ scan_fini(struct scan *s)
 	scan_reset(s);
 	buf_free(&s->names);
 	free(s->entries);
+	free(s->sorted_entries);
 	free(s->fresh);
 	free(s->changed);
 	if (s->has_list)

@@ -55,6 +55,7 @@ struct scan {
 	struct buf names; /* NUL-terminated, one behind the other */
 	struct scan_entry *entries;
 	size_t entry_count, entry_cap;
+	struct scan_entry *sorted_entries; /* those of fresh, in its order; or NULL */
 	struct scan_fresh *fresh;
 	size_t fresh_count, fresh_cap;
 	struct scan_changed *changed;

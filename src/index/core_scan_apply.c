@@ -17,26 +17,6 @@
 
 /* ---- fresh files get UIDs and names ---- */
 
-/* In the order of their UIDs entries and names lie anywhere: what comes soon is fetched ahead. */
-static void
-fetch_ahead(const struct scan *s, size_t i)
-{
-	enum { ENTRIES = 16, NAMES = 8 };
-
-	const char *p;
-
-	if (i + ENTRIES < s->fresh_count) {
-		p = (const char *)s->fresh[i + ENTRIES].en;
-		__builtin_prefetch(p);
-		__builtin_prefetch(p + 64);
-	}
-	if (i + NAMES < s->fresh_count) {
-		p = scan_name(s, s->fresh[i + NAMES].en->name_off);
-		__builtin_prefetch(p);
-		__builtin_prefetch(p + 64);
-	}
-}
-
 /* The bytes behind the time, so that most names need not be looked at for the order. */
 static uint64_t
 behind_time(const char *name)
@@ -77,12 +57,60 @@ compare_fresh(const void *a, const void *b, void *arg)
 		scan_name(s, s->fresh[y->at].en->name_off));
 }
 
+/* Entries and names lie anywhere in the new order: what comes soon is fetched ahead. */
+static void
+fetch_ahead(const struct scan *s, const struct order *order, size_t i)
+{
+	enum { ENTRIES = 24, NAMES = 12 };
+	const char *p;
+
+	if (i + ENTRIES < s->fresh_count) {
+		p = (const char *)s->fresh[order[i + ENTRIES].at].en;
+		__builtin_prefetch(p);
+		__builtin_prefetch(p + 64);
+	}
+	if (i + NAMES < s->fresh_count) {
+		p = scan_name(s, s->fresh[order[i + NAMES].at].en->name_off);
+		__builtin_prefetch(p);
+		__builtin_prefetch(p + 64);
+	}
+}
+
+/* Afterwards entries and names stand in the order in which they are needed, one behind the other.
+ */
+static void
+gather(struct scan *s, const struct order *order)
+{
+	struct scan_fresh *sorted = mem_alloc((s->fresh_count + 1) * sizeof(*sorted));
+	struct scan_entry *entries = mem_alloc((s->fresh_count + 1) * sizeof(*entries));
+	size_t bytes = s->names.len;
+
+	mem_huge(sorted, s->fresh_count * sizeof(*sorted));
+	mem_huge(entries, s->fresh_count * sizeof(*entries));
+	buf_reserve(&s->names, bytes);
+	for (size_t i = 0; i < s->fresh_count; i++) {
+		struct scan_entry *en = &entries[i];
+
+		fetch_ahead(s, order, i);
+		sorted[i] = s->fresh[order[i].at];
+		*en = *sorted[i].en;
+		sorted[i].en = en;
+		buf_add(&s->names, scan_name(s, en->name_off), en->name_len + 1u);
+		en->name_off = s->names.len - en->name_len - 1;
+	}
+	free(s->fresh);
+	free(s->sorted_entries);
+	s->fresh = sorted;
+	s->fresh_cap = s->fresh_count + 1;
+	s->sorted_entries = entries;
+}
+
 static void
 sort_fresh(struct scan *s)
 {
 	struct order *order = mem_alloc((s->fresh_count + 1) * sizeof(*order));
-	struct scan_fresh *sorted = mem_alloc((s->fresh_count + 1) * sizeof(*sorted));
 
+	mem_huge(order, s->fresh_count * sizeof(*order));
 	for (size_t i = 0; i < s->fresh_count; i++) {
 		const struct scan_fresh *f = &s->fresh[i];
 
@@ -90,12 +118,8 @@ sort_fresh(struct scan *s)
 			behind_time(scan_name(s, f->en->name_off))};
 	}
 	qsort_r(order, s->fresh_count, sizeof(*order), compare_fresh, s);
-	for (size_t i = 0; i < s->fresh_count; i++)
-		sorted[i] = s->fresh[order[i].at];
+	gather(s, order);
 	free(order);
-	free(s->fresh);
-	s->fresh = sorted;
-	s->fresh_cap = s->fresh_count + 1;
 }
 
 /* What the list says of sizes and the name does not. */
@@ -218,7 +242,6 @@ name_all(struct scan *s, size_t renamed, uint32_t *next)
 	for (size_t i = 0; i < s->fresh_count; i++) {
 		struct scan_fresh *f = &s->fresh[i];
 
-		fetch_ahead(s, i);
 		if (f->uid || !twice.slots || !list_one(s, f, *next, &twice, &lines)) {
 			touched |= f->uid == 0;
 			name_one(s, f, f->uid ? f->uid : *next);
@@ -342,7 +365,6 @@ apply_fresh(struct core_tx *tx, struct scan *s, struct core_box *b,
 		return OK;
 	e = core_bulk_begin(tx, b, s->fresh[0].uid, &bulk);
 	for (size_t i = 0; i < s->fresh_count && e == OK; i++) {
-		fetch_ahead(s, i);
 		if (!s->fresh[i].failed)
 			e = apply_one(tx, s, &bulk, b, &s->fresh[i], names);
 	}

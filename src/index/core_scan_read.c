@@ -45,6 +45,8 @@ read_one(struct scan *s, int fd, const struct dirent *d, int in_new)
 	if (s->entry_count == s->entry_cap) {
 		s->entry_cap = s->entry_cap ? s->entry_cap * 2 : 64;
 		s->entries = mem_realloc(s->entries, s->entry_cap, sizeof(*s->entries));
+		mem_huge(s->entries, s->entry_cap * sizeof(*s->entries));
+		mem_huge(s->names.p, s->names.cap);
 	}
 	en = &s->entries[s->entry_count++];
 	*en = (struct scan_entry){.name_off = s->names.len,
@@ -141,6 +143,7 @@ add_fresh(struct scan *s, struct scan_entry *en, uint32_t uid)
 	if (s->fresh_count == s->fresh_cap) {
 		s->fresh_cap = s->fresh_cap ? s->fresh_cap * 2 : 16;
 		s->fresh = mem_realloc(s->fresh, s->fresh_cap, sizeof(*s->fresh));
+		mem_huge(s->fresh, s->fresh_cap * sizeof(*s->fresh));
 	}
 	s->fresh[s->fresh_count++] = (struct scan_fresh){.en = en, .uid = uid};
 }

@@ -129,6 +129,7 @@ core_bases_init(struct core_bases *b, size_t count_max)
 	while (size < count_max * 2)
 		size *= 2;
 	b->slots = mem_zalloc(size * sizeof(*b->slots));
+	mem_huge(b->slots, size * sizeof(*b->slots));
 	b->mask = size - 1;
 }
 

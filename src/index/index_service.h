@@ -36,6 +36,8 @@ enum {
 	INDEX_NOTES_MS = 10,
 	INDEX_REFRESH_AGAIN_MS = 2 * 1000,
 	INDEX_IDLE_CLOSE_MS = 60 * 1000,
+	INDEX_IDLE_AGAIN_MS = 2 * 1000, /* when there was still something to do */
+	INDEX_DRAIN_RENAMES_MS = 2 * 1000, /* all users of a worker together, at the end */
 	/* From what inotify says to the look; this many times what the last look took. */
 	INDEX_NEWS_DELAY_MS = 5,
 	INDEX_NEWS_DELAY_MAX_MS = 1000,

@@ -476,14 +476,25 @@ index_worker_start(struct index_worker *w, struct index_service_state *service)
 	return e;
 }
 
+/* What is not done by then stays pending, in an index that is all on disk. */
+static int
+finish_by(struct index_user_entry *u, int64_t deadline_ms)
+{
+	index_notes_flush(u);
+	while (io_now_ms() < deadline_ms && index_core_background(u->core))
+		;
+	return index_core_sync(u->core) == OK;
+}
+
 static void
 close_all(struct index_worker *w)
 {
+	int64_t deadline = io_now_ms() + INDEX_DRAIN_RENAMES_MS;
 	struct index_user_entry *next;
 
 	for (size_t i = 0; i < INDEX_USER_BUCKETS; i++) {
 		for (struct index_user_entry *u = w->users[i]; u; u = next) {
-			int clean = !u->corrupt && index_user_flush(u) == OK;
+			int clean = !u->corrupt && finish_by(u, deadline);
 
 			next = u->next;
 			disconnect_all(u);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum { EXIT_NO_MEMORY = 70 };
@@ -49,6 +50,18 @@ mem_realloc(void *p, size_t n, size_t size)
 	if (!p)
 		mem_exhausted();
 	return p;
+}
+
+void
+mem_huge(void *p, size_t size)
+{
+	static const uintptr_t large = 2 << 20;
+	uintptr_t begin = ((uintptr_t)p + large - 1) & ~(large - 1);
+	uintptr_t end = ((uintptr_t)p + size) & ~(large - 1);
+
+	/* Whether it does or not: nothing but time depends on it. */
+	if (size >= 2 * large && end > begin)
+		(void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
 }
 
 char *

@@ -12,6 +12,11 @@ void *mem_alloc(size_t size);
 void *mem_zalloc(size_t size);
 /* Resizes to n elements of size bytes each; a product over SIZE_MAX ends the process too. */
 void *mem_realloc(void *p, size_t n, size_t size);
+/*
+ * For an array of many MB that will be filled: the system may back it with large pages, which saves
+ * a fault for each 4 KB. Nothing below 4 MB. Not for what lives long and may stay half empty.
+ */
+void mem_huge(void *p, size_t size);
 char *mem_strdup(const char *s);
 /* Copies len bytes and adds a NUL. */
 char *mem_strndup(const char *s, size_t len);
