@@ -126,3 +126,31 @@ def test_many_messages_are_changed_in_pieces(roost, full):
     assert found == "* SEARCH 1 1200"
     for wire in (one, two):
         wire.socket.close()
+
+
+def test_batches_of_uids(roost, full):
+    def ranges(command):
+        answer = wire.command(command)
+        assert answer[-1].startswith("t OK"), answer
+        text = re.fullmatch(r'\* UIDBATCHES \(TAG "t"\)(?: ([0-9:,]+))?', answer[0]).group(1)
+        return [tuple(int(n) for n in part.split(":")) for part in text.split(",")] if text else []
+
+    wire = Wire(roost, full)
+    assert wire.command("UIDBATCHES 500")[-1].startswith("t BAD")
+    wire.command("SELECT INBOX")
+    newest = int(wire.command("FETCH * UID")[0].split(" ")[4].rstrip(")"))
+    batches = ranges("UIDBATCHES 600")
+    assert batches[0][0] == newest and batches[-1][1] == 1
+    assert all(low == above - 1 for (_, above), (low, _) in zip(batches, batches[1:]))
+    counts = [len(wire.command(f"UID FETCH {low}:{high} FLAGS")) - 1 for high, low in batches]
+    assert counts[:-1] == [600] * (MESSAGES // 600) and sum(counts) == MESSAGES
+    assert ranges("UIDBATCHES 600 2:2") == batches[1:2]
+    assert ranges("UIDBATCHES 600 2:90") == batches[1:]
+    assert ranges("UIDBATCHES 600 900:901") == []
+    assert ranges(f"UIDBATCHES {MESSAGES}") == [(newest, 1)]
+    assert wire.command("UIDBATCHES 499")[-1].startswith("t NO [TOOFEW]")
+    for wrong in ("", " 0", " 500 2", " 500 3:2", " 500 0:1", " 500 1:*", " abc"):
+        assert wire.command(f"UIDBATCHES{wrong}")[-1].startswith("t BAD"), wrong
+    wire.command("CREATE Empty")
+    wire.command("SELECT Empty")
+    assert ranges("UIDBATCHES 500") == []
