@@ -50,7 +50,7 @@ has_own_limit(const struct index_mailbox_record *m)
 enum err
 index_quota_get(struct index_user *u, struct index_quota *out)
 {
-	struct index_state s;
+	struct index_state s = {0};
 	enum err e;
 
 	*out = (struct index_quota){0};
@@ -70,7 +70,7 @@ enum err
 index_quota_check(struct index_user *u, uint32_t mailbox, uint64_t size_hint)
 {
 	struct index_mailbox_record box;
-	struct index_state s;
+	struct index_state s = {0};
 	/* Stored with LF alone it can come down to half; what is empty still is a byte or more. */
 	int lf = strcmp(u->conf->maildir_line_endings, "lf") == 0;
 	uint64_t least = lf ? size_hint / 2 + size_hint % 2 : size_hint;
@@ -102,7 +102,7 @@ enum err
 index_quota_roots(struct index_user *u, uint32_t mailbox, struct index_quota_roots *out)
 {
 	struct index_mailbox_record m;
-	struct index_state s;
+	struct index_state s = {0};
 	enum err e;
 
 	*out = (struct index_quota_roots){0};

@@ -140,9 +140,9 @@ enum index_frame {
 	INDEX_CORRUPT = 45,
 	/*
 	 * Notice: u64 generation, see OPENED. The environment's file was replaced while the
-	 * connection was open, and ids of mailboxes mean what they meant. It comes before the answer
-	 * of any request that was carried out on the new one. A watcher takes it for news of all
-	 * mailboxes too.
+	 * connection was open, and ids of mailboxes mean what they meant. It comes before the
+	 * answer of any request that was carried out on the new one. A watcher takes it for news of
+	 * all mailboxes too.
 	 */
 	INDEX_REBUILT = 46,
 	/*

@@ -361,29 +361,28 @@ user_open(struct index_worker *w, const struct index_open *o, struct index_user_
 static enum err
 user_get(struct index_worker *w, const struct index_open *o, struct index_user_entry **out)
 {
+	struct index_user_entry *u = index_worker_find(w, o->user);
 	enum err e;
 
-	*out = index_worker_find(w, o->user);
-	if (*out && index_user_look_for_files(*out))
-		*out = NULL;
-	if (!*out)
+	if (!u || index_user_look_for_files(u))
 		return user_open(w, o, out);
-	if ((*out)->corrupt)
+	*out = u;
+	if (u->corrupt)
 		return E_TEMPFAIL;
-	index_core_set_limits((*out)->core, &o->limits);
+	index_core_set_limits(u->core, &o->limits);
 	/* Every session and delivery opens; who selects a mailbox has that one looked at. */
-	if (io_now_ms() - (*out)->refreshed_ms < INDEX_REFRESH_AGAIN_MS) {
-		e = index_core_refresh_tree((*out)->core);
+	if (io_now_ms() - u->refreshed_ms < INDEX_REFRESH_AGAIN_MS) {
+		e = index_core_refresh_tree(u->core);
 	} else {
-		e = index_core_refresh((*out)->core, 0);
-		(*out)->refreshed_ms = io_now_ms();
+		e = index_core_refresh(u->core, 0);
+		u->refreshed_ms = io_now_ms();
 	}
 	if (e != E_CORRUPT)
 		return e;
 	log_event(LOGL_ERROR, "index.rebuild begin", "user", o->user, NULL);
-	(*out)->corrupt = 1;
-	disconnect_all(*out);
-	user_free(*out, 0);
+	u->corrupt = 1;
+	disconnect_all(u);
+	user_free(u, 0);
 	return user_open(w, o, out);
 }
 

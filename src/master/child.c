@@ -361,7 +361,8 @@ child_ended(struct child *c, int status)
 		set_state(c, CHILD_GONE);
 		return;
 	}
-	/* Somebody else killed it (an administrator, the kernel for want of memory): no crash loop. */
+	/* Somebody else killed it (an administrator, the kernel for want of memory): no crash loop.
+	 */
 	if (io_now_ms() - c->started_ms >= ALIVE_RESET_MS ||
 		(c->state == CHILD_READY && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
 		c->backoff_ms = 0;
