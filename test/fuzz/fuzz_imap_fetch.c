@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A FETCH or SEARCH command, up to the first NUL, on a mailbox of one message, the bytes behind it.
+ * A FETCH, SEARCH, SORT or THREAD command, up to the first NUL, on a mailbox of one message, the bytes behind it.
  * The answer must hold together as a client reads it: every literal is as long as announced,
  * parentheses match, a tagged line comes last.
  */
