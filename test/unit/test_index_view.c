@@ -28,7 +28,7 @@ struct fixture {
 /* ---- the writer: another process, as roost-index is ---- */
 
 struct change {
-	enum { SET, VANISH, FLOOR, DROP, END } what;
+	enum { SET, VANISH, FLOOR, DROP, CACHE, END } what; /* CACHE: a record of flags bytes */
 	uint32_t uid;
 	uint64_t modseq;
 	unsigned flags;
@@ -88,6 +88,19 @@ message_put(MDB_txn *txn, struct index_env *e, const struct change *c)
 	buf_free(&b);
 }
 
+/* In the mailbox, and one under the same UID in its neighbours. */
+static void
+cache_put(MDB_txn *txn, struct index_env *e, const struct change *c)
+{
+	char *bytes = mem_zalloc(c->flags + 1);
+
+	for (uint32_t box = BOX - 1; box <= BOX + 1; box++) {
+		memset(bytes, (int)box, c->flags);
+		put(txn, e->dbi[INDEX_DB_CACHE], index_key_message(box, c->uid), bytes, c->flags);
+	}
+	free(bytes);
+}
+
 static void
 mailbox_put(MDB_txn *txn, struct index_env *e, uint64_t modseq, uint64_t floor_modseq)
 {
@@ -122,6 +135,8 @@ apply(const char *dir, const struct change *c)
 		modseq = c->modseq;
 		if (c->what == SET) {
 			message_put(txn, e, c);
+		} else if (c->what == CACHE) {
+			cache_put(txn, e, c);
 		} else if (c->what == FLOOR) {
 			floor_modseq = c->modseq;
 		} else {
@@ -418,6 +433,52 @@ tells_what_happened_since(void **state)
 	expect_since(f, 12, "", "", 0);
 }
 
+/* Every step-th UID: there are records up to 60, but for the multiples of 7. */
+static void
+walk_in_steps(struct fixture *f, uint32_t first, uint32_t step)
+{
+	struct index_cache_walk *w;
+
+	assert_int_equal(index_read_begin(f->u), OK);
+	assert_int_equal(index_cache_walk_begin(f->u, BOX, &w), OK);
+	for (uint32_t uid = first; uid <= 100; uid += step) {
+		struct str record;
+		enum err e = index_cache_walk_get(w, uid, &record);
+
+		if (uid % 7 == 0 || uid > 60) {
+			assert_int_equal(e, E_NOTFOUND);
+			continue;
+		}
+		assert_int_equal(e, OK);
+		assert_int_equal(record.len, uid * 97);
+		assert_int_equal(record.p[0], BOX);
+		assert_int_equal(record.p[record.len - 1], BOX);
+	}
+	index_cache_walk_end(&w);
+	assert_null(w);
+	index_read_end(f->u);
+}
+
+/* Some records are missing, some are large, and other mailboxes have the same UIDs. */
+static void
+cache_records_in_their_order(void **state)
+{
+	struct fixture *f = *state;
+	struct change c[64];
+	size_t n = 0;
+
+	for (uint32_t uid = 1; uid <= 60; uid++)
+		if (uid % 7 != 0)
+			c[n++] = (struct change){CACHE, uid, 4, uid * 97};
+	c[n] = (struct change){END, 0, 0, 0};
+	write_changes(f, c);
+	for (uint32_t step = 1; step <= 20; step++)
+		for (uint32_t first = 1; first <= 8; first++)
+			walk_in_steps(f, first, step);
+	walk_in_steps(f, 61, 1);
+	walk_in_steps(f, 60, 50);
+}
+
 #define VIEW_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -435,6 +496,7 @@ main(void)
 		VIEW_TEST(a_mailbox_that_is_not_there),
 		VIEW_TEST(messages_in_a_range),
 		VIEW_TEST(tells_what_happened_since),
+		VIEW_TEST(cache_records_in_their_order),
 	};
 
 	return cmocka_run_group_tests_name("index_view", tests, NULL, NULL);
