@@ -108,8 +108,8 @@ def test_status_items(wire):
     size = 2 * len(MESSAGE)
     limit = re.search(r"APPENDLIMIT=(\d+)", wire.command("CAPABILITY")[0]).group(1)
     assert wire.command("STATUS INBOX (SIZE DELETED APPENDLIMIT)")[0] == \
-        f"* STATUS INBOX (SIZE {size} DELETED 1 APPENDLIMIT {limit})"
-    assert f"* STATUS INBOX (SIZE {size} DELETED 1)" in wire.command('LIST "" INBOX RETURN (STATUS (SIZE DELETED))')
+        f"* STATUS INBOX (DELETED 1 SIZE {size} APPENDLIMIT {limit})"
+    assert f"* STATUS INBOX (DELETED 1 SIZE {size})" in wire.command('LIST "" INBOX RETURN (STATUS (SIZE DELETED))')
 
 
 def test_size_of_mail_that_another_program_delivered(wire, roost, user):
