@@ -265,8 +265,8 @@ name_all(struct scan *s, size_t renamed, uint32_t *next)
 }
 
 /*
- * A file that we may not read would be a message that nobody can read. One that is a message already
- * keeps its UID, whatever became of its rights.
+ * A file that we may not read would be a message that nobody can read. One that is a message
+ * already keeps its UID, whatever became of its rights.
  */
 static void
 skip_unreadable(struct scan *s)
