@@ -47,8 +47,12 @@ index_inotify_add(
 	struct index_worker *w = u->worker;
 	uint32_t follow = kind == INDEX_WATCH_NEW || kind == INDEX_WATCH_CUR ? IN_DONT_FOLLOW : 0;
 	struct index_watched *x;
-	int wd = w->inotify_fd < 0 ? -1
-				   : inotify_add_watch(w->inotify_fd, path, DIR_EVENTS | follow);
+	int wd;
+
+	/* Other programs of this user id may have had all of max_user_instances for a while. */
+	if (w->inotify_fd < 0)
+		(void)index_inotify_open(w);
+	wd = w->inotify_fd < 0 ? -1 : inotify_add_watch(w->inotify_fd, path, DIR_EVENTS | follow);
 
 	if (wd < 0) {
 		/* A folder that is not there is no shortage. */

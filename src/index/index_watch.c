@@ -104,7 +104,7 @@ add_mailbox(struct index_user_entry *u, uint32_t mailbox)
 	char *folder;
 	int all = 1;
 
-	if (u->worker->inotify_fd < 0 || index_core_folder_path(u->core, mailbox, &folder))
+	if (index_core_folder_path(u->core, mailbox, &folder))
 		return 0;
 	for (size_t i = 0; i < 2; i++) {
 		char *path = mem_printf("%s/%s", folder, subs[i].name);

@@ -163,7 +163,7 @@ def test_under_open_sessions(one, fresh, how):
     ok(wire, "STORE 4 +FLAGS.SILENT (\\Answered)")
     idle.until("* 4 FETCH")
     remove(one, fresh, how)
-    wait_until(lambda: rebuilds(one, fresh), 10, "the index is made anew")
+    wait_until(lambda: rebuilds(one, fresh), 25, "the index is made anew")
     # Every session goes on, and news reach it through the new index.
     ok(wire, "STORE 3 +FLAGS.SILENT (\\Answered)")
     seen = idle.until("* 3 FETCH (FLAGS (\\Answered")
