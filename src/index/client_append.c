@@ -541,6 +541,14 @@ commit(struct index_user *u, enum index_frame type, struct buf *body, struct ind
 	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
 	enum err e = OK;
 
+	/* Of several all are on their way before the first is waited for: its sync brings the rest.
+	 */
+	for (size_t i = 0; i < n && n > 1 && u->conf->mail_fsync; i++) {
+		if (a[i]->finished && file_sync(a[i], info[i].internal_date, 0) == OK) {
+			a[i]->file->synced = 0;
+			(void)sync_file_range(a[i]->file->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+		}
+	}
 	for (size_t i = 0; i < n && e == OK; i++) {
 		e = a[i]->finished && a[i]->mailbox == a[0]->mailbox
 			    ? client_mailbox_check(u, a[i]->mailbox)
