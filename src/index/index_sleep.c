@@ -247,10 +247,14 @@ index_sleep_accept(struct service_run *run, int fd, const struct net_addr *peer)
 void
 index_sleep_stop(struct index_service_state *s)
 {
-	while (s->sleep_conns) {
-		ipc_conn_free(&s->sleep_conns->ipc);
-		conn_remove(s->sleep_conns);
+	struct index_sleep_conn *c, *next;
+
+	for (c = s->sleep_conns; c; c = next) {
+		next = c->next;
+		ipc_conn_free(&c->ipc);
+		free(c);
 	}
+	s->sleep_conns = NULL;
 }
 
 /* ---- in the worker's thread ---- */
@@ -374,9 +378,9 @@ index_sleep_notify(struct index_worker *w, const char *user, uint32_t mailbox)
 
 /*
  * While the user is open the core looks whether it is news, since most of what happens in a folder
- * is its own doing. Else the session that wakes will look.
+ * is its own doing. Else the session that wakes will look: 1, and *at is removed.
  */
-static void
+static int
 folder_changed(struct index_worker *w, struct index_sleeper **at, const struct inotify_event *ev)
 {
 	struct index_sleeper *s = *at;
@@ -384,13 +388,14 @@ folder_changed(struct index_worker *w, struct index_sleeper **at, const struct i
 
 	if (s->wd[0] == ev->wd && (ev->mask & (IN_CREATE | IN_MOVED_TO)) && ev->len &&
 		index_watch_is_ours(ev->name))
-		return;
+		return 0;
 	if (u) {
 		index_watch_look(u, s->mailbox);
-		return;
+		return 0;
 	}
 	say(s, INDEX_CHANGED);
 	sleeper_remove(w, at);
+	return 1;
 }
 
 static void
@@ -399,10 +404,9 @@ bucket_changed(
 {
 	while (*at) {
 		struct index_sleeper *s = *at;
+		int meant = all || s->wd[0] == ev->wd || s->wd[1] == ev->wd;
 
-		if (all || s->wd[0] == ev->wd || s->wd[1] == ev->wd)
-			folder_changed(w, at, ev);
-		if (*at == s)
+		if (!meant || !folder_changed(w, at, ev))
 			at = &s->next;
 	}
 }

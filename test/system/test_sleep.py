@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import ssl
+import threading
 
 import pytest
 from roost_instance import PASSWORD, wait_until
@@ -167,6 +168,29 @@ def test_extensions_last(sleepy):
     wait_asleep(sleepy, wire)
     wire.send("DONE")
     wire.until("i OK")
+
+
+def test_several_connections_of_one_program(sleepy):
+    """Thunderbird opens five at once; each sleeps in its own mailbox, and only that one's news wakes it."""
+    user = new_user(sleepy)
+    folders = ["INBOX", "Sent", "Drafts", "Trash", "Junk"]
+    wires = {}
+    threads = [threading.Thread(target=lambda f=f: wires.update({f: SecureWire(sleepy, user)})) for f in folders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for folder in folders:
+        idle(wires[folder], folder)
+    for folder in folders:
+        wait_asleep(sleepy, wires[folder])
+    other = Wire(sleepy, user)
+    for folder in folders:
+        append(other, 1, folder)
+        wires[folder].until("* 1 EXISTS")
+    for folder in folders:
+        wires[folder].send("DONE")
+        assert not [line for line in wires[folder].until("i OK") if line.endswith("EXISTS")]
 
 
 def test_the_index_is_rebuilt_meanwhile(sleepy):
