@@ -3,6 +3,7 @@
 #include "index/index_schema.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -10,7 +11,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 
-enum { READERS_MAX = 1022 };
+enum { READERS_MAX = 1022, MMAP_THRESHOLD = 512 * 1024 };
 
 static const char *const db_names[INDEX_DB_COUNT] = {
 	[INDEX_DB_META] = "meta",
@@ -103,6 +104,13 @@ index_env_open(const char *dir, int writable, uint64_t map_size, struct index_en
 	int rc;
 
 	*out = NULL;
+	/*
+	 * LMDB's writer has lists of 3 MB that are hardly ever used: fresh from the system they
+	 * cost a page or two. malloc raises its threshold with each that is freed, takes the next
+	 * ones out of its heap, and then they are cleared, and there, as a whole.
+	 */
+	if (writable)
+		(void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
 	e->writable = writable;
 	rc = mdb_env_create(&e->env);
 	if (rc) {
