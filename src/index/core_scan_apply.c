@@ -264,6 +264,30 @@ name_all(struct scan *s, size_t renamed, uint32_t *next)
 	return e;
 }
 
+static int
+is_unreadable(const struct scan *s, const struct scan_fresh *f)
+{
+	const char *name = scan_name(s, f->en->name_off);
+
+	return f->uid == 0 && faccessat(s->fd[f->en->in_new ? 0 : 1], name, R_OK, 0) != 0 &&
+	       errno == EACCES;
+}
+
+/* Of very many files some are asked for: rights are wrong for all of a tree, or for none. */
+static int
+some_are_unreadable(const struct scan *s)
+{
+	enum { SAMPLES = 256, MANY = 4 * SAMPLES };
+	size_t stride = s->fresh_count / SAMPLES;
+
+	if (s->fresh_count < MANY)
+		return 1;
+	for (size_t i = 0; i < s->fresh_count; i += stride)
+		if (is_unreadable(s, &s->fresh[i]))
+			return 1;
+	return 0;
+}
+
 /*
  * A file that we may not read would be a message that nobody can read. One that is a message
  * already keeps its UID, whatever became of its rights.
@@ -273,14 +297,15 @@ skip_unreadable(struct scan *s)
 {
 	size_t kept = 0;
 
+	if (!some_are_unreadable(s))
+		return;
 	for (size_t i = 0; i < s->fresh_count; i++) {
 		const struct scan_fresh *f = &s->fresh[i];
-		const char *name = scan_name(s, f->en->name_off);
 
-		if (f->uid == 0 && faccessat(s->fd[f->en->in_new ? 0 : 1], name, R_OK, 0) != 0 &&
-			errno == EACCES) {
+		if (is_unreadable(s, f)) {
 			log_event(LOGL_WARN, "index.file skipped", "maildir", s->core->maildir,
-				"dir", s->box.dir, "file", name, "error", log_errno(errno), NULL);
+				"dir", s->box.dir, "file", scan_name(s, f->en->name_off), "error",
+				log_errno(errno), NULL);
 			continue;
 		}
 		s->fresh[kept++] = s->fresh[i];
