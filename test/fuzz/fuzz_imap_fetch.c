@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A FETCH, SEARCH, SORT or THREAD command, up to the first NUL, on a mailbox of one message, the bytes behind it.
- * The answer must hold together as a client reads it: every literal is as long as announced,
- * parentheses match, a tagged line comes last.
+ * A FETCH, SEARCH, SORT or THREAD command, up to the first NUL, on a mailbox of one message, the
+ * bytes behind it. The answer must hold together as a client reads it: every literal is as long as
+ * announced, parentheses match, a tagged line comes last.
  */
 #include <stdint.h>
 #include <stdlib.h>
