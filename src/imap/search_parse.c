@@ -242,7 +242,7 @@ parse_id(struct search_parse *sp, struct search_key *key)
 		int high = hex_value(id.p[2 * i + 1]), low = hex_value(id.p[2 * i + 2]);
 
 		key->id_known = high >= 0 && low >= 0;
-		key->id[i] = (unsigned char)(high << 4 | low);
+		key->id[i] = (unsigned char)(((unsigned)high & 15) << 4 | ((unsigned)low & 15));
 	}
 	return OK;
 }
