@@ -64,8 +64,7 @@ who(struct service_run *run, struct ctl_request *req, const json_t *args)
 	{
 		struct session_info info;
 		char peer[NET_ADDR_TEXT];
-		char *detail = mem_printf("%s%s", s->handover + s->handover_len,
-			s->handover[s->handover_len] ? " (sleeps)" : "(sleeps)");
+		char *detail = mem_printf("%s%s(sleeps)", s->mailbox, s->mailbox[0] ? " " : "");
 
 		if (session_info_get(str_make(s->handover, s->handover_len), &info) == OK) {
 			net_addr_format(&info.peer, peer);

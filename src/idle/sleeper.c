@@ -332,6 +332,7 @@ sleeper_take(struct idle *idle, struct ipc_conn *session, struct ipc_msg *m)
 	if (mailbox.len)
 		memcpy(s->handover + f.handover.len, mailbox.p, mailbox.len);
 	s->handover[f.handover.len + mailbox.len] = '\0';
+	s->mailbox = s->handover + f.handover.len;
 	evtimer_assign(&s->event, service_base(idle->run), on_event, s);
 	TAILQ_INSERT_TAIL(list_of(s), s, entry);
 	idle->count++;

@@ -43,7 +43,8 @@ struct sleeper {
 	unsigned deflated : 1;
 	unsigned unwatched : 1; /* the index went away: it will be woken to be on the safe side */
 	uint32_t handover_len;
-	char *handover; /* body of SESSION_HANDOVER; behind it the mailbox's name with its NUL */
+	char *handover; /* body of SESSION_HANDOVER; the mailbox's name follows it */
+	const char *mailbox; /* in the same memory; "" */
 };
 TAILQ_HEAD(sleepers, sleeper);
 

@@ -161,7 +161,7 @@ enum index_frame {
 
 	/*
 	 * str token, u64 modseq that the sleeper's session has seen -> OK: it is watched; ERROR
-	 * E_AUTH, E_PROTO. Later, once: the notice CHANGED with the id of the request, empty; the
+	 * E_AUTH, E_NOSPACE (the kernel watches no more). Later, once: the notice CHANGED with the id of the request, empty; the
 	 * mailbox is not watched any more then.
 	 */
 	INDEX_SLEEP_WATCH = 60,

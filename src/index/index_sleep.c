@@ -122,7 +122,7 @@ struct word {
 	struct index_service_state *service;
 	uint64_t conn;
 	uint32_t request;
-	uint16_t type; /* INDEX_OK, INDEX_CHANGED */
+	uint16_t type; /* INDEX_OK, INDEX_CHANGED, INDEX_ERROR */
 };
 
 static void
@@ -130,12 +130,18 @@ word_pass_on(void *owner, void *arg)
 {
 	struct word *w = arg;
 	struct index_sleep_conn *c = w->service->sleep_conns;
+	struct buf body = {0};
 
 	(void)owner;
 	while (c && c->id != w->conn)
 		c = c->next;
+	if (w->type == INDEX_ERROR) {
+		ipc_put_u32(&body, E_NOSPACE);
+		ipc_put_cstr(&body, "inotify");
+	}
 	if (c)
-		ipc_conn_send(c->ipc, w->type, w->request, (struct str){0}, NULL, 0);
+		ipc_conn_send(c->ipc, w->type, w->request, buf_str(&body), NULL, 0);
+	buf_free(&body);
 	free(w);
 }
 
@@ -337,6 +343,12 @@ worker_watch(void *worker, void *arg)
 	MEM_FREE(s->folder);
 	s->next = *at;
 	*at = s;
+	if (s->wd[0] < 0 || s->wd[1] < 0) {
+		/* What other programs do would go unseen: the session had better stay awake. */
+		say(s, INDEX_ERROR);
+		sleeper_remove(w, at);
+		return;
+	}
 	say(s, INDEX_OK);
 	if (is_behind(w, s)) {
 		say(s, INDEX_CHANGED);
