@@ -191,26 +191,40 @@ load_expect(struct load_conn *c, char first)
 		load_die("expected %cxx, got: %s", first, line);
 }
 
-uint64_t
-load_imap_result(struct load_conn *c, const char *tag)
+/* Until the tagged response: what stands behind the tag. */
+static const char *
+tagged(struct load_conn *c, const char *tag)
 {
-	uint64_t before = c->total;
 	size_t tag_len = strlen(tag), len;
 
 	for (;;) {
 		const char *line = load_line(c, &len);
 
-		if (strncmp(line, tag, tag_len) == 0 && line[tag_len] == ' ') {
-			if (strncmp(line + tag_len + 1, "OK", 2) != 0)
-				load_die("%s", line);
-			return c->total - before;
-		}
+		if (strncmp(line, tag, tag_len) == 0 && line[tag_len] == ' ')
+			return line + tag_len + 1;
 		if (len && line[len - 1] == '}') {
 			const char *open = strrchr(line, '{');
 
 			load_skip(c, open ? strtoull(open + 1, NULL, 10) : 0);
 		}
 	}
+}
+
+uint64_t
+load_imap_result(struct load_conn *c, const char *tag)
+{
+	uint64_t before = c->total;
+	const char *result = tagged(c, tag);
+
+	if (strncmp(result, "OK", 2) != 0)
+		load_die("%s", result);
+	return c->total - before;
+}
+
+int
+load_imap_is_ok(struct load_conn *c, const char *tag)
+{
+	return strncmp(tagged(c, tag), "OK", 2) == 0;
 }
 
 uint64_t

@@ -28,6 +28,8 @@ void load_expect(struct load_conn *c, char first);
  */
 uint64_t load_imap_result(struct load_conn *c, const char *tag);
 uint64_t load_bytes(const struct load_conn *c);
+/* The same, but returns 1 for OK and 0 for NO and BAD. */
+int load_imap_is_ok(struct load_conn *c, const char *tag);
 
 double load_now(void);
 void load_die(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));

@@ -10,12 +10,13 @@
 #include "load.h"
 
 /*
- * IMAP load, in one of three modes:
+ * IMAP load, in one of four modes:
  *   login    log-ins a second (connect, greeting, LOGIN, LOGOUT) of several clients at once
+ *   mixed    commands a second of several clients at once, and how many were refused (see below)
  *   command  seconds that log-in (with connecting), and then each command given, takes in one
- * session idle     opens many logged-in connections with INBOX selected (-i: in IDLE), prints "ready", and
- * waits
- * for the end of standard input
+ *            session
+ *   idle     opens many logged-in connections with INBOX selected (-i: in IDLE), prints "ready",
+ *            and waits for the end of standard input
  */
 
 static struct {
@@ -76,6 +77,117 @@ logins(void)
 		pthread_join(threads[i], NULL);
 	printf("%.1f\n", (double)opt.count / (load_now() - start));
 	free(threads);
+}
+
+/*
+ * A session of the mix: log in, look around, select, then APPEND, FETCH, STORE in an order that
+ * depends on the client and the round alone, EXPUNGE, log out. Each adds a message and removes one,
+ * so that a mailbox stays as large as it is. Sessions of one user may run at once.
+ */
+static const char mixed_text[] =
+	"From: Sender <sender@example.org>\r\nTo: user@example.test\r\nSubject: a message of the mix\r\n"
+	"Date: Fri, 20 Nov 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\n"
+	"Content-Type: text/plain; charset=utf-8\r\n\r\n";
+enum { MIXED_BODY_LINES = 40 };
+
+static struct {
+	char *append; /* the command, literal and all */
+	size_t append_len;
+	atomic_long commands, refused;
+} mixed;
+
+static void
+mixed_prepare(void)
+{
+	static const char line[] =
+		"The quick brown fox jumps over the lazy dog and looks back.\r\n";
+	size_t len = sizeof(mixed_text) - 1 + MIXED_BODY_LINES * (sizeof(line) - 1);
+	FILE *f = open_memstream(&mixed.append, &mixed.append_len);
+
+	fprintf(f, "x APPEND INBOX {%zu+}\r\n%s", len, mixed_text);
+	for (int i = 0; i < MIXED_BODY_LINES; i++)
+		fputs(line, f);
+	fputs("\r\n", f);
+	fclose(f);
+}
+
+static void
+mixed_command(struct load_conn *c, const char *text)
+{
+	if (text)
+		load_sendf(c, "x %s\r\n", text);
+	else
+		load_send(c, mixed.append, mixed.append_len);
+	atomic_fetch_add(&mixed.commands, 1);
+	if (!load_imap_is_ok(c, "x"))
+		atomic_fetch_add(&mixed.refused, 1);
+}
+
+static void *
+mixed_client(void *arg)
+{
+	static const char *const before[] = {
+		"LIST \"\" *", "STATUS INBOX (MESSAGES UNSEEN UIDNEXT)", "SELECT INBOX"};
+	static const char *const middle[] = {NULL, "FETCH 1:* (UID FLAGS)",
+		"FETCH * (ENVELOPE BODYSTRUCTURE)", "FETCH * BODY[]", "STORE * +FLAGS (\\Answered)",
+		"STORE 1 +FLAGS.SILENT (\\Deleted)", "NOOP"};
+	enum {
+		BEFORE = sizeof(before) / sizeof(before[0]),
+		MIDDLE = sizeof(middle) / sizeof(middle[0])
+	};
+	long client = (long)(intptr_t)arg, rounds = opt.count / opt.clients;
+
+	for (long round = 0; round < rounds; round++) {
+		struct load_conn *c = log_in(client + round);
+
+		atomic_fetch_add(&mixed.commands, 1);
+		for (int i = 0; i < BEFORE; i++)
+			mixed_command(c, before[i]);
+		/* MIDDLE is prime, so each step goes through all of them. */
+		for (long i = 0; i < MIDDLE; i++)
+			mixed_command(c,
+				middle[(client + round + i * (1 + round % (MIDDLE - 1))) % MIDDLE]);
+		mixed_command(c, "EXPUNGE");
+		mixed_command(c, "LOGOUT");
+		load_close(&c);
+	}
+	return NULL;
+}
+
+static void
+mixed_fill(void)
+{
+	enum { MESSAGES = 20 };
+
+	for (long user = 0; user < opt.users; user++) {
+		struct load_conn *c = log_in(user);
+
+		for (int i = 0; i < MESSAGES; i++) {
+			load_send(c, mixed.append, mixed.append_len);
+			load_imap_result(c, "x");
+		}
+		load_sendf(c, "z LOGOUT\r\n");
+		load_imap_result(c, "z");
+		load_close(&c);
+	}
+}
+
+static void
+mixes(void)
+{
+	pthread_t *threads = calloc((size_t)opt.clients, sizeof(*threads));
+	double start;
+
+	mixed_prepare();
+	mixed_fill();
+	start = load_now();
+	for (intptr_t i = 0; i < opt.clients; i++)
+		pthread_create(&threads[i], NULL, mixed_client, (void *)i);
+	for (int i = 0; i < opt.clients; i++)
+		pthread_join(threads[i], NULL);
+	printf("%.1f %ld\n", (double)mixed.commands / (load_now() - start), mixed.refused);
+	free(threads);
+	free(mixed.append);
 }
 
 static void
@@ -159,12 +271,14 @@ main(int argc, char **argv)
 		default:
 			load_die(
 				"usage: load_imap [-t] -p port [-h host] [-c clients] [-n count] [-u users] "
-				"[-U user] [-P password] [-i] login | idle | command COMMAND...");
+				"[-U user] [-P password] [-i] login | mixed | idle | command COMMAND...");
 		}
 	}
 	opt.mode = optind < argc ? argv[optind] : "";
 	if (strcmp(opt.mode, "login") == 0)
 		logins();
+	else if (strcmp(opt.mode, "mixed") == 0)
+		mixes();
 	else if (strcmp(opt.mode, "idle") == 0)
 		idle();
 	else if (strcmp(opt.mode, "command") == 0)

@@ -239,8 +239,9 @@ def drop_caches():
         return False
 
 
-def make_big_maildir(maildir, count, uid, gid):
-    """count small messages in cur/ with sizes in their names, as a delivery agent leaves them."""
+def make_big_maildir(maildir, count, uid, gid, body_lines=lambda n: 30):
+    """count messages in cur/ with sizes in their names, as a delivery agent leaves them; body_lines(n)
+    lines of body in message n."""
     for name in ("cur", "new", "tmp"):
         (maildir / name).mkdir(parents=True, exist_ok=True)
     now = int(time.time())
@@ -249,7 +250,7 @@ def make_big_maildir(maildir, count, uid, gid):
                 f"Subject: message {n} of many\nMessage-ID: <{n}.bench@example.org>\n"
                 f"Date: Fri, 20 Nov 2026 {n // 3600 % 24:02}:{n // 60 % 60:02}:{n % 60:02} +0000\n"
                 f"MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n\n"
-                + "A line of text that says little.\n" * 30)
+                + "A line of text that says little.\n" * body_lines(n))
         size, lines = len(text), text.count("\n")
         path = maildir / "cur" / f"{now + n // 1000}.M{n}P1.bench,S={size},W={size + lines}:2,S"
         path.write_text(text)
