@@ -22,8 +22,21 @@ forget(struct admin_job *j, const struct addr *a)
 static enum err
 hash_password(struct admin_job *j, const char *password, char **out)
 {
-	enum err e = password_hash(j->scheme, str_of(password), out);
+	const char *scheme;
+	enum err e = admin_arg_text(j, "scheme", 0, &scheme);
 
+	if (e)
+		return e;
+	if (!scheme)
+		scheme = j->scheme;
+	if (password_scheme_is_weak(scheme) && !j->auth->settings->allow_weak_schemes)
+		return admin_fail(j, E_PARSE,
+			"%s is a weak scheme; choose another, or set allow_weak_schemes = yes",
+			scheme);
+	e = password_hash(scheme, str_of(password), out);
+	if (e == E_UNSUPPORTED)
+		return admin_fail(j, E_PARSE,
+			"there is no password scheme %s; roost-auth(8) lists them", scheme);
 	if (e == E_TOOBIG)
 		return admin_fail(j, E_PARSE,
 			"the password is too long; at most %d bytes, %d for BLF-CRYPT",

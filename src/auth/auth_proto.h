@@ -12,7 +12,9 @@ enum auth_frame {
 	 * connection while the exchange lasts.
 	 * START: str service ("imap", "pop3", "submission"), str mechanism, u8 has_initial, str
 	 * initial response (decoded), str peer "ip:port", str local "ip:port", u8 tls, str session
-	 * id. Pre-login LOGIN and USER/PASS come as mechanism "PLAIN" with "\0user\0password".
+	 * id, str tls-exporter (RFC 9266), str tls-unique (RFC 5929): channel bindings, empty where
+	 * there are none. Pre-login LOGIN and USER/PASS come as mechanism "PLAIN" with
+	 * "\0user\0password".
 	 */
 	AUTH_START = 1,
 	AUTH_CONTINUE = 2, /* either way: str data (decoded challenge or response) */
@@ -22,9 +24,9 @@ enum auth_frame {
 			  * (bad response), E_UNSUPPORTED (mechanism); str text for the client. Sent
 			  * after the penalty's delay. */
 	/*
-	 * proxy: u8 private: 1 where the password may be sent (TLS, a loopback client, or
-	 * allow_plaintext_auth); answer of the same type: str list with blanks, "PLAIN LOGIN" or
-	 * "".
+	 * proxy: nothing; answer of the same type: three lists with blanks, of what is offered over
+	 * TLS, without TLS where a password may be sent all the same (a loopback client, or
+	 * allow_plaintext_auth), and without TLS else.
 	 */
 	AUTH_MECHANISMS = 6,
 

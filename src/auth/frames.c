@@ -38,6 +38,8 @@ frame_start_parse(struct str body, struct frame_start *out)
 	out->local = get_bounded(&r, FRAME_PEER_MAX, &too_big);
 	out->tls = ipc_get_u8(&r) != 0;
 	out->session = get_bounded(&r, FRAME_SESSION_MAX, &too_big);
+	out->exporter = get_bounded(&r, FRAME_BINDING_MAX, &too_big);
+	out->unique = get_bounded(&r, FRAME_BINDING_MAX, &too_big);
 	return finish(&r, too_big);
 }
 
@@ -49,15 +51,6 @@ frame_continue_parse(struct str body, struct str *data)
 
 	*data = get_bounded(&r, FRAME_RESPONSE_MAX, &too_big);
 	return finish(&r, too_big);
-}
-
-enum err
-frame_mechanisms_parse(struct str body, int *tls)
-{
-	struct ipc_reader r = ipc_reader_of(body);
-
-	*tls = ipc_get_u8(&r) != 0;
-	return ipc_reader_end(&r);
 }
 
 enum err

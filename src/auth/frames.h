@@ -20,17 +20,18 @@ enum {
 	FRAME_WORD_MAX = 64, /* service, mechanism */
 	FRAME_PEER_MAX = 128,
 	FRAME_SESSION_MAX = 128,
+	FRAME_BINDING_MAX = 64,
 	FRAME_RESUME_MAX = 1024,
 	FRAME_ADDRESS_MAX = 4096, /* longer than any good one: the resolver says what is wrong */
 };
 
 struct frame_start {
 	struct str service, mechanism, initial, peer, local, session;
+	struct str exporter, unique; /* channel bindings */
 	int has_initial, tls;
 };
 enum err frame_start_parse(struct str body, struct frame_start *out);
 enum err frame_continue_parse(struct str body, struct str *data);
-enum err frame_mechanisms_parse(struct str body, int *tls);
 
 struct frame_redeem {
 	struct str token, service, session;

@@ -51,6 +51,8 @@ struct exchange {
 	struct cache *cache;
 	struct directory *directory;
 	struct sasl_login *sasl;
+	struct buf exporter, unique; /* channel bindings */
+	struct directory_user found; /* whom a mechanism's secret was looked up for */
 	int has_in;
 	struct buf in, challenge;
 	char name[ADDR_TEXT_SIZE]; /* who tried, for the log and the penalty */
@@ -119,6 +121,9 @@ exchange_free(struct exchange *ex)
 	buf_wipe(&ex->in);
 	buf_free(&ex->in);
 	buf_free(&ex->challenge);
+	buf_free(&ex->exporter);
+	buf_free(&ex->unique);
+	directory_user_free(&ex->found);
 	free(ex->mechanism);
 	free(ex->session);
 	free(ex->hostname);
@@ -164,15 +169,60 @@ audit(const struct exchange *ex, enum err e, const char *reason)
 
 /* ---- in a worker ---- */
 
-static enum err
-check(void *arg, const char *user, struct str password)
+static void
+note_name(struct exchange *ex, const char *user)
 {
-	struct exchange *ex = arg;
 	size_t len = strnlen(user, sizeof(ex->name) - 1);
 
 	memcpy(ex->name, user, len);
 	ex->name[len] = '\0';
+}
+
+static enum err
+check(void *arg, const char *user, struct str password)
+{
+	struct exchange *ex = arg;
+
+	note_name(ex, user);
 	return verify_login(ex->directory, ex->cache, user, password, &ex->user, &ex->reason);
+}
+
+static enum err
+find(void *arg, const char *user, char **stored)
+{
+	struct exchange *ex = arg;
+	enum err e;
+
+	note_name(ex, user);
+	directory_user_free(&ex->found);
+	e = verify_find(ex->directory, user, &ex->found, &ex->reason);
+	if (!e && ex->found.password)
+		*stored = mem_strdup(ex->found.password);
+	return e;
+}
+
+/* A secret that does not fit the mechanism was replaced by one that nobody can prove to know. */
+static enum err
+accept_user(void *arg, const char *user, int secret_fits)
+{
+	struct exchange *ex = arg;
+
+	(void)user;
+	if (!ex->found.password || !secret_fits) {
+		ex->reason = ex->found.password ? "scheme" : "user";
+		return E_AUTH;
+	}
+	return verify_accept(ex->directory, &ex->found, &ex->user, &ex->reason);
+}
+
+static enum err
+exchange_begin(struct exchange *ex)
+{
+	const struct sasl_login_binding binding = {buf_str(&ex->exporter), buf_str(&ex->unique)};
+	const struct sasl_login_handler handler = {check, find, accept_user, ex};
+
+	return sasl_login_create(
+		ex->service, ex->hostname, ex->mechanism, &binding, &handler, &ex->sasl);
 }
 
 static void
@@ -185,14 +235,15 @@ step_run(struct worker_job *job, struct directory *d)
 	ex->result = OK;
 	ex->done = 0;
 	if (!ex->sasl)
-		ex->result = sasl_login_create(
-			ex->service, ex->hostname, ex->mechanism, check, ex, &ex->sasl);
+		ex->result = exchange_begin(ex);
 	if (!ex->result)
 		ex->result = sasl_login_step(ex->sasl,
-			str_make(ex->has_in ? buf_cstr(&ex->in) : NULL, ex->in.len), &challenge,
-			&ex->done);
+			ex->has_in ? str_make(buf_cstr(&ex->in), ex->in.len) : (struct str){0},
+			&challenge, &ex->done);
 	if (ex->result == E_AUTH && ex->user.name[0])
 		ex->reason = "authzid"; /* the password was good */
+	else if (ex->result == E_AUTH && !ex->reason)
+		ex->reason = "password";
 	buf_reset(&ex->challenge);
 	if (!ex->result)
 		buf_add_str(&ex->challenge, challenge);
@@ -322,6 +373,8 @@ exchange_create(struct peer *p, uint32_t request, const struct frame_start *f)
 	for (char *c = ex->mechanism; *c; c++)
 		*c = str_upper(*c);
 	ex->session = str_dup(f->session);
+	buf_add_str(&ex->exporter, f->exporter);
+	buf_add_str(&ex->unique, f->unique);
 	ex->hostname = mem_strdup(p->auth->settings->hostname);
 	ex->cache = p->auth->cache;
 	if (net_addr_parse(f->peer, 0, &ex->addr))
@@ -334,12 +387,48 @@ exchange_create(struct peer *p, uint32_t request, const struct frame_start *f)
 	return ex;
 }
 
-/* All mechanisms so far show the password to who listens. */
+/* ---- what is offered ---- */
+
+enum { CHANNEL_TLS, CHANNEL_PRIVATE, CHANNEL_OPEN, CHANNELS };
+
 static int
-is_private(const struct exchange *ex, const struct frame_start *f)
+is_offered(const struct config *conf, const char *mechanism, int channel)
 {
-	return f->tls || service_conf(ex->peer->auth->run)->allow_plaintext_auth ||
-	       (ex->addr.len > 0 && net_addr_is_loopback(&ex->addr));
+	int flags = sasl_mechanism_flags(mechanism);
+
+	if (flags < 0 || ((flags & SASL_BINDS_CHANNEL) && channel != CHANNEL_TLS) ||
+		((flags & SASL_SHOWS_PASSWORD) && channel == CHANNEL_OPEN))
+		return 0;
+	for (size_t i = 0; i < conf->auth_mechanisms.count; i++)
+		if (str_is_i(str_of(conf->auth_mechanisms.items[i]), mechanism))
+			return 1;
+	return 0;
+}
+
+static int
+channel_of(const struct exchange *ex, const struct frame_start *f)
+{
+	if (f->tls)
+		return CHANNEL_TLS;
+	return service_conf(ex->peer->auth->run)->allow_plaintext_auth ||
+			       (ex->addr.len > 0 && net_addr_is_loopback(&ex->addr))
+		       ? CHANNEL_PRIVATE
+		       : CHANNEL_OPEN;
+}
+
+/* LOGIN and USER/PASS of the dialogues come as PLAIN, whatever is listed (auth_proto.h). */
+static const char *
+why_not(const struct exchange *ex, const struct frame_start *f)
+{
+	const struct config *conf = service_conf(ex->peer->auth->run);
+	int channel = channel_of(ex, f);
+
+	if (!ex->service)
+		return "service";
+	if (is_offered(conf, ex->mechanism, channel) ||
+		(strcmp(ex->mechanism, "PLAIN") == 0 && channel != CHANNEL_OPEN))
+		return NULL;
+	return is_offered(conf, ex->mechanism, CHANNEL_TLS) ? "plaintext" : "mechanism";
 }
 
 static void
@@ -358,8 +447,8 @@ on_start(struct peer *p, struct ipc_msg *m)
 		return;
 	}
 	ex = exchange_create(p, m->request, &f);
-	if (!ex->service || !is_private(ex, &f)) {
-		ex->reason = ex->service ? "plaintext" : "service";
+	ex->reason = why_not(ex, &f);
+	if (ex->reason) {
 		audit(ex, E_UNSUPPORTED, ex->reason);
 		send_failure(p, m->request, E_UNSUPPORTED);
 		exchange_free(ex);
@@ -408,19 +497,36 @@ on_abort(struct peer *p, struct ipc_msg *m)
 		exchange_cancel(ex);
 }
 
+/* In the order of the setting. */
+static void
+put_offered(struct buf *b, const struct config *conf, int channel)
+{
+	struct buf list = {0};
+
+	for (size_t i = 0; i < conf->auth_mechanisms.count; i++) {
+		char *name = mem_strdup(conf->auth_mechanisms.items[i]);
+
+		for (char *c = name; *c; c++)
+			*c = str_upper(*c);
+		if (is_offered(conf, name, channel))
+			(void)buf_printf(&list, "%s%s", list.len ? " " : "", name);
+		free(name);
+	}
+	ipc_put_str(b, buf_str(&list));
+	buf_free(&list);
+}
+
 static void
 on_mechanisms(struct peer *p, struct ipc_msg *m)
 {
 	struct buf b = {0};
-	int tls;
 
-	if (frame_mechanisms_parse(buf_str(&m->body), &tls)) {
+	if (m->body.len) {
 		peer_send_error(p, m->request, E_PROTO);
 		return;
 	}
-	ipc_put_cstr(&b, tls || service_conf(p->auth->run)->allow_plaintext_auth
-				 ? SASL_LOGIN_MECHANISMS
-				 : "");
+	for (int channel = 0; channel < CHANNELS; channel++)
+		put_offered(&b, service_conf(p->auth->run), channel);
 	peer_send(p, AUTH_MECHANISMS, m->request, &b);
 }
 

@@ -31,10 +31,42 @@ verify_user(struct directory *d, const struct directory_user *user, struct str p
 		*reason = e == E_AUTH ? "password" : "memory";
 		return e;
 	}
+	return OK;
+}
+
+enum err
+verify_find(struct directory *d, const char *name, struct directory_user *out, const char **reason)
+{
+	struct addr a;
+	enum err e = E_NOTFOUND;
+
+	memset(out, 0, sizeof(*out));
+	*reason = NULL;
+	if (!addr_parse(str_of(name), &a))
+		e = resolve_login(d, &a, out);
+	if (!e)
+		return OK;
+	*reason = e == E_NOTFOUND ? "user" : "database";
+	return e == E_NOTFOUND ? OK : e;
+}
+
+enum err
+verify_accept(struct directory *d, const struct directory_user *user, struct cache_user *out,
+	const char **reason)
+{
+	int64_t now_s = (int64_t)time(NULL);
+
 	if (!user->active) {
 		*reason = "disabled";
 		return E_ACCESS;
 	}
+	memset(out, 0, sizeof(*out));
+	memcpy(out->name, user->addr.text, sizeof(out->name));
+	out->quota_bytes = user->quota_bytes;
+	out->quota_messages = user->quota_messages;
+	memcpy(out->quota_rules, user->quota_rules, sizeof(out->quota_rules));
+	if (now_s - user->last_login >= LOGIN_NOTE_S)
+		directory_login_note(d, &user->addr, now_s);
 	return OK;
 }
 
@@ -44,37 +76,26 @@ verify_login(struct directory *d, struct cache *cache, const char *name, struct 
 {
 	struct directory_user user = {0};
 	uint64_t generation = cache_generation(cache);
-	int64_t now_s = (int64_t)time(NULL);
 	struct addr a;
-	enum err e = E_NOTFOUND;
+	enum err e;
 
 	*reason = NULL;
-	if (!addr_parse(str_of(name), &a)) {
-		if (cache_find(cache, a.text, password, io_now_ms(), out)) {
-			*reason = "cache";
-			return OK;
-		}
-		e = resolve_login(d, &a, &user);
+	if (!addr_parse(str_of(name), &a) &&
+		cache_find(cache, a.text, password, io_now_ms(), out)) {
+		*reason = "cache";
+		return OK;
 	}
-	if (e == E_NOTFOUND) {
+	e = verify_find(d, name, &user, reason);
+	if (!e && !user.password) {
 		password_verify(directory_settings(d)->dummy, password, 1);
-		*reason = "user";
 		e = E_AUTH;
-	} else if (e) {
-		*reason = "database";
-	} else {
+	}
+	if (!e)
 		e = verify_user(d, &user, password, reason);
-	}
-	if (!e) {
-		memset(out, 0, sizeof(*out));
-		memcpy(out->name, user.addr.text, sizeof(out->name));
-		out->quota_bytes = user.quota_bytes;
-		out->quota_messages = user.quota_messages;
-		memcpy(out->quota_rules, user.quota_rules, sizeof(out->quota_rules));
+	if (!e)
+		e = verify_accept(d, &user, out, reason);
+	if (!e)
 		cache_add(cache, a.text, password, io_now_ms(), generation, out);
-		if (now_s - user.last_login >= LOGIN_NOTE_S)
-			directory_login_note(d, &user.addr, now_s);
-	}
 	directory_user_free(&user);
 	return e;
 }

@@ -99,7 +99,7 @@ static enum err
 user_add(struct tool *t, int argc, char **argv)
 {
 	static const struct tool_option options[] = {
-		{"password", 0}, {"quota", 0}, {"name", 0}, {0}};
+		{"password", 0}, {"quota", 0}, {"name", 0}, {"scheme", 0}, {0}};
 	struct tool_args a;
 	char *password = NULL;
 	json_t *args;
@@ -112,6 +112,8 @@ user_add(struct tool *t, int argc, char **argv)
 	args = json_pack("{s:s, s:s}", "address", a.positional[0], "password", password);
 	if (a.values[2])
 		json_object_set_new(args, "name", json_string(a.values[2]));
+	if (a.values[3])
+		json_object_set_new(args, "scheme", json_string(a.values[3]));
 	e = add_quota(args, a.values[1]);
 	if (e)
 		json_decref(args);
@@ -168,17 +170,20 @@ user_set(struct tool *t, int argc, char **argv)
 static enum err
 user_password(struct tool *t, int argc, char **argv)
 {
-	static const struct tool_option options[] = {{"password", 0}, {0}};
+	static const struct tool_option options[] = {{"password", 0}, {"scheme", 0}, {0}};
 	struct tool_args a;
 	char *password = NULL;
+	json_t *args;
 	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
 
 	if (!e)
 		e = get_password(a.values[0], &password);
 	if (e)
 		return e;
-	e = ask(t, "user-set",
-		json_pack("{s:s, s:s}", "address", a.positional[0], "password", password), NULL);
+	args = json_pack("{s:s, s:s}", "address", a.positional[0], "password", password);
+	if (a.values[1])
+		json_object_set_new(args, "scheme", json_string(a.values[1]));
+	e = ask(t, "user-set", args, NULL);
 	explicit_bzero(password, strlen(password));
 	free(password);
 	return e;
@@ -331,13 +336,13 @@ domain_alias_remove(struct tool *t, int argc, char **argv)
 }
 
 const struct tool_verb tool_verbs_directory[] = {
-	{"user", "add", "ADDRESS [--password PW] [--quota SIZE] [--name NAME]",
+	{"user", "add", "ADDRESS [--password PW] [--scheme SCHEME] [--quota SIZE] [--name NAME]",
 		"Makes a mailbox; the password is read from standard input unless given", user_add},
 	{"user", "list", "[DOMAIN]", "Lists users", user_list},
 	{"user", "show", "ADDRESS", "Shows one user", user_show},
 	{"user", "set", "ADDRESS [--quota SIZE] [--active yes|no] [--name NAME]", "Changes a user",
 		user_set},
-	{"user", "password", "ADDRESS [--password PW]",
+	{"user", "password", "ADDRESS [--password PW] [--scheme SCHEME]",
 		"Sets a password; the old one fails from then on", user_password},
 	{"user", "remove", "ADDRESS", "Removes the account; the mail stays on disk", user_remove},
 	{"domain", "add", "DOMAIN [--postmaster ADDRESS]",

@@ -448,7 +448,7 @@ client_start(struct proxy *px, const struct proxy_listener *listener, int fd,
 	px->clients = c;
 	px->client_count++;
 	client_arm(&c->deadline, conf->login_timeout);
-	c->prelogin.mechanisms = px->mechanisms;
+	c->prelogin.mechanisms = (const char *const *)px->mechanisms;
 	if (proxy_is_trusted(px, peer)) {
 		c->phase = CLIENT_HEADER;
 		client_header(c);
@@ -482,7 +482,7 @@ client_refresh_all(struct proxy *px)
 {
 	for (struct client *c = px->clients; c; c = c->next) {
 		c->prelogin.conf = proxy_conf(px);
-		c->prelogin.mechanisms = px->mechanisms;
+		c->prelogin.mechanisms = (const char *const *)px->mechanisms;
 		if (!px->tls)
 			c->prelogin.tls_available = 0;
 	}

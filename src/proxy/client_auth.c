@@ -117,6 +117,9 @@ client_auth_start(struct prelogin *p, struct str mechanism, int has_initial, str
 	struct client *c = p->host_arg;
 	struct buf body = {0};
 	char peer[NET_ADDR_TEXT], local[NET_ADDR_TEXT];
+	unsigned char exporter[CONN_BINDING_MAX], unique[CONN_BINDING_MAX];
+	size_t exporter_len = conn_tls_exporter(&c->conn, exporter);
+	size_t unique_len = conn_tls_unique(&c->conn, unique);
 
 	net_addr_format(&c->peer, peer);
 	net_addr_format(&c->local, local);
@@ -128,6 +131,8 @@ client_auth_start(struct prelogin *p, struct str mechanism, int has_initial, str
 	ipc_put_cstr(&body, local);
 	ipc_put_u8(&body, p->tls != 0);
 	ipc_put_cstr(&body, c->id);
+	ipc_put_str(&body, str_make((const char *)exporter, exporter_len));
+	ipc_put_str(&body, str_make((const char *)unique, unique_len));
 	c->auth.on_answer = on_answer;
 	c->auth_error = link_ask(c->px->auth, &c->auth, AUTH_START, buf_str(&body), NULL, 0);
 	if (!c->auth_error)

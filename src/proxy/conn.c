@@ -166,6 +166,39 @@ conn_write(struct conn *c, const void *p, size_t len, size_t *n)
 	return errno == EAGAIN || errno == EWOULDBLOCK ? CONN_AGAIN : CONN_ERROR;
 }
 
+/*
+ * Both are unique to a connection only where the handshake is bound to its keys: TLS 1.3, or the
+ * extended master secret (RFC 7627 section 5.4, RFC 9266 section 3).
+ */
+static int
+is_bound(const struct conn *c)
+{
+	return c->ssl &&
+	       (SSL_version(c->ssl) >= TLS1_3_VERSION || SSL_get_extms_support(c->ssl) == 1);
+}
+
+size_t
+conn_tls_exporter(const struct conn *c, unsigned char *out)
+{
+	static const char label[] = "EXPORTER-Channel-Binding";
+	enum { EXPORTER_BYTES = 32 };
+
+	if (!is_bound(c) || SSL_export_keying_material(c->ssl, out, EXPORTER_BYTES, label,
+				    sizeof(label) - 1, NULL, 0, 1) != 1)
+		return 0;
+	return EXPORTER_BYTES;
+}
+
+/* The first Finished message: the client's, in a resumed session the server's. */
+size_t
+conn_tls_unique(const struct conn *c, unsigned char *out)
+{
+	if (!is_bound(c) || SSL_version(c->ssl) >= TLS1_3_VERSION)
+		return 0;
+	return SSL_session_reused(c->ssl) ? SSL_get_finished(c->ssl, out, CONN_BINDING_MAX)
+					  : SSL_get_peer_finished(c->ssl, out, CONN_BINDING_MAX);
+}
+
 void
 conn_shutdown_write(struct conn *c)
 {

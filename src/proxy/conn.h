@@ -43,6 +43,13 @@ enum conn_result conn_handshake(struct conn *c);
 enum conn_result conn_read(struct conn *c, void *p, size_t max, size_t *n);
 /* A part may be written. After CONN_AGAIN the same bytes must come first again. */
 enum conn_result conn_write(struct conn *c, const void *p, size_t len, size_t *n);
+/*
+ * Channel bindings of the connection: tls-exporter (RFC 9266 section 2) and tls-unique (RFC 5929
+ * section 3; not in TLS 1.3), CONN_BINDING_MAX bytes at most each. 0: there is none.
+ */
+enum { CONN_BINDING_MAX = 64 };
+size_t conn_tls_exporter(const struct conn *c, unsigned char *out);
+size_t conn_tls_unique(const struct conn *c, unsigned char *out);
 /* Tells the peer that nothing more comes. */
 void conn_shutdown_write(struct conn *c);
 /* When on_ready shall be called: to read, to write; 0, 0 for never. */

@@ -167,15 +167,13 @@ tagged(struct prelogin *p, const char *text)
 static void
 capabilities(struct prelogin *p)
 {
-	struct str list = str_of(p->mechanisms);
+	struct str list = str_of(prelogin_mechanisms(p));
 
 	prelogin_say(p, "CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID");
 	if (!p->tls && p->tls_available)
 		prelogin_say(p, " STARTTLS");
-	if (!prelogin_may_auth(p)) {
+	if (!prelogin_may_auth(p))
 		prelogin_say(p, " LOGINDISABLED");
-		return;
-	}
 	while (list.p) {
 		struct str one = str_split(&list, ' ');
 		if (one.len > 0)

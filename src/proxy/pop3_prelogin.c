@@ -40,11 +40,10 @@ run_capa(struct prelogin *p, struct str args)
 			"TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n");
 	if (!p->tls && p->tls_available)
 		prelogin_say(p, "STLS\r\n");
-	if (prelogin_may_auth(p)) {
+	if (prelogin_may_auth(p))
 		prelogin_say(p, "USER\r\n");
-		if (p->mechanisms[0])
-			buf_printf(&p->out, "SASL %s\r\n", p->mechanisms);
-	}
+	if (prelogin_mechanisms(p)[0])
+		buf_printf(&p->out, "SASL %s\r\n", prelogin_mechanisms(p));
 	prelogin_say(p, "IMPLEMENTATION Roost\r\n.\r\n");
 }
 
@@ -115,7 +114,7 @@ run_auth(struct prelogin *p, struct str args)
 	if (mechanism.len == 0) {
 		/* Older than RFC 5034, still asked by some: the list of mechanisms. */
 		prelogin_say(p, "+OK Mechanisms follow\r\n");
-		struct str list = str_of(prelogin_may_auth(p) ? p->mechanisms : "");
+		struct str list = str_of(prelogin_mechanisms(p));
 		while (list.p) {
 			struct str one = str_split(&list, ' ');
 			if (one.len > 0)

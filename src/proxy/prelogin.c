@@ -47,12 +47,14 @@ void
 prelogin_init(struct prelogin *p, const struct prelogin_protocol *proto,
 	const struct prelogin_host *host, void *host_arg, const struct config *conf)
 {
+	static const char *const none[PRELOGIN_CHANNELS] = {"", "", ""};
+
 	memset(p, 0, sizeof *p);
 	p->proto = proto;
 	p->host = host;
 	p->host_arg = host_arg;
 	p->conf = conf;
-	p->mechanisms = "";
+	p->mechanisms = none;
 	/* The line and its CRLF. */
 	p->in = BUF_INIT(conf->max_line + 2);
 }
@@ -120,6 +122,15 @@ prelogin_error(struct prelogin *p)
 {
 	if (++p->errors >= PRELOGIN_ERRORS_MAX && p->state == PRELOGIN_COMMAND)
 		prelogin_reply(p, REPLY_TOO_MANY_ERRORS);
+}
+
+const char *
+prelogin_mechanisms(const struct prelogin *p)
+{
+	if (p->tls)
+		return p->mechanisms[PRELOGIN_CHANNEL_TLS];
+	return p->mechanisms[prelogin_may_auth(p) ? PRELOGIN_CHANNEL_PRIVATE
+						  : PRELOGIN_CHANNEL_OPEN];
 }
 
 int

@@ -102,14 +102,22 @@ struct prelogin_protocol {
 extern const struct prelogin_protocol prelogin_imap, prelogin_pop3, prelogin_smtp,
 	prelogin_submission;
 
+/* How far what a client says can be overheard; auth offers mechanisms for each. */
+enum prelogin_channel {
+	PRELOGIN_CHANNEL_TLS,
+	PRELOGIN_CHANNEL_PRIVATE, /* loopback, or allow_plaintext_auth */
+	PRELOGIN_CHANNEL_OPEN,
+	PRELOGIN_CHANNELS
+};
+
 struct prelogin {
 	const struct prelogin_protocol *proto;
 	const struct prelogin_host *host;
 	void *host_arg;
 	const struct config *conf; /* borrowed; the host keeps it current */
 	const char *session_id; /* borrowed */
-	/* Mechanisms for this client, "PLAIN LOGIN"; borrowed, kept current by the host. */
-	const char *mechanisms;
+	/* By enum prelogin_channel, "PLAIN LOGIN"; borrowed, kept current by the host. */
+	const char *const *mechanisms;
 
 	enum prelogin_state state;
 	struct buf in; /* unused input; max is set */
@@ -159,6 +167,8 @@ void prelogin_say(struct prelogin *p, const char *text);
 void prelogin_error(struct prelogin *p);
 /* Whether passwords may be sent: TLS, loopback, or the setting. */
 int prelogin_may_auth(const struct prelogin *p);
+/* What this client is offered now, "PLAIN LOGIN" or "". Borrowed. */
+const char *prelogin_mechanisms(const struct prelogin *p);
 /* Removes len used bytes from in; they are overwritten first, there may be a password in them. */
 void prelogin_consume(struct prelogin *p, size_t len);
 /*

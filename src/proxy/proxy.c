@@ -81,14 +81,19 @@ on_mechanisms(struct link_request *r, struct ipc_msg *m)
 	if (!m)
 		return;
 	struct ipc_reader reader = ipc_reader_of(buf_str(&m->body));
-	char *list = ipc_get_dup(&reader);
-	if (m->type == AUTH_MECHANISMS && !ipc_reader_end(&reader)) {
-		free(px->mechanisms);
-		px->mechanisms = list;
-		list = NULL;
-		client_refresh_all(px);
+	char *lists[PRELOGIN_CHANNELS];
+	for (int i = 0; i < PRELOGIN_CHANNELS; i++)
+		lists[i] = ipc_get_dup(&reader);
+	int good = m->type == AUTH_MECHANISMS && !ipc_reader_end(&reader);
+	for (int i = 0; i < PRELOGIN_CHANNELS; i++) {
+		char *old = good ? px->mechanisms[i] : lists[i];
+
+		if (good)
+			px->mechanisms[i] = lists[i];
+		free(old);
 	}
-	free(list);
+	if (good)
+		client_refresh_all(px);
 	link_forget(px->auth, r);
 }
 
@@ -96,14 +101,10 @@ static void
 on_auth_open(struct link *l, void *arg)
 {
 	struct proxy *px = arg;
-	struct buf body = {0};
 
-	/* What may be said without TLS is decided here: only over loopback, or by the setting. */
-	ipc_put_u8(&body, 1);
 	if (px->mechanism_request.request.id == 0)
-		link_ask(l, &px->mechanism_request.request, AUTH_MECHANISMS, buf_str(&body), NULL,
+		link_ask(l, &px->mechanism_request.request, AUTH_MECHANISMS, (struct str){0}, NULL,
 			0);
-	buf_free(&body);
 }
 
 static void
@@ -144,7 +145,9 @@ proxy_start(struct service_run *run)
 
 	px->run = run;
 	px->base = service_base(run);
-	px->mechanisms = mem_strdup("PLAIN LOGIN");
+	/* Until auth has said which. */
+	for (int i = 0; i < PRELOGIN_CHANNELS; i++)
+		px->mechanisms[i] = mem_strdup(i == PRELOGIN_CHANNEL_OPEN ? "" : "PLAIN LOGIN");
 	px->mechanism_request.px = px;
 	px->mechanism_request.request.on_answer = on_mechanisms;
 	service_set_state(run, px);
@@ -233,7 +236,8 @@ proxy_stop(struct service_run *run)
 	tls_free(&px->tls);
 	limits_close(&px->limits);
 	free(px->trusted);
-	free(px->mechanisms);
+	for (int i = 0; i < PRELOGIN_CHANNELS; i++)
+		free(px->mechanisms[i]);
 	free(px);
 	service_set_state(run, NULL);
 }
@@ -254,6 +258,7 @@ proxy_status(struct service_run *run, json_t *object)
 	json_object_set_new(object, "handed_over", json_integer((json_int_t)px->handed_over));
 	json_object_set_new(object, "logins", json_integer((json_int_t)px->logins));
 	json_object_set_new(object, "failed_logins", json_integer((json_int_t)px->failed_logins));
-	json_object_set_new(object, "mechanisms", json_string(px->mechanisms));
+	json_object_set_new(
+		object, "mechanisms", json_string(px->mechanisms[PRELOGIN_CHANNEL_TLS]));
 	json_object_set_new(object, "auth_connected", json_boolean(link_is_open(px->auth)));
 }

@@ -39,7 +39,7 @@ struct proxy {
 	size_t trusted_count;
 	struct link *auth;
 	struct link *targets[TARGETS];
-	char *mechanisms; /* as auth lists them */
+	char *mechanisms[PRELOGIN_CHANNELS]; /* as auth lists them */
 	struct mechanism_request mechanism_request;
 	struct event *auth_retry;
 

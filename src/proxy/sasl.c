@@ -68,19 +68,34 @@ mechanism_upper(struct str mechanism, char out[MECHANISM_MAX])
 	return 1;
 }
 
+static int
+is_listed(struct str name, const char *mechanisms)
+{
+	struct str list = str_of(mechanisms);
+
+	while (list.p)
+		if (str_equal(str_split(&list, ' '), name))
+			return 1;
+	return 0;
+}
+
 void
 sasl_begin(struct prelogin *p, struct str mechanism, int has_initial, struct str initial)
 {
 	char name[MECHANISM_MAX];
 	struct buf decoded = BUF_INIT(p->in.max);
 
-	if (!prelogin_may_auth(p)) {
-		prelogin_reply(p, REPLY_NEED_TLS);
+	if (!mechanism_upper(mechanism, name)) {
+		prelogin_reply(p, REPLY_AUTH_MECHANISM);
 		prelogin_error(p);
 		return;
 	}
-	if (!mechanism_upper(mechanism, name)) {
-		prelogin_reply(p, REPLY_AUTH_MECHANISM);
+	/* What is offered nowhere is for auth to refuse. */
+	if (!is_listed(str_make(name, mechanism.len), prelogin_mechanisms(p)) &&
+		(!prelogin_may_auth(p) || is_listed(str_make(name, mechanism.len),
+						  p->mechanisms[PRELOGIN_CHANNEL_TLS])) &&
+		!p->tls) {
+		prelogin_reply(p, REPLY_NEED_TLS);
 		prelogin_error(p);
 		return;
 	}

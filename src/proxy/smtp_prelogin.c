@@ -64,8 +64,8 @@ run_ehlo(struct prelogin *p, struct str args)
 	p->esmtp = 1;
 	options.hostname = smtp_hostname(p->conf);
 	options.tls_available = !p->tls && p->tls_available;
-	if (is_submission(p) && prelogin_may_auth(p))
-		options.auth = p->mechanisms;
+	if (is_submission(p) && prelogin_mechanisms(p)[0])
+		options.auth = prelogin_mechanisms(p);
 	smtp_ehlo_write(&p->out, p->conf, &options);
 }
 

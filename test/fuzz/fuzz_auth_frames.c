@@ -16,11 +16,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct frame_redeem redeem;
 	struct addr addr, base;
 	char detail[ADDR_LOCAL_MAX + 1];
-	int tls;
 
 	frame_start_parse(body, &start);
 	frame_continue_parse(body, &a);
-	frame_mechanisms_parse(body, &tls);
 	frame_redeem_parse(body, &redeem);
 	frame_may_send_parse(body, &a, &b);
 	if (!frame_address_parse(body, &a) && !addr_parse(a, &addr))

@@ -87,6 +87,8 @@ fake_handover(struct prelogin *p)
 static inline void
 fake_init(struct fake *f, const struct prelogin_protocol *proto, int tls, int loopback)
 {
+	static const char *const fake_mechanisms[PRELOGIN_CHANNELS] = {
+		"PLAIN LOGIN", "PLAIN LOGIN", ""};
 	static const struct prelogin_host host = {fake_start_tls, fake_auth_start,
 		fake_auth_continue, fake_auth_abort, fake_handover};
 
@@ -95,7 +97,7 @@ fake_init(struct fake *f, const struct prelogin_protocol *proto, int tls, int lo
 	conf_set(f->conf, "hostname", "mx.example.test", NULL);
 	prelogin_init(&f->p, proto, &host, f, f->conf);
 	f->p.session_id = "0123456789abcdef";
-	f->p.mechanisms = "PLAIN LOGIN";
+	f->p.mechanisms = fake_mechanisms;
 	f->p.tls = tls;
 	f->p.tls_available = !tls;
 	f->p.loopback = loopback;
