@@ -235,6 +235,47 @@ writes_every_range_alike(void **state)
 	}
 }
 
+/* Long enough for the loop that takes a word at a time, and for more than one piece; line ends and
+ * NULs lie at every place of a word. */
+static void
+widens_long_texts(void **state)
+{
+	enum { LEN = 150000 };
+	char *text = malloc(LEN);
+	struct buf want = {0};
+	unsigned seed = 1;
+
+	(void)state;
+	for (int i = 0; i < LEN; i++) {
+		seed = seed * 1103515245 + 12345;
+		unsigned dice = (seed >> 16) % 40;
+
+		text[i] = "\n\r\0\n"[dice < 4 ? dice : 0];
+		if (dice >= 4)
+			text[i] = (char)('a' + dice % 26);
+		if (i > 0 && dice == 0)
+			text[i - 1] = '\r';
+	}
+	for (int i = 0; i < LEN; i++) {
+		if (text[i] == '\n' && (i == 0 || text[i - 1] != '\r'))
+			buf_add_char(&want, '\r');
+		buf_add_char(&want, text[i] ? text[i] : (char)0x80);
+	}
+	for (uint64_t off = 0; off < 5000; off += 617) {
+		struct section_data d = {
+			.stored = str_make(text, LEN), .size = want.len, .bare_lf = want.len - LEN};
+		uint64_t count = want.len - off - off % 3;
+		struct buf got = {0};
+
+		assert_int_equal(section_write(&d, off, count, 0, collect, &got), OK);
+		assert_int_equal(got.len, count);
+		assert_memory_equal(got.p, want.p + off, count);
+		buf_free(&got);
+	}
+	buf_free(&want);
+	free(text);
+}
+
 static void
 hints_are_only_hints(void **state)
 {
@@ -310,6 +351,7 @@ main(void)
 		cmocka_unit_test(finds_sections),
 		cmocka_unit_test(follows_a_message_in_a_message),
 		cmocka_unit_test(writes_every_range_alike),
+		cmocka_unit_test(widens_long_texts),
 		cmocka_unit_test(hints_are_only_hints),
 		cmocka_unit_test(selects_header_fields),
 		cmocka_unit_test(a_table_that_does_not_fit_is_noticed),
