@@ -171,20 +171,37 @@ static void
 submit(struct service_run *run, struct ctl_request *req, const json_t *args,
 	enum err (*verb)(struct admin_job *j, struct directory *d))
 {
+	struct auth_service *auth = service_state(run);
 	struct admin_job *j = MEM_NEW(struct admin_job);
 
 	j->job.run = admin_run;
 	j->job.done = admin_done;
-	j->auth = service_state(run);
+	j->auth = auth;
 	j->req = req;
 	j->args = args;
 	j->verb = verb;
-	j->scheme = mem_strdup(j->auth->settings->scheme);
-	if (worker_pool_submit(j->auth->workers, &j->job)) {
+	j->scheme = mem_strdup(auth->settings->scheme);
+	if (worker_pool_submit(auth->workers, &j->job)) {
 		ctl_reply_error(req, E_TEMPFAIL, "roost-auth is overloaded; try again later");
 		free(j->scheme);
 		free(j);
 	}
+}
+
+static void
+submit_change(struct service_run *run, struct ctl_request *req, const json_t *args,
+	enum err (*verb)(struct admin_job *j, struct directory *d))
+{
+	const struct auth_service *auth = service_state(run);
+
+	if (auth->settings->is_postfixadmin) {
+		wipe_password(args);
+		ctl_reply_error(req, E_UNSUPPORTED,
+			"the directory is PostfixAdmin's (directory_schema = postfixadmin), which is "
+			"only read here; make the change in PostfixAdmin");
+		return;
+	}
+	submit(run, req, args, verb);
 }
 
 /* Needs no database. */
@@ -205,28 +222,30 @@ cache_flush_verb(struct service_run *run, struct ctl_request *req, const json_t 
 	ctl_reply_ok(req, NULL);
 }
 
-#define VERB(name)                                                                                 \
+#define VERB(name, how)                                                                            \
 	static void run_##name(                                                                    \
 		struct service_run *run, struct ctl_request *req, const json_t *args)              \
 	{                                                                                          \
-		submit(run, req, args, admin_##name);                                              \
+		how(run, req, args, admin_##name);                                                 \
 	}
+#define QUESTION(name) VERB(name, submit)
+#define CHANGE(name) VERB(name, submit_change)
 
-VERB(user_add)
-VERB(user_list)
-VERB(user_show)
-VERB(user_set)
-VERB(user_remove)
-VERB(domain_add)
-VERB(domain_list)
-VERB(domain_set)
-VERB(domain_remove)
-VERB(alias_add)
-VERB(alias_list)
-VERB(alias_remove)
-VERB(domain_alias_add)
-VERB(domain_alias_list)
-VERB(domain_alias_remove)
+CHANGE(user_add)
+QUESTION(user_list)
+QUESTION(user_show)
+CHANGE(user_set)
+CHANGE(user_remove)
+CHANGE(domain_add)
+QUESTION(domain_list)
+CHANGE(domain_set)
+CHANGE(domain_remove)
+CHANGE(alias_add)
+QUESTION(alias_list)
+CHANGE(alias_remove)
+CHANGE(domain_alias_add)
+QUESTION(domain_alias_list)
+CHANGE(domain_alias_remove)
 
 const struct ctl_verb admin_verbs[] = {
 	{"user-add", run_user_add},

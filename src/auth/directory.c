@@ -106,7 +106,8 @@ directory_create(struct auth_settings *settings, struct directory_health *health
 		const char *sql = directory_sql_text(settings, (enum directory_statement)i);
 
 		/* A query that does not compile was reported at the start; it has no sql. */
-		db_statement_compile(sql, d->backend->mark, &d->statements[i], NULL);
+		if (*sql)
+			db_statement_compile(sql, d->backend->mark, &d->statements[i], NULL);
 	}
 	return d;
 }

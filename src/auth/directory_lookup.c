@@ -231,7 +231,7 @@ directory_login_note(struct directory *d, const struct addr *a, int64_t now_s)
 	struct db_result r;
 	enum err e;
 
-	if (directory_settings(d)->query_user[0])
+	if (directory_settings(d)->query_user[0] || directory_settings(d)->is_postfixadmin)
 		return OK;
 	snprintf(now, sizeof(now), "%" PRId64, now_s);
 	e = directory_run(d, SQL_LOGIN_NOTE, &args, &r);

@@ -241,7 +241,7 @@ pg_open(const struct auth_settings *s, void **out)
 		snprintf(sql, sizeof(sql), "SET statement_timeout = %d", s->db_timeout_ms);
 		e = script_run(h, sql, "open", NULL);
 	}
-	if (!e)
+	if (!e && !s->is_postfixadmin)
 		e = schema_ensure(h);
 	if (e) {
 		pg_close(h);

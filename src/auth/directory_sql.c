@@ -117,7 +117,11 @@ directory_sql_text(const struct auth_settings *s, enum directory_statement id)
 			  : id == SQL_DOMAIN_ALIAS_FIND ? s->query_domain_alias
 							: "";
 
-	return own[0] ? own : texts[id];
+	const char *text = s->is_postfixadmin ? directory_sql_postfixadmin[id] : texts[id];
+
+	if (own[0])
+		return own;
+	return text ? text : "";
 }
 
 /* Length of the quoted text or comment at p; 0: there is none; SIZE_MAX: it does not end. */

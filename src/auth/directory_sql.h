@@ -11,7 +11,9 @@
  */
 enum err db_statement_compile(const char *sql, char mark, struct db_statement *out, char **why);
 void db_statement_free(struct db_statement *st);
-/* The text of a statement: the administrator's, or ours. */
+/* Those that read PostfixAdmin's tables; NULL for those that would write. */
+extern const char *const directory_sql_postfixadmin[SQL_COUNT];
+/* The text of a statement, "" where the schema has none: the administrator's, or ours. */
 const char *directory_sql_text(const struct auth_settings *s, enum directory_statement id);
 
 #endif

@@ -151,7 +151,7 @@ sqlite_open(const struct auth_settings *s, void **out)
 		sqlite_close(h);
 		return E_TEMPFAIL;
 	}
-	if (schema_ensure(h->db)) {
+	if (!s->is_postfixadmin && schema_ensure(h->db)) {
 		sqlite_close(h);
 		return E_TEMPFAIL;
 	}

@@ -55,10 +55,13 @@ scheme_of(const char *stored, const char **data)
 	const char *end = strchr(stored, '}');
 
 	if (stored[0] == '{' && end) {
-		s = scheme_named(str_make(stored + 1, (size_t)(end - stored - 1)));
 		*data = end + 1;
-		/* crypt(3) has many schemes; the prefix says which one is meant. */
-		return s && is_bare(s, *data) ? s : NULL;
+		/* crypt(3) has many schemes, strong and weak; the data says which one is meant. */
+		for (size_t i = 0; (s = scheme_at(i)) != NULL; i++)
+			if (str_is_i(str_make(stored + 1, (size_t)(end - stored - 1)), s->name) &&
+				is_bare(s, *data))
+				return s;
+		return NULL;
 	}
 	*data = stored;
 	for (size_t i = 0; (s = scheme_at(i)) != NULL; i++)

@@ -148,5 +148,6 @@ const struct password_scheme password_crypt_schemes[] = {
 	/* The name that PostfixAdmin and Dovecot have for whatever crypt(3) makes. */
 	{"CRYPT", sha512_make, crypt_check, {"$6$", "$5$", "$2y$", "$2a$", "$y$"},
 		.prefix_only = 1},
+	{"CRYPT", md5_make, crypt_check, {"$1$"}, .prefix_only = 1, .weak = 1},
 	{NULL},
 };

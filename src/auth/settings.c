@@ -39,6 +39,7 @@ auth_settings_create(const struct config *conf)
 
 	atomic_init(&s->refs, 1);
 	s->use_postgresql = strcmp(conf->db, "postgresql") == 0;
+	s->is_postfixadmin = strcmp(conf->directory_schema, "postfixadmin") == 0;
 	s->sqlite_path = mem_strdup(conf->sqlite_path);
 	s->postgresql = mem_strdup(conf->postgresql);
 	s->db_timeout_ms = (int)conf->db_timeout;

@@ -14,6 +14,7 @@
 struct auth_settings {
 	atomic_int refs;
 	int use_postgresql;
+	int is_postfixadmin; /* the tables are PostfixAdmin's, who alone writes them */
 	char *sqlite_path, *postgresql;
 	int db_timeout_ms;
 	char *query_user, *query_alias, *query_domain, *query_domain_alias; /* "": ours */

@@ -97,7 +97,7 @@ class Postgres:
 class Roost:
     """One instance below a directory of its own in /tmp (socket paths must stay short)."""
 
-    def __init__(self, db="sqlite", dsn=None, settings=None, users=("alice", "bob")):
+    def __init__(self, db="sqlite", dsn=None, settings=None, users=("alice", "bob"), domain=DOMAIN):
         self.dir = Path(tempfile.mkdtemp(prefix="roost-", dir="/tmp"))
         self.dir.chmod(0o755)
         self.state = self.dir / "state"
@@ -121,7 +121,8 @@ class Roost:
         self.settings.update(settings or {})
         self.write_conf()
         self.start()
-        self.ctl("domain", "add", DOMAIN)
+        if domain:
+            self.ctl("domain", "add", domain)
         for user in users:
             self.add_user(user)
 

@@ -85,6 +85,7 @@ written_by_others(void **state)
 		{"{CRAM-MD5}A8450C14C9C2177632FF46DA58C62D7A0E3E1917750B57FED65B51F69861D224", 1},
 		{"{PLAIN-MD5}7043e330caa08bdd37251702e38abe8c", 1},
 		{"{MD5-CRYPT}$1$D4C3K2nu$R3btbHs1LRPgF9F5/82w9/", 1},
+		{"{CRYPT}$1$D4C3K2nu$R3btbHs1LRPgF9F5/82w9/", 1},
 		{"$1$D4C3K2nu$R3btbHs1LRPgF9F5/82w9/", 1},
 	};
 
@@ -119,7 +120,6 @@ damaged(void **state)
 		"{CRAM-MD5}a8",
 		"{PLAIN-MD5}x",
 		"{CRYPT}abJnggxhB/yWI", /* DES */
-		"{CRYPT}$1$D4C3K2nu$R3btbHs1LRPgF9F5/82w9/",
 	};
 
 	(void)state;
