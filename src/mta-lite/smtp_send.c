@@ -6,6 +6,7 @@
 
 #include "lib/buf.h"
 #include "lib/mem.h"
+#include "mail/convert.h"
 #include "mta-lite/smtp_client_private.h"
 #include "mta-lite/smtp_data.h"
 
@@ -312,6 +313,51 @@ leave_last_transaction(struct transaction *t)
 	return e ? lost(t, e, "RSET") : OK;
 }
 
+/* ---- a server without 8BITMIME (RFC 6152 section 3) ---- */
+
+static enum err
+read_all(const struct smtp_send *m, struct buf *out)
+{
+	char chunk[32 * 1024];
+	struct str piece;
+	enum err e;
+
+	do {
+		e = m->read(m->arg, out->len, chunk, sizeof(chunk), &piece);
+		if (!e)
+			e = buf_add_str(out, piece);
+	} while (!e && piece.len);
+	return !e && out->len != m->size ? E_IO : e;
+}
+
+static enum err
+read_converted(void *arg, uint64_t offset, void *p, size_t size, struct str *out)
+{
+	struct str content = buf_str(arg);
+	size_t at = offset < content.len ? (size_t)offset : content.len;
+
+	(void)p;
+	*out = str_make(content.p + at, content.len - at < size ? content.len - at : size);
+	return OK;
+}
+
+/* *m becomes the message with its bodies in 7 bits, in *converted. */
+static enum err
+convert(struct smtp_send *m, struct buf *converted)
+{
+	struct buf content = {0};
+	enum err e = read_all(m, &content);
+
+	if (!e)
+		e = mail_convert(buf_str(&content), CONVERT_7BIT, converted);
+	buf_free(&content);
+	m->has_8bit = !str_is_ascii(buf_str(converted));
+	m->size = converted->len;
+	m->read = read_converted;
+	m->arg = converted;
+	return e;
+}
+
 /* What the server cannot take at all, known before a word is said. */
 static int
 refused_by_extensions(struct transaction *t)
@@ -325,7 +371,7 @@ refused_by_extensions(struct transaction *t)
 			(unsigned long long)t->m->size, (unsigned long long)c->size_limit);
 	else if (t->m->has_8bit && !(c->ext & SMTP_EXT_8BITMIME) && !c->lmtp)
 		smtp_answer_set(&a, QUEUE_FAILED, "5.6.3",
-			"the message has 8-bit bytes and the server does not offer 8BITMIME");
+			"the header has 8-bit bytes and the server does not offer 8BITMIME");
 	else
 		return 0;
 	answer_rest(t, &a);
@@ -337,14 +383,22 @@ enum err
 smtp_client_send(
 	struct smtp_client *c, const struct smtp_send *m, struct smtp_answer *answers, int *sent)
 {
+	struct smtp_send narrow = *m;
 	struct transaction t = {.c = c, .m = m, .answers = answers};
-	enum err e;
+	struct buf converted = {0};
+	enum err e = OK;
 
 	*sent = 0;
 	if (c->broken || c->closing)
 		return lost(&t, E_CLOSED, "the start");
-	if (refused_by_extensions(&t))
-		return OK;
+	if (m->has_8bit && !(c->ext & SMTP_EXT_8BITMIME) && !c->lmtp) {
+		e = convert(&narrow, &converted);
+		t.m = m = &narrow;
+	}
+	if (e || refused_by_extensions(&t)) {
+		buf_free(&converted);
+		return e ? lost(&t, e, "the content") : OK;
+	}
 	t.accepted = mem_zalloc(m->rcpt_count + 1);
 	e = leave_last_transaction(&t);
 	if (e == OK) {
@@ -354,5 +408,6 @@ smtp_client_send(
 	if (e == OK)
 		e = data_phase(&t, sent);
 	free(t.accepted);
+	buf_free(&converted);
 	return e;
 }

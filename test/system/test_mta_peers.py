@@ -344,7 +344,7 @@ def test_held_released_and_deleted(roost, user, submission, imap):
 def peer_tls(postfix):
     """peer_tls("none") sets what TLS the peer offers; at the end all is as it was."""
     yield lambda level, **more: postfix.configure(smtpd_tls_security_level=level, **more)
-    postfix.configure(smtpd_tls_security_level="may", smtpd_tls_protocols=None)
+    postfix.configure(smtpd_tls_security_level="may", smtpd_tls_protocols=None, smtpd_discard_ehlo_keywords=None)
 
 
 @pytest.mark.parametrize("level", ["none", "may", "encrypt"])
@@ -395,6 +395,19 @@ def test_odd_content_arrives_as_it_was(roost, peers, postfix, make_relaying):
     send_as_alice(instance, "erin@peer.test", None, text)
     got = postfix.wait_for_message("erin", f"odd {instance.dir}")
     assert got.get_payload(decode=True).replace(b"\r\n", b"\n").split(b"\n") == lines * 2000 + [b""]
+
+
+def test_a_server_without_8bitmime_gets_seven_bits(make_relaying, peers, postfix, peer_tls):
+    peer_tls("may", smtpd_discard_ehlo_keywords="8bitmime")
+    instance = make_relaying(relayhost=f"[127.0.0.1]:{peers.port}")
+    text = "Grüße = äöü\n.\nEnde\n"
+    head = make_message("alice@example.test", "erin@peer.test", f"seven {instance.dir}")
+    head.set_content(text, cte="8bit")
+    send_as_alice(instance, "erin@peer.test", None, head.as_bytes(policy=email.policy.SMTP))
+    got = postfix.wait_for_message("erin", f"seven {instance.dir}")
+    assert got["Content-Transfer-Encoding"] == "quoted-printable"
+    assert got.as_bytes().isascii()
+    assert got.get_payload(decode=True).decode().replace("\r\n", "\n") == text
 
 
 def test_what_is_too_old_comes_back(make_relaying, imap):
