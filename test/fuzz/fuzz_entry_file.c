@@ -4,6 +4,8 @@
 #include "index/entry_file.h"
 #include "lib/log.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 /* Whatever a folder's file of names and values holds: what was read is read again as it is. */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -4,6 +4,8 @@
 #include "lib/log.h"
 #include "lib/quota_rules.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 /* Whatever a directory of somebody else's has for rules. */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
