@@ -171,6 +171,7 @@ struct listing {
 	char (*dirs)[MAILDIR_NAME_MAX + 1];
 	size_t count, cap;
 	int force, again; /* the next look is not to rely on the time */
+	int half_made;
 	int64_t mtime_ns;
 	uint32_t uidvalidity; /* that Dovecot has given last, from the name of a file */
 };
@@ -207,7 +208,7 @@ is_folder(struct index_core *c, struct listing *l, const char *dir)
 		}
 		/* Somebody may be about to make the rest, which our own times do not show. */
 		if (st.st_mtime > core_now_s() - HALF_MADE_S)
-			l->again = 1;
+			l->again = l->half_made = 1;
 		return 0;
 	}
 	if (!S_ISDIR(cur.st_mode))
@@ -409,6 +410,7 @@ core_tree_look(struct index_core *c, int force)
 	if (!force && mtime && mtime == c->state.tree_mtime_ns)
 		return OK;
 	e = listing_read(c, &l);
+	c->tree_half_made = l.half_made;
 	if (e == OK)
 		e = core_run(c, look_step, &l);
 	free(l.dirs);

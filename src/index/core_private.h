@@ -91,6 +91,7 @@ struct index_core {
 	size_t memory_count;
 	char *deleted_dir; /* a folder being removed, or NULL */
 	int more_deleted; /* look for others */
+	int tree_half_made; /* a folder was, at the last look */
 	int64_t skipped_mtime_ns; /* of the Maildir when its odd folders were logged last */
 };
 

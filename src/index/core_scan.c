@@ -306,6 +306,12 @@ index_core_refresh_tree(struct index_core *c)
 	return core_tree_look(c, 0);
 }
 
+int
+index_core_tree_is_half_made(const struct index_core *c)
+{
+	return c->tree_half_made;
+}
+
 struct where {
 	uint32_t mailbox, uid;
 	struct core_box box;

@@ -270,6 +270,8 @@ enum err index_core_fsck_totals(struct index_core *c, int repair, index_fsck_fn 
 enum err index_core_refresh(struct index_core *c, uint32_t mailbox);
 /* Only which folders there are. */
 enum err index_core_refresh_tree(struct index_core *c);
+/* The last look came upon a young folder without its cur/: no event tells when that is made. */
+int index_core_tree_is_half_made(const struct index_core *c);
 /* All mailboxes in the order of their names, INBOX first; the caller frees *ids. */
 enum err index_core_mailboxes(struct index_core *c, uint32_t **ids, size_t *count);
 /* The mailbox's HIGHESTMODSEQ; 0: there is no such mailbox, or it cannot be read. */

@@ -42,6 +42,7 @@ enum {
 	INDEX_NEWS_DELAY_MS = 5,
 	INDEX_NEWS_DELAY_MAX_MS = 1000,
 	INDEX_NEWS_FACTOR = 5,
+	INDEX_HALF_MADE_MS = 200, /* to the next look at a folder that another program is making */
 	INDEX_SLOW_LOOK_MS =
 		15 * 1000, /* at what a client waits for and inotify cannot be had for */
 	INDEX_WATCH_BUCKETS = 1024,

@@ -236,6 +236,17 @@ look_at(struct index_user_entry *u, uint32_t mailbox)
 		index_user_corrupt(u);
 }
 
+static void
+look_again_at_half_made(struct index_user_entry *u)
+{
+	if (!is_watched_for(u) || !index_core_tree_is_half_made(u->core))
+		return;
+	u->news_tree = 1;
+	if (u->news_delay_ms < INDEX_HALF_MADE_MS)
+		u->news_delay_ms = INDEX_HALF_MADE_MS;
+	index_watch_soon(u);
+}
+
 void
 index_watch_news(evutil_socket_t fd, short what, void *arg)
 {
@@ -267,6 +278,8 @@ index_watch_news(evutil_socket_t fd, short what, void *arg)
 	u->news_delay_ms = delay < INDEX_NEWS_DELAY_MS	     ? INDEX_NEWS_DELAY_MS
 			   : delay > INDEX_NEWS_DELAY_MAX_MS ? INDEX_NEWS_DELAY_MAX_MS
 							     : (unsigned)delay;
+	if (tree && !u->corrupt)
+		look_again_at_half_made(u);
 	index_user_touch(u);
 }
 
