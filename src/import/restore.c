@@ -257,16 +257,19 @@ finish(struct restore *r, const char *maildir, const char *old)
 {
 	const struct import_maildir_wishes all = {0};
 	char *mark = mem_printf("%s/" RESTORING_MARK, maildir);
-	uint64_t found;
+	uint64_t found, failed = r->im.failed;
 	struct stat st;
 	enum err e = index_rebuild(r->im.user, "restored from a backup");
 
 	e = e ? e : import_reopen(&r->im);
 	if (e == OK && lstat(old, &st) == 0) {
 		e = import_maildir_tree(&r->im, old, &all, &found);
-		e = e ? e : backup_remove_tree(old);
+		/* What could not be taken over stays where it is, for the next run. */
+		if (e == OK && r->im.failed == failed)
+			e = backup_remove_tree(old);
 	}
-	if (e == OK && unlink(mark) != 0 && errno != ENOENT)
+	/* With the mark the next run begins here, and not with an exchange. */
+	if (e == OK && r->im.failed == failed && unlink(mark) != 0 && errno != ENOENT)
 		e = err_from_errno(errno);
 	free(mark);
 	return e;
@@ -286,9 +289,10 @@ restore_tree(struct restore *r)
 		e = make_stage(r, stage);
 		if (e == OK && renameat2(AT_FDCWD, stage, AT_FDCWD, maildir, RENAME_EXCHANGE) != 0)
 			e = err_from_errno(errno);
-		e = e ? e : io_fsync_dir(r->im.home);
+		/* Behind the exchange the account's own tree has that name. */
 		if (e)
 			(void)backup_remove_tree(stage);
+		e = e ? e : io_fsync_dir(r->im.home);
 	}
 	e = e ? e : finish(r, maildir, stage);
 	if (e)
