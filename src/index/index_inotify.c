@@ -15,6 +15,9 @@
  * inotify: one descriptor for each worker, whatever the number of folders. A table leads from the
  * kernel's number of a watch to the user and to what was watched. An event does no work, it only
  * says where to look; the look follows a few milliseconds later, for all events until then.
+ *
+ * The descriptor is had when the first user comes: max_user_instances (128 by default) is for all
+ * programs of this user id.
  */
 
 enum {
@@ -40,6 +43,21 @@ say_once(struct index_worker *w, int error)
 		NULL);
 }
 
+static void on_inotify(evutil_socket_t fd, short what, void *arg);
+
+/* Again for each watch that is wanted: others may have had all instances for a while. */
+static void
+open_inotify(struct index_worker *w)
+{
+	w->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (w->inotify_fd < 0) {
+		say_once(w, errno);
+		return;
+	}
+	w->inotify_event = event_new(w->base, w->inotify_fd, EV_READ | EV_PERSIST, on_inotify, w);
+	event_add(w->inotify_event, NULL);
+}
+
 int
 index_inotify_add(
 	struct index_user_entry *u, enum index_watch_kind kind, uint32_t mailbox, const char *path)
@@ -49,9 +67,8 @@ index_inotify_add(
 	struct index_watched *x;
 	int wd;
 
-	/* Other programs of this user id may have had all of max_user_instances for a while. */
 	if (w->inotify_fd < 0)
-		(void)index_inotify_open(w);
+		open_inotify(w);
 	wd = w->inotify_fd < 0 ? -1 : inotify_add_watch(w->inotify_fd, path, DIR_EVENTS | follow);
 
 	if (wd < 0) {
@@ -179,19 +196,6 @@ on_inotify(evutil_socket_t fd, short what, void *arg)
 			event_of(w, ev);
 		at += (ssize_t)(sizeof(*ev) + ev->len);
 	}
-}
-
-enum err
-index_inotify_open(struct index_worker *w)
-{
-	w->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (w->inotify_fd < 0) {
-		say_once(w, errno);
-		return OK;
-	}
-	w->inotify_event = event_new(w->base, w->inotify_fd, EV_READ | EV_PERSIST, on_inotify, w);
-	event_add(w->inotify_event, NULL);
-	return OK;
 }
 
 void

@@ -324,7 +324,6 @@ void index_watch_slow_look(evutil_socket_t fd, short what, void *user);
 
 /* ---- index_inotify.c ---- */
 
-enum err index_inotify_open(struct index_worker *w);
 void index_inotify_close(struct index_worker *w);
 /* 0: it cannot be had (said once in the log), or there is no such directory. */
 int index_inotify_add(
@@ -343,7 +342,6 @@ void index_sleep_stop(struct index_service_state *s);
 /* For a client: seals a token, appended to *out. E_NOTFOUND. */
 enum err index_sleep_seal(struct index_user_entry *u, uint32_t mailbox, struct buf *out);
 /* In the worker's thread. */
-enum err index_sleep_open(struct index_worker *w);
 void index_sleep_close(struct index_worker *w);
 /* Something changed: mailbox 0: the tree, or everything (a rebuilt index). */
 void index_sleep_notify(struct index_worker *w, const char *user, uint32_t mailbox);

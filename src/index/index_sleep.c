@@ -281,16 +281,39 @@ wd_find(struct index_worker *w, int wd)
 	return at;
 }
 
+static void on_inotify(evutil_socket_t fd, short what, void *arg);
+
+/* Where nobody sleeps it takes none of the kernel's instances, which are few. */
+static void
+open_inotify(struct index_worker *w)
+{
+	w->sleep_inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (w->sleep_inotify_fd < 0) {
+		log_event(LOGL_WARN, "index.inotify failed", "error", log_errno(errno), NULL);
+		return;
+	}
+	w->sleep_inotify_event =
+		event_new(w->base, w->sleep_inotify_fd, EV_READ | EV_PERSIST, on_inotify, w);
+	event_add(w->sleep_inotify_event, NULL);
+}
+
 static int
 wd_hold(struct index_worker *w, const struct index_sleeper *s, const char *part)
 {
-	char *path = mem_printf("%s/%s", s->folder, part);
-	int wd = inotify_add_watch(w->sleep_inotify_fd, path, SLEEP_EVENTS);
-	struct index_sleep_wd **at = wd_find(w, wd);
+	struct index_sleep_wd **at;
+	char *path;
+	int wd;
 
+	if (w->sleep_inotify_fd < 0)
+		open_inotify(w);
+	if (w->sleep_inotify_fd < 0)
+		return -1;
+	path = mem_printf("%s/%s", s->folder, part);
+	wd = inotify_add_watch(w->sleep_inotify_fd, path, SLEEP_EVENTS);
 	free(path);
 	if (wd < 0)
 		return -1;
+	at = wd_find(w, wd);
 	if (!*at) {
 		*at = MEM_NEW(struct index_sleep_wd);
 		(*at)->wd = wd;
@@ -450,20 +473,6 @@ on_inotify(evutil_socket_t fd, short what, void *arg)
 		event_spread(w, ev);
 		at += (ssize_t)(sizeof(*ev) + ev->len);
 	}
-}
-
-enum err
-index_sleep_open(struct index_worker *w)
-{
-	w->sleep_inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (w->sleep_inotify_fd < 0) {
-		log_event(LOGL_WARN, "index.inotify failed", "error", log_errno(errno), NULL);
-		return OK;
-	}
-	w->sleep_inotify_event =
-		event_new(w->base, w->sleep_inotify_fd, EV_READ | EV_PERSIST, on_inotify, w);
-	event_add(w->sleep_inotify_event, NULL);
-	return OK;
 }
 
 void

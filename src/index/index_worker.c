@@ -453,14 +453,12 @@ enum err
 index_worker_start(struct index_worker *w, struct index_service_state *service)
 {
 	sigset_t all, old;
-	enum err e;
+	enum err e = OK;
 
 	w->service = service;
 	w->base = event_base_new();
 	index_queue_init(&w->queue, w->base, w);
-	e = index_inotify_open(w);
-	if (e == OK)
-		e = index_sleep_open(w);
+	w->inotify_fd = w->sleep_inotify_fd = -1;
 	/* Signals are the main thread's. */
 	sigfillset(&all);
 	/* Of a thread's own faults: core_damage.c. */
