@@ -39,9 +39,12 @@ struct db_backend {
 extern const struct db_backend db_backend_postgresql, db_backend_sqlite;
 
 /* The schema version that this program writes. */
-enum { DB_SCHEMA_VERSION = 2 };
-/* What makes version i + 2 of a database of version i + 1, in words that both databases know. */
-extern const char *const db_schema_upgrades[DB_SCHEMA_VERSION - 1];
+enum { DB_SCHEMA_VERSION = 3 };
+/* What makes version i + 2 of a database of version i + 1. */
+struct db_schema_upgrade {
+	const char *postgresql, *sqlite;
+};
+extern const struct db_schema_upgrade db_schema_upgrades[DB_SCHEMA_VERSION - 1];
 
 /* Sets up a result of so many columns and rows with all cells NULL. */
 void db_result_init(struct db_result *r, size_t cols);

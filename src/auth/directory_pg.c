@@ -15,6 +15,7 @@
 
 static const char schema[] =
 #include "src/auth/schema_pg.inc"
+#include "src/auth/schema_pg_watch.inc"
 	;
 
 /* Any number that no other program is likely to lock: two servers may start on an empty database.
@@ -185,7 +186,7 @@ schema_upgrade(struct pg_handle *h, int *version)
 	if (!e)
 		e = script_run(h, "SELECT max(version) FROM schema_version", what, version);
 	for (; !e && *version >= 1 && *version < DB_SCHEMA_VERSION; (*version)++)
-		e = script_run(h, db_schema_upgrades[*version - 1], what, NULL);
+		e = script_run(h, db_schema_upgrades[*version - 1].postgresql, what, NULL);
 	if (!e)
 		e = script_run(h, "COMMIT", what, NULL);
 	return e;
@@ -231,7 +232,7 @@ pg_open(const struct auth_settings *s, void **out)
 {
 	struct pg_handle *h = MEM_NEW(struct pg_handle);
 	char sql[96];
-	enum err e = pg_connect(s->postgresql, s->db_timeout_ms, &h->conn);
+	enum err e = pg_connect(s->postgresql, s->db_timeout_ms, LOGL_WARN, &h->conn);
 
 	h->timeout_ms = s->db_timeout_ms;
 	if (!e && PQsetnonblocking(h->conn, 1) != 0)

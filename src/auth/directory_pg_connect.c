@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "lib/io.h"
-#include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/str.h"
 
@@ -57,12 +56,12 @@ is_host_keyword(const char *keyword)
 }
 
 static void
-log_failure(const char *host, const char *error)
+log_failure(enum log_level level, const char *host, const char *error)
 {
 	struct str text = str_of(error), line = str_split(&text, '\n');
 
-	log_event(LOGL_WARN, "auth.database fail", "backend", "postgresql", "doing", "connect",
-		"host", host, "error", log_str(line), NULL);
+	log_event(level, "auth.database fail", "backend", "postgresql", "doing", "connect", "host",
+		host, "error", log_str(line), NULL);
 }
 
 static void
@@ -127,7 +126,7 @@ finish_connect(PGconn *conn, int64_t deadline_ms)
 }
 
 enum err
-pg_connect(const char *conninfo, int timeout_ms, PGconn **out)
+pg_connect(const char *conninfo, int timeout_ms, enum log_level level, PGconn **out)
 {
 	char *error = NULL;
 	PQconninfoOption *options = PQconninfoParse(conninfo, &error);
@@ -136,7 +135,7 @@ pg_connect(const char *conninfo, int timeout_ms, PGconn **out)
 
 	*out = NULL;
 	if (!options) {
-		log_failure(NULL, error ? error : "out of memory");
+		log_failure(level, NULL, error ? error : "out of memory");
 		PQfreemem(error);
 		return E_TEMPFAIL;
 	}
@@ -155,7 +154,7 @@ pg_connect(const char *conninfo, int timeout_ms, PGconn **out)
 			*out = conn;
 			break;
 		}
-		log_failure(conn ? PQhost(conn) : NULL, why);
+		log_failure(level, conn ? PQhost(conn) : NULL, why);
 		PQfinish(conn);
 	}
 	PQconninfoFree(options);

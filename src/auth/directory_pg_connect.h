@@ -5,12 +5,13 @@
 #include <libpq-fe.h>
 
 #include "lib/err.h"
+#include "lib/log.h"
 
 /*
  * Connects with a libpq connection string, its hosts tried in order, each for its share of what is
- * left of timeout_ms. *out is NULL after an error: E_TEMPFAIL, with a log line.
+ * left of timeout_ms. *out is NULL after an error: E_TEMPFAIL, with a line of this level.
  */
-enum err pg_connect(const char *conninfo, int timeout_ms, PGconn **out);
+enum err pg_connect(const char *conninfo, int timeout_ms, enum log_level level, PGconn **out);
 /* Calls add with each file that the string names (certificates, password file). */
 void pg_conninfo_files(const char *conninfo, void (*add)(void *arg, const char *path), void *arg);
 

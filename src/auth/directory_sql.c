@@ -83,12 +83,24 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_DOMAIN_ALIAS_REMOVE] = "DELETE FROM domain_alias WHERE alias = :domain",
 };
 
-const char *const db_schema_upgrades[DB_SCHEMA_VERSION - 1] = {
-	/* Nothing ever wrote the table as it was. */
-	"DROP TABLE quota; CREATE TABLE quota (domain TEXT NOT NULL, local TEXT NOT NULL, "
-	"rules TEXT NOT NULL, changed BIGINT NOT NULL DEFAULT 0, PRIMARY KEY (domain, local), "
-	"FOREIGN KEY (domain, local) REFERENCES mailbox (domain, local) ON DELETE CASCADE); "
-	"UPDATE schema_version SET version = 2",
+/* Nothing ever wrote the table as it was. */
+#define TO_VERSION_2                                                                               \
+	"DROP TABLE quota; CREATE TABLE quota (domain TEXT NOT NULL, local TEXT NOT NULL, "        \
+	"rules TEXT NOT NULL, changed BIGINT NOT NULL DEFAULT 0, PRIMARY KEY (domain, local), "    \
+	"FOREIGN KEY (domain, local) REFERENCES mailbox (domain, local) ON DELETE CASCADE); "      \
+	"UPDATE schema_version SET version = 2"
+
+#define TO_VERSION_3                                                                               \
+	"ALTER TABLE mailbox ADD COLUMN protocols TEXT NOT NULL DEFAULT ''; "                      \
+	"ALTER TABLE mailbox ADD COLUMN networks TEXT NOT NULL DEFAULT ''; "                       \
+	"UPDATE schema_version SET version = 3"
+
+const struct db_schema_upgrade db_schema_upgrades[DB_SCHEMA_VERSION - 1] = {
+	{TO_VERSION_2, TO_VERSION_2},
+	{TO_VERSION_3 ";\n"
+#include "src/auth/schema_pg_watch.inc"
+		,
+		TO_VERSION_3},
 };
 
 static const char *const arg_names[ARG_COUNT] = {

@@ -81,7 +81,7 @@ schema_upgrade(sqlite3 *db, int *version)
 
 	ok = ok && query_number(db, "SELECT max(version) FROM schema_version", version) == OK;
 	for (; ok && *version >= 1 && *version < DB_SCHEMA_VERSION; (*version)++)
-		ok = sqlite3_exec(db, db_schema_upgrades[*version - 1], NULL, NULL, NULL) ==
+		ok = sqlite3_exec(db, db_schema_upgrades[*version - 1].sqlite, NULL, NULL, NULL) ==
 		     SQLITE_OK;
 	if (ok && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK)
 		return OK;

@@ -22,6 +22,8 @@ CREATE TABLE mailbox (
 	created BIGINT NOT NULL DEFAULT 0,
 	changed BIGINT NOT NULL DEFAULT 0,
 	last_login BIGINT,
+	protocols TEXT NOT NULL DEFAULT '',
+	networks TEXT NOT NULL DEFAULT '',
 	PRIMARY KEY (domain, local)
 );
 CREATE TABLE alias (
@@ -64,4 +66,4 @@ CREATE TABLE quota (
 	PRIMARY KEY (domain, local),
 	FOREIGN KEY (domain, local) REFERENCES mailbox (domain, local) ON DELETE CASCADE
 );
-INSERT INTO schema_version VALUES (2);
+INSERT INTO schema_version VALUES (3);

@@ -22,6 +22,8 @@ CREATE TABLE mailbox (
 	created INTEGER NOT NULL DEFAULT 0,
 	changed INTEGER NOT NULL DEFAULT 0,
 	last_login INTEGER,
+	protocols TEXT NOT NULL DEFAULT '',
+	networks TEXT NOT NULL DEFAULT '',
 	PRIMARY KEY (domain, local)
 ) WITHOUT ROWID;
 CREATE TABLE alias (
@@ -64,4 +66,4 @@ CREATE TABLE quota (
 	PRIMARY KEY (domain, local),
 	FOREIGN KEY (domain, local) REFERENCES mailbox (domain, local) ON DELETE CASCADE
 ) WITHOUT ROWID;
-INSERT INTO schema_version VALUES (2);
+INSERT INTO schema_version VALUES (3);

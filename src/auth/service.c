@@ -138,6 +138,7 @@ begin(struct service_run *run)
 
 	auth->workers = worker_pool_create(service_base(run),
 		(size_t)service_conf(run)->auth_workers, auth->settings, auth->health);
+	auth->watch = directory_watch_create(auth->settings, auth->cache);
 	return OK;
 }
 
@@ -183,6 +184,7 @@ reload(struct service_run *run, const struct config *old)
 	auth_settings_unref(&auth->settings);
 	auth->settings = settings;
 	worker_pool_set_settings(auth->workers, settings);
+	directory_watch_set_settings(auth->watch, settings);
 	/* Answers of the old database or queries that were under way. */
 	cache_flush(auth->cache, NULL);
 }
@@ -206,6 +208,7 @@ stop(struct service_run *run)
 	struct auth_service *auth = service_state(run);
 
 	worker_pool_free(&auth->workers);
+	directory_watch_free(&auth->watch);
 	peers_close(auth);
 	token_table_free(&auth->tokens);
 	penalty_free(&auth->penalty);
@@ -236,6 +239,8 @@ status(struct service_run *run, json_t *object)
 		json_string(auth->settings->use_postgresql ? "postgresql" : "sqlite"));
 	json_object_set_new(
 		object, "database_up", json_boolean(!directory_health_is_down(auth->health)));
+	json_object_set_new(
+		object, "database_watched", json_boolean(directory_watch_is_up(auth->watch)));
 	set_count(object, "logins_ok", auth->logins_ok);
 	set_count(object, "logins_failed", auth->logins_failed);
 	set_count(object, "logins_unavailable", auth->logins_unavailable);

@@ -7,6 +7,7 @@
 
 #include "auth/cache.h"
 #include "auth/directory.h"
+#include "auth/directory_watch.h"
 #include "auth/penalty.h"
 #include "auth/settings.h"
 #include "auth/token.h"
@@ -26,6 +27,7 @@ struct auth_service {
 	struct auth_settings *settings;
 	struct directory_health *health;
 	struct worker_pool *workers;
+	struct directory_watch *watch;
 	struct cache *cache;
 	struct penalty *penalty;
 	struct token_table *tokens;

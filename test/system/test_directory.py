@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 from conftest import database_numbers, tls_context
 from mail_helpers import make_message, wait_for_subject
-from roost_instance import PASSWORD, Roost, wait_until
+from roost_instance import PASSWORD, TOP, Postgres, Roost, wait_until
 
 # The columns that PostfixAdmin 3.3 has in PostgreSQL.
 POSTFIXADMIN = """
@@ -170,3 +170,58 @@ def test_postfixadmin_without_its_tables(postgres):
         wait_until(lambda: rcpt_code(roost, "x@site.test") == 550, what="the tables are used")
     finally:
         roost.close()
+
+
+# ---- changes made in the database itself ----
+
+
+def is_watched(roost):
+    return any(s.get("database_watched") for s in roost.ctl("status"))
+
+
+def assert_changes_within_a_second(roost, dsn, user, statement):
+    """The statement sets another password; the old one is in the cache."""
+    wait_until(lambda: is_watched(roost), what="roost-auth listens")
+    assert can_log_in(roost, user)
+    new = subprocess.run(["openssl", "passwd", "-6", "-stdin"], input="another 7", capture_output=True, text=True,
+                         check=True).stdout.strip()
+    sql(dsn, (statement, (new,)))
+    wait_until(lambda: not can_log_in(roost, user), timeout=1, what="the old password fails")
+    assert can_log_in(roost, user, "another 7")
+
+
+def test_a_change_in_the_database(make_instance):
+    roost = make_instance("postgresql", settings={"auth_cache_ttl": "1h", "login_delay_max": "0s"})
+    dsn = roost.settings["postgresql"]
+    assert_changes_within_a_second(roost, dsn, "alice@example.test",
+                                   "UPDATE mailbox SET password = %s WHERE local = 'alice'")
+    assert can_log_in(roost, "bob@example.test")
+    sql(dsn, "UPDATE domain SET active = 0")
+    wait_until(lambda: not can_log_in(roost, "bob@example.test"), timeout=1, what="the domain is off")
+
+
+def test_a_change_in_postfixadmin(site):
+    watch = TOP / "src" / "auth" / "postfixadmin_watch.sql"
+    sql(site.dsn, watch.read_text())
+    add_mailbox(site.dsn, "dora@site.test", hashed("-6"))
+    assert_changes_within_a_second(site, site.dsn, "dora@site.test",
+                                   "UPDATE mailbox SET password = %s WHERE username = 'dora@site.test'")
+
+
+def test_a_change_while_nobody_listens():
+    server = Postgres()
+    server.create_database("watch")
+    roost = Roost(db="postgresql", dsn=server.dsn("watch"), settings={"auth_cache_ttl": "1h", "db_timeout": "1s",
+                                                                      "login_delay_max": "0s"})
+    try:
+        wait_until(lambda: is_watched(roost), what="roost-auth listens")
+        assert can_log_in(roost, "alice@example.test")
+        server.stop()
+        wait_until(lambda: not is_watched(roost), timeout=5, what="the loss is seen")
+        assert can_log_in(roost, "alice@example.test"), "from the cache"
+        server.start()
+        sql(server.dsn("watch"), "UPDATE mailbox SET active = 0")
+        wait_until(lambda: not can_log_in(roost, "alice@example.test"), timeout=5, what="the change counts")
+    finally:
+        roost.close()
+        server.close()

@@ -160,6 +160,7 @@ def test_lmtp_replies(make_instance):
 FIRST_VERSION = ("DROP TABLE quota; CREATE TABLE quota (domain TEXT NOT NULL, local TEXT NOT NULL,"
                  " bytes BIGINT NOT NULL DEFAULT 0, messages BIGINT NOT NULL DEFAULT 0,"
                  " changed BIGINT NOT NULL DEFAULT 0, PRIMARY KEY (domain, local));"
+                 " ALTER TABLE mailbox DROP COLUMN protocols; ALTER TABLE mailbox DROP COLUMN networks;"
                  " UPDATE schema_version SET version = 1")
 
 
@@ -172,7 +173,8 @@ def test_a_directory_of_the_first_version(make_instance, kind):
         db.executescript(FIRST_VERSION)
         db.close()
     else:
-        subprocess.run(["psql", "-q", "-v", "ON_ERROR_STOP=1", "-c", FIRST_VERSION,
+        subprocess.run(["psql", "-q", "-v", "ON_ERROR_STOP=1", "-c",
+                        "DROP FUNCTION roost_directory_changed CASCADE; " + FIRST_VERSION,
                         roost.settings["postgresql"]], check=True)
     roost.start()
     roost.ctl("quota", "set", "alice@example.test", "--rules", "Junk:ignore")

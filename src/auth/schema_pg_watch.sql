@@ -1,0 +1,21 @@
+CREATE OR REPLACE FUNCTION roost_directory_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF TG_LEVEL = 'STATEMENT' THEN
+		PERFORM pg_notify('roost_directory', '');
+	ELSIF TG_OP = 'INSERT' THEN
+		PERFORM pg_notify('roost_directory', NEW.local || '@' || NEW.domain);
+	ELSE
+		PERFORM pg_notify('roost_directory', OLD.local || '@' || OLD.domain);
+	END IF;
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER roost_directory_changed AFTER DELETE OR UPDATE OF
+	domain, local, password, quota_bytes, quota_messages, active, protocols, networks
+	ON mailbox FOR EACH ROW EXECUTE FUNCTION roost_directory_changed();
+CREATE TRIGGER roost_directory_changed AFTER INSERT OR UPDATE OR DELETE
+	ON quota FOR EACH ROW EXECUTE FUNCTION roost_directory_changed();
+CREATE TRIGGER roost_directory_changed AFTER UPDATE OR DELETE
+	ON domain FOR EACH STATEMENT EXECUTE FUNCTION roost_directory_changed();
+CREATE TRIGGER roost_directory_changed AFTER UPDATE OR DELETE
+	ON domain_alias FOR EACH STATEMENT EXECUTE FUNCTION roost_directory_changed();
