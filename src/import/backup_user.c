@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 #include "auth/auth_client.h"
-#include "index/core_private.h"
+#include "index/core_files.h"
+#include "index/core_name.h"
 #include "index/index_client.h"
 #include "index/maildir_name.h"
 #include "lib/io.h"

@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 #include "import/import.h"
-#include "index/core_private.h"
+#include "index/core_files.h"
+#include "index/core_name.h"
 #include "lib/io.h"
 #include "lib/mem.h"
 

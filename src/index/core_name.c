@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "index/core_private.h"
+#include "index/core_name.h"
 
 #include <string.h>
 

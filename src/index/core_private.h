@@ -6,6 +6,8 @@
 #include <sys/types.h>
 
 #include "index/entry_file.h"
+#include "index/core_files.h"
+#include "index/core_name.h"
 #include "index/index_core.h"
 #include "index/maildir_name.h"
 #include "lib/quota_rules.h"
@@ -13,10 +15,8 @@
 /* What the core_*.c files share. */
 
 enum {
-	CORE_UID_CHUNK = 1000, /* the floor in roost-uidvalidity runs this far ahead */
 	CORE_MODSEQ_CHUNK = 1 << 20, /* the same for mod-sequences */
 	CORE_VANISHED_MAX = 100000, /* vanished entries kept per mailbox */
-	CORE_LETTERS = 26, /* keywords that have a letter in file names */
 	CORE_FULL_LOOK_S = 600, /* a folder is read anew at least this often */
 	CORE_RENAMES_PER_STEP = 256,
 	CORE_UNPARSED_LOOK = 20000, /* records looked at in one step */
@@ -26,23 +26,11 @@ enum {
 	CORE_TEXT_FILE_MAX = 16 << 20, /* of our small files in a folder */
 };
 
-/* Names of the small files and of folders on their way out. */
-#define CORE_FILE_UID "roost-uidvalidity"
-#define CORE_FILE_KEYWORDS "roost-keywords"
-#define CORE_FILE_KEYWORDS_MORE "roost-keywords-more"
-#define CORE_FILE_SPECIAL_USE "roost-special-use"
-#define CORE_FILE_SUBSCRIPTIONS "subscriptions"
-#define CORE_FILE_QUOTA "maildirsize"
-/* "UID ID": what POP3 clients know messages as from the server before; roost-pop3 reads it. */
-#define CORE_FILE_UIDL "roost-uidl"
-#define CORE_DELETED_PREFIX "..roost-deleted-"
-/* In such a folder: what it was called, when its messages are to be kept. */
-#define CORE_FILE_DELETED "roost-deleted"
+/* Where roostctl fsck puts what is no message. */
+#define CORE_LOST_DIR "..roost-lost"
 /* Expunged messages that are kept: core_expunged.h. */
 #define CORE_EXPUNGED_DIR "..roost-expunged"
 #define CORE_EXPUNGED_INBOX "INBOX"
-/* Where roostctl fsck puts what is no message. */
-#define CORE_LOST_DIR "..roost-lost"
 #define CORE_EXPUNGED_KEYWORDS "keywords"
 #define CORE_EXPUNGED_PURGED "purged"
 
@@ -300,17 +288,6 @@ enum err core_keywords_more_format(struct core_tx *tx, const struct core_box *b,
 enum err core_keywords_more_load(struct core_tx *tx, struct core_box *b);
 int core_keywords_has_more(const struct index_keywords *k);
 int core_keyword_is_valid(struct str s);
-
-/* ---- core_name.c: mailbox names ---- */
-
-/* Checked, with INBOX in capitals; the folder's name on disk. E_RANGE, E_TOOBIG. */
-enum err core_name_normalize(struct str name, char out[INDEX_MAILBOX_NAME_MAX + 1]);
-enum err core_name_to_dir(const char *name, char dir[MAILDIR_NAME_MAX + 1]);
-/* E_RANGE: no mailbox of ours can have this directory. */
-enum err core_name_from_dir(const char *dir, char out[INDEX_MAILBOX_NAME_MAX + 1]);
-unsigned core_name_special_use(const char *name);
-const char *core_special_use_word(unsigned use);
-unsigned core_special_use_parse(struct str word);
 
 /* ---- core_tree.c ---- */
 
