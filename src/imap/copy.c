@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "imap/rights.h"
 #include "imap/seqset.h"
 
 /* COPY (RFC 3501 section 6.4.7), MOVE (RFC 6851), both with COPYUID (RFC 4315 section 3). */
@@ -38,20 +39,38 @@ result_tell(struct imap_session *s, const struct index_copied *c, int move)
 	return e;
 }
 
+/* RFC 4314 section 4: flags that may not be set there are lost, and nothing fails for them. */
+static unsigned
+how(int move, unsigned rights)
+{
+	unsigned lost = INDEX_FLAGS_ALL & ~imap_rights_flags(rights);
+
+	if (!(rights & IMAP_RIGHT_WRITE))
+		lost |= INDEX_COPY_KEYWORDS;
+	return (move ? INDEX_COPY_MOVE : 0) | INDEX_COPY_WITHOUT(lost);
+}
+
 static enum err
 copy_do(struct imap_session *s, const struct numset *seqs, struct str name, int move)
 {
 	struct index_mailbox to = {0};
 	struct index_copied copied = {0};
 	struct numset uids = {0};
-	enum err e;
+	unsigned rights = 0;
+	enum err e = OK;
 
 	if (move && s->read_only)
 		return imap_reply_no(s, "READ-ONLY", "The mailbox is selected read-only");
-	e = index_mailbox_get(s->index, name, &to);
+	/* RFC 6851 section 4.4 */
+	if (move)
+		e = imap_rights_check(s, s->mailbox, IMAP_RIGHT_DELETE | IMAP_RIGHT_EXPUNGE);
+	e = e ? e : index_mailbox_get(s->index, name, &to);
+	e = e ? e : imap_rights_get(s, to.id, &rights, NULL);
+	if (!e && !(rights & IMAP_RIGHT_INSERT))
+		e = E_ACCESS;
 	imap_seqset_to_uids(s->view, seqs, &uids);
 	if (!e && !numset_is_empty(&uids))
-		e = index_copy(s->index, s->mailbox, to.id, &uids, move, &copied);
+		e = index_copy(s->index, s->mailbox, to.id, &uids, how(move, rights), &copied);
 	if (e == E_NOTFOUND)
 		e = imap_reply_no(s, "TRYCREATE", "There is no such mailbox");
 	else if (e)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/imap.h"
 
+#include "imap/rights.h"
 #include "imap/seqset.h"
 
 /* EXPUNGE (RFC 3501 section 6.4.3), UID EXPUNGE (RFC 4315 section 2.1). */
@@ -19,6 +20,11 @@ run_expunge(struct imap_session *s, struct imap_parser *p)
 		goto out;
 	if (s->read_only) {
 		e = imap_reply_no(s, "READ-ONLY", "The mailbox is selected read-only");
+		goto out;
+	}
+	e = imap_rights_check(s, s->mailbox, IMAP_RIGHT_EXPUNGE);
+	if (e) {
+		e = imap_reply_error(s, e, "mailbox");
 		goto out;
 	}
 	imap_seqset_to_uids(s->view, &seqs, &uids);

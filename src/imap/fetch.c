@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "imap/rights.h"
 #include "imap/scan.h"
 #include "imap/seqset.h"
 #include "lib/log.h"
@@ -343,9 +344,11 @@ mark_seen(struct fetch_run *run)
 		if (run->batch[i].unseen)
 			numset_add(&uids, run->batch[i].uid);
 	if (!numset_is_empty(&uids))
+		e = imap_rights_check(s, s->mailbox, IMAP_RIGHT_SEEN);
+	if (!e && !numset_is_empty(&uids))
 		e = index_store(s->index, s->mailbox, &uids, INDEX_STORE_ADD, INDEX_SEEN, NULL, 0,
 			UINT64_MAX, NULL, &modseq);
-	if (e)
+	if (e && e != E_ACCESS)
 		log_event(LOGL_WARN, "imap.fetch unmarked", "error", err_word(e), "mailbox",
 			log_u64(s->mailbox), NULL);
 	numset_free(&uids);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "imap/rights.h"
 #include "imap/url.h"
 #include "mail/convert.h"
 #include "mail/mime.h"
@@ -142,8 +143,18 @@ static enum err
 message_begin(
 	struct imap_session *s, struct imap_incoming *in, uint32_t mailbox, uint64_t size_hint)
 {
-	enum err e = index_append_create(
-		s->index, mailbox, in->replaces ? INDEX_APPEND_UNCHECKED : size_hint, &in->message);
+	unsigned rights = 0;
+	enum err e = imap_rights_get(s, mailbox, &rights, NULL);
+
+	if (!e && !(rights & IMAP_RIGHT_INSERT))
+		e = E_ACCESS;
+	/* RFC 4314 section 4: flags that may not be set are lost, and nothing fails for them. */
+	in->info.flags &= imap_rights_flags(rights);
+	if (!(rights & IMAP_RIGHT_WRITE))
+		in->info.keyword_count = 0;
+	if (!e)
+		e = index_append_create(s->index, mailbox,
+			in->replaces ? INDEX_APPEND_UNCHECKED : size_hint, &in->message);
 
 	return e ? imap_incoming_refuse(in, e) : OK;
 }
@@ -269,6 +280,8 @@ url_add(struct imap_session *s, struct imap_incoming *in, struct str text)
 	else if (!e && s->state == IMAP_SELECTED)
 		e = index_mailbox_get_id(s->index, s->mailbox, &box);
 	else if (!e)
+		e = E_NOTFOUND;
+	if (!e && imap_rights_check(s, box.id, IMAP_RIGHT_READ))
 		e = E_NOTFOUND;
 	if (!e && url.uidvalidity && url.uidvalidity != box.uidvalidity)
 		e = E_NOTFOUND;

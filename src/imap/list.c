@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "imap/acl.h"
 #include "imap/metadata.h"
 #include "imap/pattern.h"
 #include "imap/special_use.h"
@@ -23,6 +24,7 @@ enum list_option {
 	CHILDREN = 16, /* always told */
 	STATUS = 32,
 	METADATA = 64,
+	MYRIGHTS = 128, /* RFC 8440 */
 };
 
 struct list {
@@ -56,6 +58,7 @@ static const struct option_name return_names[] = {
 	{"CHILDREN", CHILDREN},
 	{"STATUS", STATUS},
 	{"METADATA", METADATA},
+	{"MYRIGHTS", MYRIGHTS},
 	{NULL, 0},
 };
 
@@ -199,6 +202,8 @@ entry_send(struct imap_session *s, struct list *l, const struct imap_tree_entry 
 		return;
 	entry_write(s, l, e, &s->out);
 	imap_untagged_out(s);
+	if ((l->give & MYRIGHTS) && e->exists && e->selected)
+		(void)imap_acl_send_myrights(s, str_of(e->name));
 	/* RFC 5819 section 2: not for names that are only there for their children. */
 	if ((l->give & STATUS) && e->exists && e->selected)
 		(void)imap_status_send(s, str_of(e->name), l->status_items);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "imap/list.h"
+#include "imap/rights.h"
 #include "imap/special_use.h"
 #include "mail/netunicode.h"
 
@@ -66,7 +67,7 @@ static enum err
 run_create(struct imap_session *s, struct imap_parser *p)
 {
 	struct index_mailbox box = {0};
-	struct str name;
+	struct str name, nearest = {0};
 	unsigned use = 0;
 	int known = 1;
 	enum err e;
@@ -84,11 +85,19 @@ run_create(struct imap_session *s, struct imap_parser *p)
 	/* "a/" says that names below it are to come, which is true of all (section 6.3.3). */
 	if (name.len > 1 && name.p[name.len - 1] == '/')
 		name.len--;
-	e = index_mailbox_create(s->index, name, use, &box);
+	e = imap_rights_check_parent(s, name);
+	if (!e)
+		e = imap_rights_nearest(s, name, &nearest);
+	if (!e)
+		e = index_mailbox_create(s->index, name, use, &box);
+	if (!e)
+		e = imap_rights_inherit(s, nearest, name);
 	if (e == E_TOOBIG)
 		return imap_reply_no(s, "CANNOT", "The name is too long");
-	if (e)
+	if (e) {
+		index_mailbox_free(&box);
 		return imap_reply_error(s, e, "mailbox");
+	}
 	/* RFC 8474 section 4.1 */
 	(void)buf_printf(&s->out, "MAILBOXID (%c%s)", IMAP_MAILBOX_ID, box.object_id);
 	(void)imap_reply_ok(s, buf_cstr(&s->out), "Create completed");
@@ -114,6 +123,8 @@ run_delete(struct imap_session *s, struct imap_parser *p)
 	e = index_mailbox_get(s->index, name, &box);
 	id = box.id;
 	index_mailbox_free(&box);
+	if (!e && imap_rights_check(s, id, IMAP_RIGHT_REMOVE) == E_ACCESS)
+		return imap_reply_error(s, E_ACCESS, "mailbox");
 	if (!e)
 		e = index_mailbox_delete(s->index, name);
 	if (e == E_EXISTS)
@@ -143,6 +154,27 @@ tell_renamed(struct imap_session *s, struct str from, struct str to)
 	free(old);
 }
 
+/*
+ * RFC 4314 section 4: x on the mailbox; k above the new name, unless it stays where it is. From
+ * INBOX the messages are taken away, so that it is not enough to have x there.
+ */
+static enum err
+rename_check(struct imap_session *s, struct str from, struct str to)
+{
+	unsigned need = IMAP_RIGHT_REMOVE;
+	struct str above_from, above_to;
+	enum err e;
+
+	if (str_is_i(from, "INBOX"))
+		need |= IMAP_RIGHT_DELETE | IMAP_RIGHT_EXPUNGE;
+	e = imap_rights_check_name(s, from, need);
+	e = e ? e : imap_rights_nearest(s, from, &above_from);
+	e = e ? e : imap_rights_nearest(s, to, &above_to);
+	if (e || (above_from.len > 0 && str_equal(above_from, above_to)))
+		return e;
+	return imap_rights_check_parent(s, to);
+}
+
 static enum err
 run_rename(struct imap_session *s, struct imap_parser *p)
 {
@@ -157,7 +189,9 @@ run_rename(struct imap_session *s, struct imap_parser *p)
 		return p->err;
 	if (!is_good_name(s, to))
 		return refuse_name(s);
-	e = index_mailbox_rename(s->index, from, to);
+	e = rename_check(s, from, to);
+	if (!e)
+		e = index_mailbox_rename(s->index, from, to);
 	if (e == E_TOOBIG)
 		return imap_reply_no(s, "CANNOT", "The name is too long");
 	if (e)

@@ -4,6 +4,7 @@
 
 #include "imap/context.h"
 #include "imap/esearch.h"
+#include "imap/rights.h"
 #include "imap/search.h"
 #include "lib/mem.h"
 
@@ -211,6 +212,9 @@ on_mailbox(const struct index_mailbox *m, void *arg)
 	struct multisearch *ms = arg;
 
 	if (!is_source(ms, m))
+		return OK;
+	/* RFC 7377 section 2.2: what cannot be read is passed over. */
+	if (imap_rights_check(ms->s, m->id, IMAP_RIGHT_READ))
 		return OK;
 	if (ms->target_count == ms->target_cap) {
 		ms->target_cap = ms->target_cap ? 2 * ms->target_cap : 16;

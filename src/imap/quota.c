@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 
+#include "imap/rights.h"
+
 /*
  * GETQUOTA and GETQUOTAROOT (RFC 9208). Limits are set by the administrator, so there is no
  * SETQUOTA and no QUOTASET.
@@ -65,6 +67,9 @@ roots_get(struct imap_session *s, struct str name, struct index_quota_roots *roo
 
 	if (e == E_NOTFOUND)
 		e = index_mailbox_get(s->index, STR("INBOX"), &box);
+	/* RFC 9208 section 6 */
+	if (!e)
+		e = imap_rights_check(s, box.id, IMAP_RIGHT_READ);
 	if (!e)
 		e = index_quota_roots(s->index, box.id, roots);
 	index_mailbox_free(&box);

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "imap/incoming.h"
+#include "imap/rights.h"
 #include "imap/seqset.h"
 
 /* REPLACE and UID REPLACE (RFC 8508): a message comes and another goes, as one. */
@@ -53,7 +54,9 @@ replace_take(struct imap_session *s, struct imap_parser *p, struct imap_incoming
 	if (imap_parse_space(p))
 		return p->err;
 	in->replaces = 1;
-	e = index_mailbox_get(s->index, name, &box);
+	/* RFC 8508 section 5 */
+	e = imap_rights_check(s, s->mailbox, IMAP_RIGHT_DELETE | IMAP_RIGHT_EXPUNGE);
+	e = e ? e : index_mailbox_get(s->index, name, &box);
 	e = e ? imap_incoming_refuse(in, e) : imap_incoming_take(s, p, box.id, in);
 	index_mailbox_free(&box);
 	return e ? e : imap_parse_end(p);

@@ -5,6 +5,7 @@
 
 #include "imap/fetch.h"
 #include "imap/list.h"
+#include "imap/rights.h"
 #include "imap/seqset.h"
 #include "imap/state.h"
 
@@ -204,6 +205,13 @@ open_by_name(struct imap_session *s, const struct select *sel)
 		imap_enable(s, IMAP_CONDSTORE);
 	s->read_only = sel->read_only;
 	e = index_mailbox_get(s->index, sel->name, &box);
+	if (!e)
+		e = imap_rights_get(s, box.id, &s->rights, NULL);
+	if (!e && !(s->rights & IMAP_RIGHT_READ))
+		e = E_ACCESS;
+	/* RFC 4314 section 5.2 */
+	if (!e && !(s->rights & IMAP_RIGHTS_CHANGE))
+		s->read_only = 1;
 	if (!e) {
 		/*
 		 * Without the service we can still read what it knew. A folder that is gone may be
@@ -221,8 +229,8 @@ open_by_name(struct imap_session *s, const struct select *sel)
 		imap_state_unselect(s);
 		return imap_reply_error(s, e, "mailbox");
 	}
-	return s->read_only ? imap_reply_ok(s, "READ-ONLY", "Examine completed")
-			    : imap_reply_ok(s, "READ-WRITE", "Select completed");
+	return imap_reply_ok(s, s->read_only ? "READ-ONLY" : "READ-WRITE",
+		sel->read_only ? "Examine completed" : "Select completed");
 }
 
 static enum err
@@ -266,8 +274,11 @@ run_close(struct imap_session *s, struct imap_parser *p)
 	if (imap_parse_end(p))
 		return p->err;
 	if (!s->read_only)
+		e = imap_rights_check(s, s->mailbox, IMAP_RIGHT_EXPUNGE);
+	if (!s->read_only && !e)
 		e = index_expunge(s->index, s->mailbox, NULL, 0, NULL);
-	if (e && e != E_NOTFOUND)
+	/* RFC 4314 section 4: without the right CLOSE is an UNSELECT. */
+	if (e && e != E_NOTFOUND && e != E_ACCESS)
 		return imap_reply_error(s, e, "mailbox");
 	imap_state_unselect(s);
 	return imap_reply_ok(s, NULL, "Close completed");

@@ -10,6 +10,7 @@
 #include "idle/idle_client.h"
 #include "idle/idle_proto.h"
 #include "imap/deflate.h"
+#include "imap/rights.h"
 #include "imap/sleep_state.h"
 #include "imap/state.h"
 #include "lib/io.h"
@@ -233,6 +234,7 @@ mailbox_restore(struct imap_session *s, struct imap_sleep_state *state)
 	e = e ? e : index_mailbox_keywords_epoch(s->index, id, &s->keywords_epoch);
 	e = e ? e : index_mailbox_keywords(s->index, id, &s->keywords, &s->keyword_count);
 	e = e ? e : index_mailbox_get_id(s->index, id, &box);
+	e = e ? e : imap_rights_get(s, id, &s->rights, NULL);
 	if (!e) {
 		s->mailbox = id;
 		s->uidvalidity = state->uidvalidity;

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "imap/context.h"
+#include "imap/rights.h"
 #include "imap/seqset.h"
 #include "imap/state.h"
 
@@ -115,14 +116,35 @@ has_unknown_keyword(const struct imap_session *s, const struct index_message *m)
 	return 0;
 }
 
+/* Those that rights allow to change. */
 static void
-flags_add(const struct imap_session *s, struct buf *out, const char *last)
+flags_add(const struct imap_session *s, struct buf *out, unsigned rights, const char *last)
 {
-	(void)buf_add_cstr(out, "(\\Answered \\Flagged \\Deleted \\Seen \\Draft");
-	for (size_t i = 0; i < s->keyword_count; i++)
-		if (s->keywords[i][0])
-			(void)buf_printf(out, " %s", s->keywords[i]);
-	(void)buf_printf(out, "%s)", last);
+	static const struct {
+		unsigned bit;
+		const char *name;
+	} names[] = {
+		{INDEX_ANSWERED, "\\Answered"},
+		{INDEX_FLAGGED, "\\Flagged"},
+		{INDEX_DELETED, "\\Deleted"},
+		{INDEX_SEEN, "\\Seen"},
+		{INDEX_DRAFT, "\\Draft"},
+	};
+	const char *gap = "(";
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!(imap_rights_flags(rights) & names[i].bit))
+			continue;
+		(void)buf_printf(out, "%s%s", gap, names[i].name);
+		gap = " ";
+	}
+	for (size_t i = 0; i < s->keyword_count && (rights & IMAP_RIGHT_WRITE); i++) {
+		if (!s->keywords[i][0])
+			continue;
+		(void)buf_printf(out, "%s%s", gap, s->keywords[i]);
+		gap = " ";
+	}
+	(void)buf_printf(out, "%s%s)", gap[0] == '(' ? "(" : "", last);
 }
 
 void
@@ -131,7 +153,7 @@ imap_send_mailbox_flags(struct imap_session *s)
 	struct buf line = BUF_INIT(0);
 
 	(void)buf_add_cstr(&line, "FLAGS ");
-	flags_add(s, &line, "");
+	flags_add(s, &line, IMAP_RIGHTS_ALL, "");
 	imap_untagged(s, "%s", buf_cstr(&line));
 	buf_reset(&line);
 	(void)buf_add_cstr(&line, "OK [PERMANENTFLAGS ");
@@ -139,7 +161,7 @@ imap_send_mailbox_flags(struct imap_session *s)
 		(void)buf_add_cstr(&line, "()");
 	else
 		/* A full table makes room when some keyword is not in use. */
-		flags_add(s, &line, " \\*");
+		flags_add(s, &line, s->rights, s->rights & IMAP_RIGHT_WRITE ? " \\*" : "");
 	imap_untagged(s, "%s] Flags that are kept", buf_cstr(&line));
 	buf_free(&line);
 }

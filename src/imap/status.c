@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/status.h"
 
+#include "imap/rights.h"
+
 /* STATUS (RFC 3501 section 6.3.10); also for the STATUS return option of LIST (RFC 5819). */
 
 static const struct {
@@ -148,6 +150,8 @@ imap_status_send(struct imap_session *s, struct str name, unsigned items)
 	const char *gap = "";
 	enum err e = index_mailbox_get(s->index, name, &box), refreshed;
 
+	if (!e)
+		e = imap_rights_check(s, box.id, IMAP_RIGHT_READ);
 	if (!e) {
 		refreshed = index_refresh(s->index, box.id);
 		if (refreshed == OK || refreshed == E_NOTFOUND) {

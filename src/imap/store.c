@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/imap.h"
 
+#include <strings.h>
+
 #include "imap/progress.h"
+#include "imap/rights.h"
 #include "imap/seqset.h"
 
 /* STORE, UID STORE (RFC 3501 section 6.4.6), with UNCHANGEDSINCE (RFC 7162 section 3.1.3). */
@@ -18,6 +21,8 @@ struct store {
 	enum index_store_op op;
 	int silent;
 	struct imap_flags flags;
+	unsigned mask; /* those of the system's that the user may change */
+	int keywords; /* may change these */
 	int conditional; /* UNCHANGEDSINCE was given */
 	uint64_t unchanged_since; /* else UINT64_MAX */
 	struct numset failed; /* UIDs that had changed since: of all, and of the piece */
@@ -136,12 +141,60 @@ reply(struct imap_session *s, const struct store *st)
 	return OK;
 }
 
+static int
+is_asked_for(const struct imap_flags *f, const char *keyword)
+{
+	for (size_t i = 0; i < f->count; i++)
+		if (strcasecmp(f->keywords[i], keyword) == 0)
+			return 1;
+	return 0;
+}
+
+/*
+ * FLAGS by one who may change some of them: those that are not named go, those that are come, and
+ * the others stay as they are. A condition holds for the first of the two steps.
+ */
+static enum err
+replace_some(struct imap_session *s, struct store *st, const struct numset *uids,
+	uint64_t unchanged_since, struct numset *failed, uint64_t *modseq)
+{
+	const char *gone[INDEX_KEYWORDS_MAX];
+	struct numset left = {0}, conflicts = {0};
+	uint64_t first = 0;
+	size_t n = 0;
+	enum err e;
+
+	imap_refresh_keywords(s, NULL);
+	for (size_t i = 0; i < s->keyword_count && st->keywords; i++)
+		if (s->keywords[i][0] && !is_asked_for(&st->flags, s->keywords[i]))
+			gone[n++] = s->keywords[i];
+	e = index_store(s->index, s->mailbox, uids, INDEX_STORE_REMOVE,
+		st->mask & ~st->flags.system, gone, n, unchanged_since, &conflicts, &first);
+	numset_copy(&left, uids);
+	for (size_t i = 0; i < conflicts.count; i++)
+		numset_remove_range(&left, conflicts.ranges[i].first, conflicts.ranges[i].last);
+	*modseq = first;
+	if (!e && !numset_is_empty(&left))
+		e = index_store(s->index, s->mailbox, &left, INDEX_STORE_ADD,
+			st->flags.system & st->mask, st->flags.keywords,
+			st->keywords ? st->flags.count : 0, UINT64_MAX, NULL, modseq);
+	if (!e && *modseq == 0)
+		*modseq = first;
+	numset_copy(failed, &conflicts);
+	numset_free(&left);
+	numset_free(&conflicts);
+	return e;
+}
+
 static enum err
 change(struct imap_session *s, struct store *st, const struct numset *uids,
 	uint64_t unchanged_since, struct numset *failed, uint64_t *modseq)
 {
-	return index_store(s->index, s->mailbox, uids, st->op, st->flags.system, st->flags.keywords,
-		st->flags.count, unchanged_since, failed, modseq);
+	if (st->op == INDEX_STORE_REPLACE && (st->mask != INDEX_FLAGS_ALL || !st->keywords))
+		return replace_some(s, st, uids, unchanged_since, failed, modseq);
+	return index_store(s->index, s->mailbox, uids, st->op, st->flags.system & st->mask,
+		st->flags.keywords, st->keywords ? st->flags.count : 0, unchanged_since, failed,
+		modseq);
 }
 
 /*
@@ -210,6 +263,26 @@ change_all(struct imap_session *s, struct store *st)
 	return e;
 }
 
+/*
+ * RFC 4314 section 4: what may not be changed is passed over. E_ACCESS when nothing that was named
+ * is left, or with FLAGS nothing that could be changed.
+ */
+static enum err
+rights_apply(struct imap_session *s, struct store *st)
+{
+	enum err e = imap_rights_selected(s);
+	int left;
+
+	st->mask = imap_rights_flags(s->rights);
+	st->keywords = (s->rights & IMAP_RIGHT_WRITE) != 0;
+	if (st->op == INDEX_STORE_REPLACE)
+		left = st->mask != 0;
+	else
+		left = (st->flags.system & st->mask) || (st->flags.count && st->keywords) ||
+		       (!st->flags.system && !st->flags.count);
+	return e ? e : left ? OK : E_ACCESS;
+}
+
 static enum err
 store_do(struct imap_session *s, struct store *st)
 {
@@ -217,6 +290,9 @@ store_do(struct imap_session *s, struct store *st)
 
 	if (s->read_only)
 		return imap_reply_no(s, "READ-ONLY", "The mailbox is selected read-only");
+	e = rights_apply(s, st);
+	if (e)
+		return imap_reply_error(s, e, "mailbox");
 	if (st->conditional)
 		imap_enable(s, IMAP_CONDSTORE);
 	imap_seqset_to_uids(s->view, &st->seqs, &st->all);

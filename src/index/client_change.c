@@ -161,8 +161,8 @@ index_expunge(struct index_user *u, uint32_t mailbox, const struct numset *uids,
 }
 
 enum err
-index_copy(struct index_user *u, uint32_t from, uint32_t to, const struct numset *uids, int move,
-	struct index_copied *out)
+index_copy(struct index_user *u, uint32_t from, uint32_t to, const struct numset *uids,
+	unsigned how, struct index_copied *out)
 {
 	struct buf body = {0};
 	struct ipc_msg m;
@@ -178,7 +178,7 @@ index_copy(struct index_user *u, uint32_t from, uint32_t to, const struct numset
 	}
 	ipc_put_u32(&body, from);
 	ipc_put_u32(&body, to);
-	ipc_put_u8(&body, move != 0);
+	ipc_put_u32(&body, how);
 	client_put_set(&body, uids);
 	e = client_request(u, INDEX_COPY, &body, INDEX_COPIED, &m);
 	if (e == OK) {

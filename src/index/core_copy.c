@@ -30,6 +30,7 @@ struct copy {
 	uint32_t from, to;
 	const struct numset *uids;
 	int move;
+	unsigned without; /* flags that the new messages do not get */
 	struct core_box src_box, dst_box;
 	struct core_touch src_touch, dst_touch;
 	struct item *items;
@@ -53,6 +54,9 @@ collect_one(struct core_tx *tx, struct core_box *b, uint32_t uid, struct core_me
 	it->src_uid = uid;
 	it->src = *m;
 	it->dst = *m;
+	it->dst.r.flags &= ~cp->without;
+	if (cp->without & INDEX_COPY_KEYWORDS)
+		it->dst.r.keywords = (struct index_keywords){0};
 	it->done = 0;
 	cp->bytes += m->r.disk_size;
 	return OK;
@@ -76,6 +80,7 @@ collect_step(struct core_tx *tx, void *arg)
 {
 	char names[INDEX_KEYWORDS_MAX][INDEX_KEYWORD_LEN_MAX + 1];
 	struct copy *cp = arg;
+	int translates = cp->from != cp->to && !(cp->without & INDEX_COPY_KEYWORDS);
 	enum err e = core_box_get(tx, cp->from, &cp->src_box);
 
 	cp->count = 0;
@@ -86,7 +91,7 @@ collect_step(struct core_tx *tx, void *arg)
 		e = core_keywords_get(tx, cp->from, names);
 	if (e == OK)
 		e = core_each(tx, &cp->src_box, cp->uids, collect_one, cp);
-	for (size_t i = 0; i < cp->count && e == OK && cp->from != cp->to; i++) {
+	for (size_t i = 0; i < cp->count && e == OK && translates; i++) {
 		const uint64_t *bits = cp->items[i].src.r.keywords.bits;
 
 		if (bits[0] || bits[1])
@@ -298,12 +303,13 @@ copy_run(struct index_core *c, struct copy *cp, int *gone)
 
 enum err
 index_core_copy(struct index_core *c, uint32_t from, uint32_t to, const struct numset *uids,
-	int move, uint32_t *uidvalidity, struct index_core_pair **pairs, size_t *count)
+	unsigned how, uint32_t *uidvalidity, struct index_core_pair **pairs, size_t *count)
 {
 	struct copy cp = {.from = from,
 		.to = to,
 		.uids = uids,
-		.move = move,
+		.move = (how & INDEX_COPY_MOVE) != 0,
+		.without = how >> 8,
 		.src_touch = {.fd = {-1, -1}},
 		.dst_touch = {.fd = {-1, -1}}};
 	int gone = 0;

@@ -354,14 +354,19 @@ enum err index_expunge(struct index_user *u, uint32_t mailbox, const struct nums
 	struct numset *expunged);
 /*
  * Copies or moves, all or none. src[i] became dst[i]; both are freed by the caller. E_NOTFOUND: no
- * such destination; E_QUOTA.
+ * such destination; E_QUOTA. how: INDEX_COPY_MOVE or 0, and flags that the new messages do not get.
  */
+enum {
+	INDEX_COPY_MOVE = 1,
+	INDEX_COPY_KEYWORDS = INDEX_FLAGS_ALL + 1, /* beside flags: all keywords */
+};
+#define INDEX_COPY_WITHOUT(flags) ((unsigned)(flags) << 8)
 struct index_copied {
 	uint32_t uidvalidity;
 	struct numset src, dst;
 };
 enum err index_copy(struct index_user *u, uint32_t from, uint32_t to, const struct numset *uids,
-	int move, struct index_copied *out);
+	unsigned how, struct index_copied *out);
 /* Makes the caller the one who sees messages from *first on as \Recent (RFC 3501 2.3.2). */
 enum err index_claim_recent(struct index_user *u, uint32_t mailbox, uint32_t *first);
 

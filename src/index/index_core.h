@@ -185,10 +185,11 @@ enum err index_core_expunge(struct index_core *c, uint32_t mailbox, const struct
 struct index_core_pair {
 	uint32_t src, dst;
 };
-/* *pairs is on the heap, the caller frees it. UIDs that do not exist are left out. */
+/* how: as index_copy. *pairs is on the heap, the caller frees it. UIDs that do not exist are left
+ * out. */
 enum err index_core_copy(struct index_core *c, uint32_t from, uint32_t to,
-	const struct numset *uids, int move, uint32_t *uidvalidity, struct index_core_pair **pairs,
-	size_t *count);
+	const struct numset *uids, unsigned how, uint32_t *uidvalidity,
+	struct index_core_pair **pairs, size_t *count);
 enum err index_core_claim_recent(struct index_core *c, uint32_t mailbox, uint32_t *first);
 enum err index_core_cache_put(
 	struct index_core *c, uint32_t mailbox, uint32_t uid, struct str blob);

@@ -80,7 +80,7 @@ enum index_frame {
 	 */
 	INDEX_EXPUNGE = 24,
 	INDEX_EXPUNGED = 25,
-	/* u32 from, u32 to, u8 move, set -> COPIED: u32 uidvalidity, u32 n, n * (u32 src, u32 dst).
+	/* u32 from, u32 to, u32 how (index_copy), set -> COPIED: u32 uidvalidity, u32 n, n * (u32 src, u32 dst).
 	   All or none. */
 	INDEX_COPY = 26,
 	INDEX_COPIED = 27,

@@ -297,7 +297,7 @@ run_copy(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 {
 	uint32_t from = ipc_get_u32(r), to = ipc_get_u32(r), uidvalidity;
 	struct index_core_pair *pairs = NULL;
-	int move = ipc_get_u8(r);
+	unsigned how = ipc_get_u32(r);
 	struct numset uids = {0};
 	struct buf body = {0};
 	size_t count;
@@ -307,7 +307,7 @@ run_copy(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	e = ipc_reader_end(r);
 	if (e == OK)
 		e = index_core_copy(
-			c->user->core, from, to, &uids, move, &uidvalidity, &pairs, &count);
+			c->user->core, from, to, &uids, how, &uidvalidity, &pairs, &count);
 	if (e == OK) {
 		ipc_put_u32(&body, uidvalidity);
 		ipc_put_u32(&body, (uint32_t)count);

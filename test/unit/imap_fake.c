@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "imap/rights.h"
 #include "index/index_client.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -439,6 +440,7 @@ fake_init(struct fake *f, struct fake_message *messages, size_t count)
 	f->session.base = &f->base;
 	f->session.client = f->base.client;
 	f->session.state = IMAP_SELECTED;
+	f->session.rights = IMAP_RIGHTS_ALL;
 	f->session.view = (struct index_view *)f; /* never looked into */
 	for (size_t i = 0; i < count; i++) {
 		messages[i].uid = (uint32_t)(i + 1) * 10;
@@ -584,4 +586,49 @@ fake_fini(struct fake *f)
 	stream_free(&f->base.client);
 	if (f->peer >= 0)
 		close(f->peer);
+}
+
+/* ---- rights: none are set ---- */
+
+enum err
+index_acl_each(struct index_user *u, uint32_t mailbox,
+	enum err (*cb)(struct str identifier, struct str rights, void *arg), void *arg)
+{
+	(void)u;
+	(void)mailbox;
+	(void)cb;
+	(void)arg;
+	return OK;
+}
+
+enum err
+index_acl_get(struct index_user *u, uint32_t mailbox, struct str identifier,
+	char rights[INDEX_ACL_RIGHTS_SIZE])
+{
+	(void)u;
+	(void)mailbox;
+	(void)identifier;
+	rights[0] = '\0';
+	return E_NOTFOUND;
+}
+
+enum err
+index_acl_set(struct index_user *u, uint32_t mailbox, struct str identifier, enum index_acl_op op,
+	struct str rights)
+{
+	(void)u;
+	(void)mailbox;
+	(void)identifier;
+	(void)op;
+	(void)rights;
+	return E_QUOTA;
+}
+
+enum err
+index_mailbox_get(struct index_user *u, struct str name, struct index_mailbox *out)
+{
+	(void)u;
+	(void)name;
+	(void)out;
+	return E_NOTFOUND;
 }

@@ -680,8 +680,8 @@ index_expunge(struct index_user *u, uint32_t mailbox, const struct numset *uids,
 }
 
 enum err
-index_copy(struct index_user *u, uint32_t from, uint32_t to, const struct numset *uids, int move,
-	struct index_copied *out)
+index_copy(struct index_user *u, uint32_t from, uint32_t to, const struct numset *uids,
+	unsigned how, struct index_copied *out)
 {
 	struct box *a = memory_box_by_id(from), *b = memory_box_by_id(to);
 
@@ -700,7 +700,7 @@ index_copy(struct index_user *u, uint32_t from, uint32_t to, const struct numset
 		copy = message_add(b, m->flags, str_make(m->text, m->len));
 		numset_add(&out->src, m->uid);
 		numset_add(&out->dst, copy->uid);
-		if (move)
+		if (how & INDEX_COPY_MOVE)
 			message_remove(a, m);
 		else
 			i++;
@@ -813,4 +813,40 @@ void
 index_quota_roots_free(struct index_quota_roots *r)
 {
 	(void)r;
+}
+
+/* ---- rights: none are set ---- */
+
+enum err
+index_acl_each(struct index_user *u, uint32_t mailbox,
+	enum err (*cb)(struct str identifier, struct str rights, void *arg), void *arg)
+{
+	(void)u;
+	(void)mailbox;
+	(void)cb;
+	(void)arg;
+	return OK;
+}
+
+enum err
+index_acl_get(struct index_user *u, uint32_t mailbox, struct str identifier,
+	char rights[INDEX_ACL_RIGHTS_SIZE])
+{
+	(void)u;
+	(void)mailbox;
+	(void)identifier;
+	rights[0] = '\0';
+	return E_NOTFOUND;
+}
+
+enum err
+index_acl_set(struct index_user *u, uint32_t mailbox, struct str identifier, enum index_acl_op op,
+	struct str rights)
+{
+	(void)u;
+	(void)mailbox;
+	(void)identifier;
+	(void)op;
+	(void)rights;
+	return E_QUOTA;
 }

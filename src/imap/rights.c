@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+#include "imap/rights.h"
+
+#include <string.h>
+
+#include "imap/state.h"
+
+static const char letters[] = "lrswipkxtea"; /* as the bits are */
+
+enum {
+	CREATE_RIGHTS = IMAP_RIGHT_CREATE | IMAP_RIGHT_REMOVE,
+	DELETE_RIGHTS = IMAP_RIGHT_DELETE | IMAP_RIGHT_EXPUNGE,
+};
+
+enum err
+imap_rights_parse(struct str text, unsigned *out)
+{
+	*out = 0;
+	for (size_t i = 0; i < text.len; i++) {
+		const char *at = text.p[i] ? strchr(letters, text.p[i]) : NULL;
+
+		if (at)
+			*out |= 1U << (at - letters);
+		else if (text.p[i] == 'c')
+			*out |= CREATE_RIGHTS;
+		else if (text.p[i] == 'd')
+			*out |= DELETE_RIGHTS;
+		else
+			return E_RANGE;
+	}
+	return OK;
+}
+
+void
+imap_rights_format(unsigned rights, char out[IMAP_RIGHTS_TEXT])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; letters[i]; i++)
+		if (rights & 1U << i)
+			out[n++] = letters[i];
+	if (rights & CREATE_RIGHTS)
+		out[n++] = 'c';
+	if (rights & DELETE_RIGHTS)
+		out[n++] = 'd';
+	out[n] = '\0';
+}
+
+unsigned
+imap_rights_flags(unsigned rights)
+{
+	unsigned flags = 0;
+
+	if (rights & IMAP_RIGHT_SEEN)
+		flags |= INDEX_SEEN;
+	if (rights & IMAP_RIGHT_DELETE)
+		flags |= INDEX_DELETED;
+	if (rights & IMAP_RIGHT_WRITE)
+		flags |= INDEX_FLAGS_ALL & ~(unsigned)(INDEX_SEEN | INDEX_DELETED);
+	return flags;
+}
+
+/* ---- what is stored ---- */
+
+struct stored {
+	unsigned given, taken;
+};
+
+static enum err
+stored_visit(struct str identifier, struct str rights, void *arg)
+{
+	struct stored *st = arg;
+	unsigned bits;
+
+	/* What somebody else wrote into the file gives nothing, and takes all, when unreadable. */
+	if (str_is(identifier, IMAP_RIGHTS_OWNER))
+		st->given = imap_rights_parse(rights, &bits) ? 0 : bits;
+	else if (str_is(identifier, IMAP_RIGHTS_NOT_OWNER))
+		st->taken = imap_rights_parse(rights, &bits) ? IMAP_RIGHTS_ALL : bits;
+	return OK;
+}
+
+enum err
+imap_rights_get(struct imap_session *s, uint32_t mailbox, unsigned *out, unsigned *given)
+{
+	struct stored st = {.given = IMAP_RIGHTS_ALL};
+	enum err e = index_acl_each(s->index, mailbox, stored_visit, &st);
+
+	st.given |= IMAP_RIGHTS_FIXED;
+	*out = (st.given & ~st.taken) | IMAP_RIGHTS_FIXED;
+	if (given)
+		*given = st.given;
+	return e;
+}
+
+enum err
+imap_rights_check(struct imap_session *s, uint32_t mailbox, unsigned need)
+{
+	unsigned rights;
+	enum err e = imap_rights_get(s, mailbox, &rights, NULL);
+
+	return e ? e : (rights & need) == need ? OK : E_ACCESS;
+}
+
+enum err
+imap_rights_check_name(struct imap_session *s, struct str name, unsigned need)
+{
+	struct index_mailbox box = {0};
+	enum err e = index_mailbox_get(s->index, name, &box);
+
+	if (!e)
+		e = imap_rights_check(s, box.id, need);
+	index_mailbox_free(&box);
+	return e;
+}
+
+/* The name above name; empty at the top. */
+static struct str
+parent_of(struct str name)
+{
+	while (name.len > 0 && name.p[--name.len] != '/')
+		;
+	return name;
+}
+
+enum err
+imap_rights_nearest(struct imap_session *s, struct str name, struct str *nearest)
+{
+	struct index_mailbox box = {0};
+	enum err e = E_NOTFOUND;
+
+	for (*nearest = parent_of(name); nearest->len > 0; *nearest = parent_of(*nearest)) {
+		e = index_mailbox_get(s->index, *nearest, &box);
+		index_mailbox_free(&box);
+		if (e != E_NOTFOUND)
+			return e;
+	}
+	return OK;
+}
+
+enum err
+imap_rights_check_parent(struct imap_session *s, struct str name)
+{
+	struct str nearest;
+	enum err e = imap_rights_nearest(s, name, &nearest);
+
+	return e || nearest.len == 0 ? e : imap_rights_check_name(s, nearest, IMAP_RIGHT_CREATE);
+}
+
+struct inherit {
+	struct imap_session *s;
+	uint32_t to;
+};
+
+static enum err
+inherit_visit(struct str identifier, struct str rights, void *arg)
+{
+	const struct inherit *in = arg;
+
+	return index_acl_set(in->s->index, in->to, identifier, INDEX_ACL_REPLACE, rights);
+}
+
+enum err
+imap_rights_inherit(struct imap_session *s, struct str from, struct str name)
+{
+	struct index_mailbox above = {0}, box = {0};
+	struct inherit in = {.s = s};
+	enum err e = OK;
+
+	if (from.len == 0)
+		return OK;
+	e = index_mailbox_get(s->index, from, &above);
+	/* The levels between them were made too. */
+	for (; !e && name.len > from.len; name = parent_of(name)) {
+		e = index_mailbox_get(s->index, name, &box);
+		in.to = box.id;
+		index_mailbox_free(&box);
+		if (!e)
+			e = index_acl_each(s->index, above.id, inherit_visit, &in);
+	}
+	index_mailbox_free(&above);
+	return e;
+}
+
+enum err
+imap_rights_selected(struct imap_session *s)
+{
+	unsigned before = s->rights;
+	enum err e = imap_rights_get(s, s->mailbox, &s->rights, NULL);
+
+	if (e)
+		s->rights = before;
+	else if (imap_rights_flags(before) != imap_rights_flags(s->rights))
+		imap_send_mailbox_flags(s);
+	return e;
+}
