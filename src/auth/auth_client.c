@@ -23,6 +23,7 @@ struct channel {
 	const char *name;
 	int fd;
 	uint32_t request;
+	int once; /* no second try */
 };
 
 struct auth_client {
@@ -72,7 +73,7 @@ channel_exchange(
 /*
  * Asks and waits. A connection that was open already may have died with the service while it lay
  * idle, so that one failure on it is followed by one try on a new one: no question changes anything
- * except the redeeming of a token, which comes on a connection of its own. After any error the
+ * except the redeeming of a token, which is done once. After any error the
  * connection is closed, lest a late answer is taken for that of the next question.
  */
 static enum err
@@ -81,7 +82,7 @@ channel_ask(struct channel *ch, const char *path, uint16_t type, struct str body
 {
 	enum err e = OK;
 
-	for (int tries = ch->fd >= 0 ? 2 : 1; tries > 0; tries--) {
+	for (int tries = ch->fd >= 0 && !ch->once ? 2 : 1; tries > 0; tries--) {
 		memset(answer, 0, sizeof(*answer));
 		for (size_t i = 0; i < IPC_FDS_MAX; i++)
 			answer->fds[i] = -1;
@@ -164,16 +165,25 @@ rcpt_parse(const struct ipc_msg *m, struct auth_rcpt *out)
 	return ipc_reader_end(&r) ? E_TEMPFAIL : OK;
 }
 
-/* On auth-session. Frees body. */
+/*
+ * On auth-session, over *conn if that is open, which is left open after an answer. Frees body. A
+ * token counts once, so that there is no second try: a connection from before is looked at first.
+ */
 static enum err
-session_ask(const struct config *conf, uint16_t type, struct buf *body, struct auth_user *out)
+session_ask(const struct config *conf, int *conn, uint16_t type, struct buf *body,
+	struct auth_user *out)
 {
-	struct channel ch = {"auth-session", -1, 0};
+	struct channel ch = {"auth-session", -1, 0, 1};
 	char *path = conf_run_path(conf, ch.name);
 	struct ipc_msg answer;
 	enum err e;
 
 	memset(out, 0, sizeof(*out));
+	if (*conn >= 0 && io_wait_readable(*conn, 0) == E_TIMEOUT) {
+		ch.fd = *conn;
+		*conn = -1;
+	}
+	io_close(conn); /* there was something to read: the end, or an answer nobody asked for */
 	e = channel_ask(&ch, path, type, buf_str(body), &answer, answer_timeout(conf));
 	if (e)
 		goto out;
@@ -182,15 +192,15 @@ session_ask(const struct config *conf, uint16_t type, struct buf *body, struct a
 		auth_user_free(out);
 	buf_wipe(&answer.body);
 	ipc_msg_free(&answer);
+	*conn = ch.fd;
 out:
-	io_close(&ch.fd);
 	buf_free(body);
 	free(path);
 	return e;
 }
 
 enum err
-auth_redeem(const struct config *conf, const char *token, const char *service,
+auth_redeem_on(const struct config *conf, int *conn, const char *token, const char *service,
 	const char *session_id, struct auth_user *out)
 {
 	struct buf body = BUF_INIT(IPC_BODY_MAX);
@@ -198,7 +208,18 @@ auth_redeem(const struct config *conf, const char *token, const char *service,
 	ipc_put_cstr(&body, token);
 	ipc_put_cstr(&body, service);
 	ipc_put_cstr(&body, session_id);
-	return session_ask(conf, AUTH_REDEEM, &body, out);
+	return session_ask(conf, conn, AUTH_REDEEM, &body, out);
+}
+
+enum err
+auth_redeem(const struct config *conf, const char *token, const char *service,
+	const char *session_id, struct auth_user *out)
+{
+	int conn = -1;
+	enum err e = auth_redeem_on(conf, &conn, token, service, session_id, out);
+
+	io_close(&conn);
+	return e;
 }
 
 enum err
@@ -206,10 +227,14 @@ auth_resume(
 	const struct config *conf, struct str resume, const char *session_id, struct auth_user *out)
 {
 	struct buf body = BUF_INIT(IPC_BODY_MAX);
+	int conn = -1;
+	enum err e;
 
 	ipc_put_str(&body, resume);
 	ipc_put_cstr(&body, session_id);
-	return session_ask(conf, AUTH_RESUME, &body, out);
+	e = session_ask(conf, &conn, AUTH_RESUME, &body, out);
+	io_close(&conn);
+	return e;
 }
 
 void
@@ -228,8 +253,8 @@ auth_client_create(const struct config *conf)
 {
 	struct auth_client *c = MEM_NEW(struct auth_client);
 
-	c->directory = (struct channel){"auth-directory", -1, 0};
-	c->userdb = (struct channel){"auth-userdb", -1, 0};
+	c->directory = (struct channel){"auth-directory", -1, 0, 0};
+	c->userdb = (struct channel){"auth-userdb", -1, 0, 0};
 	c->directory_path = conf_run_path(conf, c->directory.name);
 	c->userdb_path = conf_run_path(conf, c->userdb.name);
 	c->timeout_ms = answer_timeout(conf);

@@ -44,6 +44,13 @@ void auth_user_free(struct auth_user *u);
 enum err auth_redeem(const struct config *conf, const char *token, const char *service,
 	const char *session_id, struct auth_user *out);
 /*
+ * The same in a process that serves one session after the other. *conn: -1, or the connection that
+ * the call before left open; left open again unless something was wrong with it (-1 then). The
+ * caller closes it when it goes unused for long, since roost-auth has a descriptor open for it.
+ */
+enum err auth_redeem_on(const struct config *conf, int *conn, const char *token,
+	const char *service, const char *session_id, struct auth_user *out);
+/*
  * The same for a session that slept: resume is what its last auth_redeem or auth_resume gave; it
  * holds for this session id alone, as long as the master runs. The directory is asked again:
  * E_NOTFOUND, E_ACCESS when the user is gone or switched off; E_AUTH; E_TEMPFAIL.

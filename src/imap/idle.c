@@ -123,6 +123,7 @@ run_idle(struct imap_session *s, struct imap_parser *p)
 {
 	if (imap_parse_end(p))
 		return p->err;
+	io_close(s->auth);
 	(void)stream_write_cstr(s->client, "+ idling\r\n");
 	return idle_until(s, p, io_now_ms() + s->conf->imap_idle_timeout);
 }

@@ -100,6 +100,7 @@ struct imap_session {
 	const struct config *conf; /* base->conf */
 	struct auth_user user;
 	struct index_user *index;
+	int *auth; /* a connection for the next session; closed once this one is silent */
 	enum imap_state state;
 	unsigned enabled; /* union of enum imap_extension; set by imap_enable */
 	unsigned errors; /* BADs so far */
@@ -144,8 +145,10 @@ struct imap_session {
 /*
  * Serves s from the answer to the log-in on until it ends: returns SESSION_AGAIN after a LOGOUT or
  * when the client closed the connection, else the exit status. *user is taken over, index borrowed.
+ * auth: of auth_redeem_on.
  */
-int imap_session_run(struct session *s, struct auth_user *user, struct index_user *index);
+int imap_session_run(
+	struct session *s, struct auth_user *user, struct index_user *index, int *auth);
 
 /* ---- replies; errors stick in the stream, so nothing is returned ---- */
 

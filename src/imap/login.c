@@ -9,6 +9,7 @@
 #include "imap/sleep.h"
 #include "lib/io.h"
 #include "lib/log.h"
+#include "lib/mem.h"
 #include "lib/sandbox.h"
 
 enum {
@@ -38,6 +39,22 @@ imap_login_sandbox(const struct config *conf, struct sandbox *sb)
 	if (conf->index_dir[0])
 		sandbox_allow_path(sb, conf->index_dir, SANDBOX_READ | SANDBOX_WRITE);
 	sandbox_allow_path(sb, charset_path, SANDBOX_READ);
+}
+
+/* What a session leaves for the next of its user in this process. */
+struct kept {
+	struct index_user *index;
+	int auth; /* the connection of auth_redeem_on, or -1 */
+};
+
+static void
+kept_free(struct kept **k)
+{
+	if (!*k)
+		return;
+	index_close(&(*k)->index);
+	io_close(&(*k)->auth);
+	MEM_FREE(*k);
 }
 
 /* Answers the log-in command with what went wrong, and says goodbye. */
@@ -107,13 +124,13 @@ mail_open(struct session *s, const struct auth_user *user, struct index_user **i
  * for a while already, so that a short absence of auth is no reason to send it away.
  */
 static enum err
-identify(struct session *s, struct auth_user *user)
+identify(struct session *s, int *auth, struct auth_user *user)
 {
 	int64_t deadline = io_now_ms() + OPEN_WAIT_MS;
 	enum err e;
 
 	if (!imap_sleep_is_wake(s))
-		return auth_redeem(s->conf, s->info.token, "imap", s->info.id, user);
+		return auth_redeem_on(s->conf, auth, s->info.token, "imap", s->info.id, user);
 	for (;;) {
 		e = auth_resume(
 			s->conf, str_make(s->info.resume, s->info.resume_len), s->info.id, user);
@@ -127,24 +144,28 @@ int
 imap_login_run(struct session *s)
 {
 	struct auth_user user = {0};
-	struct index_user *index = s->kept;
+	struct kept *kept = s->kept;
 	char ip[NET_ADDR_TEXT];
 	int status;
 	enum err e;
 
 	s->kept = NULL;
-	e = identify(s, &user);
+	if (!kept) {
+		kept = MEM_NEW(struct kept);
+		kept->auth = -1;
+	}
+	e = identify(s, &kept->auth, &user);
 	if (!e) {
-		int confined = index != NULL;
+		int confined = kept->index != NULL;
 
 		/* A process that served before holds this user's index, and stays confined to it.
 		 */
-		e = mail_open(s, &user, &index);
+		e = mail_open(s, &user, &kept->index);
 		if (!e && !confined)
-			e = confine(s->conf, index);
+			e = confine(s->conf, kept->index);
 	}
 	if (e) {
-		index_close(&index);
+		kept_free(&kept);
 		auth_user_free(&user);
 		return refuse(s, e);
 	}
@@ -152,19 +173,19 @@ imap_login_run(struct session *s)
 	if (!imap_sleep_is_wake(s))
 		log_event(LOGL_INFO, "imap.login ok", "user", user.name, "ip", ip, "tls",
 			s->info.tls ? s->info.tls_text : "no", "service", s->info.service, NULL);
-	status = imap_session_run(s, &user, index);
+	status = imap_session_run(s, &user, kept->index, &kept->auth);
 	if (status == SESSION_AGAIN)
-		s->kept = index;
+		s->kept = kept;
 	else
-		index_close(&index);
+		kept_free(&kept);
 	return status;
 }
 
 void
 imap_login_release(struct session *s)
 {
-	struct index_user *index = s->kept;
+	struct kept *kept = s->kept;
 
 	s->kept = NULL;
-	index_close(&index);
+	kept_free(&kept);
 }

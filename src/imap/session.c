@@ -19,6 +19,9 @@
  */
 enum { DRAIN_LINES_MAX = 1 << 20 };
 
+/* Clients that log in for a moment are not silent for so long. */
+enum { QUIET_MS = 2000 };
+
 static uint64_t
 drain_max(const struct imap_session *s)
 {
@@ -190,14 +193,19 @@ static enum err
 command_await(struct imap_session *s)
 {
 	int64_t now = io_now_ms(), deadline = now + s->conf->imap_idle_timeout;
-	int64_t due = imap_sleep_due_ms(s, now);
+	int64_t due = imap_sleep_due_ms(s, now), quiet = now + QUIET_MS;
 	int client = 0, other;
 	enum err e = E_TIMEOUT;
 
 	while (e == E_TIMEOUT && now < deadline && !s->end) {
-		e = stream_wait(s->client, -1, (int)((due < deadline ? due : deadline) - now),
-			&client, &other);
+		int64_t until = due < deadline ? due : deadline;
+
+		if (*s->auth >= 0 && quiet < until)
+			until = quiet;
+		e = stream_wait(s->client, -1, (int)(until - now), &client, &other);
 		now = io_now_ms();
+		if (e == E_TIMEOUT && now >= quiet)
+			io_close(s->auth);
 		if (e == E_TIMEOUT && now >= due && now < deadline) {
 			(void)imap_sleep(s, NULL, deadline);
 			due = imap_sleep_due_ms(s, now);
@@ -276,7 +284,7 @@ greet(struct imap_session *s)
 }
 
 int
-imap_session_run(struct session *base, struct auth_user *user, struct index_user *index)
+imap_session_run(struct session *base, struct auth_user *user, struct index_user *index, int *auth)
 {
 	struct imap_session s = {
 		.base = base,
@@ -284,6 +292,7 @@ imap_session_run(struct session *base, struct auth_user *user, struct index_user
 		.conf = base->conf,
 		.user = *user,
 		.index = index,
+		.auth = auth,
 	};
 
 	int sleeps;
@@ -294,7 +303,9 @@ imap_session_run(struct session *base, struct auth_user *user, struct index_user
 	if (!base->info.since)
 		base->info.since = (uint64_t)time(NULL);
 	imap_state_set(&s, IMAP_AUTHENTICATED);
-	session_report(base, s.user.name, "");
+	/* The parent knows what the log-in said: a word of it would only wake it. */
+	if (strcmp(s.user.name, base->info.user) != 0)
+		session_report(base, s.user.name, "");
 	if (imap_sleep_is_wake(base))
 		imap_sleep_wake(&s);
 	else

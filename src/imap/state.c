@@ -421,6 +421,7 @@ imap_state_unselect(struct imap_session *s)
 	imap_contexts_free(s);
 	if (s->state == IMAP_SELECTED) {
 		imap_state_set(s, IMAP_AUTHENTICATED);
-		session_report(s->base, s->user.name, "");
+		if (!s->end)
+			session_report(s->base, s->user.name, "");
 	}
 }

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A process serves one client of its user after the other, and never one of somebody else."""
 
+import os
+import signal
 import time
 
 from roost_instance import wait_until
@@ -63,3 +65,33 @@ def test_a_user_who_is_switched_off_meanwhile(own_roost):
         assert "NO" in str(error)
     else:
         raise AssertionError("the user could log in")
+
+
+def sockets(pid):
+    return sum(os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:") for fd in os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_a_silent_session_holds_no_connection_to_auth(own_roost):
+    """It is kept for the next log-in of the user, but not by those who stay."""
+    wire = Wire(own_roost, own_roost.add_user("fred"))
+    pid = wait_until(lambda: [s["pid"] for s in own_roost.ctl("who") if s["user"].startswith("fred@")],
+                     what="who shows it")[0]
+    wire.command("NOOP")
+    before = sockets(pid)
+    wire.send("i IDLE")
+    wire.until("+ idling")
+    assert sockets(pid) == before - 1
+
+
+def test_auth_is_started_again_between_two_sessions(own_roost):
+    """The process that is used again finds its connection to roost-auth broken, and makes another."""
+    user = own_roost.add_user("gina")
+
+    def again():
+        first = session(own_roost, user)
+        for pid in own_roost.pids("roost-auth"):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: own_roost.ctl("user", "list"), what="roost-auth answers again")
+        return first[0] == session(own_roost, user)[0]
+
+    wait_until(again, what="two sessions of one process")

@@ -27,20 +27,22 @@ dialogue_bytes(struct str client)
 	static const char greeting_end[] = "] Logged in\r\n";
 	struct auth_user user = {.name = mem_strdup("alice@example.test")};
 	struct session s = {.conf = conf, .channel = -1};
-	int fds[2];
+	int fds[2], auth = -1;
 	ssize_t n;
 	size_t after;
 	int status;
 
 	s.info.tag = mem_strdup("L1");
+	s.info.user = mem_strdup("alice@example.test");
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
 	s.client = stream_create(fds[0]);
 	stream_push_input(s.client, client);
 	assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
-	status = imap_session_run(&s, &user, memory_index_user());
+	status = imap_session_run(&s, &user, memory_index_user(), &auth);
 	assert_true(status == 0 || status == SESSION_AGAIN);
 	stream_free(&s.client);
 	free(s.info.tag);
+	free(s.info.user);
 	buf_reset(&said);
 	do {
 		assert_int_equal(buf_reserve(&said, 65536), OK);
