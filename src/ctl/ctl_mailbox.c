@@ -22,9 +22,7 @@ tool_open_user(struct tool *t, const char *address, struct index_user **out, cha
 
 	*out = NULL;
 	if (e) {
-		tool_error("%s: %s%s", address,
-			e == E_NOTFOUND ? "there is no such user" : err_text(e),
-			err_is_temporary(e) ? "; is Roost running?" : "");
+		tool_user_error(address, e);
 	} else {
 		e = index_open(t->conf, &user, out);
 		if (e)
@@ -266,7 +264,10 @@ mailbox_undelete(struct tool *t, int argc, char **argv)
 	if (!e) {
 		rows = json_array();
 		e = undelete_all(t, name, args, rows);
-		if (e == OK || json_array_size(rows))
+		if (e == OK && !t->json && json_array_size(rows) == 0)
+			tool_error("%s: nothing that was expunged is kept%s", name,
+				t->conf->expunge_keep > 0 ? "" : "; expunge_keep is 0");
+		else if (e == OK || json_array_size(rows))
 			tool_print(t, &rows, columns);
 		json_decref(rows);
 	}

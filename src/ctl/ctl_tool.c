@@ -25,6 +25,19 @@ tool_error(const char *fmt, ...)
 	fputc('\n', stderr);
 }
 
+void
+tool_user_error(const char *address, enum err e)
+{
+	if (e == E_PARSE)
+		tool_error("\"%s\" is not an address; write it as name@domain", address);
+	else
+		tool_error("%s: %s%s", address,
+			e == E_NOTFOUND ? "there is no such user"
+			: e == E_ACCESS ? "this account is switched off"
+					: err_text(e),
+			err_is_temporary(e) ? "; is Roost running?" : "");
+}
+
 static int
 option_find(const struct tool_option *options, const char *name, size_t len)
 {
@@ -214,6 +227,16 @@ cell(const json_t *row, const char *column, struct buf *scratch)
 	return buf_cstr(scratch);
 }
 
+/* A column of text that stands for a number ("since_text") has the number's name above it. */
+static int
+heading_length(const char *column)
+{
+	static const char suffix[] = "_text";
+	size_t len = strlen(column), end = sizeof(suffix) - 1;
+
+	return (int)(len > end && strcmp(column + len - end, suffix) == 0 ? len - end : len);
+}
+
 static void
 print_table(const json_t *rows, const char *const *columns)
 {
@@ -222,7 +245,7 @@ print_table(const json_t *rows, const char *const *columns)
 	json_t *row;
 
 	for (; n < COLUMNS_MAX && columns[n]; n++)
-		width[n] = strlen(columns[n]);
+		width[n] = (size_t)heading_length(columns[n]);
 	json_array_foreach(rows, r, row)
 	{
 		for (size_t c = 0; c < n; c++) {
@@ -233,8 +256,8 @@ print_table(const json_t *rows, const char *const *columns)
 		}
 	}
 	for (size_t c = 0; c < n; c++)
-		printf("%-*s%s", c + 1 < n ? (int)width[c] : 0, columns[c],
-			c + 1 < n ? "  " : "\n");
+		printf("%-*.*s%s", c + 1 < n ? (int)width[c] : 0, heading_length(columns[c]),
+			columns[c], c + 1 < n ? "  " : "\n");
 	json_array_foreach(rows, r, row)
 	{
 		for (size_t c = 0; c < n; c++)

@@ -78,6 +78,8 @@ void tool_print(struct tool *t, json_t **result, const char *const *columns);
 /* name: the canonical address, which the caller frees; may be NULL. Errors are printed. */
 struct index_user;
 enum err tool_open_user(struct tool *t, const char *address, struct index_user **out, char **name);
+/* Prints why a user could not be looked up or opened, and what to do about it. */
+void tool_user_error(const char *address, enum err e);
 void tool_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

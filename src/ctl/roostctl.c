@@ -62,6 +62,26 @@ noun_exists(const char *noun)
 	return 0;
 }
 
+/* "roostctl NOUN [VERB] --help": of the verb, of the noun's verbs, or of all. */
+static int
+print_help(int argc, char **argv)
+{
+	int used = 0;
+	const struct tool_verb *v = find_verb(argc, argv, &used);
+
+	if (v) {
+		fputs("usage: roostctl [-c FILE] [--json] ...\n", stdout);
+		print_verb(stdout, v);
+		return EXIT_SUCCESS;
+	}
+	if (argc > 0 && !noun_exists(argv[0])) {
+		tool_error("\"%s\" is no verb; see roostctl --help", argv[0]);
+		return EXIT_USAGE;
+	}
+	print_usage(stdout, argc > 0 ? argv[0] : NULL);
+	return EXIT_SUCCESS;
+}
+
 static int
 run_verb(struct tool *t, int argc, char **argv)
 {
@@ -124,6 +144,8 @@ main(int argc, char **argv)
 		print_usage(stderr, NULL);
 		return EXIT_USAGE;
 	}
+	if (strcmp(argv[argc - 1], "--help") == 0 || strcmp(argv[argc - 1], "-h") == 0)
+		return print_help(argc - 1 - i, argv + i);
 	if (conf_load(path, &problems, &conf)) {
 		fputs(buf_cstr(&problems), stderr);
 		buf_free(&problems);

@@ -697,10 +697,7 @@ backup_user(struct backup *b, const char *address)
 		fputs("\r\033[K", stderr);
 	b->line_open = 0;
 	if (e) {
-		tool_error("%s: %s", address,
-			e == E_NOTFOUND ? "there is no such user"
-			: e == E_ACCESS ? "this account is switched off: its mail is not copied"
-					: err_text(e));
+		tool_user_error(address, e);
 		b->failed++;
 	} else {
 		b->users++;

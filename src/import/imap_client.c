@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "import/imap_client.h"
 
+#include <errno.h>
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <openssl/err.h>
@@ -112,6 +113,7 @@ connect_any(const struct imap_account *a, int *fd, char **why)
 	struct addrinfo *list = NULL;
 	int rc = getaddrinfo(a->host, a->port, &hints, &list);
 	enum err e = E_NOTFOUND;
+	int why_not = 0;
 
 	*fd = -1;
 	if (rc) {
@@ -125,10 +127,12 @@ connect_any(const struct imap_account *a, int *fd, char **why)
 			continue;
 		memcpy(&addr.sa, i->ai_addr, i->ai_addrlen);
 		e = net_connect(&addr, CONNECT_MS, fd);
+		why_not = errno;
 	}
 	freeaddrinfo(list);
 	if (*fd < 0)
-		*why = mem_printf("no connection: %s", err_text(e));
+		*why = mem_printf("no connection to port %s: %s", a->port,
+			e == E_TIMEOUT || !why_not ? err_text(e) : strerror(why_not));
 	return *fd < 0 ? E_TEMPFAIL : OK;
 }
 

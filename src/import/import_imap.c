@@ -690,7 +690,8 @@ account_from(const struct tool_args *a, struct imap_account *out, char **passwor
 		return E_PARSE;
 	}
 	if (read_password(a->values[O_PASSWORD_FILE], password)) {
-		tool_error("there is no password");
+		tool_error("there is no password; name a file with --password-file or write "
+			   "it to standard input");
 		return E_ACCESS;
 	}
 	out->password = *password;

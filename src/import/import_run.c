@@ -92,9 +92,7 @@ import_begin(struct tool *t, const char *address, unsigned may, struct import *i
 	im->errors = json_array();
 	im->shown_ms = im->begin_ms;
 	if (e)
-		tool_error("%s: %s%s", address,
-			e == E_NOTFOUND ? "there is no such user" : err_text(e),
-			err_is_temporary(e) ? "; is Roost running?" : "");
+		tool_user_error(address, e);
 	else
 		e = import_become_mail_user(t->conf, may);
 	if (e == OK) {

@@ -31,12 +31,24 @@ def test_users_and_domains(roost):
 
 def test_mistakes_are_explained(roost):
     for args, word in ((["user", "add", "nodomain"], "nodomain"), (["user", "show", "no@example.test"], "no@"),
-                       (["domain", "add", "a b"], "a b"), (["user", "add", "x@unknown.test"], "unknown.test")):
+                       (["domain", "add", "a b"], "a b"), (["user", "add", "x@unknown.test"], "unknown.test"),
+                       (["mailbox", "list", "alice"], "name@domain"),
+                       (["fsck", "alice"], "name@domain"), (["quota", "get", "alice"], "name@domain"),
+                       (["import", "mbox", "alice", "/dev/null"], "name@domain"),
+                       (["import", "mbox", "no@example.test", "/dev/null"], "no such user")):
         status, _, message = roost.ctl(*args, check=False, stdin="pw\n")
         assert status not in (0, 75) and word in message, (args, status, message)
     assert roost.ctl("user", "fly", check=False)[0] == 64
     result = subprocess.run([BUILD / "roostctl", "--help"], capture_output=True, text=True)
     assert result.returncode == 0 and "user add" in result.stdout
+    # Of one noun or one verb, wherever the configuration is; and what there is not is said.
+    for words, has, has_not in ((["import"], "import mbox USER", "user add"), (["fsck"], "fsck [--repair]", "user add"),
+                                (["mailbox", "undelete"], "mailbox undelete USER", "mailbox purge")):
+        result = subprocess.run([BUILD / "roostctl", "-c", "/nonexistent", *words, "--help"], capture_output=True,
+                                text=True)
+        assert (result.returncode, result.stderr) == (0, ""), result
+        assert has in result.stdout and has_not not in result.stdout, result.stdout
+    assert subprocess.run([BUILD / "roostctl", "fly", "--help"], capture_output=True).returncode == 64
 
 
 def test_a_new_password_works_and_the_old_one_fails_at_once(roost, user, imap):
