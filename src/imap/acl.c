@@ -18,7 +18,7 @@ identifier_whose(const struct imap_session *s, struct str id)
 	int negative = id.len > 0 && id.p[0] == '-';
 	struct str name = negative ? str_make(id.p + 1, id.len - 1) : id;
 
-	if (!str_is_i(name, s->user.name) && !str_is_i(name, IMAP_RIGHTS_OWNER))
+	if (!str_is_i(name, s->user.name) && !str_is_i(name, RIGHTS_OWNER))
 		return OTHER;
 	return negative ? NOT_OWNER : OWNER;
 }
@@ -27,9 +27,7 @@ identifier_whose(const struct imap_session *s, struct str id)
 static struct str
 identifier_stored(enum whose whose, struct str id)
 {
-	return whose == OWNER	    ? STR(IMAP_RIGHTS_OWNER)
-	       : whose == NOT_OWNER ? STR(IMAP_RIGHTS_NOT_OWNER)
-				    : id;
+	return whose == OWNER ? STR(RIGHTS_OWNER) : whose == NOT_OWNER ? STR(RIGHTS_NOT_OWNER) : id;
 }
 
 /* Section 3: one that cannot be prepared, or is empty, is BAD. */
@@ -60,7 +58,7 @@ mailbox_find(struct imap_session *s, struct str name, unsigned need, struct inde
 enum err
 imap_acl_send_myrights(struct imap_session *s, struct str name)
 {
-	char text[IMAP_RIGHTS_TEXT];
+	char text[RIGHTS_TEXT];
 	struct index_mailbox box = {0};
 	unsigned rights = 0;
 	enum err e = index_mailbox_get(s->index, name, &box);
@@ -68,7 +66,7 @@ imap_acl_send_myrights(struct imap_session *s, struct str name)
 	if (!e)
 		e = imap_rights_get(s, box.id, &rights, NULL);
 	if (!e) {
-		imap_rights_format(rights, text);
+		rights_format(rights, text);
 		(void)buf_add_cstr(&s->out, "MYRIGHTS ");
 		imap_write_mailbox(s, &s->out, str_of(box.name));
 		(void)buf_printf(&s->out, " %s", text);
@@ -113,17 +111,17 @@ static enum err
 pair_visit(struct str id, struct str rights, void *arg)
 {
 	struct imap_session *s = arg;
-	char text[IMAP_RIGHTS_TEXT];
+	char text[RIGHTS_TEXT];
 	unsigned bits;
 
-	if (str_is(id, IMAP_RIGHTS_OWNER))
+	if (str_is(id, RIGHTS_OWNER))
 		return OK;
 	/* Letters that mean nothing here are told as they are. */
-	if (!imap_rights_parse(rights, &bits)) {
-		imap_rights_format(bits, text);
+	if (!rights_parse(rights, &bits)) {
+		rights_format(bits, text);
 		rights = str_of(text);
 	}
-	if (str_is(id, IMAP_RIGHTS_NOT_OWNER))
+	if (str_is(id, RIGHTS_NOT_OWNER))
 		pair_write(s, "-", str_of(s->user.name), rights);
 	else
 		pair_write(s, "", id, rights);
@@ -133,7 +131,7 @@ pair_visit(struct str id, struct str rights, void *arg)
 static enum err
 run_getacl(struct imap_session *s, struct imap_parser *p)
 {
-	char text[IMAP_RIGHTS_TEXT];
+	char text[RIGHTS_TEXT];
 	struct index_mailbox box = {0};
 	unsigned rights, given = 0;
 	struct str name;
@@ -143,13 +141,13 @@ run_getacl(struct imap_session *s, struct imap_parser *p)
 	(void)imap_parse_mailbox(p, &name);
 	if (imap_parse_end(p))
 		return p->err;
-	e = mailbox_find(s, name, IMAP_RIGHT_ADMIN, &box);
+	e = mailbox_find(s, name, RIGHT_ADMIN, &box);
 	if (!e)
 		e = imap_rights_get(s, box.id, &rights, &given);
 	if (!e) {
 		(void)buf_add_cstr(&s->out, "ACL ");
 		imap_write_mailbox(s, &s->out, str_of(box.name));
-		imap_rights_format(given, text);
+		rights_format(given, text);
 		pair_write(s, "", str_of(s->user.name), str_of(text));
 		e = index_acl_each(s->index, box.id, pair_visit, s);
 	}
@@ -176,7 +174,7 @@ run_listrights(struct imap_session *s, struct imap_parser *p)
 	(void)identifier_parse(p, &id);
 	if (imap_parse_end(p))
 		return p->err;
-	e = mailbox_find(s, name, IMAP_RIGHT_ADMIN, &box);
+	e = mailbox_find(s, name, RIGHT_ADMIN, &box);
 	if (!e) {
 		enum whose whose = identifier_whose(s, id);
 
@@ -210,7 +208,7 @@ modification_parse(struct imap_parser *p, char *op, unsigned *rights)
 		*op = text.p[0];
 		text = str_make(text.p + 1, text.len - 1);
 	}
-	if (!imap_rights_parse(text, rights))
+	if (!rights_parse(text, rights))
 		return OK;
 	p->at = start;
 	return imap_parser_fail(p, E_PARSE, "there is no such right");
@@ -227,9 +225,9 @@ rights_stored(struct imap_session *s, uint32_t mailbox, enum whose whose, unsign
 	*out = 0;
 	if (whose == OWNER)
 		return imap_rights_get(s, mailbox, &rights, out);
-	e = index_acl_get(s->index, mailbox, STR(IMAP_RIGHTS_NOT_OWNER), text);
+	e = index_acl_get(s->index, mailbox, STR(RIGHTS_NOT_OWNER), text);
 	if (!e)
-		(void)imap_rights_parse(str_of(text), out);
+		(void)rights_parse(str_of(text), out);
 	return e == E_NOTFOUND ? OK : e;
 }
 
@@ -237,17 +235,17 @@ rights_stored(struct imap_session *s, uint32_t mailbox, enum whose whose, unsign
 static enum err
 rights_set(struct imap_session *s, uint32_t mailbox, enum whose whose, char op, unsigned change)
 {
-	char text[IMAP_RIGHTS_TEXT];
+	char text[RIGHTS_TEXT];
 	unsigned rights;
 	enum err e = rights_stored(s, mailbox, whose, &rights);
 	struct buf plain = {0};
 
 	rights = op == '+' ? rights | change : op == '-' ? rights & ~change : change;
 	if (whose == OWNER)
-		rights |= IMAP_RIGHTS_FIXED;
+		rights |= RIGHTS_FIXED;
 	else
-		rights &= ~(unsigned)IMAP_RIGHTS_FIXED;
-	imap_rights_format(rights, text);
+		rights &= ~(unsigned)RIGHTS_FIXED;
+	rights_format(rights, text);
 	for (const char *c = text; *c; c++)
 		if (*c != 'c' && *c != 'd')
 			(void)buf_add_char(&plain, *c);
@@ -285,7 +283,7 @@ run_setacl(struct imap_session *s, struct imap_parser *p)
 	if (imap_parse_end(p))
 		return p->err;
 	whose = identifier_whose(s, id);
-	e = mailbox_find(s, name, IMAP_RIGHT_ADMIN, &box);
+	e = mailbox_find(s, name, RIGHT_ADMIN, &box);
 	mailbox = box.id;
 	index_mailbox_free(&box);
 	if (!e && whose == OTHER)
@@ -309,7 +307,7 @@ run_deleteacl(struct imap_session *s, struct imap_parser *p)
 	(void)identifier_parse(p, &id);
 	if (imap_parse_end(p))
 		return p->err;
-	e = mailbox_find(s, name, IMAP_RIGHT_ADMIN, &box);
+	e = mailbox_find(s, name, RIGHT_ADMIN, &box);
 	mailbox = box.id;
 	index_mailbox_free(&box);
 	if (!e)

@@ -45,7 +45,7 @@ how(int move, unsigned rights)
 {
 	unsigned lost = INDEX_FLAGS_ALL & ~imap_rights_flags(rights);
 
-	if (!(rights & IMAP_RIGHT_WRITE))
+	if (!(rights & RIGHT_WRITE))
 		lost |= INDEX_COPY_KEYWORDS;
 	return (move ? INDEX_COPY_MOVE : 0) | INDEX_COPY_WITHOUT(lost);
 }
@@ -63,10 +63,10 @@ copy_do(struct imap_session *s, const struct numset *seqs, struct str name, int 
 		return imap_reply_no(s, "READ-ONLY", "The mailbox is selected read-only");
 	/* RFC 6851 section 4.4 */
 	if (move)
-		e = imap_rights_check(s, s->mailbox, IMAP_RIGHT_DELETE | IMAP_RIGHT_EXPUNGE);
+		e = imap_rights_check(s, s->mailbox, RIGHT_DELETE | RIGHT_EXPUNGE);
 	e = e ? e : index_mailbox_get(s->index, name, &to);
 	e = e ? e : imap_rights_get(s, to.id, &rights, NULL);
-	if (!e && !(rights & IMAP_RIGHT_INSERT))
+	if (!e && !(rights & RIGHT_INSERT))
 		e = E_ACCESS;
 	imap_seqset_to_uids(s->view, seqs, &uids);
 	if (!e && !numset_is_empty(&uids))

@@ -22,7 +22,7 @@ run_expunge(struct imap_session *s, struct imap_parser *p)
 		e = imap_reply_no(s, "READ-ONLY", "The mailbox is selected read-only");
 		goto out;
 	}
-	e = imap_rights_check(s, s->mailbox, IMAP_RIGHT_EXPUNGE);
+	e = imap_rights_check(s, s->mailbox, RIGHT_EXPUNGE);
 	if (e) {
 		e = imap_reply_error(s, e, "mailbox");
 		goto out;

@@ -344,7 +344,7 @@ mark_seen(struct fetch_run *run)
 		if (run->batch[i].unseen)
 			numset_add(&uids, run->batch[i].uid);
 	if (!numset_is_empty(&uids))
-		e = imap_rights_check(s, s->mailbox, IMAP_RIGHT_SEEN);
+		e = imap_rights_check(s, s->mailbox, RIGHT_SEEN);
 	if (!e && !numset_is_empty(&uids))
 		e = index_store(s->index, s->mailbox, &uids, INDEX_STORE_ADD, INDEX_SEEN, NULL, 0,
 			UINT64_MAX, NULL, &modseq);

@@ -111,7 +111,7 @@ struct imap_session {
 	uint32_t mailbox; /* id */
 	uint32_t uidvalidity;
 	int read_only; /* EXAMINE, or without any right to change something */
-	unsigned rights; /* enum imap_right (rights.h); imap_rights_selected reads them anew */
+	unsigned rights; /* enum right (mail/rights.h); imap_rights_selected reads them anew */
 	struct numset recent; /* UIDs that are \Recent here */
 	struct numset saved; /* UIDs of the last SEARCH RETURN (SAVE): what "$" means (RFC 5182) */
 	struct imap_context *contexts; /* searches that are kept up to date (context.h) */

@@ -146,11 +146,11 @@ message_begin(
 	unsigned rights = 0;
 	enum err e = imap_rights_get(s, mailbox, &rights, NULL);
 
-	if (!e && !(rights & IMAP_RIGHT_INSERT))
+	if (!e && !(rights & RIGHT_INSERT))
 		e = E_ACCESS;
 	/* RFC 4314 section 4: flags that may not be set are lost, and nothing fails for them. */
 	in->info.flags &= imap_rights_flags(rights);
-	if (!(rights & IMAP_RIGHT_WRITE))
+	if (!(rights & RIGHT_WRITE))
 		in->info.keyword_count = 0;
 	if (!e)
 		e = index_append_create(s->index, mailbox,
@@ -281,7 +281,7 @@ url_add(struct imap_session *s, struct imap_incoming *in, struct str text)
 		e = index_mailbox_get_id(s->index, s->mailbox, &box);
 	else if (!e)
 		e = E_NOTFOUND;
-	if (!e && imap_rights_check(s, box.id, IMAP_RIGHT_READ))
+	if (!e && imap_rights_check(s, box.id, RIGHT_READ))
 		e = E_NOTFOUND;
 	if (!e && url.uidvalidity && url.uidvalidity != box.uidvalidity)
 		e = E_NOTFOUND;

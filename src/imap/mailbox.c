@@ -123,7 +123,7 @@ run_delete(struct imap_session *s, struct imap_parser *p)
 	e = index_mailbox_get(s->index, name, &box);
 	id = box.id;
 	index_mailbox_free(&box);
-	if (!e && imap_rights_check(s, id, IMAP_RIGHT_REMOVE) == E_ACCESS)
+	if (!e && imap_rights_check(s, id, RIGHT_REMOVE) == E_ACCESS)
 		return imap_reply_error(s, E_ACCESS, "mailbox");
 	if (!e)
 		e = index_mailbox_delete(s->index, name);
@@ -161,12 +161,12 @@ tell_renamed(struct imap_session *s, struct str from, struct str to)
 static enum err
 rename_check(struct imap_session *s, struct str from, struct str to)
 {
-	unsigned need = IMAP_RIGHT_REMOVE;
+	unsigned need = RIGHT_REMOVE;
 	struct str above_from, above_to;
 	enum err e;
 
 	if (str_is_i(from, "INBOX"))
-		need |= IMAP_RIGHT_DELETE | IMAP_RIGHT_EXPUNGE;
+		need |= RIGHT_DELETE | RIGHT_EXPUNGE;
 	e = imap_rights_check_name(s, from, need);
 	e = e ? e : imap_rights_nearest(s, from, &above_from);
 	e = e ? e : imap_rights_nearest(s, to, &above_to);

@@ -214,7 +214,7 @@ on_mailbox(const struct index_mailbox *m, void *arg)
 	if (!is_source(ms, m))
 		return OK;
 	/* RFC 7377 section 2.2: what cannot be read is passed over. */
-	if (imap_rights_check(ms->s, m->id, IMAP_RIGHT_READ))
+	if (imap_rights_check(ms->s, m->id, RIGHT_READ))
 		return OK;
 	if (ms->target_count == ms->target_cap) {
 		ms->target_cap = ms->target_cap ? 2 * ms->target_cap : 16;

@@ -69,7 +69,7 @@ roots_get(struct imap_session *s, struct str name, struct index_quota_roots *roo
 		e = index_mailbox_get(s->index, STR("INBOX"), &box);
 	/* RFC 9208 section 6 */
 	if (!e)
-		e = imap_rights_check(s, box.id, IMAP_RIGHT_READ);
+		e = imap_rights_check(s, box.id, RIGHT_READ);
 	if (!e)
 		e = index_quota_roots(s->index, box.id, roots);
 	index_mailbox_free(&box);

@@ -55,7 +55,7 @@ replace_take(struct imap_session *s, struct imap_parser *p, struct imap_incoming
 		return p->err;
 	in->replaces = 1;
 	/* RFC 8508 section 5 */
-	e = imap_rights_check(s, s->mailbox, IMAP_RIGHT_DELETE | IMAP_RIGHT_EXPUNGE);
+	e = imap_rights_check(s, s->mailbox, RIGHT_DELETE | RIGHT_EXPUNGE);
 	e = e ? e : index_mailbox_get(s->index, name, &box);
 	e = e ? imap_incoming_refuse(in, e) : imap_incoming_take(s, p, box.id, in);
 	index_mailbox_free(&box);

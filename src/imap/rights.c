@@ -1,95 +1,42 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/rights.h"
 
-#include <string.h>
-
 #include "imap/state.h"
-
-static const char letters[] = "lrswipkxtea"; /* as the bits are */
-
-enum {
-	CREATE_RIGHTS = IMAP_RIGHT_CREATE | IMAP_RIGHT_REMOVE,
-	DELETE_RIGHTS = IMAP_RIGHT_DELETE | IMAP_RIGHT_EXPUNGE,
-};
-
-enum err
-imap_rights_parse(struct str text, unsigned *out)
-{
-	*out = 0;
-	for (size_t i = 0; i < text.len; i++) {
-		const char *at = text.p[i] ? strchr(letters, text.p[i]) : NULL;
-
-		if (at)
-			*out |= 1U << (at - letters);
-		else if (text.p[i] == 'c')
-			*out |= CREATE_RIGHTS;
-		else if (text.p[i] == 'd')
-			*out |= DELETE_RIGHTS;
-		else
-			return E_RANGE;
-	}
-	return OK;
-}
-
-void
-imap_rights_format(unsigned rights, char out[IMAP_RIGHTS_TEXT])
-{
-	size_t n = 0;
-
-	for (size_t i = 0; letters[i]; i++)
-		if (rights & 1U << i)
-			out[n++] = letters[i];
-	if (rights & CREATE_RIGHTS)
-		out[n++] = 'c';
-	if (rights & DELETE_RIGHTS)
-		out[n++] = 'd';
-	out[n] = '\0';
-}
 
 unsigned
 imap_rights_flags(unsigned rights)
 {
 	unsigned flags = 0;
 
-	if (rights & IMAP_RIGHT_SEEN)
+	if (rights & RIGHT_SEEN)
 		flags |= INDEX_SEEN;
-	if (rights & IMAP_RIGHT_DELETE)
+	if (rights & RIGHT_DELETE)
 		flags |= INDEX_DELETED;
-	if (rights & IMAP_RIGHT_WRITE)
+	if (rights & RIGHT_WRITE)
 		flags |= INDEX_FLAGS_ALL & ~(unsigned)(INDEX_SEEN | INDEX_DELETED);
 	return flags;
 }
 
 /* ---- what is stored ---- */
 
-struct stored {
-	unsigned given, taken;
-};
-
 static enum err
 stored_visit(struct str identifier, struct str rights, void *arg)
 {
-	struct stored *st = arg;
-	unsigned bits;
-
-	/* What somebody else wrote into the file gives nothing, and takes all, when unreadable. */
-	if (str_is(identifier, IMAP_RIGHTS_OWNER))
-		st->given = imap_rights_parse(rights, &bits) ? 0 : bits;
-	else if (str_is(identifier, IMAP_RIGHTS_NOT_OWNER))
-		st->taken = imap_rights_parse(rights, &bits) ? IMAP_RIGHTS_ALL : bits;
+	rights_owner_add(arg, identifier, rights);
 	return OK;
 }
 
 enum err
 imap_rights_get(struct imap_session *s, uint32_t mailbox, unsigned *out, unsigned *given)
 {
-	struct stored st = {.given = IMAP_RIGHTS_ALL};
-	enum err e = index_acl_each(s->index, mailbox, stored_visit, &st);
+	struct rights_owner o;
+	enum err e;
 
-	st.given |= IMAP_RIGHTS_FIXED;
-	*out = (st.given & ~st.taken) | IMAP_RIGHTS_FIXED;
+	rights_owner_init(&o);
+	e = index_acl_each(s->index, mailbox, stored_visit, &o);
+	*out = rights_owner_have(&o);
 	if (given)
-		*given = st.given;
+		*given = o.given;
 	return e;
 }
 
@@ -144,7 +91,7 @@ imap_rights_check_parent(struct imap_session *s, struct str name)
 	struct str nearest;
 	enum err e = imap_rights_nearest(s, name, &nearest);
 
-	return e || nearest.len == 0 ? e : imap_rights_check_name(s, nearest, IMAP_RIGHT_CREATE);
+	return e || nearest.len == 0 ? e : imap_rights_check_name(s, nearest, RIGHT_CREATE);
 }
 
 struct inherit {

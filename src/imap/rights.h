@@ -3,44 +3,9 @@
 #define ROOST_IMAP_RIGHTS_H
 
 #include "imap/imap.h"
+#include "mail/rights.h"
 
-/*
- * Rights on mailboxes (RFC 4314). All mailboxes of a session are its own user's: the owner has
- * every right as long as nothing was set for him, and those of IMAP_RIGHTS_FIXED whatever was set.
- * What he takes from himself, to guard a mailbox against his own programs, holds in every command.
- */
-enum imap_right { /* section 2.1, in the order in which they are written */
-	IMAP_RIGHT_LOOKUP = 1, /* l */
-	IMAP_RIGHT_READ = 2, /* r */
-	IMAP_RIGHT_SEEN = 4, /* s */
-	IMAP_RIGHT_WRITE = 8, /* w */
-	IMAP_RIGHT_INSERT = 16, /* i */
-	IMAP_RIGHT_POST = 32, /* p */
-	IMAP_RIGHT_CREATE = 64, /* k */
-	IMAP_RIGHT_REMOVE = 128, /* x */
-	IMAP_RIGHT_DELETE = 256, /* t */
-	IMAP_RIGHT_EXPUNGE = 512, /* e */
-	IMAP_RIGHT_ADMIN = 1024, /* a */
-	IMAP_RIGHTS_ALL = 2047,
-	/* Nothing would enforce "p"; without the others nobody could give them back. */
-	IMAP_RIGHTS_FIXED = IMAP_RIGHT_LOOKUP | IMAP_RIGHT_POST | IMAP_RIGHT_ADMIN,
-	/* One of them is what makes a mailbox READ-WRITE (section 5.2). */
-	IMAP_RIGHTS_CHANGE = IMAP_RIGHT_SEEN | IMAP_RIGHT_WRITE | IMAP_RIGHT_INSERT |
-			     IMAP_RIGHT_DELETE | IMAP_RIGHT_EXPUNGE,
-};
-
-/* The identifiers under which the owner's rights are stored, whatever his name is. */
-#define IMAP_RIGHTS_OWNER "owner"
-#define IMAP_RIGHTS_NOT_OWNER "-owner"
-
-/*
- * "lrsc": letters in any order, "c" (k and x) and "d" (t and e) too (section 2.1.1). E_RANGE:
- * another byte, upper case among them.
- */
-enum err imap_rights_parse(struct str text, unsigned *out);
-/* With "c" and "d" when any of what they stand for is there. */
-enum { IMAP_RIGHTS_TEXT = 14 };
-void imap_rights_format(unsigned rights, char out[IMAP_RIGHTS_TEXT]);
+/* Rights (mail/rights.h) as the commands ask for them. */
 
 /*
  * The user's rights on a mailbox as of now. given: what is stored for the owner without
@@ -66,7 +31,7 @@ enum err imap_rights_inherit(struct imap_session *s, struct str from, struct str
  */
 enum err imap_rights_selected(struct imap_session *s);
 
-/* The flags (enum index_flag) that rights allow to change; keywords go with IMAP_RIGHT_WRITE. */
+/* The flags (enum index_flag) that rights allow to change; keywords go with RIGHT_WRITE. */
 unsigned imap_rights_flags(unsigned rights);
 
 #endif

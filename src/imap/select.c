@@ -207,10 +207,10 @@ open_by_name(struct imap_session *s, const struct select *sel)
 	e = index_mailbox_get(s->index, sel->name, &box);
 	if (!e)
 		e = imap_rights_get(s, box.id, &s->rights, NULL);
-	if (!e && !(s->rights & IMAP_RIGHT_READ))
+	if (!e && !(s->rights & RIGHT_READ))
 		e = E_ACCESS;
 	/* RFC 4314 section 5.2 */
-	if (!e && !(s->rights & IMAP_RIGHTS_CHANGE))
+	if (!e && !(s->rights & RIGHTS_CHANGE))
 		s->read_only = 1;
 	if (!e) {
 		/*
@@ -274,7 +274,7 @@ run_close(struct imap_session *s, struct imap_parser *p)
 	if (imap_parse_end(p))
 		return p->err;
 	if (!s->read_only)
-		e = imap_rights_check(s, s->mailbox, IMAP_RIGHT_EXPUNGE);
+		e = imap_rights_check(s, s->mailbox, RIGHT_EXPUNGE);
 	if (!s->read_only && !e)
 		e = index_expunge(s->index, s->mailbox, NULL, 0, NULL);
 	/* RFC 4314 section 4: without the right CLOSE is an UNSELECT. */

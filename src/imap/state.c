@@ -138,7 +138,7 @@ flags_add(const struct imap_session *s, struct buf *out, unsigned rights, const 
 		(void)buf_printf(out, "%s%s", gap, names[i].name);
 		gap = " ";
 	}
-	for (size_t i = 0; i < s->keyword_count && (rights & IMAP_RIGHT_WRITE); i++) {
+	for (size_t i = 0; i < s->keyword_count && (rights & RIGHT_WRITE); i++) {
 		if (!s->keywords[i][0])
 			continue;
 		(void)buf_printf(out, "%s%s", gap, s->keywords[i]);
@@ -153,7 +153,7 @@ imap_send_mailbox_flags(struct imap_session *s)
 	struct buf line = BUF_INIT(0);
 
 	(void)buf_add_cstr(&line, "FLAGS ");
-	flags_add(s, &line, IMAP_RIGHTS_ALL, "");
+	flags_add(s, &line, RIGHTS_ALL, "");
 	imap_untagged(s, "%s", buf_cstr(&line));
 	buf_reset(&line);
 	(void)buf_add_cstr(&line, "OK [PERMANENTFLAGS ");
@@ -161,7 +161,7 @@ imap_send_mailbox_flags(struct imap_session *s)
 		(void)buf_add_cstr(&line, "()");
 	else
 		/* A full table makes room when some keyword is not in use. */
-		flags_add(s, &line, s->rights, s->rights & IMAP_RIGHT_WRITE ? " \\*" : "");
+		flags_add(s, &line, s->rights, s->rights & RIGHT_WRITE ? " \\*" : "");
 	imap_untagged(s, "%s] Flags that are kept", buf_cstr(&line));
 	buf_free(&line);
 }

@@ -151,7 +151,7 @@ imap_status_send(struct imap_session *s, struct str name, unsigned items)
 	enum err e = index_mailbox_get(s->index, name, &box), refreshed;
 
 	if (!e)
-		e = imap_rights_check(s, box.id, IMAP_RIGHT_READ);
+		e = imap_rights_check(s, box.id, RIGHT_READ);
 	if (!e) {
 		refreshed = index_refresh(s->index, box.id);
 		if (refreshed == OK || refreshed == E_NOTFOUND) {

@@ -274,7 +274,7 @@ rights_apply(struct imap_session *s, struct store *st)
 	int left;
 
 	st->mask = imap_rights_flags(s->rights);
-	st->keywords = (s->rights & IMAP_RIGHT_WRITE) != 0;
+	st->keywords = (s->rights & RIGHT_WRITE) != 0;
 	if (st->op == INDEX_STORE_REPLACE)
 		left = st->mask != 0;
 	else

@@ -80,8 +80,8 @@ enum index_frame {
 	 */
 	INDEX_EXPUNGE = 24,
 	INDEX_EXPUNGED = 25,
-	/* u32 from, u32 to, u32 how (index_copy), set -> COPIED: u32 uidvalidity, u32 n, n * (u32 src, u32 dst).
-	   All or none. */
+	/* u32 from, u32 to, u32 how (index_copy), set -> COPIED: u32 uidvalidity, u32 n, n * (u32
+	   src, u32 dst). All or none. */
 	INDEX_COPY = 26,
 	INDEX_COPIED = 27,
 	/* u32 mailbox -> RECENT: u32 first uid that is \Recent to the caller. */
@@ -161,8 +161,8 @@ enum index_frame {
 
 	/*
 	 * str token, u64 modseq that the sleeper's session has seen -> OK: it is watched; ERROR
-	 * E_AUTH, E_NOSPACE (the kernel watches no more). Later, once: the notice CHANGED with the id of the request, empty; the
-	 * mailbox is not watched any more then.
+	 * E_AUTH, E_NOSPACE (the kernel watches no more). Later, once: the notice CHANGED with the
+	 * id of the request, empty; the mailbox is not watched any more then.
 	 */
 	INDEX_SLEEP_WATCH = 60,
 	INDEX_SLEEP_FORGET = 61, /* of the sleeper with this request id; no answer */

@@ -26,6 +26,8 @@ refusal(enum err e)
 	case E_CONFLICT:
 		return "-ERR [IN-USE] Another session has this mailbox open\r\n"; /* RFC 2449 8.1.2
 										   */
+	case E_STATE:
+		return "-ERR [SYS/PERM] You have no right to read INBOX\r\n";
 	default:
 		return "-ERR [SYS/TEMP] Mailbox not available now, try again later\r\n";
 	}

@@ -6,6 +6,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mail/rights.h"
 
 struct loading {
 	struct pop3_maildrop *m;
@@ -38,6 +39,30 @@ add_message(const struct index_message *msg, void *arg)
 	return OK;
 }
 
+static enum err
+add_rights(struct str identifier, struct str rights, void *arg)
+{
+	rights_owner_add(arg, identifier, rights);
+	return OK;
+}
+
+/* RFC 4314, whose rights bind the owner's own programs, whichever protocol they speak. */
+static enum err
+ask_rights(struct pop3_maildrop *m)
+{
+	const unsigned deletes = RIGHT_DELETE | RIGHT_EXPUNGE;
+	struct rights_owner owner;
+	unsigned have;
+	enum err e;
+
+	rights_owner_init(&owner);
+	e = index_acl_each(m->user, m->mailbox, add_rights, &owner);
+	have = rights_owner_have(&owner);
+	m->can_delete = (have & deletes) == deletes;
+	m->can_see = (have & RIGHT_SEEN) != 0;
+	return e == OK && !(have & RIGHT_READ) ? E_STATE : e;
+}
+
 enum err
 pop3_maildrop_open(struct index_user *u, struct pop3_maildrop *out)
 {
@@ -52,7 +77,8 @@ pop3_maildrop_open(struct index_user *u, struct pop3_maildrop *out)
 		out->mailbox = box.id;
 		out->uidvalidity = box.uidvalidity;
 		/* Mail that another program has put there is to be seen, too. */
-		e = index_refresh(u, box.id);
+		e = ask_rights(out);
+		e = e ? e : index_refresh(u, box.id);
 		e = e ? e : index_message_each(u, box.id, 1, UINT32_MAX, add_message, &l);
 	}
 	index_mailbox_free(&box);
@@ -105,7 +131,7 @@ pop3_maildrop_update(struct pop3_maildrop *m, uint32_t *removed)
 	for (uint32_t i = 0; i < m->count; i++) {
 		if (m->v[i].deleted) {
 			numset_add(&gone, m->v[i].uid);
-		} else if (m->v[i].retrieved && !m->v[i].seen) {
+		} else if (m->can_see && m->v[i].retrieved && !m->v[i].seen) {
 			numset_add(&seen, m->v[i].uid);
 		}
 	}

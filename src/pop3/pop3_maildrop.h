@@ -26,13 +26,15 @@ struct pop3_maildrop {
 	uint32_t count;
 	uint32_t left; /* not marked as deleted, and their size */
 	uint64_t left_size;
+	int can_delete, can_see; /* rights of the owner (mail/rights.h): t and e; s */
 	int lock;
 	const char *uidl_format; /* see pop3_uidl.h; borrowed, NULL: the default */
 	struct pop3_uidls uidls; /* of the server before; freed by pop3_maildrop_close */
 };
 
 /*
- * E_CONFLICT: another session has it. Others as in index_client.h. pop3_maildrop_close in any case.
+ * E_CONFLICT: another session has it. E_STATE: the owner took the right to read INBOX from himself.
+ * Others as in index_client.h. pop3_maildrop_close in any case.
  * A message whose file cannot be read, for good, is left out and logged.
  */
 enum err pop3_maildrop_open(struct index_user *u, struct pop3_maildrop *out);

@@ -193,7 +193,10 @@ run_command(struct pop3 *p, const struct pop3_command *c)
 		break;
 	case POP3_DELE:
 		msg = wanted(p, c);
-		if (msg != NULL) {
+		if (msg != NULL && !p->m->can_delete) {
+			/* [SYS/PERM] (RFC 3206): another try would change nothing. */
+			reply(p, "-ERR [SYS/PERM] You have no right to delete from INBOX");
+		} else if (msg != NULL) {
 			pop3_maildrop_delete(p->m, msg);
 			reply(p, "+OK Marked to be deleted");
 		}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Rights on mailboxes (RFC 4314): each is set, told, and holds in every command."""
 
+import poplib
 import re
 import shutil
 
@@ -286,3 +287,25 @@ def test_rights_outlive_the_index(wire, roost, box):
     again = Wire(roost, wire.user)
     assert rights(again, box) == "lrswipkxac"
     again.socket.close()
+
+
+def test_pop3_asks_too(wire, pop3):
+    assert append(wire, "INBOX", "()").startswith("a OK")
+    without(wire, "INBOX", "e")
+    client = pop3(wire.user)
+    assert b"Subject" in b"".join(client.retr(1)[1])
+    with pytest.raises(poplib.error_proto, match="SYS/PERM"):
+        client.dele(1)
+    client.quit()
+    assert flags_of(wire, "INBOX") == {"\\Seen"}
+    without(wire, "INBOX", "s")
+    ok(wire, "SELECT INBOX")
+    assert append(wire, "INBOX", "()").startswith("a OK")
+    client = pop3(wire.user)
+    client.retr(2)
+    client.dele(1)
+    client.quit()
+    assert flags_of(wire, "INBOX", "1:*") == set()
+    without(wire, "INBOX", "r")
+    with pytest.raises(poplib.error_proto, match="SYS/PERM"):
+        pop3(wire.user)

@@ -440,7 +440,7 @@ fake_init(struct fake *f, struct fake_message *messages, size_t count)
 	f->session.base = &f->base;
 	f->session.client = f->base.client;
 	f->session.state = IMAP_SELECTED;
-	f->session.rights = IMAP_RIGHTS_ALL;
+	f->session.rights = RIGHTS_ALL;
 	f->session.view = (struct index_view *)f; /* never looked into */
 	for (size_t i = 0; i < count; i++) {
 		messages[i].uid = (uint32_t)(i + 1) * 10;

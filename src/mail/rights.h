@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_MAIL_RIGHTS_H
+#define ROOST_MAIL_RIGHTS_H
+
+#include "lib/err.h"
+#include "lib/str.h"
+
+/*
+ * Rights on mailboxes (RFC 4314). Nobody but its owner reaches a mailbox. He has every right as
+ * long as nothing was set for him, and those of RIGHTS_FIXED whatever was set. What he takes from
+ * himself, to guard a mailbox against his own programs, holds in each of them.
+ */
+enum right { /* section 2.1, in the order in which they are written */
+	RIGHT_LOOKUP = 1, /* l */
+	RIGHT_READ = 2, /* r */
+	RIGHT_SEEN = 4, /* s */
+	RIGHT_WRITE = 8, /* w */
+	RIGHT_INSERT = 16, /* i */
+	RIGHT_POST = 32, /* p */
+	RIGHT_CREATE = 64, /* k */
+	RIGHT_REMOVE = 128, /* x */
+	RIGHT_DELETE = 256, /* t */
+	RIGHT_EXPUNGE = 512, /* e */
+	RIGHT_ADMIN = 1024, /* a */
+	RIGHTS_ALL = 2047,
+	/* Nothing would enforce "p"; without the others nobody could give them back. */
+	RIGHTS_FIXED = RIGHT_LOOKUP | RIGHT_POST | RIGHT_ADMIN,
+	/* One of them is what makes a mailbox READ-WRITE (section 5.2). */
+	RIGHTS_CHANGE = RIGHT_SEEN | RIGHT_WRITE | RIGHT_INSERT | RIGHT_DELETE | RIGHT_EXPUNGE,
+};
+
+/* The identifiers under which the owner's rights are stored, whatever his name is. */
+#define RIGHTS_OWNER "owner"
+#define RIGHTS_NOT_OWNER "-owner"
+
+/*
+ * "lrsc": letters in any order, "c" (k and x) and "d" (t and e) too (section 2.1.1). E_RANGE:
+ * another byte, upper case among them.
+ */
+enum err rights_parse(struct str text, unsigned *out);
+/* With "c" and "d" when any of what they stand for is there. */
+enum { RIGHTS_TEXT = 14 };
+void rights_format(unsigned rights, char out[RIGHTS_TEXT]);
+
+/* What the owner may do, from all that is stored for a mailbox. */
+struct rights_owner {
+	unsigned given, taken;
+};
+void rights_owner_init(struct rights_owner *o); /* nothing is stored */
+/* One identifier and its rights. */
+void rights_owner_add(struct rights_owner *o, struct str identifier, struct str rights);
+unsigned rights_owner_have(const struct rights_owner *o);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+#include "mail/rights.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void
+test_letters(void **state)
+{
+	static const struct {
+		const char *text, *formatted; /* NULL: E_RANGE */
+	} cases[] = {
+		{"", ""},
+		{"l", "l"},
+		{"aetxkpiwsrl", "lrswipkxteacd"},
+		{"c", "kxc"}, /* RFC 4314 section 2.1.1 */
+		{"d", "ted"},
+		{"cdcd", "kxtecd"},
+		{"k", "kc"},
+		{"e", "ed"},
+		{"lrsw", "lrsw"},
+		{"llrr", "lr"},
+		{"L", NULL},
+		{"lrq", NULL},
+		{"0", NULL},
+		{"l r", NULL},
+		{"\xc3\xa4", NULL},
+	};
+	char text[RIGHTS_TEXT];
+	unsigned rights;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		enum err e = rights_parse(str_of(cases[i].text), &rights);
+
+		assert_int_equal(e, cases[i].formatted ? OK : E_RANGE);
+		if (e)
+			continue;
+		rights_format(rights, text);
+		assert_string_equal(text, cases[i].formatted);
+	}
+	assert_int_equal(rights_parse(str_make("l\0r", 3), &rights), E_RANGE);
+	assert_int_equal(rights_parse(STR("lrswipkxtea"), &rights), OK);
+	assert_int_equal(rights, RIGHTS_ALL);
+}
+
+static void
+test_owner(void **state)
+{
+	static const struct {
+		const char *given, *taken, *have; /* NULL: not stored */
+	} cases[] = {
+		{NULL, NULL, "lrswipkxteacd"},
+		{"", NULL, "lpa"},
+		{"rs", NULL, "lrspa"},
+		{NULL, "xte", "lrswipkac"},
+		{NULL, "lrswipkxtea", "lpa"},
+		{"rst", "t", "lrspa"},
+		{"r?", NULL, "lpa"}, /* by hand, and no rights */
+		{NULL, "?", "lpa"},
+	};
+	char text[RIGHTS_TEXT];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct rights_owner o;
+
+		rights_owner_init(&o);
+		rights_owner_add(&o, STR("anyone"), STR("lr"));
+		rights_owner_add(&o, STR("-somebody@example.test"), STR("lrswipkxtea"));
+		if (cases[i].taken)
+			rights_owner_add(&o, STR("-owner"), str_of(cases[i].taken));
+		if (cases[i].given)
+			rights_owner_add(&o, STR("owner"), str_of(cases[i].given));
+		rights_format(rights_owner_have(&o), text);
+		assert_string_equal(text, cases[i].have);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_letters),
+		cmocka_unit_test(test_owner),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
