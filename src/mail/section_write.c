@@ -1,19 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 #include <endian.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "mail/header.h"
 #include "mail/section.h"
 
-/* As large as what a stream sends without another copy. WORD more, which widen() may spoil. */
-enum { PIECE = 65536, WORD = 8 };
+/* As large as what a stream sends without another copy. */
+enum { PIECE = 65536 };
+/* Bytes that are looked at in one go; widen() may spoil as many behind a piece. */
+#ifdef __SSE2__
+enum { STRIDE = 16 };
+#else
+enum { STRIDE = 8 };
+#endif
 
 /* Collects small pieces, so that a line does not cost a call of the sink. */
 struct writer {
 	section_sink sink;
 	void *ctx;
 	int flags;
-	char piece[PIECE + WORD];
+	char piece[PIECE + STRIDE];
 	size_t used;
 	uint64_t total;
 };
@@ -114,36 +123,48 @@ write_plain(const struct section_data *d, uint64_t off, uint64_t count, struct w
 	return clean ? w->sink(w->ctx, p, (size_t)count) : writer_add(w, p, (size_t)count);
 }
 
-/* 0x80 in the first byte, from the lowest, that is zero, and in none below it. */
-static uint64_t
-first_zero(uint64_t word)
+/* Copies STRIDE bytes; how many of them stand before the first LF or NUL. */
+static size_t
+copy_stride(const char *p, char *out)
 {
-	return (word - 0x0101010101010101) & ~word & 0x8080808080808080;
+#ifdef __SSE2__
+	__m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+	__m128i hits = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n')),
+		_mm_cmpeq_epi8(bytes, _mm_setzero_si128()));
+
+	_mm_storeu_si128((__m128i *)(void *)out, bytes);
+	return (size_t)__builtin_ctz((unsigned)_mm_movemask_epi8(hits) | 1U << STRIDE);
+#else
+	/* 0x80 in the lowest byte that is a hit, and in none below it. */
+	const uint64_t ones = 0x0101010101010101, lfs = ones * '\n';
+	uint64_t word, hits;
+
+	memcpy(&word, p, STRIDE);
+	memcpy(out, &word, STRIDE);
+	word = le64toh(word);
+	hits = (((word ^ lfs) - ones) & ~(word ^ lfs)) | ((word - ones) & ~word);
+	hits &= ones << 7;
+	return hits ? (size_t)__builtin_ctzll(hits) / 8 : STRIDE;
+#endif
 }
 
 /*
  * Copies len bytes at p, part of what begins at start, with bare LFs widened and NULs replaced
- * (unless keep_nul), a word at a time. Returns the end of at most 2 * len octets at out; WORD bytes
- * behind what was written may change.
+ * (unless keep_nul). Returns the end of at most 2 * len octets at out; STRIDE bytes behind what was
+ * written may change.
  */
 static char *
 widen(const char *start, const char *p, size_t len, int keep_nul, char *out)
 {
-	const uint64_t lfs = 0x0a0a0a0a0a0a0a0a;
 	const char *end = p + len;
 
 	while (p < end) {
-		if (end - p >= WORD) {
-			uint64_t word, hit;
+		if (end - p >= STRIDE) {
+			size_t same = copy_stride(p, out);
 
-			memcpy(&word, p, WORD);
-			memcpy(out, &word, WORD);
-			word = le64toh(word);
-			hit = first_zero(word ^ lfs) | first_zero(word);
-			size_t same = hit ? (size_t)__builtin_ctzll(hit) / 8 : WORD;
 			p += same;
 			out += same;
-			if (!hit)
+			if (same == STRIDE)
 				continue;
 		}
 		if (*p == '\n' && (p == start || p[-1] != '\r'))
