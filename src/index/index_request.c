@@ -578,7 +578,7 @@ index_request_run(struct index_conn *c, struct ipc_msg *m)
 
 	/* Cheap, but not for nothing; where inotify works it was there before. */
 	if ((m->type == INDEX_REFRESH || m->type == INDEX_WATCH) &&
-		(index_user_look_for_files(u) || !c->user))
+		(index_user_look_for_files(u) || c->user != u))
 		return OK;
 	if (u->corrupt) {
 		index_answer_error(c, m->request, E_TEMPFAIL, "the index is being rebuilt");

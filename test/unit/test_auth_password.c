@@ -109,16 +109,10 @@ damaged(void **state)
 		"{PBKDF2}$1$salt$99999999999$f55f11d8fc2c926f70eace6db1d57a32c504a61d",
 		"{PBKDF2}$1$$5000$f55f11d8fc2c926f70eace6db1d57a32c504a61d",
 		"{PBKDF2}$2$salt$5000$f55f11d8fc2c926f70eace6db1d57a32c504a61d",
-		"{PBKDF2}$1$salt$5000$f55f",
-		"{SSHA256}",
-		"{SSHA256}6xtw",
+		"{PBKDF2}$1$salt$5000$f55f", "{SSHA256}", "{SSHA256}6xtw",
 		"{SSHA256}6xtwvpPwvfYsxszKXWJuh46fLPquovmEw36f5wAeaa8=", /* no salt */
-		"{SSHA512}!!!!",
-		"{SCRAM-SHA-256}4096",
-		"{SCRAM-SHA-256}0,D4J0,S11N,9C4S",
-		"{SCRAM-SHA-256}4096,D4J0,S11N,9C4S",
-		"{CRAM-MD5}a8",
-		"{PLAIN-MD5}x",
+		"{SSHA512}!!!!", "{SCRAM-SHA-256}4096", "{SCRAM-SHA-256}0,D4J0,S11N,9C4S",
+		"{SCRAM-SHA-256}4096,D4J0,S11N,9C4S", "{CRAM-MD5}a8", "{PLAIN-MD5}x",
 		"{CRYPT}abJnggxhB/yWI", /* DES */
 	};
 
