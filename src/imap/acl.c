@@ -166,7 +166,7 @@ static enum err
 run_listrights(struct imap_session *s, struct imap_parser *p)
 {
 	struct index_mailbox box = {0};
-	struct str name, id;
+	struct str name, id = {0};
 	enum err e;
 
 	(void)imap_parse_space(p);
@@ -269,7 +269,7 @@ static enum err
 run_setacl(struct imap_session *s, struct imap_parser *p)
 {
 	struct index_mailbox box = {0};
-	struct str name, id;
+	struct str name, id = {0};
 	unsigned change = 0;
 	char op = '=';
 	enum whose whose;
@@ -298,7 +298,7 @@ static enum err
 run_deleteacl(struct imap_session *s, struct imap_parser *p)
 {
 	struct index_mailbox box = {0};
-	struct str name, id;
+	struct str name, id = {0};
 	uint32_t mailbox;
 	enum err e;
 

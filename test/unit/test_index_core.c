@@ -388,6 +388,18 @@ test_copy_and_move(void **state)
 	assert_true(has_keyword(&p, "Work"));
 	assert_false(has_keyword(&p, "Other"));
 	assert_int_equal(peek(f, inbox, 0).box.r.messages, 2);
+	/* Without what may not be set there: nor is it in the name of the file. */
+	assert_int_equal(index_core_copy(f->c, inbox, sent, &uids,
+				 INDEX_COPY_WITHOUT(INDEX_FLAGGED | INDEX_COPY_KEYWORDS),
+				 &uidvalidity, &pairs, &n),
+		OK);
+	assert_int_equal(n, 2);
+	p = peek(f, sent, pairs[0].dst);
+	assert_int_equal(p.m.r.flags, 0);
+	assert_false(has_keyword(&p, "Work"));
+	assert_true(!strstr(p.m.name, ":2,") || !strchr(strstr(p.m.name, ":2,"), 'F'));
+	assert_int_equal(peek(f, inbox, 1).m.r.flags, INDEX_FLAGGED);
+	free(pairs);
 	/* Into itself. */
 	assert_int_equal(
 		index_core_copy(f->c, inbox, inbox, &uids, 0, &uidvalidity, &pairs, &n), OK);
@@ -402,13 +414,13 @@ test_copy_and_move(void **state)
 	assert_int_equal(p.box.r.messages, 0);
 	assert_int_equal(p.box.r.vanished, 4);
 	check_counts(f, sent);
-	assert_int_equal(peek(f, sent, 0).box.r.messages, 7);
+	assert_int_equal(peek(f, sent, 0).box.r.messages, 9);
 	assert_int_equal(count_files(f, "cur") + count_files(f, "new"), 0);
 	assert_int_equal(index_core_copy(f->c, inbox, 12345, &uids, 0, &uidvalidity, &pairs, &n),
 		E_NOTFOUND);
 	numset_free(&uids);
 	rebuild(f);
-	assert_int_equal(peek(f, box_id(f, "Sent"), 0).box.r.messages, 7);
+	assert_int_equal(peek(f, box_id(f, "Sent"), 0).box.r.messages, 9);
 }
 
 static void
