@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "imap/incoming.h"
+#include "imap/notify.h"
 #include "lib/mem.h"
 
 /* APPEND (RFC 3501 section 6.3.11), MULTIAPPEND (RFC 3502), APPENDUID (RFC 4315 section 3). */
@@ -44,6 +45,7 @@ append_commit(struct imap_session *s, struct append *a)
 	}
 	for (size_t i = 0; i < a->count; i++)
 		numset_add(&set, uids[i]);
+	imap_notify_own_messages(s, a->box.id, &set);
 	(void)buf_printf(&s->out, "APPENDUID %" PRIu32 " ", uidvalidity);
 	(void)numset_format(&set, &s->out);
 	(void)imap_reply_ok(s, buf_cstr(&s->out), "Append completed");

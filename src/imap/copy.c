@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "imap/notify.h"
 #include "imap/rights.h"
 #include "imap/seqset.h"
 
@@ -75,8 +76,10 @@ copy_do(struct imap_session *s, const struct numset *seqs, struct str name, int 
 		e = imap_reply_no(s, "TRYCREATE", "There is no such mailbox");
 	else if (e)
 		e = imap_reply_error(s, e, "mailbox");
-	else
+	else {
+		imap_notify_own_messages(s, to.id, &copied.dst);
 		e = result_tell(s, &copied, move);
+	}
 	index_mailbox_free(&to);
 	numset_free(&copied.src);
 	numset_free(&copied.dst);
@@ -127,6 +130,7 @@ const struct imap_command imap_command_move = {
 	.rfc = "6851 3.1",
 	.states = IN_SELECTED,
 	.uid = 1,
+	.expunges = 1,
 	.sync = IMAP_SYNC_ALL,
 	.capabilities = "MOVE",
 	.run = run_move,

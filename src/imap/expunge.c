@@ -44,6 +44,7 @@ const struct imap_command imap_command_expunge = {
 	.states = IN_SELECTED,
 	.uid = 1,
 	.numberless = 1,
+	.expunges = 1,
 	.sync = IMAP_SYNC_ALL,
 	.run = run_expunge,
 };

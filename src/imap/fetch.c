@@ -571,6 +571,21 @@ imap_fetch_resync(struct imap_session *s, const struct fetch_resync *r)
 	return e;
 }
 
+enum err
+imap_fetch_unasked(struct imap_session *s, const struct fetch_plan *plan, const struct numset *uids)
+{
+	struct fetch_run *run = run_create(s);
+	enum err e;
+
+	run->plan = *plan;
+	imap_seqset_from_uids(s->view, uids, &run->seqs);
+	e = plan->need == FETCH_NEED_CONTENT || plan->marks_seen ? fetch_batches(run)
+								 : fetch_texts(run);
+	run->plan = (struct fetch_plan){0};
+	run_free(run);
+	return e;
+}
+
 /* ---- the command ---- */
 
 static const char *

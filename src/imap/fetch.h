@@ -79,6 +79,10 @@ struct fetch_plan {
  * E_TOOBIG. The caller calls fetch_plan_fini also after an error.
  */
 enum err fetch_plan_parse(struct imap_parser *p, int with_uid, struct fetch_plan *out);
+/*
+ * "(UID FLAGS ...)" alone, for what is sent of messages that come (RFC 5465); UID as with with_uid.
+ */
+enum err fetch_plan_parse_list(struct imap_parser *p, struct fetch_plan *out);
 void fetch_plan_fini(struct fetch_plan *plan);
 /* The plan of "UID FETCH ... (FLAGS) (CHANGEDSINCE since VANISHED)". */
 void fetch_plan_resync(uint64_t since, struct fetch_plan *out);
@@ -171,6 +175,10 @@ struct fetch_resync {
  * and the stream.
  */
 enum err imap_fetch_resync(struct imap_session *s, const struct fetch_resync *r);
+
+/* Sends what plan says of those of uids that the view of the selected mailbox has. plan is kept. */
+enum err imap_fetch_unasked(
+	struct imap_session *s, const struct fetch_plan *plan, const struct numset *uids);
 
 /* ---- bytes of a file (fetch_body.c) ---- */
 

@@ -307,6 +307,18 @@ fetch_plan_parse(struct imap_parser *p, int with_uid, struct fetch_plan *out)
 	return e;
 }
 
+enum err
+fetch_plan_parse_list(struct imap_parser *p, struct fetch_plan *out)
+{
+	enum err e;
+
+	memset(out, 0, sizeof(*out));
+	e = parse_list(p, out);
+	if (!e)
+		ensure_uid(out);
+	return e;
+}
+
 void
 fetch_plan_fini(struct fetch_plan *plan)
 {

@@ -2,6 +2,7 @@
 #include "imap/imap.h"
 
 #include "idle/idle_proto.h"
+#include "imap/notify.h"
 #include "imap/sleep.h"
 #include "lib/io.h"
 
@@ -35,6 +36,13 @@ news_tell(struct imap_session *s, struct idle *i)
 	imap_state_sync(s, 1);
 }
 
+/* RFC 5465 section 4: the same as without IDLE, and the expunges that are delayed. */
+static void
+notify(struct imap_session *s, struct idle *i)
+{
+	i->watching = imap_notify_turn(s, 1) >= 0;
+}
+
 static int
 wait_ms(const struct idle *i, int selected)
 {
@@ -66,7 +74,9 @@ wait_for_client(struct imap_session *s, struct idle *i)
 	enum err e;
 
 	for (;;) {
-		if (s->view) {
+		if (imap_notify_is_on(s)) {
+			notify(s, i);
+		} else if (s->view) {
 			watch(s, i);
 			news_tell(s, i);
 		}
@@ -75,7 +85,7 @@ wait_for_client(struct imap_session *s, struct idle *i)
 		if (stream_input_available(s->client) > 0)
 			return OK;
 		e = stream_wait(s->client, i->watching ? index_watch_fd(s->index) : -1,
-			wait_ms(i, s->view != NULL), &client, &news);
+			wait_ms(i, s->view || imap_notify_is_on(s)), &client, &news);
 		if (e && e != E_TIMEOUT)
 			return e;
 		if (!e && client)
@@ -102,7 +112,7 @@ idle_until(struct imap_session *s, struct imap_parser *p, int64_t deadline)
 	idle.still_here = io_now_ms() + IDLE_STILL_HERE_MS;
 	idle.sleep_due = imap_sleep_due_ms(s, io_now_ms());
 	e = wait_for_client(s, &idle);
-	if (s->view && idle.watching)
+	if (s->view && idle.watching && !imap_notify_is_on(s))
 		(void)index_watch(s->index, s->mailbox, 0);
 	if (s->end)
 		return OK;

@@ -57,6 +57,7 @@ struct imap_command {
 	unsigned states; /* IN_... */
 	unsigned char uid; /* there is a "UID name" too; session.uid tells which it is */
 	unsigned char uid_only; /* there is no form without UID */
+	unsigned char expunges; /* its answer tells what is gone, also with NOTIFY NONE */
 	unsigned char numberless; /* the form without UID names no messages: good with UIDONLY */
 	enum imap_sync sync; /* for the form without UID; the other is always IMAP_SYNC_ALL */
 	/*
@@ -114,6 +115,7 @@ struct imap_session {
 	unsigned rights; /* enum right (mail/rights.h); imap_rights_selected reads them anew */
 	struct numset recent; /* UIDs that are \Recent here */
 	struct numset saved; /* UIDs of the last SEARCH RETURN (SAVE): what "$" means (RFC 5182) */
+	struct imap_notify *notify; /* what the client is told unasked (notify.h); NULL: as ever */
 	struct imap_context *contexts; /* searches that are kept up to date (context.h) */
 	char **keywords; /* names of the mailbox's keyword bits */
 	uint64_t keywords_epoch; /* of when they were read */

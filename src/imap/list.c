@@ -270,15 +270,29 @@ void
 imap_list_send_one(struct imap_session *s, const struct index_mailbox *box, const char *old_name)
 {
 	struct child c = {.parent = box->name, .len = strlen(box->name)};
+	struct imap_list_entry line = {.name = box->name,
+		.exists = 1,
+		.special_use = box->special_use,
+		.old_name = old_name};
 
 	(void)index_mailbox_each(s->index, child_find, &c);
-	(void)buf_printf(&s->out, "LIST (%s", c.found ? "\\HasChildren" : "\\HasNoChildren");
-	imap_special_use_write(box->special_use, &s->out);
+	line.has_children = c.found;
+	imap_list_send_entry(s, &line);
+}
+
+void
+imap_list_send_entry(struct imap_session *s, const struct imap_list_entry *e)
+{
+	(void)buf_printf(&s->out, "LIST (%s%s%s%s",
+		e->has_children ? "\\HasChildren" : "\\HasNoChildren",
+		e->exists ? "" : " \\NonExistent", e->no_access ? " \\NoAccess" : "",
+		e->subscribed ? " \\Subscribed" : "");
+	imap_special_use_write(e->special_use, &s->out);
 	(void)buf_add_cstr(&s->out, ") \"/\" ");
-	imap_write_mailbox(s, &s->out, str_of(box->name));
-	if (old_name) {
+	imap_write_mailbox(s, &s->out, str_of(e->name));
+	if (e->old_name) {
 		(void)buf_add_cstr(&s->out, " (\"OLDNAME\" (");
-		imap_write_mailbox(s, &s->out, str_of(old_name));
+		imap_write_mailbox(s, &s->out, str_of(e->old_name));
 		(void)buf_add_cstr(&s->out, "))");
 	}
 	imap_untagged_out(s);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "imap/list.h"
+#include "imap/notify.h"
 #include "imap/rights.h"
 #include "imap/special_use.h"
 #include "mail/netunicode.h"
@@ -98,6 +99,7 @@ run_create(struct imap_session *s, struct imap_parser *p)
 		index_mailbox_free(&box);
 		return imap_reply_error(s, e, "mailbox");
 	}
+	imap_notify_own_name(s, name);
 	/* RFC 8474 section 4.1 */
 	(void)buf_printf(&s->out, "MAILBOXID (%c%s)", IMAP_MAILBOX_ID, box.object_id);
 	(void)imap_reply_ok(s, buf_cstr(&s->out), "Create completed");
@@ -133,6 +135,7 @@ run_delete(struct imap_session *s, struct imap_parser *p)
 		return imap_reply_no(s, "CANNOT", "INBOX cannot be deleted");
 	if (e)
 		return imap_reply_error(s, e, "mailbox");
+	imap_notify_own_name(s, name);
 	/* Others who have it selected are sent away; the one who deletes it knows. */
 	if (s->view && id == s->mailbox)
 		imap_state_unselect(s);
@@ -196,6 +199,8 @@ run_rename(struct imap_session *s, struct imap_parser *p)
 		return imap_reply_no(s, "CANNOT", "The name is too long");
 	if (e)
 		return imap_reply_error(s, e, "mailbox");
+	imap_notify_own_name(s, from);
+	imap_notify_own_name(s, to);
 	if (s->enabled & IMAP_REV2)
 		tell_renamed(s, from, to);
 	return imap_reply_ok(s, NULL, "Rename completed");
@@ -218,6 +223,7 @@ subscribe(struct imap_session *s, struct imap_parser *p, int on)
 		return imap_reply_no(s, "CANNOT", "The name is too long");
 	if (e)
 		return imap_reply_error(s, e, "mailbox");
+	imap_notify_own_name(s, name);
 	return imap_reply_ok(s, NULL, on ? "Subscribe completed" : "Unsubscribe completed");
 }
 

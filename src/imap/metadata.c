@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "imap/notify.h"
 #include "lib/mem.h"
 
 /* GETMETADATA and SETMETADATA (RFC 5464): annotations of mailboxes and of the account. */
@@ -342,6 +343,8 @@ run_set(struct imap_session *s, struct imap_parser *p)
 		e = E_ACCESS;
 	if (!e)
 		e = index_metadata_set(s->index, mailbox, set->entries, set->count);
+	if (!e)
+		imap_notify_own_metadata(s, mailbox, set->entries, set->count);
 	free(set);
 	return set_reply(s, e);
 }

@@ -88,6 +88,7 @@ const struct imap_command imap_command_replace = {
 	.rfc = "8508 3.2",
 	.states = IN_SELECTED,
 	.uid = 1,
+	.expunges = 1,
 	.sync = IMAP_SYNC_ALL,
 	.capabilities = "REPLACE",
 	.run = run_replace,

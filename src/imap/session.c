@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "idle/idle_proto.h"
+#include "imap/notify.h"
 #include "imap/sleep.h"
 #include "imap/source.h"
 #include "lib/io.h"
@@ -194,18 +195,26 @@ command_await(struct imap_session *s)
 {
 	int64_t now = io_now_ms(), deadline = now + s->conf->imap_idle_timeout;
 	int64_t due = imap_sleep_due_ms(s, now), quiet = now + QUIET_MS;
-	int client = 0, other;
+	int client = 0, other = 0;
 	enum err e = E_TIMEOUT;
 
 	while (e == E_TIMEOUT && now < deadline && !s->end) {
+		int on = imap_notify_is_on(s), fd = on ? imap_notify_turn(s, 0) : -1;
 		int64_t until = due < deadline ? due : deadline;
 
+		if (s->end)
+			break;
+		if (on && fd < 0 && until > now + IMAP_NOTIFY_RETRY_MS)
+			until = now + IMAP_NOTIFY_RETRY_MS;
 		if (*s->auth >= 0 && quiet < until)
 			until = quiet;
-		e = stream_wait(s->client, -1, (int)(until - now), &client, &other);
+		e = stream_wait(
+			s->client, fd, until > now ? (int)(until - now) : 0, &client, &other);
 		now = io_now_ms();
 		if (e == E_TIMEOUT && now >= quiet)
 			io_close(s->auth);
+		if (!e && !client)
+			e = E_TIMEOUT; /* news, for the next turn */
 		if (e == E_TIMEOUT && now >= due && now < deadline) {
 			(void)imap_sleep(s, NULL, deadline);
 			due = imap_sleep_due_ms(s, now);
@@ -313,6 +322,7 @@ imap_session_run(struct session *base, struct auth_user *user, struct index_user
 	commands_serve(&s);
 	sleeps = s.end && strcmp(s.end, "sleep") == 0;
 	imap_state_unselect(&s);
+	imap_notify_free(&s);
 	imap_state_set(&s, IMAP_LOGGED_OUT);
 	(void)stream_flush(s.client);
 	log_event(sleeps ? LOGL_DEBUG : LOGL_INFO, sleeps ? "imap.sleep ok" : "imap.logout", "user",

@@ -23,7 +23,7 @@
  * would notice if a sleep lost it? Then it belongs into struct imap_sleep_state as well. Then write
  * the new size here.
  */
-_Static_assert(sizeof(struct imap_session) == 720,
+_Static_assert(sizeof(struct imap_session) == 728,
 	"imap_session has a new field: see the comment in sleep.c");
 #endif
 
@@ -49,7 +49,7 @@ static int
 may_sleep(struct imap_session *s)
 {
 	return s->conf->imap_hibernate_after > 0 && s->base->channel >= 0 && !s->contexts &&
-	       s->user.resume.len > 0 && !session_should_end(s->base) && !s->end &&
+	       !s->notify && s->user.resume.len > 0 && !session_should_end(s->base) && !s->end &&
 	       stream_flush(s->client) == OK && stream_input_available(s->client) == 0 &&
 	       !stream_has_raw_input(s->client);
 }

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "imap/context.h"
+#include "imap/notify.h"
 #include "imap/rights.h"
 #include "imap/seqset.h"
 #include "imap/state.h"
@@ -68,6 +69,15 @@ imap_parse_uids(struct imap_session *s, struct imap_parser *p, struct numset *ui
  * never hear of it. So what it holds is followed here, and corrected. Too low a value only makes
  * the next answer to QRESYNC longer; it is brought up for those who use that.
  */
+/* All up to here the client was told, flags too. */
+static uint64_t
+told_modseq(const struct imap_session *s)
+{
+	uint64_t told = index_view_modseq(s->view), missed = imap_notify_flags_missed(s);
+
+	return missed && missed < told ? missed : told;
+}
+
 uint64_t
 imap_state_due_modseq(struct imap_session *s)
 {
@@ -76,7 +86,7 @@ imap_state_due_modseq(struct imap_session *s)
 	s->modseq_sent = 0;
 	if (!s->view || !(s->enabled & IMAP_CONDSTORE))
 		return 0;
-	told = index_view_modseq(s->view);
+	told = told_modseq(s);
 	s->modseq_held = held;
 	if (held == told || (held < told && !(s->enabled & IMAP_QRESYNC)))
 		return 0;
@@ -87,7 +97,7 @@ imap_state_due_modseq(struct imap_session *s)
 void
 imap_send_highest_modseq(struct imap_session *s)
 {
-	s->modseq_held = index_view_modseq(s->view);
+	s->modseq_held = told_modseq(s);
 	s->modseq_sent = 0;
 	imap_untagged(s, "OK [HIGHESTMODSEQ %" PRIu64 "] Highest", s->modseq_held);
 }
@@ -316,6 +326,8 @@ imap_state_claim_recent(struct imap_session *s, uint32_t first_seq)
 struct sync {
 	struct imap_session *s;
 	struct numset vanished; /* not sent yet */
+	unsigned wanted; /* imap_notify_selected */
+	uint64_t from; /* mod-sequence before it */
 };
 
 static void
@@ -348,6 +360,10 @@ on_changed(uint32_t seq, const struct index_message *m, void *arg)
 {
 	struct sync *y = arg;
 
+	if (!(y->wanted & IMAP_NOTIFY_FLAGS)) {
+		imap_notify_miss_flags(y->s, y->from);
+		return;
+	}
 	vanished_flush(y);
 	/* RFC 3501 section 6.4.8: answers to a UID command have the UID. */
 	imap_send_flags(y->s, seq, m, y->s->uid);
@@ -372,6 +388,30 @@ on_exists(uint32_t count, void *arg)
 	imap_untagged(y->s, "%" PRIu32 " EXISTS", count);
 }
 
+/* Flags are wanted again, after a time when they were not. */
+static void
+missed_flags_tell(struct imap_session *s)
+{
+	struct numset uids = {0};
+	enum err e = index_changed_since(s->index, s->mailbox, imap_notify_flags_missed(s), &uids);
+
+	e = e ? e : index_read_begin(s->index);
+	if (e)
+		return;
+	for (size_t i = 0; i < uids.count; i++) {
+		for (uint64_t uid = uids.ranges[i].first; uid <= uids.ranges[i].last; uid++) {
+			uint32_t seq = index_view_seq(s->view, (uint32_t)uid);
+			struct index_message m;
+
+			if (seq && !index_message_get(s->index, s->mailbox, (uint32_t)uid, &m))
+				imap_send_flags(s, seq, &m, 0);
+		}
+	}
+	index_read_end(s->index);
+	numset_free(&uids);
+	imap_notify_forget_flags(s);
+}
+
 void
 imap_state_sync(struct imap_session *s, int with_expunges)
 {
@@ -383,8 +423,14 @@ imap_state_sync(struct imap_session *s, int with_expunges)
 
 	if (!s->view)
 		return;
+	sync.wanted = imap_notify_selected(s);
+	if (!(sync.wanted & IMAP_NOTIFY_MESSAGES))
+		return;
+	sync.from = index_view_modseq(s->view);
 	last_uid = imap_largest(s, 1);
 	stream_hold(s->client, 1);
+	if ((sync.wanted & IMAP_NOTIFY_FLAGS) && imap_notify_flags_missed(s))
+		missed_flags_tell(s);
 	e = index_view_sync(s->view, with_expunges && !s->contexts, &events, &sync);
 	if (!e && s->contexts) {
 		/* RFC 5267: ADDTO behind EXISTS, REMOVEFROM in front of EXPUNGE. */
@@ -403,12 +449,14 @@ imap_state_sync(struct imap_session *s, int with_expunges)
 		imap_state_claim_recent(s, index_view_lower(s->view, last_uid + 1));
 		if (!(s->enabled & IMAP_REV2))
 			imap_untagged(s, "%" PRIu64 " RECENT", numset_size(&s->recent));
+		imap_notify_fetch_new(s, last_uid);
 	}
 }
 
 void
 imap_state_unselect(struct imap_session *s)
 {
+	imap_notify_unselected(s);
 	index_view_close(&s->view);
 	index_names_free(&s->keywords, s->keyword_count);
 	s->keyword_count = 0;

@@ -143,11 +143,32 @@ item_value(struct imap_session *s, const struct index_mailbox *box, unsigned bit
 	}
 }
 
+void
+imap_status_write(struct imap_session *s, const struct index_mailbox *box, unsigned items)
+{
+	const char *gap = "";
+
+	(void)buf_add_cstr(&s->out, "STATUS ");
+	imap_write_mailbox(s, &s->out, str_of(box->name));
+	(void)buf_add_cstr(&s->out, " (");
+	for (size_t i = 0; i < ITEM_COUNT; i++) {
+		if (!(items & item_names[i].bit))
+			continue;
+		(void)buf_printf(&s->out, "%s%s ", gap, item_names[i].name);
+		if (item_names[i].bit == IMAP_STATUS_MAILBOXID)
+			(void)buf_printf(&s->out, "(%c%s)", IMAP_MAILBOX_ID, box->object_id);
+		else
+			(void)buf_add_u64(&s->out, item_value(s, box, item_names[i].bit));
+		gap = " ";
+	}
+	(void)buf_add_char(&s->out, ')');
+	imap_untagged_out(s);
+}
+
 enum err
 imap_status_send(struct imap_session *s, struct str name, unsigned items)
 {
 	struct index_mailbox box = {0};
-	const char *gap = "";
 	enum err e = index_mailbox_get(s->index, name, &box), refreshed;
 
 	if (!e)
@@ -160,23 +181,8 @@ imap_status_send(struct imap_session *s, struct str name, unsigned items)
 			e = index_mailbox_get(s->index, name, &box);
 		}
 	}
-	if (!e) {
-		(void)buf_add_cstr(&s->out, "STATUS ");
-		imap_write_mailbox(s, &s->out, str_of(box.name));
-		(void)buf_add_cstr(&s->out, " (");
-		for (size_t i = 0; i < ITEM_COUNT; i++) {
-			if (!(items & item_names[i].bit))
-				continue;
-			(void)buf_printf(&s->out, "%s%s ", gap, item_names[i].name);
-			if (item_names[i].bit == IMAP_STATUS_MAILBOXID)
-				(void)buf_printf(&s->out, "(%c%s)", IMAP_MAILBOX_ID, box.object_id);
-			else
-				(void)buf_add_u64(&s->out, item_value(s, &box, item_names[i].bit));
-			gap = " ";
-		}
-		(void)buf_add_char(&s->out, ')');
-		imap_untagged_out(s);
-	}
+	if (!e)
+		imap_status_write(s, &box, items);
 	index_mailbox_free(&box);
 	return e;
 }

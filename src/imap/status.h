@@ -23,5 +23,7 @@ enum imap_status_item {
 enum err imap_parse_status_items(struct imap_parser *p, unsigned *items);
 /* Sends "* STATUS name (...)". E_NOTFOUND and other errors of the index: nothing was sent. */
 enum err imap_status_send(struct imap_session *s, struct str name, unsigned items);
+/* The same of what is in box, without another look at the mailbox. */
+void imap_status_write(struct imap_session *s, const struct index_mailbox *box, unsigned items);
 
 #endif

@@ -92,6 +92,31 @@ take_rebuilt(struct index_user *u, const struct ipc_msg *m)
 	}
 }
 
+/* Whether the frame is news for who watches. */
+static int
+take_notice(struct index_user *u, const struct ipc_msg *m)
+{
+	if (m->request != 0)
+		return 0;
+	if (m->type == INDEX_REBUILT) {
+		take_rebuilt(u, m);
+		u->watch_tree = 1;
+		return 1;
+	}
+	if (m->type == INDEX_CHANGED) {
+		struct ipc_reader r = ipc_reader_of(buf_str(&m->body));
+		uint32_t mailbox = ipc_get_u32(&r);
+
+		(void)ipc_get_u64(&r);
+		if (ipc_reader_end(&r) || mailbox == 0)
+			u->watch_tree = 1;
+		else
+			numset_add(&u->watch_boxes, mailbox);
+		return 1;
+	}
+	return 0;
+}
+
 /*
  * The answer to a request, whose first sign must come within first_ms; notices on the way are
  * counted in *news (may be NULL).
@@ -110,14 +135,10 @@ receive(struct index_user *u, int fd, uint32_t request, enum index_frame want, i
 		if (out->request == request) {
 			break;
 		}
-		if (news != NULL && out->request == 0 && out->type == INDEX_CHANGED) {
-			*news = 1;
-		}
-		if (out->request == 0 && out->type == INDEX_REBUILT) {
+		if (news != NULL) {
+			*news |= take_notice(u, out);
+		} else if (out->request == 0 && out->type == INDEX_REBUILT) {
 			take_rebuilt(u, out);
-			if (news != NULL) {
-				*news = 1;
-			}
 		}
 		ipc_msg_free(out);
 	}
@@ -464,7 +485,8 @@ index_open_again(struct index_user *u, const struct auth_user *user)
 	set_ticket(u, user);
 	client_notes_flush(u);
 	io_close(&u->watch_fd);
-	u->watch_news = 0;
+	u->watch_news = u->watch_tree = 0;
+	numset_free(&u->watch_boxes);
 	if (same && io_now_ms() - u->opened_ms < CLIENT_AGAIN_MS) {
 		client_check(u);
 	} else {
@@ -494,6 +516,7 @@ index_close(struct index_user **u)
 	buf_free(&(*u)->notes);
 	io_close(&(*u)->fd);
 	io_close(&(*u)->watch_fd);
+	numset_free(&(*u)->watch_boxes);
 	numset_free(&(*u)->dead);
 	free((*u)->known);
 	free((*u)->name);
@@ -614,12 +637,8 @@ index_watch_read(struct index_user *u, int *changed)
 		/* Once the first byte is there the rest of the small frame is, too. */
 		enum err e = ipc_recv(u->watch_fd, &m, CLIENT_CONNECT_MS);
 
-		if (!e && m.request == 0 && m.type == INDEX_CHANGED) {
-			*changed = 1;
-		}
-		if (!e && m.request == 0 && m.type == INDEX_REBUILT) {
-			take_rebuilt(u, &m);
-			*changed = 1;
+		if (!e) {
+			*changed |= take_notice(u, &m);
 		}
 		ipc_msg_free(&m);
 		if (e) {
@@ -628,6 +647,16 @@ index_watch_read(struct index_user *u, int *changed)
 		}
 	}
 	return OK;
+}
+
+void
+index_watch_changed(struct index_user *u, struct numset *mailboxes, int *tree)
+{
+	numset_free(mailboxes);
+	*mailboxes = u->watch_boxes;
+	*tree = u->watch_tree;
+	u->watch_boxes = (struct numset){0};
+	u->watch_tree = 0;
 }
 
 enum err

@@ -38,6 +38,8 @@ struct index_user {
 	char *quota_rules; /* the same */
 	int watch_fd;
 	int watch_news; /* a notice was read before somebody asked for it */
+	struct numset watch_boxes; /* index_watch_changed */
+	int watch_tree;
 
 	int maildir_fd; /* O_PATH, opened and closed with env */
 	int slow; /* > 0: one of the last messages did not come from the page cache */

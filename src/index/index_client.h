@@ -448,6 +448,13 @@ int index_watch_fd(const struct index_user *u);
 enum err index_watch_read(struct index_user *u, int *changed);
 
 /*
+ * Which mailboxes all those notices were of since this was last asked: *mailboxes is freed first,
+ * the caller frees it; *tree: folders, subscriptions or annotations of the server may have changed,
+ * or everything may have (the service has a new index).
+ */
+void index_watch_changed(struct index_user *u, struct numset *mailboxes, int *tree);
+
+/*
  * Lets its bearer hear that this mailbox changed, and nothing else, when this process is gone
  * (run/index-sleep in index_proto.h). Appended to *token. E_NOTFOUND.
  */

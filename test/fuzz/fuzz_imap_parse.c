@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "imap/notify_private.h"
 #include "imap/parse.h"
 #include "imap/pattern.h"
 
@@ -57,11 +58,12 @@ parse_one(struct imap_parser *p, int what)
 	struct imap_flags flags = {0};
 	struct section section = {0};
 	size_t n = 0;
+	struct notify_request notify;
 	uint64_t a, b;
 	time_t when;
 	int given, zone;
 
-	switch (what % 10) {
+	switch (what % 11) {
 	case 0:
 		(void)imap_parse_open(p);
 		while (imap_parse_item(p, &n))
@@ -97,6 +99,11 @@ parse_one(struct imap_parser *p, int what)
 	case 8:
 		while (!imap_parse_nstring(p, &out, &given) && imap_parse_try(p, ' '))
 			;
+		break;
+	case 9:
+		(void)notify_request_parse(p, &notify);
+		(void)notify_request_events(&notify, "INBOX/a/b", 1, 1);
+		notify_request_fini(&notify);
 		break;
 	default:
 		if (!imap_parse_literal_start(p, &a, &given) && !p->source.skip(p->source.ctx, a))

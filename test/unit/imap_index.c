@@ -767,7 +767,24 @@ index_watch_read(struct index_user *u, int *changed)
 	return OK;
 }
 
+void
+index_watch_changed(struct index_user *u, struct numset *mailboxes, int *tree)
+{
+	(void)u;
+	numset_free(mailboxes);
+	*tree = 1;
+}
+
 /* ---- annotations and quota: there are none ---- */
+
+enum err
+index_metadata_modseq(struct index_user *u, uint32_t mailbox, uint64_t *modseq)
+{
+	(void)u;
+	(void)mailbox;
+	*modseq = 0;
+	return OK;
+}
 
 enum err
 index_metadata_each(struct index_user *u, uint32_t mailbox,
