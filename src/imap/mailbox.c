@@ -92,7 +92,7 @@ run_create(struct imap_session *s, struct imap_parser *p)
 	if (!e)
 		e = index_mailbox_create(s->index, name, use, &box);
 	if (!e)
-		e = imap_rights_inherit(s, nearest, name);
+		e = imap_rights_inherit(s, nearest, str_of(box.name));
 	if (e == E_TOOBIG)
 		return imap_reply_no(s, "CANNOT", "The name is too long");
 	if (e) {
@@ -165,15 +165,12 @@ static enum err
 rename_check(struct imap_session *s, struct str from, struct str to)
 {
 	unsigned need = RIGHT_REMOVE;
-	struct str above_from, above_to;
 	enum err e;
 
 	if (str_is_i(from, "INBOX"))
 		need |= RIGHT_DELETE | RIGHT_EXPUNGE;
 	e = imap_rights_check_name(s, from, need);
-	e = e ? e : imap_rights_nearest(s, from, &above_from);
-	e = e ? e : imap_rights_nearest(s, to, &above_to);
-	if (e || (above_from.len > 0 && str_equal(above_from, above_to)))
+	if (e || str_equal(imap_rights_parent(from), imap_rights_parent(to)))
 		return e;
 	return imap_rights_check_parent(s, to);
 }

@@ -61,9 +61,8 @@ imap_rights_check_name(struct imap_session *s, struct str name, unsigned need)
 	return e;
 }
 
-/* The name above name; empty at the top. */
-static struct str
-parent_of(struct str name)
+struct str
+imap_rights_parent(struct str name)
 {
 	while (name.len > 0 && name.p[--name.len] != '/')
 		;
@@ -76,7 +75,8 @@ imap_rights_nearest(struct imap_session *s, struct str name, struct str *nearest
 	struct index_mailbox box = {0};
 	enum err e = E_NOTFOUND;
 
-	for (*nearest = parent_of(name); nearest->len > 0; *nearest = parent_of(*nearest)) {
+	for (*nearest = imap_rights_parent(name); nearest->len > 0;
+		*nearest = imap_rights_parent(*nearest)) {
 		e = index_mailbox_get(s->index, *nearest, &box);
 		index_mailbox_free(&box);
 		if (e != E_NOTFOUND)
@@ -118,7 +118,7 @@ imap_rights_inherit(struct imap_session *s, struct str from, struct str name)
 		return OK;
 	e = index_mailbox_get(s->index, from, &above);
 	/* The levels between them were made too. */
-	for (; !e && name.len > from.len; name = parent_of(name)) {
+	for (; !e && name.len > from.len; name = imap_rights_parent(name)) {
 		e = index_mailbox_get(s->index, name, &box);
 		in.to = box.id;
 		index_mailbox_free(&box);

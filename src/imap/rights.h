@@ -16,6 +16,8 @@ enum err imap_rights_get(struct imap_session *s, uint32_t mailbox, unsigned *out
 enum err imap_rights_check(struct imap_session *s, uint32_t mailbox, unsigned need);
 /* The same by name. E_NOTFOUND. */
 enum err imap_rights_check_name(struct imap_session *s, struct str name, unsigned need);
+/* The name above name, a piece of it; empty at the top. */
+struct str imap_rights_parent(struct str name);
 /* The nearest mailbox above name that exists, a piece of name; empty: none. */
 enum err imap_rights_nearest(struct imap_session *s, struct str name, struct str *nearest);
 /* k on that one; without one there is nobody to ask. */

@@ -220,6 +220,7 @@ def test_create_and_remove(wire, box):
     refused(wire, f"DELETE {box}")
     refused(wire, f"RENAME {box} Other")
     ok(wire, "RENAME Box/Sub Box/Renamed")  # stays where it is
+    refused(wire, "RENAME Box/Renamed Box/deeper/Renamed")
     ok(wire, "CREATE Top")
     refused(wire, "RENAME Top Box/Top")
     listed = {line.split()[-1] for line in ok(wire, 'LIST "" *') if line.startswith("* LIST")}
@@ -234,6 +235,9 @@ def test_new_mailboxes_inherit_and_a_deleted_one_leaves_nothing(wire, box):
     assert rights(wire, "Elsewhere/two") == "lrswipkxac"
     ok(wire, "DELETE Elsewhere/two")
     ok(wire, "DELETE Elsewhere")
+    without(wire, "INBOX", "x")
+    ok(wire, "CREATE inbox/Sub")
+    assert rights(wire, "INBOX/Sub") == "lrswipkteacd"
     ok(wire, "CREATE Elsewhere")
     assert rights(wire, "Elsewhere") == ALL
 
