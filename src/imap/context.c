@@ -22,6 +22,8 @@ struct imap_context {
 	struct search_plan plan;
 	int is_sorted;
 	struct sort_program sort;
+	struct fetch_plan fetch; /* of what joins when it comes (RFC 5465 section 7) */
+	uint32_t seen; /* the highest UID at the last look */
 	uint64_t modseq; /* the result is right up to here */
 	struct numset uids;
 	uint32_t *order; /* sorted: the same UIDs in their order */
@@ -34,6 +36,7 @@ static void
 context_free(struct imap_context *c)
 {
 	search_plan_fini(&c->plan);
+	fetch_plan_fini(&c->fetch);
 	numset_free(&c->uids);
 	free(c->order);
 	free(c->tag);
@@ -119,7 +122,7 @@ is_full(const struct imap_session *s, int sorted)
 
 void
 imap_context_add(struct imap_session *s, struct search_plan *plan, const struct sort_program *sort,
-	int uid, uint64_t modseq, const uint32_t *seqs, size_t count)
+	struct fetch_plan *fetch, int uid, uint64_t modseq, const uint32_t *seqs, size_t count)
 {
 	struct imap_context *c;
 
@@ -136,6 +139,9 @@ imap_context_add(struct imap_session *s, struct search_plan *plan, const struct 
 	c->uid = uid;
 	c->plan = *plan;
 	memset(plan, 0, sizeof(*plan));
+	c->fetch = *fetch;
+	memset(fetch, 0, sizeof(*fetch));
+	c->seen = imap_largest(s, 1);
 	c->modseq = modseq;
 	c->count = count;
 	c->order = mem_alloc((count + 1) * sizeof(*c->order));
@@ -411,11 +417,42 @@ update_sorted(struct imap_session *s, struct imap_context *c, struct update *u)
 	return OK;
 }
 
+/*
+ * In front of ADDTO (RFC 5465 section 7). A message that joins because its flags changed is known
+ * to the client.
+ */
+static void
+fetch_added(struct imap_session *s, struct imap_context *c, const struct numset *added)
+{
+	struct numset fresh = {0};
+	uint32_t seen = c->seen;
+	enum err e;
+
+	c->seen = imap_largest(s, 1);
+	if (!c->fetch.count || c->seen <= seen)
+		return;
+	numset_copy(&fresh, added);
+	numset_remove_range(&fresh, 0, seen);
+	if (!numset_is_empty(&fresh)) {
+		/* Whole messages may be wanted. */
+		stream_hold(s->client, 0);
+		e = imap_fetch_unasked(s, &c->fetch, &fresh);
+		stream_hold(s->client, 1);
+		if (e)
+			log_event(LOGL_WARN, "imap.context failed", "error", err_word(e), "mailbox",
+				log_u64(s->mailbox), NULL);
+	}
+	numset_free(&fresh);
+}
+
 static enum err
 context_update(struct imap_session *s, struct imap_context *c)
 {
 	struct update u = {{0}};
 	enum err e = find_changes(s, c, &u);
+
+	if (!e)
+		fetch_added(s, c, &u.added);
 
 	if (!e && c->is_sorted) {
 		e = update_sorted(s, c, &u);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "imap/fetch.h"
 #include "imap/imap.h"
 #include "imap/search.h"
 #include "imap/sort.h"
@@ -25,12 +26,13 @@ int imap_context_exists(const struct imap_session *s, struct str tag);
 uint64_t imap_context_modseq(struct imap_session *s);
 /*
  * Makes the command under way a context, or sends "* NO [NOUPDATE tag]". plan is taken over and
- * left empty; sort NULL: in the mailbox's order. uid: UIDs are told, not message numbers. seqs: the
- * result in its order.
+ * left empty, so is fetch: what is sent of messages that join when they come (no items: nothing);
+ * sort NULL: in the mailbox's order. uid: UIDs are told, not message numbers. seqs: the result in
+ * its order.
  */
 void imap_context_add(struct imap_session *s, struct search_plan *plan,
-	const struct sort_program *sort, int uid, uint64_t modseq, const uint32_t *seqs,
-	size_t count);
+	const struct sort_program *sort, struct fetch_plan *fetch, int uid, uint64_t modseq,
+	const uint32_t *seqs, size_t count);
 /*
  * Tells what changed in the results. To be called when the view has the new messages, and still has
  * those whose EXPUNGE is to follow.

@@ -39,6 +39,19 @@ parse_partial(struct imap_parser *p, struct esearch_return *out)
 	return OK;
 }
 
+/* "(fetch-att ...)" behind UPDATE, if it is there (RFC 5465 section 7). */
+static enum err
+parse_update(struct imap_parser *p, struct esearch_return *out)
+{
+	if (!imap_parse_peek_text(p, " ("))
+		return OK;
+	if (out->has_fetch)
+		return imap_parser_fail(p, E_PARSE, "UPDATE is there twice");
+	imap_parse_space(p);
+	out->has_fetch = 1;
+	return fetch_plan_parse_list(p, &out->fetch);
+}
+
 static enum err
 parse_item(struct imap_parser *p, struct esearch_return *out)
 {
@@ -56,6 +69,8 @@ parse_item(struct imap_parser *p, struct esearch_return *out)
 	if (item_names[i].item == ESEARCH_PARTIAL && out->items & ESEARCH_PARTIAL)
 		return imap_parser_fail(p, E_PARSE, "PARTIAL is there twice");
 	out->items |= item_names[i].item;
+	if (item_names[i].item == ESEARCH_UPDATE)
+		return parse_update(p, out);
 	return item_names[i].item == ESEARCH_PARTIAL ? parse_partial(p, out) : OK;
 }
 
@@ -79,6 +94,13 @@ esearch_return_parse(struct imap_parser *p, struct esearch_return *out)
 	if (!out->items)
 		out->items = ESEARCH_ALL;
 	return imap_parse_space(p);
+}
+
+void
+esearch_return_fini(struct esearch_return *ret)
+{
+	fetch_plan_fini(&ret->fetch);
+	ret->has_fetch = 0;
 }
 
 /* ---- the parts of a result ---- */

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "imap/fetch.h"
 #include "imap/imap.h"
 #include "imap/search.h"
 
@@ -30,10 +31,17 @@ struct esearch_return {
 	uint32_t partial_first, partial_last;
 	uint32_t partial_from, partial_to; /* as the client wrote them */
 	int from_end;
+	/* UPDATE (fetch-att ...), RFC 5465 section 7: of messages that join when they come. */
+	int has_fetch;
+	struct fetch_plan fetch;
 };
 
-/* "RETURN (...)" and the space behind it, if it is there. Errors are the parser's. */
+/*
+ * "RETURN (...)" and the space behind it, if it is there. Errors are the parser's. The caller calls
+ * _fini also after an error.
+ */
 enum err esearch_return_parse(struct imap_parser *p, struct esearch_return *out);
+void esearch_return_fini(struct esearch_return *ret);
 
 /* What an ESEARCH response tells besides the return items. */
 struct esearch_reply {

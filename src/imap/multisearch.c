@@ -261,7 +261,7 @@ search_box(struct multisearch *ms, const struct target *t, const struct search_b
 		esearch_save(s, &ms->ret, r.seqs, r.count);
 	/* The plan goes with it: it is the only mailbox, or else another copy would be needed. */
 	if (!e && ms->ret.items & ESEARCH_UPDATE && selected)
-		imap_context_add(s, &ms->plan, NULL, 1, modseq, r.seqs, r.count);
+		imap_context_add(s, &ms->plan, NULL, &ms->ret.fetch, 1, modseq, r.seqs, r.count);
 	search_result_fini(&r);
 	return e;
 }
@@ -351,6 +351,7 @@ multisearch_do(struct multisearch *ms)
 static void
 multisearch_free(struct multisearch *ms)
 {
+	esearch_return_fini(&ms->ret);
 	search_plan_fini(&ms->plan);
 	numset_free(&ms->subscribed);
 	for (size_t i = 0; i < ms->target_count; i++)

@@ -83,8 +83,8 @@ search_do(struct imap_session *s, struct search_command *c)
 	if (!c->result.failed)
 		esearch_save(s, &c->ret, c->result.seqs, c->result.count);
 	if (c->ret.items & ESEARCH_UPDATE)
-		imap_context_add(
-			s, &c->plan, NULL, s->uid, modseq, c->result.seqs, c->result.count);
+		imap_context_add(s, &c->plan, NULL, &c->ret.fetch, s->uid, modseq, c->result.seqs,
+			c->result.count);
 	return search_reply(s, &c->result, s->uid ? "UID SEARCH completed" : "SEARCH completed");
 }
 
@@ -106,6 +106,7 @@ search(struct imap_session *s, struct imap_parser *p)
 		e = imap_parser_fail(p, E_PARSE, "this tag names an updating search already");
 	if (!e)
 		e = search_do(s, &c);
+	esearch_return_fini(&c.ret);
 	search_plan_fini(&c.plan);
 	search_result_fini(&c.result);
 	return e;

@@ -84,8 +84,8 @@ sort_do(struct imap_session *s, struct sort_command *c)
 	if (!c->result.failed)
 		esearch_save(s, &c->ret, c->result.seqs, c->result.count);
 	if (c->ret.items & ESEARCH_UPDATE)
-		imap_context_add(
-			s, &c->plan, &c->program, s->uid, modseq, c->result.seqs, c->result.count);
+		imap_context_add(s, &c->plan, &c->program, &c->ret.fetch, s->uid, modseq,
+			c->result.seqs, c->result.count);
 	return search_reply(s, &c->result, s->uid ? "UID SORT completed" : "SORT completed");
 }
 
@@ -104,6 +104,7 @@ run_sort(struct imap_session *s, struct imap_parser *p)
 		e = imap_parser_fail(p, E_PARSE, "this tag names an updating search already");
 	if (!e)
 		e = sort_do(s, &c);
+	esearch_return_fini(&c.ret);
 	search_plan_fini(&c.plan);
 	search_result_fini(&c.result);
 	return e;

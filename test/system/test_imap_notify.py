@@ -288,3 +288,25 @@ def test_mailbox_that_cannot_be_read(pair, user):
     ok(other, f"SETACL Box {user} +r")
     append(other, "Box")
     assert wire.until("* STATUS Box (MESSAGES 2")
+
+
+def test_updating_search_fetches_what_joins_it(pair):
+    wire, other = pair
+    append(other)
+    ok(wire, "SELECT INBOX")
+    seen = wire.command('SEARCH RETURN (COUNT UPDATE (UID BODY[HEADER.FIELDS (SUBJECT)])) UNFLAGGED')
+    assert seen[0] == '* ESEARCH (TAG "t") COUNT 1' and seen[-1].startswith("t OK"), seen
+    ok(wire, "NOTIFY SET (selected (MessageNew MessageExpunge FlagChange))")
+    append(other)
+    seen = wire.until("* ESEARCH")
+    assert seen[0] == "* 2 EXISTS" and seen[1].startswith("* 2 FETCH (UID 2 BODY[HEADER.FIELDS (SUBJECT)]"), seen
+    assert seen[-1] == '* ESEARCH (TAG "t") ADDTO (0 2)'
+    # One that does not match is not fetched, nor is one that joins later.
+    append(other, flags="(\\Flagged) ")
+    wire.until("* 3 EXISTS")
+    ok(other, "SELECT INBOX")
+    ok(other, "STORE 3 -FLAGS (\\Flagged)")
+    seen = wire.until("* ESEARCH")
+    assert seen[-1] == '* ESEARCH (TAG "t") ADDTO (0 3)' and not any("BODY" in line for line in seen), seen
+    for bad in ("UPDATE ()", "UPDATE (UID", "UPDATE (NOTHING)"):
+        assert wire.command(f"SEARCH RETURN ({bad}) ALL")[-1].startswith("t BAD")
