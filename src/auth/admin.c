@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "auth/password.h"
+#include "auth/access.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
@@ -115,6 +115,68 @@ admin_arg_number(struct admin_job *j, const char *key, int *set, int *is_null, u
 			"\"%s\" must be a whole number of at least 0 (0: no limit)", key);
 	*out = (uint64_t)json_integer_value(v);
 	return OK;
+}
+
+enum err
+admin_arg_name(struct admin_job *j, int must, size_t max, const char **out)
+{
+	enum err e = admin_arg_text(j, "name", must, out);
+
+	if (!e && *out &&
+		(strlen(*out) > max || !str_is_utf8(str_of(*out)) || str_has_control(str_of(*out))))
+		return admin_fail(
+			j, E_PARSE, "\"name\" must be one line of at most %zu bytes", max);
+	return e;
+}
+
+static enum err
+list_arg(struct admin_job *j, const char *key, const char *what,
+	enum err (*normalise)(const char *list, struct buf *out, struct str *bad), char **out)
+{
+	struct buf b = {0};
+	struct str bad = {0};
+	const char *text;
+	enum err e = admin_arg_text(j, key, 0, &text);
+
+	*out = NULL;
+	if (e || !text)
+		return e;
+	e = normalise(text, &b, &bad);
+	if (e == E_PARSE)
+		e = admin_fail(j, e, "\"%s\": \"%.*s\" is not %s", key, STR_ARG(bad), what);
+	else if (e)
+		e = admin_fail(
+			j, E_PARSE, "\"%s\" may have at most %d bytes", key, ACCESS_LIST_MAX);
+	else
+		*out = mem_strdup(buf_cstr(&b));
+	buf_free(&b);
+	return e;
+}
+
+enum err
+admin_arg_protocols(struct admin_job *j, char **out)
+{
+	return list_arg(j, "protocols", "a protocol; these are imap, pop3 and smtp",
+		access_services_normalise, out);
+}
+
+enum err
+admin_arg_networks(struct admin_job *j, char **out)
+{
+	return list_arg(j, "networks", "a network; write it as 192.0.2.0/24 or 2001:db8::/32",
+		access_networks_normalise, out);
+}
+
+enum err
+admin_no_such_user(struct admin_job *j, const struct addr *a)
+{
+	return admin_fail(j, E_NOTFOUND, "there is no user %s; \"user list\" shows all", a->text);
+}
+
+void
+admin_set_text(json_t *object, const char *key, const char *cell)
+{
+	json_object_set_new(object, key, json_string(cell ? cell : ""));
 }
 
 void
@@ -236,6 +298,9 @@ QUESTION(user_list)
 QUESTION(user_show)
 CHANGE(user_set)
 CHANGE(user_remove)
+CHANGE(app_password_add)
+QUESTION(app_password_list)
+CHANGE(app_password_remove)
 CHANGE(domain_add)
 QUESTION(domain_list)
 CHANGE(domain_set)
@@ -253,6 +318,9 @@ const struct ctl_verb admin_verbs[] = {
 	{"user-show", run_user_show},
 	{"user-set", run_user_set},
 	{"user-remove", run_user_remove},
+	{"app-password-add", run_app_password_add},
+	{"app-password-list", run_app_password_list},
+	{"app-password-remove", run_app_password_remove},
 	{"domain-add", run_domain_add},
 	{"domain-list", run_domain_list},
 	{"domain-set", run_domain_set},

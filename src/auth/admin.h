@@ -42,7 +42,18 @@ enum err admin_arg_bool(struct admin_job *j, const char *key, int *set, int *out
 enum err admin_arg_number(
 	struct admin_job *j, const char *key, int *set, int *is_null, uint64_t *out);
 
+/*
+ * "protocols" and "networks", as they are stored (auth/access.h), on the heap. A missing one leaves
+ * *out NULL.
+ */
+enum err admin_arg_protocols(struct admin_job *j, char **out);
+enum err admin_arg_networks(struct admin_job *j, char **out);
+/* What "name" may be: one line. NULL when it is missing and need not be there. */
+enum err admin_arg_name(struct admin_job *j, int must, size_t max, const char **out);
+enum err admin_no_such_user(struct admin_job *j, const struct addr *a);
+
 /* Sets key to the number in a cell of a result, or to null. */
+void admin_set_text(json_t *object, const char *key, const char *cell); /* NULL: "" */
 void admin_set_number(json_t *object, const char *key, const char *cell);
 
 enum err admin_user_add(struct admin_job *j, struct directory *d);
@@ -50,6 +61,9 @@ enum err admin_user_list(struct admin_job *j, struct directory *d);
 enum err admin_user_show(struct admin_job *j, struct directory *d);
 enum err admin_user_set(struct admin_job *j, struct directory *d);
 enum err admin_user_remove(struct admin_job *j, struct directory *d);
+enum err admin_app_password_add(struct admin_job *j, struct directory *d);
+enum err admin_app_password_list(struct admin_job *j, struct directory *d);
+enum err admin_app_password_remove(struct admin_job *j, struct directory *d);
 enum err admin_domain_add(struct admin_job *j, struct directory *d);
 enum err admin_domain_list(struct admin_job *j, struct directory *d);
 enum err admin_domain_set(struct admin_job *j, struct directory *d);

@@ -47,19 +47,6 @@ hash_password(struct admin_job *j, const char *password, char **out)
 	return e;
 }
 
-static enum err
-name_arg(struct admin_job *j, const char **out)
-{
-	enum err e = admin_arg_text(j, "name", 0, out);
-
-	if (!e && *out &&
-		(strlen(*out) > NAME_MAX_BYTES || !str_is_utf8(str_of(*out)) ||
-			str_has_control(str_of(*out))))
-		return admin_fail(j, E_PARSE, "\"name\" must be one line of at most %d bytes",
-			NAME_MAX_BYTES);
-	return e;
-}
-
 /* "quota_bytes", or "quota" for short. */
 static enum err
 quota_arg(struct admin_job *j, int *set, char text[24], const char **value)
@@ -118,12 +105,6 @@ rules_set(struct admin_job *j, struct directory *d, const struct addr *a, const 
 	return e;
 }
 
-static enum err
-no_such_user(struct admin_job *j, const struct addr *a)
-{
-	return admin_fail(j, E_NOTFOUND, "there is no user %s; \"user list\" shows all", a->text);
-}
-
 /* Whether the domain is there; says what to do when it is not. */
 static enum err
 need_domain(struct admin_job *j, struct directory *d, const char *domain)
@@ -143,7 +124,7 @@ admin_user_add(struct admin_job *j, struct directory *d)
 	struct directory_args args = {0};
 	struct db_result r = {0};
 	const char *password, *name, *rules = NULL;
-	char quota[24], messages[24], *hash = NULL;
+	char quota[24], messages[24], *hash = NULL, *protocols = NULL, *networks = NULL;
 	struct addr a;
 	int set;
 	enum err e = admin_arg_addr(j, "address", 0, &a);
@@ -156,7 +137,7 @@ admin_user_add(struct admin_job *j, struct directory *d)
 	if (!e)
 		e = admin_arg_text(j, "password", 1, &password);
 	if (!e)
-		e = name_arg(j, &name);
+		e = admin_arg_name(j, 0, NAME_MAX_BYTES, &name);
 	if (!e)
 		e = quota_arg(j, &set, quota, &args.v[ARG_QUOTA]);
 	if (!e)
@@ -164,14 +145,20 @@ admin_user_add(struct admin_job *j, struct directory *d)
 	if (!e)
 		e = rules_arg(j, &rules);
 	if (!e)
+		e = admin_arg_protocols(j, &protocols);
+	if (!e)
+		e = admin_arg_networks(j, &networks);
+	if (!e)
 		e = need_domain(j, d, a.domain);
 	if (!e)
 		e = hash_password(j, password, &hash);
 	if (e)
-		return e;
+		goto out;
 	args.v[ARG_LOCAL] = a.local;
 	args.v[ARG_DOMAIN] = a.domain;
 	args.v[ARG_PASSWORD] = hash;
+	args.v[ARG_PROTOCOLS] = protocols;
+	args.v[ARG_NETWORKS] = networks;
 	args.v[ARG_NAME] = name ? name : "";
 	args.v[ARG_NOW] = j->now;
 	e = directory_run(d, SQL_USER_ADD, &args, &r);
@@ -182,9 +169,13 @@ admin_user_add(struct admin_job *j, struct directory *d)
 		e = admin_fail(j, e, "%s is there already; change it with \"user set\"", a.text);
 	if (!e)
 		j->value = json_pack("{s:s}", "address", a.text);
+out:
 	db_result_free(&r);
-	explicit_bzero(hash, strlen(hash));
+	if (hash)
+		explicit_bzero(hash, strlen(hash));
 	free(hash);
+	free(protocols);
+	free(networks);
 	return e;
 }
 
@@ -204,6 +195,8 @@ user_object(const struct db_result *r, size_t row)
 		admin_set_number(o, "quota_messages", db_result_get(r, row, "quota_messages"));
 		rules = db_result_get(r, row, "quota_rules");
 		json_object_set_new(o, "quota_rules", json_string(rules ? rules : ""));
+		admin_set_text(o, "protocols", db_result_get(r, row, "protocols"));
+		admin_set_text(o, "networks", db_result_get(r, row, "networks"));
 		admin_set_number(o, "created", db_result_get(r, row, "created"));
 		admin_set_number(o, "changed", db_result_get(r, row, "changed"));
 		admin_set_number(o, "last_login", db_result_get(r, row, "last_login"));
@@ -269,7 +262,7 @@ admin_user_show(struct admin_job *j, struct directory *d)
 	args.v[ARG_DOMAIN] = a.domain;
 	e = directory_run(d, SQL_USER_SHOW, &args, &r);
 	if (!e && r.rows == 0)
-		e = no_such_user(j, &a);
+		e = admin_no_such_user(j, &a);
 	if (!e)
 		j->value = user_object(&r, 0);
 	db_result_free(&r);
@@ -282,7 +275,7 @@ admin_user_set(struct admin_job *j, struct directory *d)
 	struct directory_args args = {0};
 	struct db_result r = {0};
 	const char *password = NULL, *name = NULL, *rules = NULL;
-	char quota[24], messages[24], *hash = NULL;
+	char quota[24], messages[24], *hash = NULL, *protocols = NULL, *networks = NULL;
 	struct addr a;
 	int set_quota = 0, set_messages = 0, set_active = 0, active;
 	enum err e = admin_arg_addr(j, "address", 0, &a);
@@ -290,7 +283,7 @@ admin_user_set(struct admin_job *j, struct directory *d)
 	if (!e)
 		e = admin_arg_text(j, "password", 0, &password);
 	if (!e)
-		e = name_arg(j, &name);
+		e = admin_arg_name(j, 0, NAME_MAX_BYTES, &name);
 	if (!e)
 		e = quota_arg(j, &set_quota, quota, &args.v[ARG_QUOTA]);
 	if (!e)
@@ -298,18 +291,25 @@ admin_user_set(struct admin_job *j, struct directory *d)
 	if (!e)
 		e = rules_arg(j, &rules);
 	if (!e)
+		e = admin_arg_protocols(j, &protocols);
+	if (!e)
+		e = admin_arg_networks(j, &networks);
+	if (!e)
 		e = admin_arg_bool(j, "active", &set_active, &active);
-	if (!e && !password && !name && !set_quota && !set_messages && !rules && !set_active)
+	if (!e && !password && !name && !set_quota && !set_messages && !rules && !set_active &&
+		!protocols && !networks)
 		e = admin_fail(j, E_PARSE,
 			"nothing to change; give a password, quota_bytes, quota_messages, quota_rules, "
-			"active or name");
+			"active, protocols, networks or name");
 	if (!e && password)
 		e = hash_password(j, password, &hash);
 	if (e)
-		return e;
+		goto out;
 	args.v[ARG_LOCAL] = a.local;
 	args.v[ARG_DOMAIN] = a.domain;
 	args.v[ARG_PASSWORD] = hash;
+	args.v[ARG_PROTOCOLS] = protocols;
+	args.v[ARG_NETWORKS] = networks;
 	args.v[ARG_NAME] = name;
 	args.v[ARG_FORCE] = set_quota ? "1" : "0";
 	args.v[ARG_SET] = set_messages ? "1" : "0";
@@ -317,14 +317,17 @@ admin_user_set(struct admin_job *j, struct directory *d)
 	args.v[ARG_NOW] = j->now;
 	e = directory_run(d, SQL_USER_SET, &args, &r);
 	if (!e && r.affected == 0)
-		e = no_such_user(j, &a);
+		e = admin_no_such_user(j, &a);
 	if (!e && rules)
 		e = rules_set(j, d, &a, rules);
 	forget(j, &a);
+out:
 	db_result_free(&r);
 	if (hash)
 		explicit_bzero(hash, strlen(hash));
 	free(hash);
+	free(protocols);
+	free(networks);
 	return e;
 }
 
@@ -343,7 +346,7 @@ admin_user_remove(struct admin_job *j, struct directory *d)
 	e = directory_run(d, SQL_USER_REMOVE, &args, &r);
 	forget(j, &a);
 	if (!e && r.affected == 0)
-		e = no_such_user(j, &a);
+		e = admin_no_such_user(j, &a);
 	db_result_free(&r);
 	return e;
 }

@@ -207,8 +207,8 @@ static int
 is_question(enum directory_statement id)
 {
 	return id <= SQL_ALIAS_FIND || id == SQL_BEGIN || id == SQL_USER_LIST ||
-	       id == SQL_USER_SHOW || id == SQL_DOMAIN_LIST || id == SQL_ALIAS_LIST ||
-	       id == SQL_DOMAIN_ALIAS_LIST;
+	       id == SQL_USER_SHOW || id == SQL_APP_PASSWORD_LIST || id == SQL_DOMAIN_LIST ||
+	       id == SQL_ALIAS_LIST || id == SQL_DOMAIN_ALIAS_LIST;
 }
 
 enum err

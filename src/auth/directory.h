@@ -36,6 +36,7 @@ enum err directory_check_queries(const struct auth_settings *s, char **why);
 struct directory_user {
 	struct addr addr;
 	char *password; /* stored form */
+	char *protocols, *networks; /* where he may log in from: auth/access.h */
 	uint64_t quota_bytes, quota_messages; /* 0: no limit */
 	char quota_rules[QUOTA_RULES_USER_MAX + 1]; /* lib/quota_rules.h */
 	int active;
@@ -63,6 +64,9 @@ enum err directory_alias_find(
 /* Remembers a log-in; not with a replaced query_user. */
 enum err directory_login_note(struct directory *d, const struct addr *a, int64_t now_s);
 
+/* Whether users come from our own schema, which has app passwords and keeps the last log-in. */
+int directory_users_are_ours(const struct directory *d);
+
 /* ---- administration: the statements by name ---- */
 
 enum directory_statement {
@@ -75,6 +79,10 @@ enum directory_statement {
 	SQL_BEGIN,
 	SQL_COMMIT,
 	SQL_ROLLBACK,
+	SQL_APP_PASSWORD_LIST,
+	SQL_APP_PASSWORD_NOTE,
+	SQL_APP_PASSWORD_ADD,
+	SQL_APP_PASSWORD_REMOVE,
 	SQL_USER_ADD,
 	SQL_USER_LIST,
 	SQL_USER_SHOW,
@@ -111,6 +119,9 @@ enum directory_arg {
 	ARG_LIMIT,
 	ARG_RULES,
 	ARG_SET,
+	ARG_PROTOCOLS,
+	ARG_NETWORKS,
+	ARG_EXPIRES,
 	ARG_COUNT
 };
 struct directory_args {

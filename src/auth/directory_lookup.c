@@ -47,6 +47,12 @@ number_of(const char *text, uint64_t fallback, uint64_t *out)
 	return str_to_u64(str_of(text), out);
 }
 
+static char *
+text_dup(const char *text)
+{
+	return mem_strdup(text ? text : "");
+}
+
 enum err
 directory_user_find(struct directory *d, const struct addr *a, struct directory_user *out)
 {
@@ -80,7 +86,9 @@ directory_user_find(struct directory *d, const struct addr *a, struct directory_
 	else if (rules)
 		snprintf(out->quota_rules, sizeof(out->quota_rules), "%s", rules);
 	out->addr = *a;
-	out->password = mem_strdup(password ? password : "");
+	out->password = text_dup(password);
+	out->protocols = text_dup(db_result_get(&r, 0, "protocols"));
+	out->networks = text_dup(db_result_get(&r, 0, "networks"));
 	out->active = is_true(db_result_get(&r, 0, "active"));
 	out->last_login = (int64_t)(last & INT64_MAX);
 out:
@@ -94,6 +102,8 @@ directory_user_free(struct directory_user *u)
 	if (u->password)
 		OPENSSL_cleanse(u->password, strlen(u->password));
 	MEM_FREE(u->password);
+	MEM_FREE(u->protocols);
+	MEM_FREE(u->networks);
 	memset(u, 0, sizeof(*u));
 }
 
@@ -222,6 +232,14 @@ directory_alias_find(struct directory *d, const struct addr *a, struct directory
 	return e;
 }
 
+int
+directory_users_are_ours(const struct directory *d)
+{
+	const struct auth_settings *s = directory_settings(d);
+
+	return !s->query_user[0] && !s->is_postfixadmin;
+}
+
 enum err
 directory_login_note(struct directory *d, const struct addr *a, int64_t now_s)
 {
@@ -231,7 +249,7 @@ directory_login_note(struct directory *d, const struct addr *a, int64_t now_s)
 	struct db_result r;
 	enum err e;
 
-	if (directory_settings(d)->query_user[0] || directory_settings(d)->is_postfixadmin)
+	if (!directory_users_are_ours(d))
 		return OK;
 	snprintf(now, sizeof(now), "%" PRId64, now_s);
 	e = directory_run(d, SQL_LOGIN_NOTE, &args, &r);

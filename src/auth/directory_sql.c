@@ -20,29 +20,44 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_DOMAIN_FIRST] = "SELECT name FROM domain WHERE active <> 0 ORDER BY name LIMIT 1",
 	[SQL_DOMAIN_ALIAS_FIND] =
 		"SELECT target FROM domain_alias WHERE alias = :domain AND active <> 0",
-	[SQL_USER_FIND] = "SELECT password, quota_bytes, quota_messages, " RULES ", active, "
-			  "last_login FROM mailbox WHERE domain = :domain AND local = :local",
+	[SQL_USER_FIND] =
+		"SELECT password, quota_bytes, quota_messages, " RULES ", active, "
+		"last_login, protocols, networks FROM mailbox WHERE domain = :domain AND local = :local",
 	[SQL_ALIAS_FIND] = "SELECT target FROM alias WHERE domain = :domain AND local = :local "
 			   "AND active <> 0 ORDER BY target LIMIT 10001",
 	[SQL_LOGIN_NOTE] = "UPDATE mailbox SET last_login = :now "
 			   "WHERE domain = :domain AND local = :local",
+	[SQL_APP_PASSWORD_LIST] =
+		"SELECT name, password, services AS protocols, networks, created, expires, "
+		"last_used FROM app_password WHERE domain = :domain AND local = :local "
+		"ORDER BY name LIMIT 100",
+	[SQL_APP_PASSWORD_NOTE] = "UPDATE app_password SET last_used = :now WHERE "
+				  "domain = :domain AND local = :local AND name = :name",
+	[SQL_APP_PASSWORD_ADD] =
+		"INSERT INTO app_password (domain, local, name, password, services, networks, "
+		"created, expires) VALUES (:domain, :local, :name, :password, :protocols, "
+		":networks, :now, CAST(:expires AS BIGINT))",
+	[SQL_APP_PASSWORD_REMOVE] = "DELETE FROM app_password WHERE domain = :domain AND "
+				    "local = :local AND name = :name",
 	[SQL_BEGIN] = "BEGIN",
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
-	[SQL_USER_ADD] = "INSERT INTO mailbox (domain, local, password, quota_bytes, "
-			 "quota_messages, name, created, changed) VALUES (:domain, :local, "
-			 ":password, :quota, :messages, :name, :now, :now)",
+	[SQL_USER_ADD] =
+		"INSERT INTO mailbox (domain, local, password, quota_bytes, "
+		"quota_messages, name, protocols, networks, created, changed) VALUES (:domain, :local, "
+		":password, :quota, :messages, :name, COALESCE(CAST(:protocols AS TEXT), ''), "
+		"COALESCE(CAST(:networks AS TEXT), ''), :now, :now)",
 	[SQL_USER_LIST] =
 		"SELECT local, domain, name, quota_bytes, quota_messages, " RULES
 		", active, created, "
-		"changed, last_login FROM mailbox WHERE (CAST(:domain AS TEXT) IS NULL OR domain = "
+		"changed, last_login, protocols, networks FROM mailbox WHERE (CAST(:domain AS TEXT) IS NULL OR domain = "
 		"CAST(:domain AS TEXT)) AND (CAST(:address AS TEXT) IS NULL OR "
 		"domain || '@' || local > CAST(:address AS TEXT)) "
 		"ORDER BY domain || '@' || local LIMIT CAST(:limit AS BIGINT)",
 	[SQL_USER_SHOW] =
 		"SELECT local, domain, name, quota_bytes, quota_messages, " RULES
 		", active, created, "
-		"changed, last_login FROM mailbox WHERE domain = :domain AND local = :local",
+		"changed, last_login, protocols, networks FROM mailbox WHERE domain = :domain AND local = :local",
 	/* force: 1 quota_bytes is set, also to NULL; 0: it stays. set: so for quota_messages. */
 	[SQL_USER_SET] =
 		"UPDATE mailbox SET password = COALESCE(CAST(:password AS TEXT), password), "
@@ -51,7 +66,9 @@ static const char *const texts[SQL_COUNT] = {
 		"quota_messages = CASE WHEN CAST(:set AS BIGINT) = 1 THEN "
 		"CAST(:messages AS BIGINT) ELSE quota_messages END, "
 		"active = COALESCE(CAST(:active AS SMALLINT), active), "
-		"name = COALESCE(CAST(:name AS TEXT), name), changed = :now "
+		"name = COALESCE(CAST(:name AS TEXT), name), "
+		"protocols = COALESCE(CAST(:protocols AS TEXT), protocols), "
+		"networks = COALESCE(CAST(:networks AS TEXT), networks), changed = :now "
 		"WHERE domain = :domain AND local = :local",
 	[SQL_USER_REMOVE] = "DELETE FROM mailbox WHERE domain = :domain AND local = :local",
 	[SQL_QUOTA_SET] = "INSERT INTO quota (domain, local, rules, changed) VALUES (:domain, "
@@ -118,6 +135,9 @@ static const char *const arg_names[ARG_COUNT] = {
 	[ARG_LIMIT] = "limit",
 	[ARG_RULES] = "rules",
 	[ARG_SET] = "set",
+	[ARG_PROTOCOLS] = "protocols",
+	[ARG_NETWORKS] = "networks",
+	[ARG_EXPIRES] = "expires",
 };
 
 const char *

@@ -57,6 +57,7 @@ struct exchange {
 	struct buf in, challenge;
 	char name[ADDR_TEXT_SIZE]; /* who tried, for the log and the penalty */
 	struct cache_user user;
+	struct verify_from from;
 	const char *reason;
 	enum err result;
 	int done;
@@ -156,6 +157,13 @@ send_failure(struct peer *p, uint32_t request, enum err e)
 	peer_send(p, AUTH_FAILED, request, &b);
 }
 
+/* Whose password it was: a master's counts in one place, whatever mailbox it is tried for. */
+static const char *
+guesser(const struct exchange *ex)
+{
+	return ex->from.master[0] ? ex->from.master : ex->name;
+}
+
 /* The one line of every attempt. */
 static void
 audit(const struct exchange *ex, enum err e, const char *reason)
@@ -163,8 +171,10 @@ audit(const struct exchange *ex, enum err e, const char *reason)
 	const char *user = e ? ex->name : ex->user.name;
 
 	log_event(LOGL_INFO, e ? "auth.login fail" : "auth.login ok", "user", user[0] ? user : NULL,
-		"ip", ex->ip, "mech", ex->mechanism, "service", ex->service, "reason", reason,
-		"session", ex->session, NULL);
+		"master", ex->from.master[0] ? ex->from.master : NULL, "app",
+		ex->from.app_password[0] ? ex->from.app_password : NULL, "ip", ex->ip, "mech",
+		ex->mechanism, "service", ex->service, "reason", reason, "session", ex->session,
+		NULL);
 }
 
 /* ---- in a worker ---- */
@@ -184,7 +194,8 @@ check(void *arg, const char *user, struct str password)
 	struct exchange *ex = arg;
 
 	note_name(ex, user);
-	return verify_login(ex->directory, ex->cache, user, password, &ex->user, &ex->reason);
+	return verify_login(
+		ex->directory, ex->cache, user, password, &ex->from, &ex->user, &ex->reason);
 }
 
 static enum err
@@ -212,7 +223,7 @@ accept_user(void *arg, const char *user, int secret_fits)
 		ex->reason = ex->found.password ? "scheme" : "user";
 		return E_AUTH;
 	}
-	return verify_accept(ex->directory, &ex->found, &ex->user, &ex->reason);
+	return verify_accept(ex->directory, &ex->found, &ex->from, &ex->user, &ex->reason);
 }
 
 static enum err
@@ -290,7 +301,7 @@ failed(struct exchange *ex)
 	else
 		auth->logins_failed++;
 	if (e == E_AUTH)
-		delay_ms = penalty_failure(auth->penalty, &ex->addr, ex->name, io_now_ms(),
+		delay_ms = penalty_failure(auth->penalty, &ex->addr, guesser(ex), io_now_ms(),
 			service_conf(auth->run)->login_delay_max);
 	if (ex->state == EX_ORPHAN) {
 		exchange_free(ex);
@@ -311,7 +322,7 @@ succeeded(struct exchange *ex)
 
 	audit(ex, OK, ex->reason);
 	auth->logins_ok++;
-	penalty_success(auth->penalty, &ex->addr, ex->name);
+	penalty_success(auth->penalty, &ex->addr, guesser(ex));
 	if (ex->state != EX_ORPHAN) {
 		token_issue(auth->tokens, ex->service, &ex->user, io_now_ms(), token);
 		ipc_put_cstr(&b, ex->user.name);
@@ -381,6 +392,7 @@ exchange_create(struct peer *p, uint32_t request, const struct frame_start *f)
 		ex->addr.len = 0;
 	if (ex->addr.len > 0)
 		net_addr_format_ip(&ex->addr, ex->ip);
+	ex->from = (struct verify_from){.service = ex->service, .addr = &ex->addr};
 	ex->next = p->exchanges[request % PEER_BUCKETS];
 	p->exchanges[request % PEER_BUCKETS] = ex;
 	p->exchange_count++;

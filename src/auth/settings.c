@@ -5,8 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "auth/addr.h"
 #include "auth/password.h"
 #include "lib/io.h"
+#include "lib/log.h"
 #include "lib/mem.h"
 
 static char *
@@ -32,6 +34,23 @@ dummy_hash(const char *scheme)
 	return hash;
 }
 
+static void
+masters_copy(const struct config *conf, struct auth_settings *s)
+{
+	struct addr a;
+
+	s->master_separator = mem_strdup(conf->auth_master_user_separator);
+	s->master_users = mem_zalloc((conf->master_users.count + 1) * sizeof(char *));
+	for (size_t i = 0; i < conf->master_users.count; i++) {
+		if (!addr_parse(str_of(conf->master_users.items[i]), &a))
+			s->master_users[s->master_user_count++] = mem_strdup(a.text);
+		else
+			log_event(LOGL_ERROR, "auth.settings bad", "setting", "master_users",
+				"value", conf->master_users.items[i], "message",
+				"not an address; write it as name@domain", NULL);
+	}
+}
+
 struct auth_settings *
 auth_settings_create(const struct config *conf)
 {
@@ -54,6 +73,7 @@ auth_settings_create(const struct config *conf)
 	s->default_quota_bytes = conf->default_quota;
 	s->default_quota_messages = (uint64_t)conf->default_quota_messages;
 	s->allow_weak_schemes = conf->allow_weak_schemes;
+	masters_copy(conf, s);
 	s->dummy = dummy_hash(s->scheme);
 	return s;
 }
@@ -83,6 +103,10 @@ auth_settings_unref(struct auth_settings **sp)
 	free(s->scheme);
 	free(s->hostname);
 	free(s->mail_dir);
+	for (size_t i = 0; i < s->master_user_count; i++)
+		free(s->master_users[i]);
+	free(s->master_users);
+	free(s->master_separator);
 	free(s->dummy);
 	free(s);
 }

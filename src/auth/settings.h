@@ -24,6 +24,9 @@ struct auth_settings {
 	char *mail_dir;
 	uint64_t default_quota_bytes, default_quota_messages;
 	int allow_weak_schemes;
+	char **master_users; /* canonical addresses */
+	size_t master_user_count;
+	char *master_separator; /* "": none */
 	char *dummy; /* a hash of the scheme that no password matches */
 };
 

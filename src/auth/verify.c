@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "auth/verify.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "auth/access.h"
+#include "auth/app_password.h"
 #include "auth/password.h"
 #include "auth/resolve.h"
 #include "lib/io.h"
 #include "lib/log.h"
+#include "lib/mem.h"
 
 /* last_login is kept to the hour: a write for every log-in would cost more than the log-in. */
 enum { LOGIN_NOTE_S = 3600 };
@@ -50,51 +54,159 @@ verify_find(struct directory *d, const char *name, struct directory_user *out, c
 	return e == E_NOTFOUND ? OK : e;
 }
 
-enum err
-verify_accept(struct directory *d, const struct directory_user *user, struct cache_user *out,
-	const char **reason)
+/* A right password in the wrong place tells nobody that it is right. */
+static enum err
+check_place(const struct directory_user *user, const struct verify_from *from, const char **reason)
 {
-	int64_t now_s = (int64_t)time(NULL);
+	if (!access_service_allowed(user->protocols, from->service))
+		*reason = "protocol";
+	else if (!access_network_allowed(user->networks, from->addr))
+		*reason = "network";
+	else
+		return OK;
+	return E_AUTH;
+}
 
-	if (!user->active) {
-		*reason = "disabled";
-		return E_ACCESS;
-	}
+static enum err
+check_active(const struct directory_user *user, const char **reason)
+{
+	if (user->active)
+		return OK;
+	*reason = "disabled";
+	return E_ACCESS;
+}
+
+static void
+user_copy(const struct directory_user *user, struct cache_user *out)
+{
 	memset(out, 0, sizeof(*out));
 	memcpy(out->name, user->addr.text, sizeof(out->name));
 	out->quota_bytes = user->quota_bytes;
 	out->quota_messages = user->quota_messages;
 	memcpy(out->quota_rules, user->quota_rules, sizeof(out->quota_rules));
+}
+
+enum err
+verify_accept(struct directory *d, const struct directory_user *user,
+	const struct verify_from *from, struct cache_user *out, const char **reason)
+{
+	int64_t now_s = (int64_t)time(NULL);
+	enum err e = check_place(user, from, reason);
+
+	if (!e)
+		e = check_active(user, reason);
+	if (e)
+		return e;
+	user_copy(user, out);
 	if (now_s - user->last_login >= LOGIN_NOTE_S)
 		directory_login_note(d, &user->addr, now_s);
 	return OK;
 }
 
+/* The password of a user; one that does not exist costs the same. */
+static enum err
+check_password(struct directory *d, const char *name, struct str password,
+	struct directory_user *user, const char **reason)
+{
+	enum err e = verify_find(d, name, user, reason);
+
+	if (!e && !user->password) {
+		password_verify(directory_settings(d)->dummy, password, 1);
+		return E_AUTH;
+	}
+	return e ? e : verify_user(d, user, password, reason);
+}
+
+static int
+is_master(const struct auth_settings *s, const char *address)
+{
+	for (size_t i = 0; i < s->master_user_count; i++)
+		if (strcmp(s->master_users[i], address) == 0)
+			return 1;
+	return 0;
+}
+
+/*
+ * A master's own password opens another's mailbox. Nothing of it is remembered. Who is not a master
+ * is refused like one with a wrong password.
+ */
+static enum err
+verify_master(struct directory *d, const char *name, const char *master, struct str password,
+	struct verify_from *from, struct cache_user *out, const char **reason)
+{
+	struct directory_user me = {0}, user = {0};
+	struct addr a;
+	enum err e;
+
+	if (addr_parse(str_of(master), &a))
+		memset(&a, 0, sizeof(a));
+	memcpy(from->master, a.text, sizeof(from->master));
+	e = check_password(d, master, password, &me, reason);
+	if (!e && !is_master(directory_settings(d), me.addr.text)) {
+		*reason = "master";
+		e = E_AUTH;
+	}
+	if (!e)
+		e = check_place(&me, from, reason);
+	if (!e)
+		e = check_active(&me, reason);
+	if (!e)
+		e = verify_find(d, name, &user, reason);
+	if (!e && !user.password)
+		e = E_AUTH;
+	if (!e)
+		e = check_active(&user, reason);
+	if (!e)
+		user_copy(&user, out);
+	directory_user_free(&me);
+	directory_user_free(&user);
+	return e;
+}
+
+/* Where the name of the master begins in "user*master"; NULL: it is no such name. */
+static const char *
+find_master(const struct auth_settings *s, const char *name)
+{
+	const char *at = s->master_separator[0] ? strstr(name, s->master_separator) : NULL;
+
+	return at && s->master_user_count > 0 ? at + strlen(s->master_separator) : NULL;
+}
+
 enum err
 verify_login(struct directory *d, struct cache *cache, const char *name, struct str password,
-	struct cache_user *out, const char **reason)
+	struct verify_from *from, struct cache_user *out, const char **reason)
 {
+	const struct auth_settings *s = directory_settings(d);
+	const char *master = find_master(s, name);
 	struct directory_user user = {0};
 	uint64_t generation = cache_generation(cache);
 	struct addr a;
 	enum err e;
 
 	*reason = NULL;
-	if (!addr_parse(str_of(name), &a) &&
-		cache_find(cache, a.text, password, io_now_ms(), out)) {
+	if (master) {
+		char *target = mem_printf(
+			"%.*s", (int)((size_t)(master - name) - strlen(s->master_separator)), name);
+
+		e = verify_master(d, target, master, password, from, out, reason);
+		free(target);
+		return e;
+	}
+	if (addr_parse(str_of(name), &a))
+		memset(&a, 0, sizeof(a));
+	if (a.text[0] && cache_find(cache, a.text, password, io_now_ms(), out)) {
 		*reason = "cache";
 		return OK;
 	}
-	e = verify_find(d, name, &user, reason);
-	if (!e && !user.password) {
-		password_verify(directory_settings(d)->dummy, password, 1);
-		e = E_AUTH;
-	}
+	e = a.text[0] ? app_password_verify(d, &a, password, from, reason) : E_NOTFOUND;
+	if (e == E_NOTFOUND)
+		e = check_password(d, name, password, &user, reason);
+	else if (!e)
+		e = verify_find(d, name, &user, reason);
 	if (!e)
-		e = verify_user(d, &user, password, reason);
-	if (!e)
-		e = verify_accept(d, &user, out, reason);
-	if (!e)
+		e = verify_accept(d, &user, from, out, reason);
+	/* What is good in some places only is not remembered: a hit asks nobody. */
+	if (!e && !from->app_password[0] && !user.protocols[0] && !user.networks[0])
 		cache_add(cache, a.text, password, io_now_ms(), generation, out);
 	directory_user_free(&user);
 	return e;

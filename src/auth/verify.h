@@ -5,16 +5,29 @@
 #include "auth/cache.h"
 #include "auth/directory.h"
 #include "lib/err.h"
+#include "lib/net.h"
 #include "lib/str.h"
+
+enum { VERIFY_APP_NAME_MAX = 64 };
+
+/* Where a log-in comes from, and what it turned out to be. */
+struct verify_from {
+	const char *service; /* "imap", "pop3", "smtp" */
+	const struct net_addr *addr; /* len 0: not known */
+	/* For the log, "" unless so: */
+	char master[ADDR_TEXT_SIZE]; /* who logs in with his own password to another's mailbox */
+	char app_password[VERIFY_APP_NAME_MAX + 1]; /* the name of the one that was given */
+};
 
 /*
  * Checks a user name and a password, in a worker. An unknown user costs a hash like a wrong
- * password. OK: *out is set. E_AUTH; E_ACCESS: right, but switched off; E_TEMPFAIL. *reason: a
- * static word for the log ("password", "user", "disabled", "scheme", "database"), "cache" for a
- * hit.
+ * password. "user*master" (auth_master_user_separator) is the user for a master user's password.
+ * OK: *out is set. E_AUTH, also for a right password in a place where it is not good; E_ACCESS:
+ * right, but switched off; E_TEMPFAIL. *reason: a static word for the log ("password", "user",
+ * "disabled", "scheme", "database", "master", "protocol", "network", "expired"), "cache" for a hit.
  */
 enum err verify_login(struct directory *d, struct cache *cache, const char *user,
-	struct str password, struct cache_user *out, const char **reason);
+	struct str password, struct verify_from *from, struct cache_user *out, const char **reason);
 
 /*
  * The two halves for a mechanism that proves the knowledge of a secret itself. The user whom a name
@@ -23,8 +36,8 @@ enum err verify_login(struct directory *d, struct cache *cache, const char *user
  */
 enum err verify_find(
 	struct directory *d, const char *name, struct directory_user *out, const char **reason);
-/* The secret was proved. OK with *out set; E_ACCESS: switched off. */
+/* The secret was proved. OK with *out set; E_ACCESS: switched off; E_AUTH: not from here. */
 enum err verify_accept(struct directory *d, const struct directory_user *user,
-	struct cache_user *out, const char **reason);
+	const struct verify_from *from, struct cache_user *out, const char **reason);
 
 #endif

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ctl/ctl_tool.h"
@@ -10,6 +11,8 @@
 /* Users, domains and aliases: all through roost-auth, the only one who touches the database. */
 
 static const char *const user_columns[] = {"address", "active", "quota_bytes", "name", NULL};
+static const char *const app_password_columns[] = {
+	"name", "protocols", "networks", "expires", "last_used", NULL};
 static const char *const domain_columns[] = {"domain", "active", "users", NULL};
 static const char *const alias_columns[] = {"address", "targets", "active", NULL};
 static const char *const domain_alias_columns[] = {"alias", "target", NULL};
@@ -71,6 +74,13 @@ add_active(json_t *args, const char *text)
 	return OK;
 }
 
+static void
+add_text(json_t *args, const char *key, const char *text)
+{
+	if (text)
+		json_object_set_new(args, key, json_string(text));
+}
+
 /* Asks auth, prints what comes back. */
 static enum err
 ask(struct tool *t, const char *verb, json_t *args, const char *const *columns)
@@ -98,8 +108,8 @@ ask_with_word(struct tool *t, int argc, char **argv, const char *verb, const cha
 static enum err
 user_add(struct tool *t, int argc, char **argv)
 {
-	static const struct tool_option options[] = {
-		{"password", 0}, {"quota", 0}, {"name", 0}, {"scheme", 0}, {0}};
+	static const struct tool_option options[] = {{"password", 0}, {"quota", 0}, {"name", 0},
+		{"scheme", 0}, {"protocols", 0}, {"networks", 0}, {0}};
 	struct tool_args a;
 	char *password = NULL;
 	json_t *args;
@@ -110,10 +120,10 @@ user_add(struct tool *t, int argc, char **argv)
 	if (e)
 		return e;
 	args = json_pack("{s:s, s:s}", "address", a.positional[0], "password", password);
-	if (a.values[2])
-		json_object_set_new(args, "name", json_string(a.values[2]));
-	if (a.values[3])
-		json_object_set_new(args, "scheme", json_string(a.values[3]));
+	add_text(args, "name", a.values[2]);
+	add_text(args, "scheme", a.values[3]);
+	add_text(args, "protocols", a.values[4]);
+	add_text(args, "networks", a.values[5]);
 	e = add_quota(args, a.values[1]);
 	if (e)
 		json_decref(args);
@@ -148,7 +158,8 @@ user_show(struct tool *t, int argc, char **argv)
 static enum err
 user_set(struct tool *t, int argc, char **argv)
 {
-	static const struct tool_option options[] = {{"quota", 0}, {"active", 0}, {"name", 0}, {0}};
+	static const struct tool_option options[] = {
+		{"quota", 0}, {"active", 0}, {"name", 0}, {"protocols", 0}, {"networks", 0}, {0}};
 	struct tool_args a;
 	json_t *args;
 	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
@@ -159,8 +170,9 @@ user_set(struct tool *t, int argc, char **argv)
 	e = add_quota(args, a.values[0]);
 	if (!e)
 		e = add_active(args, a.values[1]);
-	if (!e && a.values[2])
-		json_object_set_new(args, "name", json_string(a.values[2]));
+	add_text(args, "name", a.values[2]);
+	add_text(args, "protocols", a.values[3]);
+	add_text(args, "networks", a.values[4]);
 	if (!e)
 		return ask(t, "user-set", args, NULL);
 	json_decref(args);
@@ -193,6 +205,95 @@ static enum err
 user_remove(struct tool *t, int argc, char **argv)
 {
 	return ask_with_word(t, argc, argv, "user-remove", "address");
+}
+
+/* ---- app passwords ---- */
+
+/* "2027-01-31" (its first second, UTC), or a time from now such as 90d. */
+static enum err
+add_expires(json_t *args, const char *text)
+{
+	struct tm day = {0};
+	const char *end;
+	int64_t ms, at;
+
+	if (!text)
+		return OK;
+	end = strptime(text, "%Y-%m-%d", &day);
+	if (end && !*end) {
+		at = (int64_t)timegm(&day);
+	} else if (!conf_parse_duration(str_of(text), &ms)) {
+		at = (int64_t)time(NULL) + ms / 1000;
+	} else {
+		tool_error("--expires %s: write a day such as 2027-01-31, or a time from now such "
+			   "as 90d",
+			text);
+		return E_PARSE;
+	}
+	json_object_set_new(args, "expires", json_integer((json_int_t)(at > 0 ? at : 0)));
+	return OK;
+}
+
+static enum err
+app_password_add(struct tool *t, int argc, char **argv)
+{
+	static const struct tool_option options[] = {
+		{"name", 0}, {"protocols", 0}, {"networks", 0}, {"expires", 0}, {0}};
+	struct tool_args a;
+	json_t *args;
+	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
+
+	if (!e && !a.values[0]) {
+		tool_error("the password needs a name; give one with --name");
+		e = E_PARSE;
+	}
+	if (e)
+		return e;
+	args = json_pack("{s:s, s:s}", "address", a.positional[0], "name", a.values[0]);
+	add_text(args, "protocols", a.values[1]);
+	add_text(args, "networks", a.values[2]);
+	e = add_expires(args, a.values[3]);
+	if (!e)
+		return ask(t, "app-password-add", args, NULL);
+	json_decref(args);
+	return e;
+}
+
+static enum err
+app_password_remove(struct tool *t, int argc, char **argv)
+{
+	static const struct tool_option options[] = {{"name", 0}, {0}};
+	struct tool_args a;
+	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
+
+	if (!e && !a.values[0]) {
+		tool_error("say which one with --name");
+		e = E_PARSE;
+	}
+	return e ? e
+		 : ask(t, "app-password-remove",
+			   json_pack("{s:s, s:s}", "address", a.positional[0], "name", a.values[0]),
+			   NULL);
+}
+
+static enum err
+user_app_password(struct tool *t, int argc, char **argv)
+{
+	struct tool_args a;
+	enum err e;
+
+	if (argc > 0 && strcmp(argv[0], "add") == 0)
+		return app_password_add(t, argc - 1, argv + 1);
+	if (argc > 0 && strcmp(argv[0], "remove") == 0)
+		return app_password_remove(t, argc - 1, argv + 1);
+	if (argc == 0 || strcmp(argv[0], "list") != 0) {
+		tool_error("say add, list or remove");
+		return E_PARSE;
+	}
+	e = tool_args_parse(argc - 1, argv + 1, NULL, 1, 1, &a);
+	return e ? e
+		 : ask(t, "app-password-list", json_pack("{s:s}", "address", a.positional[0]),
+			   app_password_columns);
 }
 
 /* ---- domains ---- */
@@ -336,14 +437,21 @@ domain_alias_remove(struct tool *t, int argc, char **argv)
 }
 
 const struct tool_verb tool_verbs_directory[] = {
-	{"user", "add", "ADDRESS [--password PW] [--scheme SCHEME] [--quota SIZE] [--name NAME]",
+	{"user", "add",
+		"ADDRESS [--password PW] [--scheme SCHEME] [--quota SIZE] [--name NAME] "
+		"[--protocols LIST] [--networks LIST]",
 		"Makes a mailbox; the password is read from standard input unless given", user_add},
 	{"user", "list", "[DOMAIN]", "Lists users", user_list},
 	{"user", "show", "ADDRESS", "Shows one user", user_show},
-	{"user", "set", "ADDRESS [--quota SIZE] [--active yes|no] [--name NAME]", "Changes a user",
-		user_set},
+	{"user", "set",
+		"ADDRESS [--quota SIZE] [--active yes|no] [--name NAME] [--protocols LIST] [--networks LIST]",
+		"Changes a user; an empty list of protocols or networks allows all", user_set},
 	{"user", "password", "ADDRESS [--password PW] [--scheme SCHEME]",
 		"Sets a password; the old one fails from then on", user_password},
+	{"user", "app-password",
+		"add|list|remove ADDRESS [--name NAME] [--protocols LIST] [--networks LIST] [--expires WHEN]",
+		"Passwords for single programs: add makes one and shows it once",
+		user_app_password},
 	{"user", "remove", "ADDRESS", "Removes the account; the mail stays on disk", user_remove},
 	{"domain", "add", "DOMAIN [--postmaster ADDRESS]",
 		"Takes mail for a domain; its postmaster's goes to ADDRESS", domain_add},

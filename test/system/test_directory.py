@@ -4,8 +4,11 @@
 import contextlib
 import email.policy
 import imaplib
+import poplib
+import re
 import smtplib
 import subprocess
+import time
 
 import psycopg2
 import pytest
@@ -60,7 +63,7 @@ def new_database(server):
 def can_log_in(roost, user, password=PASSWORD):
     with imaplib.IMAP4_SSL("localhost", roost.ports["imaps"], ssl_context=tls_context(roost), timeout=30) as client:
         try:
-            client.login(user, password)
+            client.login(f'"{user}"', password)
         except imaplib.IMAP4.error as e:
             assert "UNAVAILABLE" not in str(e), e
             return False
@@ -225,3 +228,106 @@ def test_a_change_while_nobody_listens():
     finally:
         roost.close()
         server.close()
+
+
+# ---- app passwords, protocols and networks, masters ----
+
+
+def can_log_in_pop3(roost, user, password=PASSWORD):
+    client = poplib.POP3_SSL("localhost", roost.ports["pop3s"], context=tls_context(roost), timeout=30)
+    try:
+        client.user(user)
+        client.pass_(password)
+    except poplib.error_proto as e:
+        assert b"SYS/TEMP" not in e.args[0], e
+        return False
+    finally:
+        client.close()
+    return True
+
+
+def can_submit(roost, user, password=PASSWORD):
+    with smtplib.SMTP_SSL("localhost", roost.ports["submissions"], context=tls_context(roost), timeout=60) as client:
+        try:
+            client.login(user, password)
+        except smtplib.SMTPAuthenticationError as e:
+            assert e.smtp_code == 535, e
+            return False
+    return True
+
+
+def test_app_passwords(roost, user):
+    made = roost.ctl("user", "app-password", "add", user, "--name", "phone", "--protocols", "IMAP, smtp")
+    phone = made["password"]
+    assert re.fullmatch(r"([a-z2-7]{6}-){3}[a-z2-7]{6}", phone)
+    assert can_log_in(roost, user, phone) and can_submit(roost, user, phone)
+    assert can_log_in(roost, user, phone.replace("-", "").upper()), "as people type it"
+    assert not can_log_in_pop3(roost, user, phone)
+    assert not can_log_in(roost, user, phone[:-1] + ("a" if phone[-1] != "a" else "b"))
+    assert can_log_in_pop3(roost, user), "the person's own goes on"
+    assert f"user={user} app=phone" in roost.log()
+    elsewhere = roost.ctl("user", "app-password", "add", user, "--name", "office", "--networks", "192.0.2.0/24")
+    here = roost.ctl("user", "app-password", "add", user, "--name", "here", "--networks", "127.0.0.0/8 ::1")
+    old = roost.ctl("user", "app-password", "add", user, "--name", "old", "--expires", "2020-01-31")
+    later = roost.ctl("user", "app-password", "add", user, "--name", "later", "--expires", "2d")
+    passwords = [p["password"] for p in (elsewhere, here, old, later)]
+    assert [can_log_in(roost, user, p) for p in passwords] == [False, True, False, True]
+    listed = {p["name"]: p for p in roost.ctl("user", "app-password", "list", user)}
+    assert sorted(listed) == ["here", "later", "office", "old", "phone"]
+    assert listed["phone"]["protocols"] == "imap smtp" and abs(listed["phone"]["last_used"] - time.time()) < 60
+    assert listed["office"]["last_used"] is None and listed["old"]["expires"] == 1580428800
+    assert "password" not in listed["phone"]
+    roost.ctl("user", "app-password", "remove", user, "--name", "phone")
+    assert not can_log_in(roost, user, phone), "at once"
+    roost.ctl("user", "set", user, "--active", "no")
+    assert not can_log_in(roost, user, here["password"])
+    assert phone not in roost.log()
+
+
+def test_app_password_arguments(roost, user):
+    def fails(*words):
+        status, _, message = roost.ctl("user", "app-password", *words, check=False)
+        assert status not in (0, 75), words
+        return message
+
+    roost.ctl("user", "app-password", "add", user, "--name", "one")
+    assert "already" in fails("add", user, "--name", "one")
+    assert "no user" in fails("add", "nobody@example.test", "--name", "one")
+    assert "gopher" in fails("add", user, "--name", "two", "--protocols", "imap gopher")
+    assert "300.1.1.1" in fails("add", user, "--name", "two", "--networks", "300.1.1.1")
+    assert "--expires" in fails("add", user, "--name", "two", "--expires", "soon")
+    assert "no app password" in fails("remove", user, "--name", "two")
+    assert fails("add", user) and fails("grow", user)
+
+
+def test_protocols_and_networks_of_a_user(roost, user):
+    roost.ctl("user", "set", user, "--protocols", "pop3")
+    assert [f(roost, user) for f in (can_log_in, can_log_in_pop3, can_submit)] == [False, True, False]
+    assert "reason=protocol" in roost.log()
+    app = roost.ctl("user", "app-password", "add", user, "--name", "all")["password"]
+    assert not can_log_in(roost, user, app)
+    roost.ctl("user", "set", user, "--protocols", "", "--networks", "192.0.2.7")
+    assert not can_log_in(roost, user) and not can_log_in_pop3(roost, user)
+    roost.ctl("user", "set", user, "--networks", "127.0.0.1 ::1")
+    assert can_log_in(roost, user)
+    shown = roost.ctl("user", "show", user)
+    assert (shown["protocols"], shown["networks"]) == ("", "127.0.0.1 ::1")
+
+
+def test_master_users(make_instance):
+    roost = make_instance(settings={"auth_master_user_separator": "*", "master_users": ["Bob@example.test"],
+                                    "login_delay_max": "0s"}, users=("alice",))
+    roost.add_user("bob", password="master 5")
+    roost.add_user("carol", password="carol 5")
+    alice = "alice@example.test"
+    assert can_log_in(roost, f"{alice}*bob@example.test", "master 5")
+    assert f"auth.login ok user={alice} master=bob@example.test" in roost.log()
+    assert can_log_in_pop3(roost, f"{alice}*bob@example.test", "master 5")
+    app = roost.ctl("user", "app-password", "add", "bob@example.test", "--name", "x")["password"]
+    for name, password in [(f"{alice}*bob@example.test", PASSWORD), (f"{alice}*bob@example.test", app),
+                           (f"{alice}*carol@example.test", "carol 5"), ("nobody@example.test*bob@example.test", "master 5"),
+                           (f"{alice}*", "master 5"), ("*bob@example.test", "master 5"), (alice, "master 5")]:
+        assert not can_log_in(roost, name, password), name
+    assert can_log_in(roost, alice)
+    roost.ctl("user", "set", "bob@example.test", "--active", "no")
+    assert not can_log_in(roost, f"{alice}*bob@example.test", "master 5")

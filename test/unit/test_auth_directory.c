@@ -477,17 +477,19 @@ logins(void **state)
 		{"x@off.test", "secret", E_ACCESS},
 	};
 	struct cache *cache = cache_create(60000);
+	struct net_addr addr = {0};
+	struct verify_from from = {.service = "imap", .addr = &addr};
 	struct cache_user u;
 	const char *reason;
 
 	(void)state;
 	need_database();
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (verify_login(fx.d, cache, rows[i].user, str_of(rows[i].password), &u,
+		if (verify_login(fx.d, cache, rows[i].user, str_of(rows[i].password), &from, &u,
 			    &reason) != rows[i].want)
 			fail_msg("%s", rows[i].user);
 	assert_int_equal(
-		verify_login(fx.d, cache, "alice@alias.test", STR("secret"), &u, &reason), OK);
+		verify_login(fx.d, cache, "alice@alias.test", STR("secret"), &from, &u, &reason), OK);
 	assert_string_equal(reason, "cache");
 	assert_string_equal(u.name, "alice@example.test");
 	cache_free(&cache);
