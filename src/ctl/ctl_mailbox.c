@@ -97,8 +97,13 @@ change(struct tool *t, int argc, char **argv, enum change what)
 		break;
 	}
 	if (e) {
-		tool_error(
-			"mailbox \"%s\" of %s: %s", a.positional[1], a.positional[0], err_text(e));
+		/* It is the new name that exists already or is none. */
+		const char *name = a.positional[what == CHANGE_RENAME && e != E_NOTFOUND ? 2 : 1];
+
+		tool_error("mailbox \"%s\" of %s: %s", name, a.positional[0],
+			e == E_RANGE || e == E_PARSE ? "this is not a name for a mailbox"
+			: e == E_ACCESS && what == CHANGE_DELETE ? "this one always exists"
+								 : err_text(e));
 	} else {
 		done = json_object();
 		tool_print(t, &done, NULL);
@@ -226,12 +231,18 @@ undelete_all(struct tool *t, const char *user, json_t *args, json_t *rows)
 	int more = 1;
 
 	while (more && !word && e == OK) {
-		json_t *result = NULL;
+		json_t *result = NULL, *row;
+		size_t i;
 
 		e = tool_call(t, "index", "undelete", json_incref(args), &result);
 		if (e)
 			break;
-		json_array_extend(rows, json_object_get(result, "messages"));
+		json_array_foreach(json_object_get(result, "messages"), i, row)
+		{
+			tool_add_time_text(row, "expunged");
+			tool_add_time_text(row, "internal_date");
+			json_array_append(rows, row);
+		}
 		more = json_is_true(json_object_get(result, "more")) &&
 		       !json_is_true(json_object_get(args, "list"));
 		word = json_string_value(json_object_get(result, "error"));
@@ -249,8 +260,8 @@ mailbox_undelete(struct tool *t, int argc, char **argv)
 {
 	static const struct tool_option options[] = {
 		{"mailbox", 0}, {"since", 0}, {"uid", 0}, {"list", 1}, {NULL, 0}};
-	static const char *const columns[] = {
-		"mailbox", "uid", "new_uid", "expunged", "internal_date", "size", "flags", NULL};
+	static const char *const columns[] = {"mailbox", "uid", "new_uid", "expunged_text",
+		"internal_date_text", "size", "flags", NULL};
 	struct index_user *u = NULL;
 	json_t *args = NULL, *rows;
 	struct tool_args a;

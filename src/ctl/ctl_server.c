@@ -87,19 +87,6 @@ server_status(struct tool *t, int argc, char **argv)
 	return e;
 }
 
-/* "2026-11-20 22:10" in local time beside the seconds. */
-static void
-add_since_text(json_t *row)
-{
-	time_t since = (time_t)json_integer_value(json_object_get(row, "since"));
-	struct tm tm;
-	char text[32];
-
-	localtime_r(&since, &tm);
-	strftime(text, sizeof(text), "%Y-%m-%d %H:%M", &tm);
-	json_object_set_new(row, "since_text", json_string(text));
-}
-
 static enum err
 server_who(struct tool *t, int argc, char **argv)
 {
@@ -115,7 +102,7 @@ server_who(struct tool *t, int argc, char **argv)
 			break;
 		json_array_foreach(rows, k, row)
 		{
-			add_since_text(row);
+			tool_add_time_text(row, "since");
 			json_array_append(all, row);
 		}
 		json_decref(rows);

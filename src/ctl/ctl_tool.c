@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/ctl.h"
@@ -172,6 +173,20 @@ tool_call(struct tool *t, const char *service, const char *verb, json_t *args, j
 	tool_error("%s", message);
 	free(message);
 	return e;
+}
+
+void
+tool_add_time_text(json_t *row, const char *key)
+{
+	time_t when = (time_t)json_integer_value(json_object_get(row, key));
+	char *name = mem_printf("%s_text", key);
+	struct tm tm;
+	char text[32];
+
+	localtime_r(&when, &tm);
+	strftime(text, sizeof(text), "%Y-%m-%d %H:%M", &tm);
+	json_object_set_new(row, name, json_string(text));
+	free(name);
 }
 
 /* A value as a table shows it. */

@@ -75,6 +75,8 @@ enum err tool_call(
  * or as "key: value" lines (an object; columns NULL), or nothing for an empty object.
  */
 void tool_print(struct tool *t, json_t **result, const char *const *columns);
+/* "since_text" beside the seconds of "since": "2026-11-20 22:10" in local time, for a table. */
+void tool_add_time_text(json_t *row, const char *key);
 /* name: the canonical address, which the caller frees; may be NULL. Errors are printed. */
 struct index_user;
 enum err tool_open_user(struct tool *t, const char *address, struct index_user **out, char **name);

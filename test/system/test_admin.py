@@ -35,6 +35,10 @@ def test_mistakes_are_explained(roost):
                        (["mailbox", "list", "alice"], "name@domain"),
                        (["fsck", "alice"], "name@domain"), (["quota", "get", "alice"], "name@domain"),
                        (["import", "mbox", "alice", "/dev/null"], "name@domain"),
+                       (["mailbox", "create", "alice@example.test", "a/../b"], '"a/../b"'),
+                       (["mailbox", "rename", "alice@example.test", "Archive", "Trash"], '"Trash"'),
+                       (["mailbox", "rename", "alice@example.test", "Nowhere", "There"], '"Nowhere"'),
+                       (["mailbox", "delete", "alice@example.test", "INBOX"], "always exists"),
                        (["import", "mbox", "no@example.test", "/dev/null"], "no such user")):
         status, _, message = roost.ctl(*args, check=False, stdin="pw\n")
         assert status not in (0, 75) and word in message, (args, status, message)

@@ -72,6 +72,7 @@ def test_expunge_and_back(server, client):
     assert [(row["mailbox"], row["uid"]) for row in listed] == [("INBOX", 2), ("INBOX", 3), ("INBOX", 4)]
     assert listed[0]["flags"] == "F"
     assert abs(listed[0]["expunged"] - time.time()) < 600
+    assert listed[0]["expunged_text"] == time.strftime("%Y-%m-%d %H:%M", time.localtime(listed[0]["expunged"]))
     assert "new_uid" not in listed[0]
     assert contents(client, "INBOX") == left
     # One, then those of the last hour; each once.
