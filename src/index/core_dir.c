@@ -176,15 +176,52 @@ core_dir_make(struct index_core *c, const char *dir)
 	return e;
 }
 
+/* Where the mailbox's slot is, or is to be. */
+static uint32_t *
+memory_slot(struct index_core *c, uint32_t mailbox)
+{
+	size_t mask = c->memory_slot_count - 1;
+	/* Multiplicative, for mailbox numbers are close together and slots few. */
+	size_t i = (mailbox * UINT32_C(2654435761) >> 7) & mask;
+
+	while (c->memory_slots[i] && c->memory[c->memory_slots[i] - 1].id != mailbox)
+		i = (i + 1) & mask;
+	return &c->memory_slots[i];
+}
+
+static void
+memory_grow(struct index_core *c)
+{
+	enum { SLOTS_MIN = 16 };
+
+	if (c->memory_count == c->memory_cap) {
+		c->memory_cap = c->memory_cap ? c->memory_cap * 2 : SLOTS_MIN / 2;
+		c->memory = mem_realloc(c->memory, c->memory_cap, sizeof(*c->memory));
+	}
+	if ((c->memory_count + 1) * 2 <= c->memory_slot_count)
+		return;
+	free(c->memory_slots);
+	c->memory_slot_count = c->memory_slot_count ? c->memory_slot_count * 2 : SLOTS_MIN;
+	c->memory_slots = mem_zalloc(c->memory_slot_count * sizeof(*c->memory_slots));
+	for (size_t i = 0; i < c->memory_count; i++)
+		*memory_slot(c, c->memory[i].id) = (uint32_t)i + 1;
+}
+
 struct core_box_memory *
 core_memory(struct index_core *c, uint32_t mailbox)
 {
-	for (size_t i = 0; i < c->memory_count; i++)
-		if (c->memory[i].id == mailbox)
-			return &c->memory[i];
-	c->memory = mem_realloc(c->memory, c->memory_count + 1, sizeof(*c->memory));
+	uint32_t *slot;
+
+	if (c->memory_slot_count) {
+		slot = memory_slot(c, mailbox);
+		if (*slot)
+			return &c->memory[*slot - 1];
+	}
+	memory_grow(c);
+	slot = memory_slot(c, mailbox);
 	c->memory[c->memory_count] = (struct core_box_memory){.id = mailbox};
-	return &c->memory[c->memory_count++];
+	*slot = (uint32_t)++c->memory_count;
+	return &c->memory[*slot - 1];
 }
 
 int64_t

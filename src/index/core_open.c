@@ -444,11 +444,18 @@ index_core_open(const struct index_core_options *o, struct index_core **out)
 		return e;
 	}
 	/* Nobody watches while it is opened. */
-	c->on_change = o->on_change;
-	c->arg = o->arg;
+	index_core_set_watcher(c, o->on_change, o->arg);
 	index_core_set_limits(c, &o->limits);
 	*out = c;
 	return OK;
+}
+
+void
+index_core_set_watcher(struct index_core *c,
+	void (*on_change)(uint32_t mailbox, uint64_t modseq, void *arg), void *arg)
+{
+	c->on_change = on_change;
+	c->arg = arg;
 }
 
 static int
@@ -559,6 +566,7 @@ index_core_close(struct index_core **cp, int clean)
 	free(c->default_mailboxes);
 	free(c->sync);
 	free(c->memory);
+	free(c->memory_slots);
 	quota_rules_free(&c->rules);
 	free(c->rules_text);
 	free(c->deleted_dir);

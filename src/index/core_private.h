@@ -76,7 +76,11 @@ struct index_core {
 	size_t sync_count, sync_cap;
 	int sync_errno; /* of a sync that was done at once and failed; 0: none */
 	struct core_box_memory *memory;
-	size_t memory_count;
+	size_t memory_count, memory_cap;
+	/* By mailbox: places in memory, from 1; 0: free. A power of two, at most half of it used.
+	 */
+	uint32_t *memory_slots;
+	size_t memory_slot_count;
 	char *deleted_dir; /* a folder being removed, or NULL */
 	int more_deleted; /* look for others */
 	int tree_half_made; /* a folder was, at the last look */
@@ -210,6 +214,7 @@ int64_t core_dir_mtime_at(struct index_core *c, const char *dir, enum core_sub s
 char *core_dir_path(struct index_core *c, const char *dir, const char *file);
 /* Makes a folder with new, cur, tmp (and maildirfolder unless it is INBOX). Existing parts stay. */
 enum err core_dir_make(struct index_core *c, const char *dir);
+/* Made when there is none yet. Holds until the next call. */
 struct core_box_memory *core_memory(struct index_core *c, uint32_t mailbox);
 int64_t core_now_s(void);
 /*

@@ -56,6 +56,9 @@ void index_core_damage_init(void);
 /* Makes the tree, and the index by scanning if there is none that can be trusted. Options are
  * copied. */
 enum err index_core_open(const struct index_core_options *o, struct index_core **out);
+/* From now on on_change is called, in the thread that changes something. */
+void index_core_set_watcher(struct index_core *c,
+	void (*on_change)(uint32_t mailbox, uint64_t modseq, void *arg), void *arg);
 /*
  * Closes; clean: all is flushed and marked, so that the index survives a restart of the system.
  * What is pending stays pending.

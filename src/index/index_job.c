@@ -210,7 +210,12 @@ job_in_worker(void *owner, void *arg)
 {
 	struct user_job *j = arg;
 	struct index_user_entry *u = index_worker_find(owner, j->user);
+	struct index_opening *op = index_opening_find(owner, j->user);
 
+	if (op) {
+		index_opening_wait(op, job_in_worker, j);
+		return;
+	}
 	if (u) {
 		j->found = 1;
 		j->e = u->corrupt ? E_CORRUPT : j->run(u, j->args, &j->result);

@@ -262,6 +262,7 @@ begin(struct service_run *run)
 	index_core_damage_init();
 	if (index_parser_start(&s->parser, (size_t)service_conf(run)->index_parse_threads))
 		log_event(LOGL_ERROR, "index.threads failed", "for", "parse", NULL);
+	e = index_openers_start(&s->openers);
 	s->workers = mem_zalloc(n * sizeof(*s->workers));
 	for (size_t i = 0; i < n && e == OK; i++) {
 		e = index_worker_start(&s->workers[i], s);
@@ -284,6 +285,7 @@ drain(struct service_run *run)
 	for (size_t i = 0; i < s->worker_count; i++)
 		pthread_join(s->workers[i].thread, NULL);
 	s->worker_count = 0;
+	index_openers_stop(&s->openers);
 	service_exit(run, 0);
 }
 

@@ -58,6 +58,10 @@ enum {
 	 */
 	INDEX_PARSE_QUIET_MS = 10,
 	INDEX_PARSE_WAITS_MAX = 20,
+	INDEX_OPENERS_MAX = 16, /* threads */
+	/* Three of LMDB, the Maildir, and one that waits for a sync. */
+	INDEX_USER_FDS = 5,
+	INDEX_SPARE_FDS = 64,
 };
 
 /* ---- index_queue.c: work that one thread gives to another ---- */
@@ -139,6 +143,9 @@ struct index_user_entry {
 	int parse_end; /* all were looked at */
 	int parse_waits;
 	int64_t request_ms; /* of the last request */
+	/* Of those who have no connection, longest first. */
+	int is_idle;
+	struct index_user_entry *idle_prev, *idle_next;
 	int corrupt; /* to be discarded as soon as nothing is under way */
 };
 
@@ -198,6 +205,9 @@ struct index_worker {
 	int sleep_inotify_fd; /* their own, since descriptors of one inotify are shared */
 	struct event *sleep_inotify_event;
 	int draining;
+	struct index_opening *openings;
+	size_t opening_count;
+	struct index_user_entry *idle_first, *idle_last;
 	atomic_ullong users_open, connections, requests, messages, pending;
 	/* Messages parsed in the background, and by sessions that found no cache record. */
 	atomic_ullong parsed, parsed_by_sessions;
@@ -214,8 +224,19 @@ struct index_parser {
 	atomic_int stopping, queued;
 };
 
+struct index_opening;
+struct index_openers {
+	pthread_t threads[INDEX_OPENERS_MAX];
+	size_t count, idle, queued;
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	struct index_opening *first, **last;
+	int stop;
+};
+
 struct index_service_state {
 	struct index_parser parser;
+	struct index_openers openers;
 	struct service_run *run;
 	struct index_worker *workers;
 	size_t worker_count;
@@ -248,6 +269,14 @@ void index_open_free(struct index_open *o);
 enum err index_worker_start(struct index_worker *w, struct index_service_state *service);
 /* In the worker's thread. */
 void index_worker_open(void *worker, void *open);
+/* The end of an opening: answers open and frees it. Takes core over, which is NULL with an error.
+ */
+void index_worker_opened(
+	struct index_worker *w, struct index_open *open, enum err e, struct index_core *core);
+/* Opens what open says; in any thread. Nobody watches until index_core_set_watcher. */
+enum err index_open_core(const struct index_open *open, struct index_core **out);
+/* Closes a user without connections, with all that is promised on disk; u is gone. */
+void index_user_end(struct index_user_entry *u);
 void index_worker_drain(void *worker, void *unused);
 struct index_user_entry *index_worker_find(struct index_worker *w, const char *name);
 /* After anything that may have left work for later. */
@@ -262,6 +291,24 @@ enum err index_user_flush(struct index_user_entry *u);
 enum err index_user_look_for_files(struct index_user_entry *u);
 void index_conn_release(struct index_conn *c);
 unsigned index_user_hash(const char *name);
+
+/* ---- index_opening.c: opening in threads of their own, and how many users stay open ---- */
+
+/* Before the workers begin. E_*: there is not one thread. */
+enum err index_openers_start(struct index_openers *p);
+/* After the workers' end. */
+void index_openers_stop(struct index_openers *p);
+/* In the worker's thread. Takes o; index_worker_opened follows. The user is not open. */
+void index_opening_begin(struct index_worker *w, struct index_open *o);
+/* NULL: the user is not being opened. */
+struct index_opening *index_opening_find(struct index_worker *w, const char *user);
+/* Runs it when the user is open or could not be opened. */
+void index_opening_wait(struct index_opening *op, void (*run)(void *worker, void *arg), void *arg);
+/* Before one more is opened: closes who had no connection for the longest time, when descriptors
+ * run short. */
+void index_users_make_room(struct index_worker *w);
+/* Whether the user has no connection, and may be closed. */
+void index_user_set_idle(struct index_user_entry *u, int on);
 
 /* ---- index_warning.c ---- */
 
@@ -345,5 +392,7 @@ enum err index_sleep_seal(struct index_user_entry *u, uint32_t mailbox, struct b
 void index_sleep_close(struct index_worker *w);
 /* Something changed: mailbox 0: the tree, or everything (a rebuilt index). */
 void index_sleep_notify(struct index_worker *w, const char *user, uint32_t mailbox);
+/* The user was opened: what that found is news to who sleeps. */
+void index_sleep_look(struct index_user_entry *u);
 
 #endif

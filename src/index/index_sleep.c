@@ -409,6 +409,21 @@ index_sleep_notify(struct index_worker *w, const char *user, uint32_t mailbox)
 	}
 }
 
+void
+index_sleep_look(struct index_user_entry *u)
+{
+	struct index_worker *w = u->worker;
+
+	for (struct index_sleeper **at = bucket(w, u->name); *at;) {
+		if (strcmp((*at)->user, u->name) == 0 && is_behind(w, *at)) {
+			say(*at, INDEX_CHANGED);
+			sleeper_remove(w, at);
+		} else {
+			at = &(*at)->next;
+		}
+	}
+}
+
 /* ---- other programs ---- */
 
 /*

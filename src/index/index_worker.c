@@ -110,6 +110,7 @@ user_free(struct index_user_entry *u, int clean)
 	struct index_user_entry **slot = user_slot(u->worker, u->name);
 
 	*slot = u->next;
+	index_user_set_idle(u, 0);
 	count_messages(u, 0);
 	atomic_fetch_sub(&u->worker->users_open, 1);
 	index_watch_end(u);
@@ -152,6 +153,18 @@ on_idle(evutil_socket_t fd, short what, void *arg)
 		user_free(u, 1);
 	else
 		after_ms(u->idle, INDEX_IDLE_CLOSE_MS);
+}
+
+void
+index_user_end(struct index_user_entry *u)
+{
+	int clean;
+
+	index_notes_flush(u);
+	index_user_warn(u);
+	/* What is pending stays so, and is done when the user is opened next. */
+	clean = !u->corrupt && index_core_sync(u->core) == OK;
+	user_free(u, clean);
 }
 
 static void
@@ -206,6 +219,7 @@ index_user_look_for_files(struct index_user_entry *u)
 		return e;
 	}
 	index_watch_again(u);
+	index_user_set_idle(u, 1);
 	after_ms(u->idle, INDEX_IDLE_CLOSE_MS);
 	return OK;
 }
@@ -262,8 +276,10 @@ conn_leave(struct index_conn *c)
 	*at = c->next;
 	if (c->watch_all || !numset_is_empty(&c->watch))
 		index_watch_sync(u);
-	if (!u->conns)
-		after_ms(u->idle, INDEX_IDLE_CLOSE_MS);
+	if (u->conns)
+		return;
+	index_user_set_idle(u, 1);
+	after_ms(u->idle, INDEX_IDLE_CLOSE_MS);
 }
 
 static void
@@ -314,8 +330,8 @@ static const struct ipc_conn_handler conn_handler = {on_message, on_close};
 
 /* ---- opening ---- */
 
-static enum err
-user_open(struct index_worker *w, const struct index_open *o, struct index_user_entry **out)
+enum err
+index_open_core(const struct index_open *o, struct index_core **out)
 {
 	struct index_core_options options = {
 		.maildir = o->maildir,
@@ -327,17 +343,17 @@ user_open(struct index_worker *w, const struct index_open *o, struct index_user_
 		.limits = o->limits,
 		.fsync = o->fsync,
 		.expunge_keep_s = o->expunge_keep_s,
-		.on_change = index_watch_notify,
 	};
-	struct index_user_entry *u = MEM_NEW(struct index_user_entry);
-	enum err e;
 
-	options.arg = u;
-	e = index_core_open(&options, &u->core);
-	if (e) {
-		free(u);
-		return e;
-	}
+	return index_core_open(&options, out);
+}
+
+static struct index_user_entry *
+user_make(struct index_worker *w, const struct index_open *o, struct index_core *core)
+{
+	struct index_user_entry *u = MEM_NEW(struct index_user_entry);
+
+	u->core = core;
 	u->worker = w;
 	u->refreshed_ms = io_now_ms();
 	u->name = mem_strdup(o->user);
@@ -352,12 +368,14 @@ user_open(struct index_worker *w, const struct index_open *o, struct index_user_
 	u->parse = evtimer_new(w->base, index_user_parse_event, u);
 	*user_slot(w, u->name) = u;
 	atomic_fetch_add(&w->users_open, 1);
+	index_core_set_watcher(u->core, index_watch_notify, u);
 	index_core_quota(u->core, &u->quota_seen);
 	index_watch_sync(u);
-	*out = u;
-	return OK;
+	index_sleep_look(u);
+	return u;
 }
 
+/* Of one who is open already. E_NOTFOUND: not any more. */
 static enum err
 user_get(struct index_worker *w, const struct index_open *o, struct index_user_entry **out)
 {
@@ -365,7 +383,7 @@ user_get(struct index_worker *w, const struct index_open *o, struct index_user_e
 	enum err e;
 
 	if (!u || index_user_look_for_files(u))
-		return user_open(w, o, out);
+		return E_NOTFOUND;
 	*out = u;
 	if (u->corrupt)
 		return E_TEMPFAIL;
@@ -378,12 +396,12 @@ user_get(struct index_worker *w, const struct index_open *o, struct index_user_e
 		u->refreshed_ms = io_now_ms();
 	}
 	if (e != E_CORRUPT)
-		return e;
+		return e == E_NOTFOUND ? E_TEMPFAIL : e;
 	log_event(LOGL_ERROR, "index.rebuild begin", "user", o->user, NULL);
 	u->corrupt = 1;
 	disconnect_all(u);
 	user_free(u, 0);
-	return user_open(w, o, out);
+	return E_NOTFOUND;
 }
 
 static void
@@ -398,14 +416,11 @@ answer_opened(struct index_conn *c, const struct index_open *o)
 	index_answer_send(c, INDEX_OPENED, o->request, &body);
 }
 
-void
-index_worker_open(void *worker, void *arg)
+/* u: NULL with an error. */
+static void
+conn_begin(struct index_worker *w, struct index_open *o, enum err e, struct index_user_entry *u)
 {
-	struct index_worker *w = worker;
-	struct index_open *o = arg;
 	struct index_conn *c = MEM_NEW(struct index_conn);
-	struct index_user_entry *u = NULL;
-	enum err e = w->draining ? E_TEMPFAIL : user_get(w, o, &u);
 
 	c->worker = w;
 	c->refs = 1;
@@ -424,6 +439,7 @@ index_worker_open(void *worker, void *arg)
 		c->user = u;
 		c->next = u->conns;
 		u->conns = c;
+		index_user_set_idle(u, 0);
 		event_del(u->idle);
 		index_user_touch(u);
 		answer_opened(c, o);
@@ -431,6 +447,35 @@ index_worker_open(void *worker, void *arg)
 			ipc_conn_push_input(c->ipc, buf_str(&o->readahead));
 	}
 	index_open_free(o);
+}
+
+void
+index_worker_opened(
+	struct index_worker *w, struct index_open *o, enum err e, struct index_core *core)
+{
+	conn_begin(w, o, e, e ? NULL : user_make(w, o, core));
+}
+
+void
+index_worker_open(void *worker, void *arg)
+{
+	struct index_worker *w = worker;
+	struct index_open *o = arg;
+	struct index_opening *op = index_opening_find(w, o->user);
+	struct index_user_entry *u = NULL;
+	enum err e;
+
+	if (op) {
+		index_opening_wait(op, index_worker_open, o);
+		return;
+	}
+	e = w->draining ? E_TEMPFAIL : user_get(w, o, &u);
+	if (e == E_NOTFOUND) {
+		index_users_make_room(w);
+		index_opening_begin(w, o);
+		return;
+	}
+	conn_begin(w, o, e, u);
 }
 
 /* ---- the thread ---- */
@@ -517,8 +562,8 @@ index_worker_drain(void *worker, void *unused)
 
 	(void)unused;
 	w->draining = 1;
-	/* What was promised is answered first. */
-	if (index_sync_is_idle(w))
+	/* What was promised is answered first, and what is half open is nobody's to close. */
+	if (index_sync_is_idle(w) && !w->openings)
 		close_all(w);
 	else
 		event_base_once(w->base, -1, EV_TIMEOUT, drain_again, w, &soon);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -29,6 +30,7 @@ struct daemon {
 	struct config *conf;
 	int listener;
 	pid_t pid;
+	rlim_t descriptors; /* at most; 0: as the caller has */
 };
 
 static inline int
@@ -49,12 +51,15 @@ daemon_start(struct daemon *d)
 	daemon_check(conf_to_memfd(d->conf, &config) == OK, "config");
 	d->pid = fork();
 	if (d->pid == 0) {
+		struct rlimit lim = {d->descriptors, d->descriptors};
 		char fds[64];
 
 		snprintf(fds, sizeof(fds), "config:%d index:%d", config, d->listener);
 		setenv("ROOST_FDS", fds, 1);
 		io_set_cloexec(config, 0);
 		io_set_cloexec(d->listener, 0);
+		if (d->descriptors)
+			daemon_check(setrlimit(RLIMIT_NOFILE, &lim) == 0, "limit");
 		execl("./roost-index", "roost-index", (char *)NULL);
 		_exit(127);
 	}
@@ -68,6 +73,7 @@ daemon_create(struct daemon *d, const char *parent, int fsync_on)
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	char *path;
 
+	d->descriptors = 0;
 	snprintf(d->dir, sizeof(d->dir), "%s/roost-index-XXXXXX", parent);
 	daemon_check(mkdtemp(d->dir) != NULL, "mkdtemp");
 	d->conf = conf_defaults(d->dir);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "index_daemon.h"
 
+#include <dirent.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -288,23 +290,182 @@ open_by_hand(int fd, const char *ticket)
 	buf_free(&body);
 }
 
+static int
+connect_by_hand(const struct fixture *f)
+{
+	char *path = conf_run_path(f->d.conf, "index");
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+	free(path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	return fd;
+}
+
+static void
+restart(struct fixture *f)
+{
+	index_close(&f->u);
+	assert_int_equal(daemon_stop(&f->d, SIGTERM), 0);
+	daemon_start(&f->d);
+	assert_int_equal(index_open(f->d.conf, &f->alice, &f->u), OK);
+}
+
+static void
+make_files(const struct auth_user *user, int count)
+{
+	by_hand("mkdir -p cur new tmp", user->home);
+	for (int i = 0; i < count; i++) {
+		char *path = mem_printf(
+			"%s/Maildir/cur/%d.M%dP1.x,S=14:2,S", user->home, 1600000000 + i / 1000, i);
+		FILE *fp = fopen(path, "w");
+
+		assert_non_null(fp);
+		fputs("Subject: x\n\ny\n", fp);
+		fclose(fp);
+		free(path);
+	}
+}
+
+/*
+ * While one user's tree is taken over another one of the same thread is served. ROOST_LONG_OPENING:
+ * so many files, and nothing may take longer than 50 ms.
+ */
+static void
+test_long_opening(void **state)
+{
+	const char *heavy = getenv("ROOST_LONG_OPENING");
+	struct fixture *f = *state;
+	struct auth_user bob = {0};
+	struct buf body = {0};
+	struct index_mailbox m;
+	struct ipc_msg answer;
+	int fd, served = 0;
+	int64_t longest = 0;
+
+	assert_int_equal(conf_set(f->d.conf, "index_threads", "1", NULL), OK);
+	restart(f);
+	daemon_user(&f->d, "bob", &bob);
+	char *maildir = mem_printf("%s/Maildir", bob.home);
+	assert_int_equal(io_mkdir_parents(maildir, 0700), OK);
+	free(maildir);
+	make_files(&bob, heavy ? atoi(heavy) : 20000);
+	fd = connect_by_hand(f);
+	ipc_put_cstr(&body, bob.ticket);
+	assert_int_equal(ipc_send(fd, INDEX_OPEN, 1, buf_str(&body), NULL, 0, 10000), OK);
+	assert_int_equal(ipc_recv(fd, &answer, 10000), OK);
+	assert_int_equal(answer.type, INDEX_WAIT);
+	ipc_msg_free(&answer);
+	while (io_wait_readable(fd, 0) == E_TIMEOUT) {
+		int64_t begin = io_now_ms(), took;
+
+		m = get(f->u, "INBOX");
+		index_mailbox_free(&m);
+		took = io_now_ms() - begin;
+		longest = took > longest ? took : longest;
+		served++;
+	}
+	assert_int_equal(ipc_recv(fd, &answer, 10000), OK);
+	assert_int_equal(answer.type, INDEX_OPENED);
+	ipc_msg_free(&answer);
+	close(fd);
+	assert_in_range(served, 20, INT_MAX);
+	if (heavy) {
+		print_message("%d requests, %d ms the longest\n", served, (int)longest);
+		assert_in_range(longest, 0, 50);
+	}
+	buf_free(&body);
+	daemon_user_fini(&bob);
+}
+
+/* Two who open the same user at once, and one who goes away meanwhile. */
+static void
+test_opened_by_many(void **state)
+{
+	struct fixture *f = *state;
+	struct auth_user bob = {0};
+	struct buf body = {0};
+	int fds[8];
+
+	daemon_user(&f->d, "bob", &bob);
+	ipc_put_cstr(&body, bob.ticket);
+	for (size_t i = 0; i < 8; i++) {
+		fds[i] = connect_by_hand(f);
+		assert_int_equal(
+			ipc_send(fds[i], INDEX_OPEN, 1, buf_str(&body), NULL, 0, 10000), OK);
+	}
+	close(fds[0]);
+	for (size_t i = 1; i < 8; i++) {
+		static const uint16_t types[] = {INDEX_WAIT, INDEX_OPENED};
+
+		for (size_t k = 0; k < 2; k++) {
+			struct ipc_msg answer;
+
+			assert_int_equal(ipc_recv(fds[i], &answer, 10000), OK);
+			assert_int_equal(answer.type, types[k]);
+			ipc_msg_free(&answer);
+		}
+		close(fds[i]);
+	}
+	buf_free(&body);
+	daemon_user_fini(&bob);
+}
+
+static int
+descriptors_of(pid_t pid)
+{
+	char *path = mem_printf("/proc/%d/fd", (int)pid);
+	DIR *dir = opendir(path);
+	int n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	free(path);
+	return n;
+}
+
+/* More users than there are descriptors for: who is not there any more makes room. */
+static void
+test_few_descriptors(void **state)
+{
+	enum { LIMIT = 160, USERS = 60 };
+	struct fixture *f = *state;
+
+	f->d.descriptors = LIMIT;
+	restart(f);
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < USERS; i++) {
+			struct auth_user user = {0};
+			struct index_user *u;
+			char name[32];
+
+			snprintf(name, sizeof(name), "user%d", i);
+			daemon_user(&f->d, name, &user);
+			assert_int_equal(index_open(f->d.conf, &user, &u), OK);
+			assert_int_equal(deliver(u, "INBOX"), round + 1);
+			index_close(&u);
+			daemon_user_fini(&user);
+			assert_in_range(descriptors_of(f->d.pid), 1, LIMIT - 16);
+		}
+	}
+	/* Who is there stays. */
+	deliver(f->u, "INBOX");
+}
+
 static void
 test_rebuilt_while_open(void **state)
 {
 	struct fixture *f = *state;
 	struct index_mailbox m;
+	struct buf body = {0};
+	struct ipc_msg answer;
 	int fd;
 
 	deliver(f->u, "INBOX");
-	char *path = conf_run_path(f->d.conf, "index");
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	struct buf body = {0};
-	struct ipc_msg answer;
-
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
-	free(path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	fd = connect_by_hand(f);
 	open_by_hand(fd, f->alice.ticket);
 	ipc_put_cstr(&body, "a test says so");
 	assert_int_equal(ipc_send(fd, INDEX_CORRUPT, 2, buf_str(&body), NULL, 0, 10000), OK);
@@ -374,6 +535,9 @@ main(void)
 		TEST(test_killed),
 		TEST(test_rebuilt_while_open),
 		TEST(test_bad_frames),
+		TEST(test_long_opening),
+		TEST(test_opened_by_many),
+		TEST(test_few_descriptors),
 	};
 
 	log_init("test", LOGL_ERROR);
