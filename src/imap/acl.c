@@ -337,12 +337,15 @@ const struct imap_command imap_command_listrights = {
 	.sync = IMAP_SYNC_ALL,
 	.run = run_listrights,
 };
+/*
+ * None of these is advertised (ACL, RIGHTS=texk, LIST-MYRIGHTS) as long as mailboxes cannot be
+ * shared: a client would offer to share them.
+ */
 const struct imap_command imap_command_myrights = {
 	.name = "MYRIGHTS",
 	.rfc = "4314 3.5",
 	.states = IN_BOTH,
 	.sync = IMAP_SYNC_ALL,
-	.capabilities = "LIST-MYRIGHTS",
 	.run = run_myrights,
 };
 const struct imap_command imap_command_setacl = {
@@ -350,6 +353,5 @@ const struct imap_command imap_command_setacl = {
 	.rfc = "4314 3.1",
 	.states = IN_BOTH,
 	.sync = IMAP_SYNC_ALL,
-	.capabilities = "ACL RIGHTS=texk",
 	.run = run_setacl,
 };
