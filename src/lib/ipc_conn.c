@@ -139,17 +139,19 @@ static void
 on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct ipc_conn *c = arg;
+	/* Most messages are small: a buffer of this size on the heap costs more than the copy. */
+	char chunk[CONN_READ_CHUNK];
 
 	(void)what;
 	if (c->dead)
 		return; /* the write event reports it */
-	buf_reserve(&c->in, CONN_READ_CHUNK);
 	for (;;) {
-		ssize_t n = ipc_recvmsg(fd, c->in.p + c->in.len, c->in.cap - c->in.len - 1,
-			c->in_fds, &c->in_nfds, MSG_DONTWAIT);
+		ssize_t n =
+			ipc_recvmsg(fd, chunk, sizeof(chunk), c->in_fds, &c->in_nfds, MSG_DONTWAIT);
 
 		if (n > 0) {
-			c->in.len += (size_t)n;
+			buf_add(&c->in, chunk, (size_t)n);
+			explicit_bzero(chunk, (size_t)n); /* it may have been a password */
 			break;
 		}
 		if (n < 0 && errno == EINTR)
@@ -232,7 +234,7 @@ conn_process(struct ipc_conn *c)
 		conn_die(c, c->dead ? c->dead_error : e);
 		return;
 	}
-	if (!c->in.len && c->in.cap > CONN_KEEP_CAP)
+	if (!c->in.len)
 		buf_free(&c->in);
 }
 
