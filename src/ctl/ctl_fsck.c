@@ -166,6 +166,8 @@ fsck(struct tool *t, int argc, char **argv)
 	}
 	if (t->json || json_array_size(r.rows))
 		tool_print(t, &r.rows, columns);
+	else if (!failed)
+		puts("nothing wrong");
 	json_decref(r.rows);
 	t->exit_status = r.left ? FSCK_LEFT : r.found ? FSCK_MENDED : FSCK_CLEAN;
 	if (failed && !err_is_temporary(failed)) {

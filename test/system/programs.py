@@ -4,6 +4,8 @@
 import fcntl
 import os
 import pty
+import re
+import select
 import struct
 import subprocess
 import termios
@@ -36,8 +38,11 @@ def run(home, *command, stdin=b"", status=0, timeout=120, **more):
     return result
 
 
-def run_on_terminal(home, *command, timeout=60):
-    """Runs a program that wants a terminal to its end; returns its exit status and its screen's bytes."""
+def run_on_terminal(home, *command, timeout=60, answers=()):
+    """Runs a program that wants a terminal to its end; returns its exit status and its screen's bytes.
+
+    answers: (pattern, keys) in turn; the keys are typed when the screen has the pattern and rests.
+    """
     pid, fd = pty.fork()
     if pid == 0:
         os.chdir(home)
@@ -47,9 +52,17 @@ def run_on_terminal(home, *command, timeout=60):
     screen = bytearray()
 
     def read():
+        pending, seen = list(answers), 0
         try:
-            while data := os.read(fd, 65536):
-                screen.extend(data)
+            while True:
+                if select.select([fd], [], [], 0.2)[0]:
+                    data = os.read(fd, 65536)
+                    if not data:
+                        return
+                    screen.extend(data)
+                elif pending and re.search(pending[0][0], screen[seen:]):
+                    seen = len(screen)
+                    os.write(fd, pending.pop(0)[1])
         except OSError:
             pass
 

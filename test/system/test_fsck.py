@@ -3,9 +3,11 @@
 
 import os
 import shutil
+import subprocess
 
 import pytest
 from mail_helpers import instance_imap
+from roost_instance import BUILD
 
 ADDRESS = "alice@example.test"
 imap = instance_imap  # not the shared instances'
@@ -35,6 +37,9 @@ def test_fsck(server, imap):
     ok(client.create("Box"))
     assert fsck(server, ADDRESS)[:2] == (0, [])
     assert fsck(server, "--all")[:2] == (0, [])
+    # A person is told, too.
+    said = subprocess.run([BUILD / "roostctl", "-c", server.conf, "fsck", ADDRESS], capture_output=True, text=True)
+    assert (said.returncode, said.stdout) == (0, "nothing wrong\n")
 
     maildir = server.home("alice") / "Maildir"
     os.mkfifo(maildir / "cur" / "pipe")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Mutt and NeoMutt with header caches and quick resynchronisation, fetchmail with IDLE, curl.
+"""Mutt and NeoMutt with header caches and quick resynchronisation, Alpine, fetchmail with IDLE, curl.
 
 A failure shows what the program and Roost said to each other.
 """
@@ -11,11 +11,12 @@ import imaplib
 import mailbox
 import os
 import re
+import shutil
 import signal
 import subprocess
 
 import pytest
-from mail_helpers import deliver, make_message, subjects
+from mail_helpers import deliver, instance_imap, make_message, subjects  # noqa: F401
 from programs import environment, run_on_terminal, write_secret
 from roost_instance import PASSWORD, wait_until
 from test_clients import Curl, mutt_conf, quoted
@@ -116,6 +117,33 @@ def test_a_session_of_changes(reader, user, lmtp, imap):
     assert subjects(session) == ["m1", "m3", "m4"]
     session.select("Archive/2026", readonly=True)
     assert session.search(None, "FLAGGED")[1] == [b"1"]
+
+
+@pytest.mark.skipif(not shutil.which("alpine"), reason="alpine is not installed")
+def test_alpine(make_instance, instance_imap, tmp_path):
+    """The oldest of them: opens, reads, flags, deletes and saves, in answer to its questions."""
+    roost, user = make_instance(), "alice@example.test"
+    session = instance_imap(user, roost)
+    for n in range(4):
+        session.append("INBOX", None, None, make_message(
+            subject=f"letter {n}", body=f"This is the text of {n}.\n").as_bytes(policy=SMTP))
+    conf = write_secret(tmp_path / "pinerc", f"""
+inbox-path={{localhost:{roost.ports["imaps"]}/ssl/novalidate-cert/user={user}}}INBOX
+personal-name=User
+user-domain=example.test
+feature-list=quit-without-confirm, expunge-without-confirm, enable-flag-cmd, enable-aggregate-command-set
+last-version-used=9.99
+""")
+    status, screen = run_on_terminal(
+        tmp_path, "alpine", "-p", conf, "-i", "-d", "imap=4,flush", "-n", "1", answers=[
+            (rb"ENTER PASSWORD", PASSWORD.encode() + b"\r"), (rb"Preserve password", b"n"),
+            (rb"letter 3", b"*"), (rb"Important", b"*"), (rb".", b"n"), (rb".", b"d"), (rb".", b"\r"),
+            (rb"This is the text of 2", b"q")])
+    said = "".join(path.read_text(errors="replace")[-6000:] for path in tmp_path.glob(".pine-debug*"))
+    assert status == 0, screen.decode(errors="replace")[-3000:] + said
+    assert subjects(session) == ["letter 0", "letter 2", "letter 3"], said
+    assert session.search(None, "FLAGGED")[1] == [b"1"], said
+    assert session.search(None, "SEEN")[1] == [b"2"], said
 
 
 def test_fetchmail_waits_with_idle(roost, user, lmtp, imap, tmp_path):
