@@ -352,9 +352,13 @@ def test_reader_that_stops_costs_little(roost, imap, user):
     client.send(b"slow FETCH 1:* (BODY.PEEK[])\r\n")
     first = client.read(1000000)
     assert b"large 0" in first
+    kilobytes = []
     for pid in sessions:
-        status = Path(f"/proc/{pid}/status").read_text()
-        assert int(re.search(r"RssAnon:\s+(\d+)", status)[1]) < 20000
+        # Some are of the test before, and end now.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            status = Path(f"/proc/{pid}/status").read_text()
+            kilobytes += map(int, re.findall(r"RssAnon:\s+(\d+)", status))
+    assert kilobytes and max(kilobytes) < 20000
     size = len(crlf(line)) * 100000
     got = len(first)
     while not client.readline().startswith(b"slow OK"):
