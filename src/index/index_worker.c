@@ -416,7 +416,7 @@ answer_opened(struct index_conn *c, const struct index_open *o)
 	index_answer_send(c, INDEX_OPENED, o->request, &body);
 }
 
-/* u: NULL with an error. */
+/* u: NULL, with the error that is told. */
 static void
 conn_begin(struct index_worker *w, struct index_open *o, enum err e, struct index_user_entry *u)
 {
@@ -427,15 +427,13 @@ conn_begin(struct index_worker *w, struct index_open *o, enum err e, struct inde
 	c->ipc = ipc_conn_create(w->base, o->fd, INDEX_PROTO_BODY_MAX, &conn_handler, c);
 	o->fd = -1;
 	atomic_fetch_add(&w->connections, 1);
-	/* What the settings say now. */
-	if (e == OK) {
+	if (!u) {
+		index_answer_error(c, o->request, e == E_CORRUPT ? E_TEMPFAIL : e, "open");
+	} else {
+		/* What the settings say now. */
 		index_warnings_free(&u->warnings);
 		u->warnings = o->warnings;
 		o->warnings = NULL;
-	}
-	if (e) {
-		index_answer_error(c, o->request, e == E_CORRUPT ? E_TEMPFAIL : e, "open");
-	} else {
 		c->user = u;
 		c->next = u->conns;
 		u->conns = c;
@@ -475,7 +473,7 @@ index_worker_open(void *worker, void *arg)
 		index_opening_begin(w, o);
 		return;
 	}
-	conn_begin(w, o, e, u);
+	conn_begin(w, o, e, e ? NULL : u);
 }
 
 /* ---- the thread ---- */
