@@ -298,6 +298,7 @@ QUESTION(user_list)
 QUESTION(user_show)
 CHANGE(user_set)
 CHANGE(user_remove)
+CHANGE(import)
 CHANGE(app_password_add)
 QUESTION(app_password_list)
 CHANGE(app_password_remove)
@@ -318,6 +319,7 @@ const struct ctl_verb admin_verbs[] = {
 	{"user-show", run_user_show},
 	{"user-set", run_user_set},
 	{"user-remove", run_user_remove},
+	{"import", run_import},
 	{"app-password-add", run_app_password_add},
 	{"app-password-list", run_app_password_list},
 	{"app-password-remove", run_app_password_remove},

@@ -20,6 +20,7 @@ struct admin_job {
 	json_t *value; /* with OK; NULL: an empty object */
 	char *message; /* with an error; NULL: the error's own text */
 	char now[24]; /* seconds, for SQL */
+	int in_bulk; /* a transaction is open already */
 };
 
 /* Sets the message and returns e. */
@@ -61,6 +62,9 @@ enum err admin_user_list(struct admin_job *j, struct directory *d);
 enum err admin_user_show(struct admin_job *j, struct directory *d);
 enum err admin_user_set(struct admin_job *j, struct directory *d);
 enum err admin_user_remove(struct admin_job *j, struct directory *d);
+enum err admin_import(struct admin_job *j, struct directory *d);
+/* Puts a "password_hash" in the place of the arguments' "password". */
+enum err admin_password_prepare(struct admin_job *j, struct directory *d);
 enum err admin_app_password_add(struct admin_job *j, struct directory *d);
 enum err admin_app_password_list(struct admin_job *j, struct directory *d);
 enum err admin_app_password_remove(struct admin_job *j, struct directory *d);

@@ -176,7 +176,11 @@ alias_insert(struct admin_job *j, struct directory *d, struct directory_args *ar
 	const json_t *targets, uint64_t *added)
 {
 	struct db_result r;
-	enum err e = directory_run(d, SQL_BEGIN, NULL, &r);
+	enum err e;
+
+	if (j->in_bulk)
+		return targets_insert(j, d, args, targets, added);
+	e = directory_run(d, SQL_BEGIN, NULL, &r);
 
 	db_result_free(&r);
 	if (e)

@@ -10,7 +10,7 @@
 #include "lib/mem.h"
 
 /* As many users as one answer may list. */
-enum { LIST_MAX = 100000, NAME_MAX_BYTES = 255 };
+enum { LIST_MAX = 100000, NAME_MAX_BYTES = 255, HASH_MAX_BYTES = 1000 };
 
 /* Every change is followed by this, also one that failed half-way: who knows what was committed. */
 static void
@@ -118,12 +118,46 @@ need_domain(struct admin_job *j, struct directory *d, const char *domain)
 	return e;
 }
 
+/* A password that was hashed before, of a scheme known here. NULL: none is given. */
+static enum err
+hash_arg(struct admin_job *j, const char **out)
+{
+	enum err e = admin_arg_text(j, "password_hash", 0, out);
+
+	if (!e && *out &&
+		(strlen(*out) > HASH_MAX_BYTES || str_has_control(str_of(*out)) ||
+			!password_is_known(*out)))
+		return admin_fail(j, E_PARSE,
+			"\"password_hash\" is of no scheme known here; roost-auth(8) lists them");
+	return e;
+}
+
+enum err
+admin_password_prepare(struct admin_job *j, struct directory *d)
+{
+	json_t *args = (json_t *)(uintptr_t)j->args;
+	const char *password;
+	char *hash = NULL;
+	enum err e = admin_arg_text(j, "password", 0, &password);
+
+	(void)d;
+	if (e || !password)
+		return e;
+	e = hash_password(j, password, &hash);
+	if (!e) {
+		json_object_set_new(args, "password_hash", json_string(hash));
+		json_object_del(args, "password");
+	}
+	free(hash);
+	return e;
+}
+
 enum err
 admin_user_add(struct admin_job *j, struct directory *d)
 {
 	struct directory_args args = {0};
 	struct db_result r = {0};
-	const char *password, *name, *rules = NULL;
+	const char *password, *stored, *name, *rules = NULL;
 	char quota[24], messages[24], *hash = NULL, *protocols = NULL, *networks = NULL;
 	struct addr a;
 	int set;
@@ -135,7 +169,7 @@ admin_user_add(struct admin_job *j, struct directory *d)
 			"before the @",
 			a.text, ADDR_MAILBOX_LOCAL_MAX);
 	if (!e)
-		e = admin_arg_text(j, "password", 1, &password);
+		e = hash_arg(j, &stored);
 	if (!e)
 		e = admin_arg_name(j, 0, NAME_MAX_BYTES, &name);
 	if (!e)
@@ -150,7 +184,11 @@ admin_user_add(struct admin_job *j, struct directory *d)
 		e = admin_arg_networks(j, &networks);
 	if (!e)
 		e = need_domain(j, d, a.domain);
-	if (!e)
+	if (!e && stored)
+		hash = mem_strdup(stored);
+	if (!e && !stored)
+		e = admin_arg_text(j, "password", 1, &password);
+	if (!e && !stored)
 		e = hash_password(j, password, &hash);
 	if (e)
 		goto out;
@@ -214,9 +252,11 @@ admin_user_list(struct admin_job *j, struct directory *d)
 	char domain[ADDR_DOMAIN_MAX + 1], limit[24], *after = NULL;
 	uint64_t max = LIST_MAX;
 	struct addr a;
-	int set, is_null;
+	int set, is_null, has_with, with_hashes = 0;
 	enum err e = admin_arg_domain(j, "domain", 0, domain);
 
+	if (!e)
+		e = admin_arg_bool(j, "with_hashes", &has_with, &with_hashes);
 	if (!e)
 		e = admin_arg_number(j, "limit", &set, &is_null, &max);
 	if (!e && json_object_get(j->args, "after")) {
@@ -242,6 +282,9 @@ admin_user_list(struct admin_job *j, struct directory *d)
 		j->value = json_array();
 		for (size_t i = 0; i < r.rows; i++)
 			json_array_append_new(j->value, user_object(&r, i));
+		for (size_t i = 0; i < r.rows && with_hashes; i++)
+			admin_set_text(json_array_get(j->value, i), "password_hash",
+				db_result_get(&r, i, "password"));
 	}
 	db_result_free(&r);
 	free(after);

@@ -50,7 +50,7 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_USER_LIST] =
 		"SELECT local, domain, name, quota_bytes, quota_messages, " RULES
 		", active, created, "
-		"changed, last_login, protocols, networks FROM mailbox WHERE (CAST(:domain AS TEXT) IS NULL OR domain = "
+		"changed, last_login, protocols, networks, password FROM mailbox WHERE (CAST(:domain AS TEXT) IS NULL OR domain = "
 		"CAST(:domain AS TEXT)) AND (CAST(:address AS TEXT) IS NULL OR "
 		"domain || '@' || local > CAST(:address AS TEXT)) "
 		"ORDER BY domain || '@' || local LIMIT CAST(:limit AS BIGINT)",

@@ -10,9 +10,9 @@
 #define IS_OURS                                                                                    \
 	"NOT backupmx AND NOT EXISTS (SELECT 1 FROM alias_domain ad "                              \
 	"WHERE ad.alias_domain = domain.domain AND ad.active)"
-#define USER_COLUMNS                                                                               \
-	"SELECT local_part AS local, domain, name, quota AS quota_bytes, NULL AS quota_messages, " \
-	"NULL AS quota_rules, " IS_TRUE("active") " AS active, NULL AS created, NULL AS changed, " \
+#define USER_COLUMNS                                                                                         \
+	"SELECT local_part AS local, domain, name, quota AS quota_bytes, NULL AS quota_messages, password, " \
+	"NULL AS quota_rules, " IS_TRUE("active") " AS active, NULL AS created, NULL AS changed, "           \
 						  "NULL AS last_login FROM mailbox "
 
 const char *const directory_sql_postfixadmin[SQL_COUNT] = {

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ctl/ctl_bulk.h"
 #include "ctl/ctl_tool.h"
 #include "lib/mem.h"
 
@@ -436,6 +437,21 @@ domain_alias_remove(struct tool *t, int argc, char **argv)
 	return ask_with_word(t, argc, argv, "domain-alias-remove", "alias");
 }
 
+#define BULK(noun, kind)                                                                           \
+	static enum err noun##_import(struct tool *t, int argc, char **argv)                       \
+	{                                                                                          \
+		return bulk_import(t, argc, argv, kind);                                           \
+	}                                                                                          \
+	static enum err noun##_export(struct tool *t, int argc, char **argv)                       \
+	{                                                                                          \
+		return bulk_export(t, argc, argv, kind);                                           \
+	}
+
+BULK(user, "user")
+BULK(domain, "domain")
+BULK(alias, "alias")
+BULK(domain_alias, "domain-alias")
+
 const struct tool_verb tool_verbs_directory[] = {
 	{"user", "add",
 		"ADDRESS [--password PW] [--scheme SCHEME] [--quota SIZE] [--name NAME] "
@@ -467,5 +483,18 @@ const struct tool_verb tool_verbs_directory[] = {
 		domain_alias_add},
 	{"domain-alias", "list", "", "Lists domain aliases", domain_alias_list},
 	{"domain-alias", "remove", "ALIAS", "Removes a domain alias", domain_alias_remove},
+	{"user", "import", "FILE", "Takes all of a CSV or JSON file, or nothing", user_import},
+	{"user", "export", "[--format csv|json] [--with-hashes]",
+		"Prints all, as \"import\" takes them", user_export},
+	{"domain", "import", "FILE", "Takes all of a CSV or JSON file, or nothing", domain_import},
+	{"domain", "export", "[--format csv|json]", "Prints all, as \"import\" takes them",
+		domain_export},
+	{"alias", "import", "FILE", "Takes all of a CSV or JSON file, or nothing", alias_import},
+	{"alias", "export", "[--format csv|json]", "Prints all, as \"import\" takes them",
+		alias_export},
+	{"domain-alias", "import", "FILE", "Takes all of a CSV or JSON file, or nothing",
+		domain_alias_import},
+	{"domain-alias", "export", "[--format csv|json]", "Prints all, as \"import\" takes them",
+		domain_alias_export},
 	{0},
 };

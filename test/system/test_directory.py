@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 from conftest import database_numbers, tls_context
 from mail_helpers import make_message, wait_for_subject
-from roost_instance import PASSWORD, TOP, Postgres, Roost, wait_until
+from roost_instance import BUILD, PASSWORD, TOP, Postgres, Roost, wait_until
 
 # The columns that PostfixAdmin 3.3 has in PostgreSQL.
 POSTFIXADMIN = """
@@ -331,3 +331,71 @@ def test_master_users(make_instance):
     assert can_log_in(roost, alice)
     roost.ctl("user", "set", "bob@example.test", "--active", "no")
     assert not can_log_in(roost, f"{alice}*bob@example.test", "master 5")
+
+
+# ---- many at once ----
+
+
+def run_ctl(roost, *words):
+    """Without --json: (exit status, standard output, standard error)."""
+    result = subprocess.run([BUILD / "roostctl", "-c", roost.conf, *map(str, words)], capture_output=True, text=True,
+                            timeout=60, stdin=subprocess.DEVNULL)
+    return result.returncode, result.stdout, result.stderr
+
+
+def test_import_and_export(own_roost, tmp_path):
+    roost = own_roost
+    files = {"domain": "domain,active\nbulk.test,\nshut.test,no\n",
+             "user": "address,password,password_hash,name,quota_bytes,active,protocols\r\n"
+                     f'ann@bulk.test,{PASSWORD},,"Ann ""A"", B.",2M,yes,\r\n'
+                     f"\r\nben@bulk.test,,{hashed('-6')},,,,imap smtp\r\n"
+                     f"cid@bulk.test,{PASSWORD},,,0,no,\r\n",
+             "alias": "address,targets\nteam@bulk.test,ann@bulk.test ben@bulk.test\n",
+             "domain-alias": '[{"alias": "b.test", "target": "bulk.test"}]'}
+    for noun, text in files.items():
+        path = tmp_path / (noun + (".json" if text[0] == "[" else ".csv"))
+        path.write_text(text, newline="")
+        assert roost.ctl(noun, "import", path)["imported"] >= 1
+    assert [can_log_in(roost, f"{u}@bulk.test") for u in ("ann", "ben", "cid")] == [True, True, False]
+    assert can_log_in_pop3(roost, "ann@b.test") and not can_log_in_pop3(roost, "ben@bulk.test")
+    assert rcpt_code(roost, "team@b.test") == 250
+    status, csv_text, _ = run_ctl(roost, "user", "export")
+    assert status == 0 and "$6$" not in csv_text
+    assert 'ann@bulk.test,"Ann ""A"", B.",2097152,,,yes,,' in csv_text
+    # What comes out goes in elsewhere, hashes too.
+    kept = {}
+    for noun in files:
+        for form in ("csv", "json"):
+            words = ["--with-hashes"] if noun == "user" else []
+            kept[noun, form] = tmp_path / f"out-{noun}.{form}"
+            kept[noun, form].write_text(run_ctl(roost, noun, "export", "--format", form, *words)[1])
+    for form in ("csv", "json"):
+        for domain in ("b.test", "bulk.test", "shut.test", "example.test"):
+            if domain == "b.test":
+                roost.ctl("domain-alias", "remove", domain)
+            else:
+                roost.ctl("domain", "remove", domain, "--force")
+        assert roost.ctl("user", "list") == []
+        for noun in files:
+            roost.ctl(noun, "import", kept[noun, form])
+            assert run_ctl(roost, noun, "export", "--format", "csv", *(["--with-hashes"] if noun == "user" else []))[1] \
+                == kept[noun, "csv"].read_text()
+        assert [can_log_in(roost, f"{u}@bulk.test") for u in ("ann", "ben", "cid")] == [True, True, False]
+
+
+@pytest.mark.parametrize("row, why", [
+    ("alice@example.test,pw1 pw1", "line 3: alice@example.test is there already"),
+    ("x2@elsewhere.test,pw1 pw1", "line 3: there is no domain"),
+    ("not an address,pw1 pw1", "line 3: \"not an address\""),
+    ("x2@example.test", "line 3"),
+    ('x2@example.test,"pw', "line 3"),
+    ("x2@example.test,", "line 3: \"password\" is missing"),
+])
+def test_an_import_is_all_or_nothing(roost, tmp_path, row, why):
+    path = tmp_path / "users.csv"
+    path.write_text(f"address,password\nx1@example.test,pw1 pw1\n{row}\n")
+    status, _, message = roost.ctl("user", "import", path, check=False)
+    assert status not in (0, 75) and why in message, message
+    assert roost.ctl("user", "show", "x1@example.test", check=False)[0] != 0
+    path.write_text("address,colour\nx1@example.test,blue\n")
+    assert "colour" in roost.ctl("user", "import", path, check=False)[2]
