@@ -17,6 +17,7 @@ struct idle {
 	int64_t deadline, still_here;
 	int64_t sleep_due; /* when the session may go to sleep */
 	int watching;
+	int again; /* a look is due soon although it watches */
 };
 
 static void
@@ -40,7 +41,8 @@ news_tell(struct imap_session *s, struct idle *i)
 static void
 notify(struct imap_session *s, struct idle *i)
 {
-	i->watching = imap_notify_turn(s, 1) >= 0;
+	i->again = 0;
+	i->watching = imap_notify_turn(s, 1, &i->again) >= 0;
 }
 
 static int
@@ -51,7 +53,7 @@ wait_ms(const struct idle *i, int selected)
 
 	if (i->sleep_due < until)
 		ms = i->sleep_due - io_now_ms();
-	if (selected && !i->watching && ms > RETRY_MS)
+	if (selected && (!i->watching || i->again) && ms > RETRY_MS)
 		ms = RETRY_MS;
 	return ms < 0 ? 0 : (int)ms;
 }

@@ -219,8 +219,14 @@ others_tell(struct imap_session *s)
 	}
 }
 
+static int
+watched_fd(const struct imap_session *s)
+{
+	return s->notify->watches_all || s->notify->watched ? index_watch_fd(s->index) : -1;
+}
+
 int
-imap_notify_turn(struct imap_session *s, int with_expunges)
+imap_notify_turn(struct imap_session *s, int with_expunges, int *again)
 {
 	struct imap_notify *n = s->notify;
 	int known = watch(s), news = news_take(s);
@@ -231,14 +237,15 @@ imap_notify_turn(struct imap_session *s, int with_expunges)
 		n->stuck += news != 0;
 		if (n->stuck > NOTIFY_STUCK_MAX && !n->overflow)
 			overflow(s, "client");
-		return -1;
+		*again = 1;
+		return watched_fd(s);
 	}
 	n->stuck = 0;
 	if (n->overflow) {
 		n->overflow = 0;
-		imap_untagged(s, "OK [NOTIFICATIONOVERFLOW] This is too much: no more "
-				 "notifications until the next NOTIFY");
-		return -1;
+		imap_untagged(s,
+			"OK [NOTIFICATIONOVERFLOW] This is too much: no more notifications until "
+			"the next NOTIFY");
 	}
 	s->command = with_expunges ? s->command : NULL;
 	s->uid = with_expunges ? s->uid : 0;
@@ -246,7 +253,8 @@ imap_notify_turn(struct imap_session *s, int with_expunges)
 		imap_state_sync(s, with_expunges || n->selected->filter == NOTIFY_SELECTED);
 	if (n->has_others && !s->end)
 		others_tell(s);
-	return known && (n->watches_all || n->watched) ? index_watch_fd(s->index) : -1;
+	*again = !known || n->overflow;
+	return watched_fd(s);
 }
 
 /* ---- the command ---- */

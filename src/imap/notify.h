@@ -28,9 +28,10 @@ int imap_notify_is_on(const struct imap_session *s);
 /*
  * For who waits for the client while it is on: tells what happened, and asks to be woken by what
  * will. with_expunges: those of the selected mailbox too, as in IDLE; else as the client wants
- * them. Returns the descriptor to wait for, -1: come back after IMAP_NOTIFY_RETRY_MS.
+ * them. Returns the descriptor to wait for, or -1; *again: come back after IMAP_NOTIFY_RETRY_MS in
+ * any case.
  */
-int imap_notify_turn(struct imap_session *s, int with_expunges);
+int imap_notify_turn(struct imap_session *s, int with_expunges, int *again);
 /* What may be told of the selected mailbox: a union of enum imap_notify_event. */
 unsigned imap_notify_selected(const struct imap_session *s);
 /* imap_state_sync told of messages behind this UID: sends what the client wants to have of them. */

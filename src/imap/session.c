@@ -199,12 +199,12 @@ command_await(struct imap_session *s)
 	enum err e = E_TIMEOUT;
 
 	while (e == E_TIMEOUT && now < deadline && !s->end) {
-		int on = imap_notify_is_on(s), fd = on ? imap_notify_turn(s, 0) : -1;
+		int again = 0, fd = imap_notify_is_on(s) ? imap_notify_turn(s, 0, &again) : -1;
 		int64_t until = due < deadline ? due : deadline;
 
 		if (s->end)
 			break;
-		if (on && fd < 0 && until > now + IMAP_NOTIFY_RETRY_MS)
+		if (again && until > now + IMAP_NOTIFY_RETRY_MS)
 			until = now + IMAP_NOTIFY_RETRY_MS;
 		if (*s->auth >= 0 && quiet < until)
 			until = quiet;

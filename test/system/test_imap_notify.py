@@ -2,6 +2,7 @@
 """NOTIFY (RFC 5465): what a session is told between its commands, of all mailboxes that it named."""
 
 import re
+import socket
 
 import pytest
 from mail_helpers import deliver
@@ -310,3 +311,31 @@ def test_updating_search_fetches_what_joins_it(pair):
     assert seen[-1] == '* ESEARCH (TAG "t") ADDTO (0 3)' and not any("BODY" in line for line in seen), seen
     for bad in ("UPDATE ()", "UPDATE (UID", "UPDATE (NOTHING)"):
         assert wire.command(f"SEARCH RETURN ({bad}) ALL")[-1].startswith("t BAD")
+
+
+def test_client_that_does_not_read(roost, pair, user):
+    """It gets what fits, then nothing more; what happens is not kept for it, and it is told so."""
+    wire, other = pair
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 << 10)
+    ok(wire, "SELECT INBOX")
+    ok(other, "CREATE Box")
+    append(other, "Box")
+    ok(other, "SELECT Box")
+    ok(wire, "NOTIFY SET (selected (MessageNew (BODY.PEEK[]) MessageExpunge FlagChange)) "
+             "(personal (MessageNew MessageExpunge FlagChange))")
+    big = b"Subject: big\r\n\r\n" + b"x" * 20000
+    literal = b"b APPEND INBOX {%d+}\r\n%b\r\n" % (len(big), big)
+    for _ in range(300):
+        other.socket.sendall(literal)
+        assert other.until("b ")[-1].startswith("b OK")
+    for _ in range(300):
+        assert ok(other, "STORE 1 +FLAGS.SILENT (\\Seen)") and ok(other, "STORE 1 -FLAGS.SILENT (\\Seen)")
+    assert "imap.notify overflow" in roost.log()
+    seen = wire.until("* OK [NOTIFICATIONOVERFLOW]")
+    bodies = sum(line.startswith("* ") and "BODY[]" in line for line in seen)
+    assert 0 < bodies < 300, bodies
+    append(other)
+    assert quiet(wire) == []
+    # Nothing is lost by it.
+    told = ok(wire, "NOTIFY SET (selected (MessageNew MessageExpunge FlagChange))")
+    assert "* 301 EXISTS" in told
