@@ -4,10 +4,12 @@
 import contextlib
 import email.policy
 import imaplib
+import os
 import poplib
 import re
 import smtplib
 import subprocess
+import threading
 import time
 
 import psycopg2
@@ -399,3 +401,74 @@ def test_an_import_is_all_or_nothing(roost, tmp_path, row, why):
     assert roost.ctl("user", "show", "x1@example.test", check=False)[0] != 0
     path.write_text("address,colour\nx1@example.test,blue\n")
     assert "colour" in roost.ctl("user", "import", path, check=False)[2]
+
+
+# ---- several servers, many users ----
+
+
+def test_a_second_server_takes_over():
+    """The first of two servers is killed under load: temporary failures at most, then the second answers."""
+    first, second = Postgres(), Postgres()
+    roost = None
+    try:
+        for server in (first, second):
+            server.create_database("two")
+        dsn = f"host=127.0.0.1,127.0.0.1 port={first.port},{second.port} user=roost dbname=two"
+        roost = Roost(db="postgresql", dsn=dsn, settings={"auth_cache_ttl": "0s", "db_timeout": "1s"})
+        copy = subprocess.run([first.bin / "pg_dump", "--clean", first.dsn("two")], capture_output=True, check=True)
+        subprocess.run(["psql", "-q", "-v", "ON_ERROR_STOP=0", second.dsn("two")], input=copy.stdout,
+                       capture_output=True, check=True)
+        answers, stop = [], threading.Event()
+
+        def ask():
+            while not stop.is_set():
+                answers.append((time.monotonic(), rcpt_code(roost, "alice@example.test")))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_until(lambda: len(answers) > 20, what="some answers")
+            killed = time.monotonic()
+            first.stop()
+            wait_until(lambda: sum(t > killed + 1 for t, _ in answers) > 20, what="answers of the second")
+            second.stop()
+            wait_until(lambda: answers[-1][1] == 451, what="nobody answers")
+            second.start()
+            back = time.monotonic()
+            wait_until(lambda: answers[-1][1] == 250, what="the second is back")
+            recovered = time.monotonic() - back
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        assert {code for _, code in answers} <= {250, 451}, "never: no such user"
+        assert recovered < 2.5, recovered
+        assert can_log_in(roost, "alice@example.test")
+    finally:
+        if roost:
+            roost.close()
+        first.close()
+        second.close()
+
+
+def test_lookups_use_the_index(postgres, make_instance):
+    """What a look-up costs does not grow with the users; LARGE_DIRECTORY=1000000 for the full size."""
+    count = int(os.environ.get("LARGE_DIRECTORY", "20000"))
+    roost = make_instance("postgresql")
+    dsn = roost.settings["postgresql"]
+    sql(dsn, "INSERT INTO mailbox (domain, local, password) SELECT 'example.test', 'many' || n, '{SHA512-CRYPT}x' "
+             f"FROM generate_series(1, {count}) n",
+        "INSERT INTO alias (domain, local, target) SELECT 'example.test', 'list' || n, 'alice@example.test' "
+        f"FROM generate_series(1, {count}) n",
+        "INSERT INTO app_password (domain, local, name, password) SELECT 'example.test', 'many' || n, 'x', 'y' "
+        f"FROM generate_series(1, {count}) n", "ANALYZE")
+    with contextlib.closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
+        for table in ("mailbox", "alias", "app_password"):
+            cursor.execute(f"EXPLAIN SELECT * FROM {table} WHERE domain = 'example.test' AND local = 'many77'")
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+            assert "Index" in plan and "Seq Scan" not in plan, plan
+    began = time.monotonic()
+    for n in range(1, 101):
+        assert rcpt_code(roost, f"list{n}@example.test") == 250
+    assert time.monotonic() - began < 10
