@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "import/imap_client.h"
 
-#include <errno.h>
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netdb.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
