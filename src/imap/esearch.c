@@ -262,6 +262,33 @@ esearch_send(const struct esearch_reply *r)
 	return OK;
 }
 
+enum err
+esearch_send_as(const struct esearch_reply *r, const char *word)
+{
+	struct buf out = BUF_INIT(0);
+	uint64_t modseq = 0;
+	enum err e = OK;
+
+	if (r->ret->given)
+		return esearch_send(r);
+	if (r->plan->has_modseq)
+		e = search_highest_modseq(r->box, r->seqs, r->count, &modseq);
+	if (e)
+		return e;
+	(void)buf_printf(&out, "* %s", word);
+	for (size_t i = 0; i < r->count; i++) {
+		(void)buf_add_char(&out, ' ');
+		(void)buf_add_u64(
+			&out, r->uid ? index_view_uid(r->s->view, r->seqs[i]) : r->seqs[i]);
+	}
+	if (modseq)
+		(void)buf_printf(&out, " (MODSEQ %" PRIu64 ")", modseq);
+	(void)buf_add_cstr(&out, "\r\n");
+	(void)stream_write_str(r->s->client, buf_str(&out));
+	buf_free(&out);
+	return OK;
+}
+
 /* ---- the saved result ---- */
 
 static int

@@ -58,6 +58,11 @@ struct esearch_reply {
 };
 /* Sends it. Errors: of the index, for the highest mod-sequence. */
 enum err esearch_send(const struct esearch_reply *reply);
+/*
+ * What SEARCH and SORT answer: as esearch_send, or without return options the older form, "* SEARCH
+ * 2 84 882 (MODSEQ 917162500)" (RFC 5256 section 4, RFC 7162 section 7). word: SEARCH or SORT.
+ */
+enum err esearch_send_as(const struct esearch_reply *reply, const char *word);
 
 /*
  * Sets the saved result to what the options say of "SAVE" (RFC 5182 section 2.4, RFC 9394

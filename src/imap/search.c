@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/search.h"
 
-#include <inttypes.h>
-
 #include "imap/context.h"
 #include "imap/esearch.h"
 
@@ -15,32 +13,6 @@ struct search_command {
 	struct search_result result;
 	struct imap_progress progress;
 };
-
-/* "* SEARCH 2 84 882 (MODSEQ 917162500)" */
-static enum err
-send_plain(struct imap_session *s, struct search_command *c)
-{
-	const struct search_result *r = &c->result;
-	struct buf out = BUF_INIT(0);
-	uint64_t modseq = 0;
-	enum err e = OK;
-
-	if (c->plan.has_modseq)
-		e = search_highest_modseq(&c->box, r->seqs, r->count, &modseq);
-	if (e)
-		return e;
-	(void)buf_add_cstr(&out, "* SEARCH");
-	for (size_t i = 0; i < r->count; i++) {
-		(void)buf_add_char(&out, ' ');
-		(void)buf_add_u64(&out, s->uid ? index_view_uid(s->view, r->seqs[i]) : r->seqs[i]);
-	}
-	if (modseq)
-		(void)buf_printf(&out, " (MODSEQ %" PRIu64 ")", modseq);
-	(void)buf_add_cstr(&out, "\r\n");
-	(void)stream_write_str(s->client, buf_str(&out));
-	buf_free(&out);
-	return OK;
-}
 
 static enum err
 send_result(struct imap_session *s, struct search_command *c)
@@ -55,9 +27,7 @@ send_result(struct imap_session *s, struct search_command *c)
 		.uid = s->uid,
 	};
 
-	if (!c->ret.given)
-		return send_plain(s, c);
-	return esearch_send(&reply);
+	return esearch_send_as(&reply, "SEARCH");
 }
 
 static enum err

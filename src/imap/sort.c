@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/sort.h"
 
-#include <inttypes.h>
-
 #include "imap/context.h"
 #include "imap/esearch.h"
 
@@ -17,32 +15,6 @@ struct sort_command {
 	struct imap_progress progress;
 };
 
-/* "* SORT 5 3 4 (MODSEQ 917162500)" (RFC 7162 section 7, "sort-data") */
-static enum err
-send_plain(struct imap_session *s, struct sort_command *c)
-{
-	const struct search_result *r = &c->result;
-	struct buf out = BUF_INIT(0);
-	uint64_t modseq = 0;
-	enum err e = OK;
-
-	if (c->plan.has_modseq)
-		e = search_highest_modseq(&c->box, r->seqs, r->count, &modseq);
-	if (e)
-		return e;
-	(void)buf_add_cstr(&out, "* SORT");
-	for (size_t i = 0; i < r->count; i++) {
-		(void)buf_add_char(&out, ' ');
-		(void)buf_add_u64(&out, s->uid ? index_view_uid(s->view, r->seqs[i]) : r->seqs[i]);
-	}
-	if (modseq)
-		(void)buf_printf(&out, " (MODSEQ %" PRIu64 ")", modseq);
-	(void)buf_add_cstr(&out, "\r\n");
-	(void)stream_write_str(s->client, buf_str(&out));
-	buf_free(&out);
-	return OK;
-}
-
 static enum err
 send_result(struct imap_session *s, struct sort_command *c)
 {
@@ -56,7 +28,7 @@ send_result(struct imap_session *s, struct sort_command *c)
 		.uid = s->uid,
 	};
 
-	return c->ret.given ? esearch_send(&reply) : send_plain(s, c);
+	return esearch_send_as(&reply, "SORT");
 }
 
 static enum err
