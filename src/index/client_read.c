@@ -84,6 +84,7 @@ index_mailbox_get_id(struct index_user *u, uint32_t id, struct index_mailbox *ou
 static enum err
 mailbox_id(struct index_user *u, struct str name, uint32_t *id)
 {
+	const struct str inbox = STR("INBOX");
 	char clean[INDEX_MAILBOX_NAME_MAX];
 	MDB_val k, v;
 	int rc;
@@ -93,9 +94,9 @@ mailbox_id(struct index_user *u, struct str name, uint32_t *id)
 		return E_NOTFOUND;
 	}
 	/* RFC 9051 section 5.1: INBOX in any case, and so what is below it. */
-	if (str_starts_i(name, "INBOX") && (name.len == 5 || name.p[5] == '/')) {
+	if (str_starts_i(name, inbox.p) && (name.len == inbox.len || name.p[inbox.len] == '/')) {
 		memcpy(clean, name.p, name.len);
-		memcpy(clean, "INBOX", 5);
+		memcpy(clean, inbox.p, inbox.len);
 		name.p = clean;
 	}
 	k = (MDB_val){.mv_size = name.len, .mv_data = (void *)name.p};
