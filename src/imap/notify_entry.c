@@ -108,7 +108,7 @@ enum err
 notify_entries_look(
 	struct imap_session *s, uint32_t mailbox, const char *name, struct notify_entries *known)
 {
-	struct notify_entries now;
+	struct notify_entries now = {0};
 	uint64_t modseq = known->modseq;
 	size_t told = 0;
 	enum err e = index_metadata_modseq(s->index, mailbox, &modseq);

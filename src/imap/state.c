@@ -365,8 +365,8 @@ on_changed(uint32_t seq, const struct index_message *m, void *arg)
 		return;
 	}
 	vanished_flush(y);
-	/* RFC 3501 section 6.4.8: answers to a UID command have the UID. */
-	imap_send_flags(y->s, seq, m, y->s->uid);
+	/* RFC 3501 section 6.4.8: answers to a UID command have the UID; RFC 5465 section 5.1. */
+	imap_send_flags(y->s, seq, m, y->s->uid || y->s->notify);
 }
 
 /* No transaction waits for a slow client. */
@@ -388,26 +388,36 @@ on_exists(uint32_t count, void *arg)
 	imap_untagged(y->s, "%" PRIu32 " EXISTS", count);
 }
 
+static void
+flags_tell(struct imap_session *s, uint32_t uid)
+{
+	uint32_t seq = index_view_seq(s->view, uid);
+	struct index_message m;
+
+	if (!seq || index_read_begin(s->index))
+		return;
+	if (!index_message_get(s->index, s->mailbox, uid, &m))
+		imap_send_flags(s, seq, &m, 1);
+	index_read_end(s->index);
+}
+
 /* Flags are wanted again, after a time when they were not. */
 static void
-missed_flags_tell(struct imap_session *s)
+missed_flags_tell(struct imap_session *s, struct sync *y)
 {
+	enum { PIECE = 1000 };
 	struct numset uids = {0};
-	enum err e = index_changed_since(s->index, s->mailbox, imap_notify_flags_missed(s), &uids);
+	size_t told = 0;
 
-	e = e ? e : index_read_begin(s->index);
-	if (e)
+	if (index_changed_since(s->index, s->mailbox, imap_notify_flags_missed(s), &uids))
 		return;
 	for (size_t i = 0; i < uids.count; i++) {
 		for (uint64_t uid = uids.ranges[i].first; uid <= uids.ranges[i].last; uid++) {
-			uint32_t seq = index_view_seq(s->view, (uint32_t)uid);
-			struct index_message m;
-
-			if (seq && !index_message_get(s->index, s->mailbox, (uint32_t)uid, &m))
-				imap_send_flags(s, seq, &m, 0);
+			flags_tell(s, (uint32_t)uid);
+			if (++told % PIECE == 0)
+				on_pause(y);
 		}
 	}
-	index_read_end(s->index);
 	numset_free(&uids);
 	imap_notify_forget_flags(s);
 }
@@ -430,7 +440,7 @@ imap_state_sync(struct imap_session *s, int with_expunges)
 	last_uid = imap_largest(s, 1);
 	stream_hold(s->client, 1);
 	if ((sync.wanted & IMAP_NOTIFY_FLAGS) && imap_notify_flags_missed(s))
-		missed_flags_tell(s);
+		missed_flags_tell(s, &sync);
 	e = index_view_sync(s->view, with_expunges && !s->contexts, &events, &sync);
 	if (!e && s->contexts) {
 		/* RFC 5267: ADDTO behind EXISTS, REMOVEFROM in front of EXPUNGE. */
