@@ -157,7 +157,7 @@ admin_user_add(struct admin_job *j, struct directory *d)
 {
 	struct directory_args args = {0};
 	struct db_result r = {0};
-	const char *password, *stored, *name, *rules = NULL;
+	const char *password = NULL, *stored = NULL, *name, *rules = NULL;
 	char quota[24], messages[24], *hash = NULL, *protocols = NULL, *networks = NULL;
 	struct addr a;
 	int set;

@@ -36,6 +36,79 @@ print_usage(FILE *f, const char *noun)
 				print_verb(f, v);
 }
 
+/* ---- completion ---- */
+
+/* The options among a verb's arguments. */
+static void
+print_options(const char *args)
+{
+	for (const char *p = strstr(args, "--"); p; p = strstr(p + 2, "--"))
+		printf(" %.*s", (int)strcspn(p, " ]="), p);
+}
+
+static int
+is_first_of_noun(const struct tool_verb *rows, const struct tool_verb *v)
+{
+	for (const struct tool_verb *w = rows; w < v; w++)
+		if (strcmp(w->noun, v->noun) == 0)
+			return 0;
+	return 1;
+}
+
+static void
+print_verbs_of(const struct tool_verb *rows, const char *noun)
+{
+	printf("\t\"%s\") list=\"", noun);
+	for (const struct tool_verb *v = rows; v->noun; v++) {
+		if (strcmp(v->noun, noun) != 0)
+			continue;
+		if (v->verb)
+			printf(" %s", v->verb);
+		else
+			print_options(v->args);
+	}
+	puts("\" ;;");
+}
+
+/* A script for bash, made from the table of verbs: it cannot fall behind. */
+static void
+print_completion(void)
+{
+	puts("# Completion of roostctl for bash. Made by roostctl --completion.\n"
+	     "_roostctl() {\n"
+	     "\tlocal i list words=()\n"
+	     "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
+	     "\t\tcase ${COMP_WORDS[i]} in\n"
+	     "\t\t-c) ((i++)) ;;\n"
+	     "\t\t-*) ;;\n"
+	     "\t\t*) words+=(\"${COMP_WORDS[i]}\") ;;\n"
+	     "\t\tesac\n"
+	     "\tdone\n"
+	     "\t[ \"${COMP_WORDS[COMP_CWORD - 1]}\" = -c ] && return\n"
+	     "\tcase \"${words[*]:0:2}\" in");
+	for (size_t i = 0; tool_nouns[i]; i++)
+		for (const struct tool_verb *v = tool_nouns[i]; v->noun; v++) {
+			if (is_first_of_noun(tool_nouns[i], v))
+				print_verbs_of(tool_nouns[i], v->noun);
+			if (!v->verb)
+				continue;
+			printf("\t\"%s %s\") list=\"", v->noun, v->verb);
+			print_options(v->args);
+			puts("\" ;;");
+		}
+	fputs("\t\"\") list=\"-c --json --help --version", stdout);
+	for (size_t i = 0; tool_nouns[i]; i++)
+		for (const struct tool_verb *v = tool_nouns[i]; v->noun; v++)
+			if (is_first_of_noun(tool_nouns[i], v))
+				printf(" %s", v->noun);
+	puts("\" ;;\n"
+	     "\t*) list= ;;\n"
+	     "\tesac\n"
+	     "\tmapfile -t COMPREPLY < <(compgen -W \"$list\" -- \"${COMP_WORDS[COMP_CWORD]}\")\n"
+	     "}\n"
+	     "complete -o default -F _roostctl roostctl");
+}
+
 /* *used: how many words name the verb. */
 static const struct tool_verb *
 find_verb(int argc, char **argv, int *used)
@@ -126,6 +199,9 @@ main(int argc, char **argv)
 			t.json = 1;
 		} else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
 			print_usage(stdout, NULL);
+			return EXIT_SUCCESS;
+		} else if (strcmp(argv[i], "--completion") == 0) {
+			print_completion();
 			return EXIT_SUCCESS;
 		} else if (strcmp(argv[i], "--version") == 0) {
 			puts("roostctl " PACKAGE_VERSION);

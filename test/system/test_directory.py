@@ -472,3 +472,16 @@ def test_lookups_use_the_index(postgres, make_instance):
     for n in range(1, 101):
         assert rcpt_code(roost, f"list{n}@example.test") == 250
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("words, offered", [
+    (["user", "app"], {"app-password"}),
+    (["-c", "/x.conf", "user", "export", "--"], {"--format", "--with-hashes"}),
+    (["domain"], {"domain", "domain-alias"}),
+    (["alias", "im"], {"import"}),
+])
+def test_completion(words, offered):
+    script = subprocess.run([BUILD / "roostctl", "--completion"], capture_output=True, text=True, check=True).stdout
+    script += f'COMP_WORDS=(roostctl {" ".join(words)}); COMP_CWORD={len(words)}; _roostctl; echo "${{COMPREPLY[@]}}"\n'
+    out = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert set(out.stdout.split()) == offered and not out.stderr
