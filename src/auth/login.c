@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "auth/service.h"
+#include "auth/login.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include <event2/event.h>
 
-#include "auth/auth_proto.h"
-#include "auth/frames.h"
 #include "auth/sasl_login.h"
 #include "auth/verify.h"
 #include "lib/io.h"
@@ -15,13 +13,13 @@
 #include "lib/mem.h"
 
 /*
- * The SASL exchanges of auth-login:
+ * The SASL exchanges:
  *
- *   NEW      → RUNNING   START: its first step is in a worker
+ *   NEW      → RUNNING   its first step is in a worker
  *   RUNNING  → WAITING   a challenge was sent
- *   WAITING  → RUNNING   CONTINUE: the response is in a worker
+ *   WAITING  → RUNNING   the response is in a worker
  *   RUNNING  → DELAYED   refused; the answer waits for the penalty
- *   RUNNING  → ORPHAN    ABORT, or the proxy is gone: the worker's result is only counted
+ *   RUNNING  → ORPHAN    cancelled, or the peer is gone: the worker's result is only counted
  *
  * and from every state but RUNNING to its end.
  */
@@ -39,11 +37,10 @@ struct exchange {
 	struct peer *peer;
 	uint32_t request;
 	enum exchange_state state;
-	const char *service; /* of the token */
-	char *mechanism, *session;
+	char *service, *mechanism, *session;
 	struct net_addr addr; /* len 0: unknown */
 	char ip[NET_ADDR_TEXT];
-	struct event *timer;
+	struct event *timer; /* of DELAYED and WAITING */
 	enum err failure; /* DELAYED: what will be answered */
 
 	/* The worker's while RUNNING. */
@@ -62,25 +59,6 @@ struct exchange {
 	enum err result;
 	int done;
 };
-
-/* Which sessions the tokens of a service open. */
-static const struct {
-	const char *service, *token;
-} services[] = {
-	{"imap", "imap"},
-	{"pop3", "pop3"},
-	{"submission", "smtp"},
-	{"smtp", "smtp"},
-};
-
-static const char *
-token_service(struct str service)
-{
-	for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++)
-		if (str_is(service, services[i].service))
-			return services[i].token;
-	return NULL;
-}
 
 static void
 set_state(struct exchange *ex, enum exchange_state next)
@@ -125,36 +103,43 @@ exchange_free(struct exchange *ex)
 	buf_free(&ex->exporter);
 	buf_free(&ex->unique);
 	directory_user_free(&ex->found);
+	free(ex->service);
 	free(ex->mechanism);
 	free(ex->session);
 	free(ex->hostname);
 	free(ex);
 }
 
-static const char *
-failure_text(enum err e)
+static void
+timer_stop(struct exchange *ex)
 {
-	switch (e) {
-	case E_AUTH:
-		return "Authentication failed";
-	case E_ACCESS:
-		return "This account is switched off";
-	case E_PARSE:
-		return "Malformed authentication response";
-	case E_UNSUPPORTED:
-		return "This mechanism is not offered here";
-	default:
-		return "Temporary authentication failure, try again later";
-	}
+	if (ex->timer)
+		event_free(ex->timer);
+	ex->timer = NULL;
 }
 
 static void
-send_failure(struct peer *p, uint32_t request, enum err e)
+timer_start(struct exchange *ex, event_callback_fn run, int64_t ms)
 {
-	struct buf b = {0};
+	struct timeval tv = {ms / 1000, ms % 1000 * 1000};
 
-	frame_error_put(&b, e, failure_text(e));
-	peer_send(p, AUTH_FAILED, request, &b);
+	timer_stop(ex);
+	ex->timer = event_new(service_base(ex->peer->auth->run), -1, 0, run, ex);
+	event_add(ex->timer, &tv);
+}
+
+/* The peer is told, and the exchange is over. */
+static void
+finish_failed(struct exchange *ex, enum err e)
+{
+	struct login_failure f = {ex->request, e, ex->name, ex->reason};
+	struct peer *p = peer_ref(ex->peer);
+
+	/* First, so that the request id is free when the peer hears of it. */
+	exchange_unlink(ex);
+	p->front->failed(p, &f);
+	exchange_free(ex);
+	peer_unref(&p);
 }
 
 /* Whose password it was: a master's counts in one place, whatever mailbox it is tried for. */
@@ -271,20 +256,39 @@ on_delay_over(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	send_failure(ex->peer, ex->request, ex->failure);
-	exchange_free(ex);
+	finish_failed(ex, ex->failure);
 }
 
 /* Answers after delay_ms; others go on meanwhile. */
 static void
 answer_later(struct exchange *ex, enum err e, int64_t delay_ms)
 {
-	struct timeval tv = {delay_ms / 1000, delay_ms % 1000 * 1000};
-
 	ex->failure = e;
 	set_state(ex, EX_DELAYED);
-	ex->timer = event_new(service_base(ex->peer->auth->run), -1, 0, on_delay_over, ex);
-	event_add(ex->timer, &tv);
+	timer_start(ex, on_delay_over, delay_ms);
+}
+
+static void
+on_wait_over(evutil_socket_t fd, short what, void *arg)
+{
+	struct exchange *ex = arg;
+
+	(void)fd;
+	(void)what;
+	audit(ex, E_TIMEOUT, "timeout");
+	finish_failed(ex, E_TIMEOUT);
+}
+
+/* The peer's turn. */
+static void
+wait_for_peer(struct exchange *ex)
+{
+	struct peer *p = ex->peer;
+
+	set_state(ex, EX_WAITING);
+	if (p->front->wait_max_ms > 0)
+		timer_start(ex, on_wait_over, p->front->wait_max_ms);
+	p->front->challenge(p, ex->request, buf_str(&ex->challenge));
 }
 
 /* An orphan's failure counts as well: hanging up is no way around the penalty. */
@@ -303,44 +307,43 @@ failed(struct exchange *ex)
 	if (e == E_AUTH)
 		delay_ms = penalty_failure(auth->penalty, &ex->addr, guesser(ex), io_now_ms(),
 			service_conf(auth->run)->login_delay_max);
-	if (ex->state == EX_ORPHAN) {
+	if (ex->peer->front->delay_max_ms > 0 && delay_ms > ex->peer->front->delay_max_ms)
+		delay_ms = ex->peer->front->delay_max_ms;
+	if (ex->state == EX_ORPHAN)
 		exchange_free(ex);
-	} else if (delay_ms > 0) {
+	else if (delay_ms > 0)
 		answer_later(ex, e, delay_ms);
-	} else {
-		send_failure(ex->peer, ex->request, e);
-		exchange_free(ex);
-	}
+	else
+		finish_failed(ex, e);
 }
 
 static void
 succeeded(struct exchange *ex)
 {
 	struct auth_service *auth = ex->peer->auth;
-	char token[TOKEN_HEX + 1];
-	struct buf b = {0};
+	struct peer *p = peer_ref(ex->peer);
+	struct login_success success = {
+		ex->request, ex->service, &ex->user, buf_str(&ex->challenge)};
 
 	audit(ex, OK, ex->reason);
 	auth->logins_ok++;
 	penalty_success(auth->penalty, &ex->addr, guesser(ex));
 	if (ex->state != EX_ORPHAN) {
-		token_issue(auth->tokens, ex->service, &ex->user, io_now_ms(), token);
-		ipc_put_cstr(&b, ex->user.name);
-		ipc_put_cstr(&b, token);
-		ipc_put_str(&b, buf_str(&ex->challenge));
-		peer_send(ex->peer, AUTH_DONE, ex->request, &b);
-		explicit_bzero(token, sizeof(token));
+		exchange_unlink(ex);
+		p->front->done(p, &success);
 	}
 	exchange_free(ex);
+	peer_unref(&p);
 }
 
 static void
 step_done(struct worker_job *job)
 {
 	struct exchange *ex = (struct exchange *)job;
-	struct auth_service *auth = ex->peer->auth;
-	struct buf b = {0};
+	struct peer *p = peer_ref(ex->peer);
+	struct auth_service *auth = p->auth;
 
+	p->jobs--;
 	if (ex->result) {
 		failed(ex);
 	} else if (ex->done) {
@@ -349,10 +352,11 @@ step_done(struct worker_job *job)
 		audit(ex, E_CANCELLED, "cancelled");
 		exchange_free(ex);
 	} else {
-		set_state(ex, EX_WAITING);
-		ipc_put_str(&b, buf_str(&ex->challenge));
-		peer_send(ex->peer, AUTH_CONTINUE, ex->request, &b);
+		wait_for_peer(ex);
 	}
+	if (p->front->job_done)
+		p->front->job_done(p);
+	peer_unref(&p);
 	auth_job_done(auth);
 }
 
@@ -363,48 +367,47 @@ step_submit(struct exchange *ex, int has_in, struct str in)
 	buf_reset(&ex->in);
 	buf_add_str(&ex->in, in);
 	set_state(ex, EX_RUNNING);
-	if (!worker_pool_submit(ex->peer->auth->workers, &ex->job))
+	if (!worker_pool_submit(ex->peer->auth->workers, &ex->job)) {
+		ex->peer->jobs++;
 		return;
+	}
 	ex->result = E_TEMPFAIL;
 	ex->reason = "overload";
 	failed(ex);
 }
 
 static struct exchange *
-exchange_create(struct peer *p, uint32_t request, const struct frame_start *f)
+exchange_create(struct peer *p, const struct login_start *start)
 {
 	struct exchange *ex = MEM_NEW(struct exchange);
 
 	ex->job.run = step_run;
 	ex->job.done = step_done;
 	ex->peer = peer_ref(p);
-	ex->request = request;
-	ex->service = token_service(f->service);
-	ex->mechanism = str_dup(f->mechanism);
+	ex->request = start->request;
+	ex->service = str_dup(start->service);
+	ex->mechanism = str_dup(start->mechanism);
 	for (char *c = ex->mechanism; *c; c++)
 		*c = str_upper(*c);
-	ex->session = str_dup(f->session);
-	buf_add_str(&ex->exporter, f->exporter);
-	buf_add_str(&ex->unique, f->unique);
+	ex->session = str_dup(start->session);
+	buf_add_str(&ex->exporter, start->exporter);
+	buf_add_str(&ex->unique, start->unique);
 	ex->hostname = mem_strdup(p->auth->settings->hostname);
 	ex->cache = p->auth->cache;
-	if (net_addr_parse(f->peer, 0, &ex->addr))
-		ex->addr.len = 0;
+	ex->addr = start->addr;
 	if (ex->addr.len > 0)
 		net_addr_format_ip(&ex->addr, ex->ip);
 	ex->from = (struct verify_from){.service = ex->service, .addr = &ex->addr};
-	ex->next = p->exchanges[request % PEER_BUCKETS];
-	p->exchanges[request % PEER_BUCKETS] = ex;
+	ex->next = p->exchanges[ex->request % PEER_BUCKETS];
+	p->exchanges[ex->request % PEER_BUCKETS] = ex;
 	p->exchange_count++;
 	return ex;
 }
 
 /* ---- what is offered ---- */
 
-enum { CHANNEL_TLS, CHANNEL_PRIVATE, CHANNEL_OPEN, CHANNELS };
-
-static int
-is_offered(const struct config *conf, const char *mechanism, int channel)
+int
+login_is_offered(const struct config *conf, const char *mechanism, enum login_channel channel)
 {
 	int flags = sasl_mechanism_flags(mechanism);
 
@@ -417,74 +420,66 @@ is_offered(const struct config *conf, const char *mechanism, int channel)
 	return 0;
 }
 
-static int
-channel_of(const struct exchange *ex, const struct frame_start *f)
+enum login_channel
+login_channel_without_tls(const struct config *conf, const struct net_addr *addr)
 {
-	if (f->tls)
-		return CHANNEL_TLS;
-	return service_conf(ex->peer->auth->run)->allow_plaintext_auth ||
-			       (ex->addr.len > 0 && net_addr_is_loopback(&ex->addr))
+	return conf->allow_plaintext_auth || (addr->len > 0 && net_addr_is_loopback(addr))
 		       ? CHANNEL_PRIVATE
 		       : CHANNEL_OPEN;
 }
 
-/* LOGIN and USER/PASS of the dialogues come as PLAIN, whatever is listed (auth_proto.h). */
 static const char *
-why_not(const struct exchange *ex, const struct frame_start *f)
+why_not(const struct exchange *ex, const struct login_start *start)
 {
 	const struct config *conf = service_conf(ex->peer->auth->run);
-	int channel = channel_of(ex, f);
 
-	if (!ex->service)
+	if (!ex->service[0])
 		return "service";
-	if (is_offered(conf, ex->mechanism, channel) ||
-		(strcmp(ex->mechanism, "PLAIN") == 0 && channel != CHANNEL_OPEN))
+	if (login_is_offered(conf, ex->mechanism, start->channel) ||
+		(start->plain_always && strcmp(ex->mechanism, "PLAIN") == 0 &&
+			start->channel != CHANNEL_OPEN))
 		return NULL;
-	return is_offered(conf, ex->mechanism, CHANNEL_TLS) ? "plaintext" : "mechanism";
+	return login_is_offered(conf, ex->mechanism, CHANNEL_TLS) ? "plaintext" : "mechanism";
 }
 
-static void
-on_start(struct peer *p, struct ipc_msg *m)
-{
-	struct frame_start f;
-	struct exchange *ex;
-	enum err e = frame_start_parse(buf_str(&m->body), &f);
+/* ---- what the front ends call ---- */
 
-	if (*slot_of(p, m->request)) {
-		log_event(LOGL_WARN, "auth.frame refused", "reason", "request in use", NULL);
-		return;
-	}
-	if (e || p->exchange_count >= PEER_EXCHANGES_MAX) {
-		send_failure(p, m->request, e ? E_PARSE : E_TEMPFAIL);
-		return;
-	}
-	ex = exchange_create(p, m->request, &f);
-	ex->reason = why_not(ex, &f);
+int
+login_is_known(struct peer *p, uint32_t request)
+{
+	return *slot_of(p, request) != NULL;
+}
+
+void
+login_start(struct peer *p, const struct login_start *start)
+{
+	struct exchange *ex = exchange_create(p, start);
+
+	ex->reason = why_not(ex, start);
 	if (ex->reason) {
 		audit(ex, E_UNSUPPORTED, ex->reason);
-		send_failure(p, m->request, E_UNSUPPORTED);
-		exchange_free(ex);
+		finish_failed(ex, E_UNSUPPORTED);
 		return;
 	}
-	step_submit(ex, f.has_initial, f.initial);
+	step_submit(ex, start->has_initial, start->initial);
 }
 
-static void
-on_continue(struct peer *p, struct ipc_msg *m)
+void
+login_continue(struct peer *p, uint32_t request, enum err bad, struct str data)
 {
-	struct exchange *ex = *slot_of(p, m->request);
-	struct str data;
+	struct exchange *ex = *slot_of(p, request);
 
-	/* One that is over here may cross with the proxy's word. */
+	/* One that is over here may cross with the peer's word. */
 	if (!ex || ex->state != EX_WAITING)
 		return;
-	if (frame_continue_parse(buf_str(&m->body), &data)) {
+	timer_stop(ex);
+	if (bad) {
 		set_state(ex, EX_RUNNING);
 		ex->result = E_PARSE;
 		failed(ex);
-		return;
+	} else {
+		step_submit(ex, 1, data);
 	}
-	step_submit(ex, 1, data);
 }
 
 static void
@@ -500,46 +495,13 @@ exchange_cancel(struct exchange *ex)
 	exchange_free(ex);
 }
 
-static void
-on_abort(struct peer *p, struct ipc_msg *m)
+void
+login_cancel(struct peer *p, uint32_t request)
 {
-	struct exchange *ex = *slot_of(p, m->request);
+	struct exchange *ex = *slot_of(p, request);
 
 	if (ex)
 		exchange_cancel(ex);
-}
-
-/* In the order of the setting. */
-static void
-put_offered(struct buf *b, const struct config *conf, int channel)
-{
-	struct buf list = {0};
-
-	for (size_t i = 0; i < conf->auth_mechanisms.count; i++) {
-		char *name = mem_strdup(conf->auth_mechanisms.items[i]);
-
-		for (char *c = name; *c; c++)
-			*c = str_upper(*c);
-		if (is_offered(conf, name, channel))
-			(void)buf_printf(&list, "%s%s", list.len ? " " : "", name);
-		free(name);
-	}
-	ipc_put_str(b, buf_str(&list));
-	buf_free(&list);
-}
-
-static void
-on_mechanisms(struct peer *p, struct ipc_msg *m)
-{
-	struct buf b = {0};
-
-	if (m->body.len) {
-		peer_send_error(p, m->request, E_PROTO);
-		return;
-	}
-	for (int channel = 0; channel < CHANNELS; channel++)
-		put_offered(&b, service_conf(p->auth->run), channel);
-	peer_send(p, AUTH_MECHANISMS, m->request, &b);
 }
 
 void
@@ -553,11 +515,3 @@ login_peer_closed(struct peer *p)
 			exchange_cancel(ex);
 		}
 }
-
-const struct peer_frame login_frames[] = {
-	{AUTH_START, on_start},
-	{AUTH_CONTINUE, on_continue},
-	{AUTH_ABORT, on_abort},
-	{AUTH_MECHANISMS, on_mechanisms},
-	{0, NULL},
-};

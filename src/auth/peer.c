@@ -4,7 +4,9 @@
 #include <stdlib.h>
 
 #include "auth/auth_proto.h"
+#include "auth/dovecot_conn.h"
 #include "auth/frames.h"
+#include "auth/login.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
@@ -47,6 +49,28 @@ peer_send_error(struct peer *p, uint32_t request, enum err e)
 	peer_send(p, AUTH_ERROR, request, &b);
 }
 
+struct peer *
+peer_create(struct auth_service *auth)
+{
+	struct peer *p = MEM_NEW(struct peer);
+
+	p->auth = auth;
+	p->refs = 1;
+	p->next = auth->peers;
+	p->link = &auth->peers;
+	if (p->next)
+		p->next->link = &p->next;
+	auth->peers = p;
+	return p;
+}
+
+void
+peer_closed(struct peer *p)
+{
+	login_peer_closed(p);
+	peer_unref(&p);
+}
+
 static void
 on_message(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 {
@@ -73,8 +97,7 @@ on_close(struct ipc_conn *c, enum err e, void *arg)
 	if (e != E_CLOSED)
 		log_event(LOGL_WARN, "auth.peer closed", "error", err_word(e), NULL);
 	p->conn = NULL;
-	login_peer_closed(p);
-	peer_unref(&p);
+	peer_closed(p);
 }
 
 static const struct ipc_conn_handler handler = {.on_message = on_message, .on_close = on_close};
@@ -83,16 +106,10 @@ void
 peer_accept(struct service_run *run, int fd, const struct peer_frame *frames)
 {
 	struct auth_service *auth = service_state(run);
-	struct peer *p = MEM_NEW(struct peer);
+	struct peer *p = peer_create(auth);
 
-	p->auth = auth;
 	p->frames = frames;
-	p->refs = 1;
-	p->next = auth->peers;
-	p->link = &auth->peers;
-	if (p->next)
-		p->next->link = &p->next;
-	auth->peers = p;
+	p->front = &login_frames_front;
 	p->conn = ipc_conn_create(service_base(run), fd, FRAME_BODY_MAX, &handler, p);
 }
 
@@ -103,10 +120,10 @@ peers_close(struct auth_service *auth)
 
 	for (p = auth->peers; p; p = next) {
 		next = p->next;
-		if (!p->conn)
+		if (!p->conn && !p->lines)
 			continue;
 		ipc_conn_free(&p->conn);
-		login_peer_closed(p);
-		peer_unref(&p);
+		dovecot_conn_free(&p->lines);
+		peer_closed(p);
 	}
 }

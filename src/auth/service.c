@@ -3,6 +3,7 @@
 
 #include <grp.h>
 #include <libgen.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -49,6 +50,8 @@ static const struct service_listener listeners[] = {
 	{"auth-session", accept_session},
 	{"auth-directory", accept_directory},
 	{"auth-userdb", accept_userdb},
+	{"auth-dovecot", dovecot_auth_accept},
+	{"auth-dovecot-userdb", dovecot_userdb_accept},
 	{NULL, NULL},
 };
 
@@ -106,6 +109,32 @@ settings_make(const struct config *conf, struct auth_settings **out)
 	return e;
 }
 
+/* Before the sandbox, since the user database is a file. */
+static enum err
+mail_owner_find(struct auth_service *auth)
+{
+	const char *name = service_conf(auth->run)->mail_user;
+	uid_t uid;
+	gid_t gid;
+	const struct passwd *pw;
+
+	auth->mail_uid = geteuid();
+	auth->mail_gid = getegid();
+	/* Without root everything is ours. */
+	if (!launch_user(&uid, &gid) || !name[0] ||
+		!service_conf(auth->run)->auth_socket_dovecot_userdb[0])
+		return OK;
+	pw = getpwnam(name);
+	if (!pw) {
+		log_event(LOGL_ERROR, "auth.start fail", "user", name, "error",
+			err_word(E_NOTFOUND), NULL);
+		return E_NOTFOUND;
+	}
+	auth->mail_uid = pw->pw_uid;
+	auth->mail_gid = pw->pw_gid;
+	return OK;
+}
+
 static enum err
 start(struct service_run *run)
 {
@@ -118,6 +147,8 @@ start(struct service_run *run)
 	e = settings_make(conf, &auth->settings);
 	if (!e && !auth->settings->use_postgresql)
 		e = sqlite_dir_make(conf);
+	if (!e)
+		e = mail_owner_find(auth);
 	if (!e)
 		e = sasl_login_init();
 	if (e)

@@ -32,6 +32,11 @@ struct auth_service {
 	struct penalty *penalty;
 	struct token_table *tokens;
 	struct peer *peers;
+	/* What other programs have: connections, and the number of the last one. */
+	size_t dovecot_conns;
+	uint32_t dovecot_cuid;
+	uid_t mail_uid; /* the owner of the mail */
+	gid_t mail_gid;
 	uint64_t logins_ok, logins_failed, logins_unavailable, lookups;
 };
 
@@ -43,17 +48,30 @@ struct peer_frame {
 	void (*run)(struct peer *p, struct ipc_msg *m);
 };
 
-enum { PEER_BUCKETS = 256, PEER_EXCHANGES_MAX = 50000 };
+enum { PEER_BUCKETS = 256, PEER_EXCHANGES_MAX = 50000, DOVECOT_CONNS_MAX = 2000 };
+
+struct login_front;
+struct dovecot_conn;
 
 struct peer {
 	struct auth_service *auth;
-	struct ipc_conn *conn; /* NULL: closed; kept until the last job is done */
+	/* One of them is how it talks. Both NULL: closed; kept until the last job is done. */
+	struct ipc_conn *conn;
+	struct dovecot_conn *lines;
 	const struct peer_frame *frames;
+	const struct login_front *front; /* of the exchanges */
 	size_t refs;
 	struct peer *next, **link;
 	struct exchange *exchanges[PEER_BUCKETS]; /* auth-login's, by request */
 	size_t exchange_count;
+	size_t jobs; /* in the workers; of the Dovecot protocols and log-ins */
+	int greeted; /* has told its VERSION */
 };
+
+/* Listed, with one reference: that of its connection, which the caller makes. */
+struct peer *peer_create(struct auth_service *auth);
+/* Its connection is gone: ends its exchanges and drops the connection's reference. */
+void peer_closed(struct peer *p);
 
 void peer_accept(struct service_run *run, int fd, const struct peer_frame *frames);
 /* A job keeps its peer in memory. */
@@ -68,11 +86,15 @@ void peers_close(struct auth_service *auth);
 
 extern const struct peer_frame login_frames[], session_frames[], directory_frames[],
 	userdb_frames[];
-/* The proxy is gone: drops its exchanges. */
+/* The peer is gone: drops its exchanges. */
 void login_peer_closed(struct peer *p);
 
 /* After a job: ends the process when it was the last one of a drain. */
 void auth_job_done(struct auth_service *auth);
+
+/* The Dovecot protocols (dovecot_auth.c, dovecot_userdb.c). */
+void dovecot_auth_accept(struct service_run *run, int fd, const struct net_addr *from);
+void dovecot_userdb_accept(struct service_run *run, int fd, const struct net_addr *from);
 
 extern const struct ctl_verb admin_verbs[];
 

@@ -12,6 +12,7 @@
 #include "lib/io.h"
 #include "lib/mem.h"
 #include "lib/net.h"
+#include "master/own_sockets.h"
 #include "master/setup.h"
 
 static struct listener *
@@ -93,6 +94,21 @@ open_unix(const struct daemon_def *def, const char *name, const char *path_name,
 	return e;
 }
 
+/* Owner and mode are set each time, so that a reload takes them over. */
+static enum err
+open_own(const struct daemon_def *def, const struct own_socket *s, const struct config *conf,
+	const struct listeners *old, struct listeners *out, struct buf *problems)
+{
+	struct own_socket_place place;
+	enum err e = own_socket_place(s, conf, &place, problems);
+
+	if (e || !place.text)
+		return e;
+	/* Nobody else comes in before it has its owner. */
+	e = open_one(add(out, def, s->name, place.text), old, conf, 0600, problems);
+	return !e && place.text[0] == '/' ? own_socket_apply(&place, problems) : e;
+}
+
 static enum err
 open_daemon(const struct daemon_def *def, const struct config *conf, const struct listeners *old,
 	struct listeners *out, struct buf *problems)
@@ -113,6 +129,12 @@ open_daemon(const struct daemon_def *def, const struct config *conf, const struc
 	for (const struct daemon_unix *u = def->unix_; u < def->unix_ + DAEMON_UNIX_MAX && u->name;
 		u++) {
 		one = open_unix(def, u->name, u->path, u->owner, u->mode, conf, old, out, problems);
+		e = e ? e : one;
+	}
+	for (size_t i = 0; i < own_socket_count; i++) {
+		if (strcmp(own_sockets[i].daemon, def->name) != 0)
+			continue;
+		one = open_own(def, &own_sockets[i], conf, old, out, problems);
 		e = e ? e : one;
 	}
 	one = open_unix(def, "ctl", ctl, DAEMON_ROOT, 0600, conf, old, out, problems);

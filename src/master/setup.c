@@ -16,6 +16,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/quota_rules.h"
+#include "master/own_sockets.h"
 #include "mta-lite/ehlo.h"
 
 enum { SECRET_BYTES = 32 };
@@ -143,6 +144,8 @@ setup_check(const struct config *conf, struct buf *problems)
 
 	e = e ? e : e2;
 	e2 = check_quota(conf, problems);
+	e = e ? e : e2;
+	e2 = own_sockets_check(conf, problems);
 	e = e ? e : e2;
 	for (size_t i = 0; i < daemon_def_count; i++) {
 		char *path = mem_printf("%s/%s", conf->program_dir, daemon_defs[i].program);

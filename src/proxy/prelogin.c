@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/base64.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 

@@ -188,8 +188,5 @@ void sasl_begin(struct prelogin *p, struct str mechanism, int has_initial, struc
 void sasl_begin_plain(struct prelogin *p, struct str user, struct str password);
 /* One line in PRELOGIN_SASL_LINE or PRELOGIN_SASL_FINAL. 0: incomplete. */
 int sasl_line(struct prelogin *p);
-/* Strict base64 (RFC 4648 section 4), no blanks. E_PARSE. */
-enum err sasl_base64_decode(struct str text, struct buf *out);
-void sasl_base64_encode(struct str data, struct buf *out);
 
 #endif

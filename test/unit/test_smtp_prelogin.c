@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "auth/base64.h"
 #include "proxy/prelogin.h"
 
 #include <setjmp.h>
