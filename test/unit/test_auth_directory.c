@@ -489,7 +489,8 @@ logins(void **state)
 			    &reason) != rows[i].want)
 			fail_msg("%s", rows[i].user);
 	assert_int_equal(
-		verify_login(fx.d, cache, "alice@alias.test", STR("secret"), &from, &u, &reason), OK);
+		verify_login(fx.d, cache, "alice@alias.test", STR("secret"), &from, &u, &reason),
+		OK);
 	assert_string_equal(reason, "cache");
 	assert_string_equal(u.name, "alice@example.test");
 	cache_free(&cache);
