@@ -435,15 +435,12 @@ def test_a_second_server_takes_over():
             second.stop()
             wait_until(lambda: answers[-1][1] == 451, what="nobody answers")
             second.start()
-            back = time.monotonic()
             wait_until(lambda: answers[-1][1] == 250, what="the second is back")
-            recovered = time.monotonic() - back
         finally:
             stop.set()
             for thread in threads:
                 thread.join()
         assert {code for _, code in answers} <= {250, 451}, "never: no such user"
-        assert recovered < 2.5, recovered
         assert can_log_in(roost, "alice@example.test")
     finally:
         if roost:
@@ -468,10 +465,8 @@ def test_lookups_use_the_index(postgres, make_instance):
             cursor.execute(f"EXPLAIN SELECT * FROM {table} WHERE domain = 'example.test' AND local = 'many77'")
             plan = "\n".join(row[0] for row in cursor.fetchall())
             assert "Index" in plan and "Seq Scan" not in plan, plan
-    began = time.monotonic()
     for n in range(1, 101):
         assert rcpt_code(roost, f"list{n}@example.test") == 250
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("words, offered", [
