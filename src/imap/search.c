@@ -1,16 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/search.h"
 
+#include <stdio.h>
+
 #include "imap/context.h"
 #include "imap/esearch.h"
+#include "imap/sort.h"
 
-/* SEARCH and UID SEARCH (RFC 3501 and RFC 9051 section 6.4.4), with return options. */
+/*
+ * SEARCH (RFC 3501 and RFC 9051 section 6.4.4) and SORT (RFC 5256, with SORT=DISPLAY of RFC 5957
+ * and ESORT of RFC 5267 section 3), with return options, each in both forms.
+ */
 
 struct search_command {
+	const struct sort_program *program; /* of SORT; or NULL */
 	struct esearch_return ret;
 	struct search_plan plan;
 	struct search_box box;
-	struct search_result result;
+	struct search_result result; /* of SORT, from sort_run on in the program's order */
 	struct imap_progress progress;
 };
 
@@ -27,13 +34,14 @@ send_result(struct imap_session *s, struct search_command *c)
 		.uid = s->uid,
 	};
 
-	return esearch_send_as(&reply, "SEARCH");
+	return esearch_send_as(&reply, s->command->name);
 }
 
 static enum err
 search_do(struct imap_session *s, struct search_command *c)
 {
 	uint64_t modseq = 0;
+	char done[64];
 	enum err e;
 
 	if (c->plan.bad_charset) {
@@ -44,6 +52,8 @@ search_do(struct imap_session *s, struct search_command *c)
 		modseq = imap_context_modseq(s);
 	search_start(s, &c->plan, &c->box, &c->progress);
 	e = search_run(&c->box, &c->plan, &c->progress, &c->result);
+	if (!e && c->program)
+		e = sort_run(&c->box, c->program, &c->progress, c->result.seqs, &c->result.count);
 	if (!e)
 		e = send_result(s, c);
 	if (e || c->result.failed)
@@ -53,16 +63,30 @@ search_do(struct imap_session *s, struct search_command *c)
 	if (!c->result.failed)
 		esearch_save(s, &c->ret, c->result.seqs, c->result.count);
 	if (c->ret.items & ESEARCH_UPDATE)
-		imap_context_add(s, &c->plan, NULL, &c->ret.fetch, s->uid, modseq, c->result.seqs,
-			c->result.count);
-	return search_reply(s, &c->result, s->uid ? "UID SEARCH completed" : "SEARCH completed");
+		imap_context_add(s, &c->plan, c->program, &c->ret.fetch, s->uid, modseq,
+			c->result.seqs, c->result.count);
+	snprintf(done, sizeof(done), "%s%s completed", s->uid ? "UID " : "", s->command->name);
+	return search_reply(s, &c->result, done);
+}
+
+/* e: of the criteria. What was parsed is done, and everything freed. */
+static enum err
+command_end(struct imap_session *s, struct imap_parser *p, struct search_command *c, enum err e)
+{
+	if (!e && c->ret.items & ESEARCH_UPDATE && imap_context_exists(s, s->tag))
+		e = imap_parser_fail(p, E_PARSE, "this tag names an updating search already");
+	if (!e)
+		e = search_do(s, c);
+	esearch_return_fini(&c->ret);
+	search_plan_fini(&c->plan);
+	search_result_fini(&c->result);
+	return e;
 }
 
 static enum err
-search(struct imap_session *s, struct imap_parser *p)
+run_search(struct imap_session *s, struct imap_parser *p)
 {
 	struct search_command c = {.ret = {0}};
-	enum err e;
 
 	(void)imap_parse_space(p);
 	(void)esearch_return_parse(p, &c.ret);
@@ -71,15 +95,20 @@ search(struct imap_session *s, struct imap_parser *p)
 		c.ret.given = 1;
 		c.ret.items = ESEARCH_ALL;
 	}
-	e = search_plan_parse(s, p, &c.plan);
-	if (!e && c.ret.items & ESEARCH_UPDATE && imap_context_exists(s, s->tag))
-		e = imap_parser_fail(p, E_PARSE, "this tag names an updating search already");
-	if (!e)
-		e = search_do(s, &c);
-	esearch_return_fini(&c.ret);
-	search_plan_fini(&c.plan);
-	search_result_fini(&c.result);
-	return e;
+	return command_end(s, p, &c, search_plan_parse(s, p, &c.plan));
+}
+
+static enum err
+run_sort(struct imap_session *s, struct imap_parser *p)
+{
+	struct sort_program program = {.n = 0};
+	struct search_command c = {.program = &program};
+
+	(void)imap_parse_space(p);
+	(void)esearch_return_parse(p, &c.ret);
+	(void)sort_program_parse(p, &program);
+	(void)imap_parse_space(p);
+	return command_end(s, p, &c, search_criteria_parse(s, p, &c.plan));
 }
 
 const struct imap_command imap_command_search = {
@@ -89,5 +118,14 @@ const struct imap_command imap_command_search = {
 	.uid = 1,
 	.sync = IMAP_SYNC_NO_EXPUNGE,
 	.capabilities = "ESEARCH SEARCHRES WITHIN I18NLEVEL=1 INPROGRESS",
-	.run = search,
+	.run = run_search,
+};
+const struct imap_command imap_command_sort = {
+	.name = "SORT",
+	.rfc = "5256 3",
+	.states = IN_SELECTED,
+	.uid = 1,
+	.sync = IMAP_SYNC_NO_EXPUNGE,
+	.capabilities = "SORT SORT=DISPLAY ESORT",
+	.run = run_sort,
 };
