@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -22,286 +21,16 @@
 #include "lib/mem.h"
 #include "lib/service.h"
 #include "lib/session_child.h"
-#include "lib/session_sleepers.h"
+#include "lib/session_children.h"
 
 enum {
 	HANDOVER_BODY_MAX = 2 << 20,
-	CHILD_BUCKETS = 1024,
 	REPORT_MAX = 1024,
 	DRAIN_AGAIN_MS = 500, /* repeat SIGTERM: the first may fall between a check and a poll */
 	SESSION_ID_BYTES = 8,
 	LISTENERS_MAX = 8,
 	VERBS_MAX = 16,
-	WAITING_MAX = 100, /* processes that wait for another client of their user */
-	WAITING_MS = 5000,
-	WAITING_LOOK_MS = 1000,
 };
-
-enum child_state {
-	CHILD_SERVING, /* a session is under way */
-	CHILD_WAITING, /* its session is over; it may get another client */
-	CHILD_RETIRED, /* it was told to end */
-};
-
-/* A process, with the session under way for `who`, `kick` and the end. */
-struct child {
-	struct child *next; /* in its bucket */
-	pid_t pid;
-	enum child_state state;
-	TAILQ_ENTRY(child) waiting; /* CHILD_WAITING */
-	int64_t waiting_since_ms;
-	int order; /* to hand it another client; -1: none yet, or retired */
-	char *owner; /* session_info.user of its first client */
-	uint64_t generation; /* of the settings that it has */
-	int kicked; /* it was told to end; it may not have noticed */
-	time_t since;
-	int tls;
-	char *id, *service, *peer, *tls_text, *user, *detail;
-	struct ipc_conn *origin; /* who handed it over and is told of its end; or NULL */
-	uint32_t request;
-	struct session_sleeper *sleeper; /* it is giving its client away, or did */
-};
-
-struct parent {
-	const struct session_program *program;
-	struct child *children[CHILD_BUCKETS]; /* by process id */
-	unsigned count; /* processes */
-	unsigned serving; /* those with a session */
-	TAILQ_HEAD(, child) waiting; /* the longest first */
-	unsigned waiting_count;
-	struct session_sleepers sleepers;
-	uint64_t served;
-	int reports[2]; /* datagrams: [0] read by the parent, [1] written by all children */
-	struct event *report_event, *child_event, *drain_event, *waiting_event;
-};
-
-/* ---- the table of children ---- */
-
-static struct child **
-child_find(struct parent *p, pid_t pid)
-{
-	struct child **at = &p->children[(unsigned)pid % CHILD_BUCKETS];
-
-	while (*at && (*at)->pid != pid)
-		at = &(*at)->next;
-	return at;
-}
-
-/* What is told of the session that begins. */
-static void
-child_set_info(struct child *c, const struct session_info *info)
-{
-	char peer[NET_ADDR_TEXT];
-
-	net_addr_format(&info->peer, peer);
-	c->since = info->since ? (time_t)info->since : time(NULL);
-	c->tls = info->tls;
-	c->id = mem_strdup(info->id);
-	c->service = mem_strdup(info->service);
-	c->peer = mem_strdup(peer);
-	c->tls_text = mem_strdup(info->tls_text);
-	c->user = mem_strdup(info->user);
-	c->detail = mem_strdup("");
-}
-
-static void
-child_drop_info(struct child *c)
-{
-	MEM_FREE(c->id);
-	MEM_FREE(c->service);
-	MEM_FREE(c->peer);
-	MEM_FREE(c->tls_text);
-	MEM_FREE(c->user);
-	MEM_FREE(c->detail);
-}
-
-static struct child *
-child_add(struct parent *p, pid_t pid, const struct session_info *info, uint64_t generation)
-{
-	struct child *c = MEM_NEW(struct child);
-	struct child **bucket = &p->children[(unsigned)pid % CHILD_BUCKETS];
-
-	c->pid = pid;
-	c->order = -1;
-	c->owner = mem_strdup(info->user);
-	c->generation = generation;
-	child_set_info(c, info);
-	c->next = *bucket;
-	*bucket = c;
-	p->count++;
-	p->serving++;
-	p->served++;
-	return c;
-}
-
-/* ---- sessions that sleep ---- */
-
-/* The keeper may have handed the client back, or over, meanwhile: then it is not there any more. */
-static struct session_sleeper **
-child_sleeper(struct parent *p, struct child *c)
-{
-	struct session_sleeper **at = c->id ? session_sleeper_find(&p->sleepers, c->id) : NULL;
-
-	return at && *at && *at == c->sleeper ? at : NULL;
-}
-
-/* c is about to give its client to the keeper; or, with asleep 0, could not. */
-static void
-child_sleeps(struct parent *p, struct child *c, int asleep)
-{
-	struct session_sleeper **at = child_sleeper(p, c);
-
-	if (asleep && !c->sleeper && !*session_sleeper_find(&p->sleepers, c->id)) {
-		c->sleeper = session_sleeper_add(&p->sleepers, c->id, c->origin, c->request);
-		c->origin = NULL;
-	} else if (!asleep && at) {
-		c->origin = (*at)->origin;
-		c->request = (*at)->request;
-		session_sleeper_remove(&p->sleepers, at);
-		c->sleeper = NULL;
-	}
-}
-
-/* The session is over: whoever handed it over hears of it, unless it sleeps. */
-static void
-child_session_ended(struct parent *p, struct child *c)
-{
-	if (c->state == CHILD_SERVING)
-		p->serving--;
-	session_tell_ended(c->origin, c->request);
-	c->origin = NULL;
-	c->sleeper = NULL;
-}
-
-static void
-child_wait_end(struct parent *p, struct child *c)
-{
-	if (c->state != CHILD_WAITING)
-		return;
-	TAILQ_REMOVE(&p->waiting, c, waiting);
-	p->waiting_count--;
-}
-
-/* A process that waits ends when its order socket is closed. */
-static void
-child_retire(struct parent *p, struct child *c)
-{
-	child_wait_end(p, c);
-	c->state = CHILD_RETIRED;
-	io_close(&c->order);
-}
-
-static void
-child_remove(struct parent *p, struct child **at)
-{
-	struct child *c = *at;
-
-	*at = c->next;
-	child_session_ended(p, c);
-	child_wait_end(p, c);
-	io_close(&c->order);
-	child_drop_info(c);
-	free(c->owner);
-	free(c);
-	p->count--;
-}
-
-static void
-each_child(struct parent *p, void (*call)(struct child *, void *), void *arg)
-{
-	for (size_t i = 0; i < CHILD_BUCKETS; i++)
-		for (struct child *c = p->children[i]; c; c = c->next)
-			call(c, arg);
-}
-
-/* ---- processes that wait for another client ---- */
-
-static void
-look_again(struct parent *p)
-{
-	struct timeval tv = {WAITING_LOOK_MS / 1000, (WAITING_LOOK_MS % 1000) * 1000};
-
-	if (!event_pending(p->waiting_event, EV_TIMEOUT, NULL))
-		event_add(p->waiting_event, &tv);
-}
-
-static void
-on_waiting(evutil_socket_t fd, short what, void *arg)
-{
-	struct parent *p = arg;
-	int64_t now = io_now_ms();
-	struct child *c;
-
-	(void)fd;
-	(void)what;
-	while ((c = TAILQ_FIRST(&p->waiting)) && now - c->waiting_since_ms >= WAITING_MS)
-		child_retire(p, c);
-	if (c)
-		look_again(p);
-}
-
-/* c says that it is free. order: its order socket if it was sent along, else -1. */
-static void
-child_is_free(struct service_run *run, struct child *c, int order)
-{
-	struct parent *p = service_state(run);
-
-	if (c->state != CHILD_SERVING || (c->order >= 0) == (order >= 0)) {
-		io_close(&order);
-		return;
-	}
-	if (order >= 0)
-		c->order = order;
-	child_session_ended(p, c);
-	child_drop_info(c);
-	c->state = CHILD_WAITING;
-	c->waiting_since_ms = io_now_ms();
-	TAILQ_INSERT_TAIL(&p->waiting, c, waiting);
-	p->waiting_count++;
-	if (service_is_draining(run) || c->kicked || c->generation != service_conf(run)->generation)
-		child_retire(p, c);
-	else if (p->waiting_count > WAITING_MAX)
-		child_retire(p, TAILQ_FIRST(&p->waiting));
-	look_again(p);
-}
-
-/*
- * Gives the client to a process that served its user before. Which user that is was said when the
- * process was started; what the process says of itself does not count. NULL: there is none.
- */
-static struct child *
-child_reuse(struct service_run *run, int fd, const struct session_info *info)
-{
-	struct parent *p = service_state(run);
-	struct child *c, *next;
-	struct buf body = {0};
-	enum err e;
-
-	for (c = TAILQ_FIRST(&p->waiting); c; c = next) {
-		next = TAILQ_NEXT(c, waiting);
-		if (strcmp(c->owner, info->user) != 0)
-			continue;
-		if (c->generation == service_conf(run)->generation)
-			break;
-		child_retire(p, c);
-	}
-	if (!c)
-		return NULL;
-	session_info_put(&body, info);
-	e = ipc_send(c->order, SESSION_HANDOVER, 0, buf_str(&body), &fd, 1, 0);
-	buf_wipe(&body);
-	buf_free(&body);
-	if (e) {
-		child_retire(p, c);
-		return NULL;
-	}
-	child_wait_end(p, c);
-	c->state = CHILD_SERVING;
-	child_set_info(c, info);
-	p->serving++;
-	p->served++;
-	return c;
-}
 
 /* ---- reports of children ---- */
 
@@ -369,15 +98,15 @@ on_report(evutil_socket_t fd, short what, void *arg)
 		if (n <= 0)
 			return;
 		text[n] = '\0';
-		c = *child_find(p, sender_of(&msg, &order));
+		c = *children_find(p, sender_of(&msg, &order));
 		if (c && n == SESSION_SLEEPS_LEN && text[0] == SESSION_SLEEPS) {
 			if (c->state == CHILD_SERVING)
-				child_sleeps(p, c, text[1]);
+				children_sleeps(p, c, text[1]);
 			io_close(&order);
 			continue;
 		}
 		if (c && n == SESSION_WAITS_LEN) {
-			child_is_free(run, c, order);
+			children_is_free(run, c, order);
 			continue;
 		}
 		io_close(&order);
@@ -396,7 +125,7 @@ child_start(struct service_run *run, int fd, struct session_info *info)
 	unsigned max = p->program->max_children ? p->program->max_children
 						: (unsigned)service_conf(run)->max_connections;
 	int take = p->serving < max && !service_is_draining(run);
-	struct child *c = take ? child_reuse(run, fd, info) : NULL;
+	struct child *c = take ? children_reuse(run, fd, info) : NULL;
 	pid_t pid = -1;
 
 	if (take && !c)
@@ -404,7 +133,7 @@ child_start(struct service_run *run, int fd, struct session_info *info)
 	if (pid == 0)
 		session_child_main(run, p->program, p->reports[1], fd, info);
 	if (pid > 0)
-		c = child_add(p, pid, info, service_conf(run)->generation);
+		c = children_add(p, pid, info, service_conf(run)->generation);
 	if (!c)
 		log_event(LOGL_WARN, "session.start refused", "service", info->service, "session",
 			info->id, "sessions", log_u64(p->serving), "max", log_u64(max), NULL);
@@ -468,7 +197,7 @@ on_handover_close(struct ipc_conn *c, enum err e, void *arg)
 	struct parent *p = service_state(arg);
 
 	(void)e;
-	each_child(p, forget_origin, c);
+	children_each(p, forget_origin, c);
 	session_sleepers_forget(&p->sleepers, c);
 }
 
@@ -594,15 +323,15 @@ on_child(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		struct child **at = child_find(p, pid);
+		struct child **at = children_find(p, pid);
 
 		if (!*at)
 			continue;
 		/* Nobody knows how far it came with giving its client away. */
-		if (status != 0 && child_sleeper(p, *at))
+		if (status != 0 && children_sleeper(p, *at))
 			session_sleeper_ended(&p->sleepers, (*at)->id);
 		log_end(*at, status);
-		child_remove(p, at);
+		children_remove(p, at);
 	}
 	if (service_is_draining(run) && !p->count)
 		service_exit(run, 0);
@@ -620,7 +349,7 @@ on_drain_again(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	each_child(arg, end_child, NULL);
+	children_each(arg, end_child, NULL);
 }
 
 static void
@@ -634,8 +363,8 @@ parent_drain(struct service_run *run)
 		return;
 	}
 	while (!TAILQ_EMPTY(&p->waiting))
-		child_retire(p, TAILQ_FIRST(&p->waiting));
-	each_child(p, end_child, NULL);
+		children_retire(p, TAILQ_FIRST(&p->waiting));
+	children_each(p, end_child, NULL);
 	event_add(p->drain_event, &again);
 }
 
@@ -659,7 +388,7 @@ verb_who(struct service_run *run, struct ctl_request *req, const json_t *args)
 	json_t *list = json_array();
 
 	(void)args;
-	each_child(service_state(run), who_add, list);
+	children_each(service_state(run), who_add, list);
 	ctl_reply_ok(req, list);
 }
 
@@ -693,7 +422,7 @@ verb_kick(struct service_run *run, struct ctl_request *req, const json_t *args)
 		ctl_reply_error(req, E_PARSE, "say which: a session id or a user");
 		return;
 	}
-	each_child(service_state(run), kick_child, &k);
+	children_each(service_state(run), kick_child, &k);
 	ctl_reply_ok(req, json_pack("{s:I}", "kicked", k.count));
 }
 
@@ -728,7 +457,7 @@ parent_start(struct service_run *run)
 		event_new(service_base(run), p->reports[0], EV_READ | EV_PERSIST, on_report, run);
 	p->child_event = evsignal_new(service_base(run), SIGCHLD, on_child, run);
 	p->drain_event = event_new(service_base(run), -1, EV_PERSIST, on_drain_again, p);
-	p->waiting_event = evtimer_new(service_base(run), on_waiting, p);
+	p->waiting_event = evtimer_new(service_base(run), children_on_waiting, p);
 	event_add(p->report_event, NULL);
 	event_add(p->child_event, NULL);
 	return p->program->warm ? p->program->warm(service_conf(run)) : OK;
@@ -749,7 +478,7 @@ parent_stop(struct service_run *run)
 
 	for (size_t i = 0; i < CHILD_BUCKETS; i++)
 		while (p->children[i])
-			child_remove(p, &p->children[i]);
+			children_remove(p, &p->children[i]);
 	session_sleepers_end(&p->sleepers, 0);
 	event_free(p->report_event);
 	event_free(p->child_event);
