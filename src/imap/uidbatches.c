@@ -89,6 +89,5 @@ const struct imap_command imap_command_uidbatches = {
 	.rfc = "10022",
 	.states = IN_SELECTED,
 	.sync = IMAP_SYNC_ALL,
-	.capabilities = "UIDBATCHES",
 	.run = run_uidbatches,
 };
