@@ -12,6 +12,7 @@
 
 #include "lib/buf.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 
 enum {
 	LOG_LINE_MAX = 4096,
@@ -188,6 +189,8 @@ log_event(enum log_level level, const char *event, ...)
 	const char *key;
 	va_list ap;
 
+	if (level >= LOGL_WARN)
+		metrics_add_labels(METRIC_LOG_LINES, 1, metrics_daemon(), level_words[level], NULL);
 	if (!log_enabled(level))
 		return;
 	line_begin(&l, level, event);

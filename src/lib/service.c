@@ -18,6 +18,7 @@
 #include "lib/log.h"
 #include "lib/master_proto.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 
 enum {
 	ACCEPTS_PER_TURN = 64,
@@ -44,6 +45,7 @@ struct service_run {
 	size_t listener_count;
 	struct event *resume_event, *term_event, *int_event, *hup_event;
 	struct ipc_conn *control;
+	struct metrics_cells *metrics;
 	void *state;
 	int64_t started_ms;
 	int paused, draining, exit_status;
@@ -387,6 +389,20 @@ events_close(struct service_run *run)
 	event_base_free(run->base);
 }
 
+/* Without it the daemon runs all the same, and counts nothing. */
+static void
+metrics_open(struct service_run *run)
+{
+	int fd = launch_find(&run->launch, "metrics");
+	enum err e = fd < 0 ? OK : metrics_map(fd, 1, &run->metrics);
+
+	if (run->metrics)
+		metrics_use(run->metrics, run->spec->name);
+	if (e)
+		log_event(LOGL_WARN, "service.metrics failed", "service", run->spec->name, "error",
+			err_word(e), "remedy", "restart Roost after an upgrade", NULL);
+}
+
 static int
 fail(const struct service *spec, const char *step, enum err e)
 {
@@ -422,6 +438,7 @@ service_main(const struct service *spec, int argc, char **argv)
 	if (strcmp(run->conf->log, "syslog") == 0)
 		log_use_syslog();
 	apply_log_level(run->conf);
+	metrics_open(run);
 	raise_descriptor_limit();
 	events_open(run);
 	e = spec->start ? spec->start(run) : OK;
@@ -443,6 +460,7 @@ service_main(const struct service *spec, int argc, char **argv)
 	if (spec->stop)
 		spec->stop(run);
 	events_close(run);
+	metrics_unmap(&run->metrics);
 	launch_free(&run->launch);
 	conf_free(&run->conf);
 	int status = run->exit_status;

@@ -22,6 +22,7 @@ struct event_base;
  * The master starts a daemon with ROOST_FDS in its environment, "name:fd name:fd ...":
  *   config   an anonymous file with the settings (conf_load_fd)
  *   control  a socket to the master (master_proto.h): ready, reload, stop
+ *   metrics  the memory in which it counts (metrics.h)
  *   others   listening sockets by name, several may have the same name
  * and, started as root, with the user to become in ROOST_USER ("" stays).
  *

@@ -19,6 +19,7 @@
 #include "lib/ipc_frame.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 #include "lib/service.h"
 #include "lib/session_child.h"
 #include "lib/session_children.h"
@@ -137,6 +138,8 @@ child_start(struct service_run *run, int fd, struct session_info *info)
 	if (!c)
 		log_event(LOGL_WARN, "session.start refused", "service", info->service, "session",
 			info->id, "sessions", log_u64(p->serving), "max", log_u64(max), NULL);
+	metrics_add_labels(
+		c ? METRIC_SESSIONS_STARTED : METRIC_SESSIONS_REFUSED, 1, p->program->name, NULL);
 	session_info_free(info);
 	close(fd);
 	return c;
@@ -303,13 +306,15 @@ on_accept_slot1(struct service_run *run, int fd, const struct net_addr *peer)
 static void
 log_end(const struct child *c, int status)
 {
-	if (WIFSIGNALED(status))
+	if (WIFSIGNALED(status)) {
+		metrics_add_labels(METRIC_SESSION_CRASHES, 1, metrics_daemon(), NULL);
 		log_event(LOGL_ERROR, "session.crash signal", "signal", strsignal(WTERMSIG(status)),
 			"service", c->service, "session", c->id, "user", c->user, "ip", c->peer,
 			NULL);
-	else if (WEXITSTATUS(status))
+	} else if (WEXITSTATUS(status)) {
 		log_event(LOGL_WARN, "session.exit status", "status", log_i64(WEXITSTATUS(status)),
 			"service", c->service, "session", c->id, NULL);
+	}
 }
 
 static void

@@ -10,6 +10,7 @@
 #include "lib/ipc.h"
 #include "lib/ipc_frame.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 
 enum {
 	WAITING_MAX = 100, /* processes that wait for another client of their user */
@@ -18,6 +19,13 @@ enum {
 };
 
 /* ---- the table of children ---- */
+
+static void
+count_serving(struct parent *p, int change)
+{
+	p->serving += (unsigned)change;
+	metrics_set_labels(METRIC_SESSIONS, p->serving, p->program->name, NULL);
+}
 
 struct child **
 children_find(struct parent *p, pid_t pid)
@@ -71,7 +79,7 @@ children_add(struct parent *p, pid_t pid, const struct session_info *info, uint6
 	c->next = *bucket;
 	*bucket = c;
 	p->count++;
-	p->serving++;
+	count_serving(p, 1);
 	p->served++;
 	return c;
 }
@@ -108,7 +116,7 @@ static void
 child_session_ended(struct parent *p, struct child *c)
 {
 	if (c->state == CHILD_SERVING)
-		p->serving--;
+		count_serving(p, -1);
 	session_tell_ended(c->origin, c->request);
 	c->origin = NULL;
 	c->sleeper = NULL;
@@ -233,7 +241,7 @@ children_reuse(struct service_run *run, int fd, const struct session_info *info)
 	child_wait_end(p, c);
 	c->state = CHILD_SERVING;
 	child_set_info(c, info);
-	p->serving++;
+	count_serving(p, 1);
 	p->served++;
 	return c;
 }

@@ -12,6 +12,7 @@
 #include "lib/buf.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 #include "lmtp/lmtp_data.h"
 #include "lmtp/lmtp_users.h"
 #include "mail/date.h"
@@ -41,6 +42,7 @@ struct lmtp_deliver {
 	struct target *first; /* whose folder the file is written in */
 	struct index_append *append;
 	uint64_t size;
+	int64_t end_us; /* when the message was whole */
 };
 
 static const struct lmtp_reply reply_rcpt_ok = {"250 2.1.5", "OK"},
@@ -377,6 +379,11 @@ target_finish(struct lmtp_deliver *d, struct target *t)
 		}
 	}
 	ok = lmtp_reply_is_ok(t->reply);
+	metrics_observe_us_labels(METRIC_DELIVERY_DURATION, metrics_now_us() - d->end_us,
+		ok			  ? "delivered"
+		: t->reply.code[0] == '4' ? "deferred"
+					  : "refused",
+		NULL);
 	log_event(ok ? LOGL_INFO : LOGL_WARN, ok ? "lmtp.deliver ok" : "lmtp.deliver failed",
 		"user", t->user->auth.name, "mailbox", t->folder, "uid", ok ? log_u64(uid) : NULL,
 		"size", log_u64(d->size), "from", d->sender, "msgid",
@@ -390,6 +397,7 @@ deliver_commit(void *arg, struct lmtp_reply *replies)
 	struct lmtp_deliver *d = arg;
 	enum err e = OK;
 
+	d->end_us = metrics_now_us();
 	if (d->append != NULL) {
 		lmtp_header_finish(&d->header, append_sink, d);
 		e = index_append_finish(d->append);

@@ -36,11 +36,22 @@ static const char *const state_names[] = {
 };
 
 static void
+count_ready(const struct child *c)
+{
+	unsigned ready = 0;
+
+	for (const struct child *other = c->m->children; other; other = other->next)
+		ready += other->def == c->def && other->state == CHILD_READY;
+	counters_ready(c->m->counters, c->def, ready);
+}
+
+static void
 set_state(struct child *c, enum child_state state)
 {
 	log_event(LOGL_DEBUG, "master.state", "daemon", c->def->name, "pid", log_i64(c->pid),
 		"from", state_names[c->state], "to", state_names[state], NULL);
 	c->state = state;
+	count_ready(c);
 }
 
 /* ---- settings ---- */
@@ -142,6 +153,12 @@ fd_list_add(struct fd_list *l, const char *name, int fd)
 	l->fds[l->count++] = fd;
 }
 
+static void
+fd_list_add_metrics(void *list, int fd)
+{
+	fd_list_add(list, "metrics-read", fd);
+}
+
 /* In the child: everything is where ROOST_FDS says, or the process ends. */
 static void __attribute__((noreturn))
 child_exec(const struct child *c, struct fd_list *l, const char *path)
@@ -210,8 +227,11 @@ child_start(struct child *c)
 		goto out;
 	fd_list_add(&list, "config", config_fd);
 	fd_list_add(&list, "control", pair[1]);
+	fd_list_add(&list, "metrics", counters_fd(m->counters, c->def));
 	if (c->def->limits)
 		fd_list_add(&list, "limits", m->limits_fd);
+	if (c->def->metrics)
+		counters_each_read_only(m->counters, fd_list_add_metrics, &list);
 	for (size_t i = 0; i < m->listeners.count; i++)
 		if (m->listeners.items[i].def == c->def)
 			fd_list_add(&list, m->listeners.items[i].name, m->listeners.items[i].fd);
@@ -367,6 +387,7 @@ child_ended(struct child *c, int status)
 		(c->state == CHILD_READY && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
 		c->backoff_ms = 0;
 	c->restarts++;
+	counters_restarted(m->counters, c->def);
 	set_state(c, CHILD_WAITING);
 	start_later(c);
 }

@@ -92,6 +92,14 @@ const struct daemon_def daemon_defs[] = {
 		.unix_ = {{"lmtp-out", "lmtp-out", DAEMON_MAIL_USER, 0600}},
 	},
 	{
+		.name = "metrics",
+		.program = "roost-metrics",
+		.user = DAEMON_USER,
+		.stage = STAGE_CLIENTS,
+		.metrics = 1,
+		.tcp = {{"metrics-http", "listen_metrics"}},
+	},
+	{
 		.name = "proxy",
 		.program = "roost-proxy",
 		.user = DAEMON_USER,
@@ -151,6 +159,7 @@ daemon_addresses(const struct daemon_tcp *tcp, const struct config *conf)
 		{"listen_pop3", offsetof(struct config, listen_pop3)},
 		{"listen_pop3s", offsetof(struct config, listen_pop3s)},
 		{"listen_lmtp", offsetof(struct config, listen_lmtp)},
+		{"listen_metrics", offsetof(struct config, listen_metrics)},
 	};
 
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)

@@ -43,6 +43,7 @@ struct daemon_def {
 	int last; /* starts when all others are ready: what lets clients in */
 	int per_core; /* proxy_processes of them */
 	int limits; /* gets the table of connection counts */
+	int metrics; /* reads what all the others count */
 	struct daemon_tcp tcp[DAEMON_TCP_MAX];
 	struct daemon_unix unix_[DAEMON_UNIX_MAX];
 };

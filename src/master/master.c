@@ -272,6 +272,7 @@ close_all(struct master *m)
 	event_free(m->last_timer);
 	event_base_free(m->base);
 	io_close(&m->limits_fd);
+	counters_free(&m->counters);
 	free(m->orphans.pids);
 }
 
@@ -325,6 +326,11 @@ prepare(struct master *m, struct buf *problems)
 	enum err e = limits_create((uint64_t)m->conf->max_connections, &m->limits_fd);
 	if (e) {
 		buf_printf(problems, "shared memory for connection counts: %s\n", err_text(e));
+		return EXIT_START;
+	}
+	e = counters_create(&m->counters);
+	if (e) {
+		buf_printf(problems, "shared memory for metrics: %s\n", err_text(e));
 		return EXIT_START;
 	}
 	if (listeners_open(m->conf, NULL, &m->listeners, problems) || control_open(m, problems))

@@ -11,6 +11,7 @@
 #include "lib/buf.h"
 #include "lib/conf.h"
 #include "lib/ipc.h"
+#include "lib/metrics.h"
 #include "master/daemons.h"
 #include "master/listeners.h"
 
@@ -53,6 +54,7 @@ struct master {
 	enum daemon_stage stage; /* while ending */
 	int64_t stage_deadline_ms;
 	int lock_fd, limits_fd;
+	struct counters *counters; /* of each daemon, over all restarts */
 	int64_t started_ms;
 	struct event *signals[4]; /* TERM, INT, HUP, CHLD */
 	struct event *stage_timer, *last_timer;
@@ -80,6 +82,21 @@ int master_have_last(const struct master *m);
 
 /* Reads the configuration again. *problems: why nothing was changed, a line each. */
 enum err master_reload(struct master *m, struct buf *problems);
+
+/* ---- counters.c ---- */
+
+/* Makes the memory in which each daemon counts, and our own. */
+enum err counters_create(struct counters **out);
+void counters_free(struct counters **counters);
+/* The memory of a daemon, to hand over; -1 for one that is not in daemon_defs. Borrowed. */
+int counters_fd(const struct counters *counters, const struct daemon_def *def);
+/* Descriptors of all of them that can only be read; each call of add borrows one. */
+void counters_each_read_only(
+	const struct counters *counters, void (*add)(void *arg, int fd), void *arg);
+/* A process of the daemon was started anew after it ended by itself. */
+void counters_restarted(struct counters *counters, const struct daemon_def *def);
+/* How many of its processes are ready; 0: what it said of its state is no more true. */
+void counters_ready(struct counters *counters, const struct daemon_def *def, unsigned processes);
 
 /* ---- child.c ---- */
 

@@ -20,7 +20,7 @@ PASSWORD = "correct horse 9"
 DOMAIN = "example.test"
 
 # Ports by listener; each is bound once to find it free, then given to Roost.
-PORTS = ["smtp", "lmtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s"]
+PORTS = ["smtp", "lmtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "metrics"]
 
 
 def wait_until(condition, timeout=30, what="the condition"):

@@ -55,6 +55,20 @@ def_of(const char *name)
 	return NULL;
 }
 
+/* Whether the rows of metrics have it as a value of the label "daemon". */
+static int
+is_metrics_daemon(const char *name)
+{
+	size_t count;
+	struct str values = str_of(metrics_rows(&count)[METRIC_DAEMON_PROCESSES].labels);
+
+	str_split(&values, '=');
+	while (values.len)
+		if (str_equal(str_split(&values, '|'), str_of(name)))
+			return 1;
+	return 0;
+}
+
 /* Every row is whole, and every listener's setting is known. */
 static void
 test_table(void **state)
@@ -67,6 +81,7 @@ test_table(void **state)
 		assert_non_null(d->name);
 		assert_non_null(d->program);
 		assert_in_range(daemon_wanted(d, conf), 1, 64);
+		assert_true(is_metrics_daemon(d->name));
 		for (const struct daemon_tcp *t = d->tcp; t->name; t++)
 			assert_true(daemon_addresses(t, conf)->count > 0);
 		for (const struct daemon_unix *u = d->unix_; u->name; u++)
@@ -84,7 +99,7 @@ test_secrets_go_where_they_belong(void **state)
 	} table[] = {{"auth", 1, 1, 0, 0}, {"index", 1, 0, 0, 0}, {"proxy", 0, 0, 1, 0},
 		{"imap", 0, 0, 0, 1}, {"idle", 0, 0, 0, 0}, {"pop3", 0, 0, 0, 0},
 		{"lmtp", 0, 0, 0, 0}, {"smtpd", 0, 0, 0, 0}, {"qmgr", 0, 0, 0, 0},
-		{"smtp", 0, 0, 0, 0}, {"lmtp-client", 0, 0, 0, 0}};
+		{"smtp", 0, 0, 0, 0}, {"lmtp-client", 0, 0, 0, 0}, {"metrics", 0, 0, 0, 0}};
 	struct config *conf = conf_defaults("/nonexistent");
 	(void)state;
 
