@@ -9,6 +9,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/endpoint.h"
 #include "mta-lite/milter_private.h"
 #include "mta-lite/smtp_reply.h"
 
@@ -24,35 +25,6 @@ static const char *const usual_macros[MILTER_STAGES] = {
 	[MILTER_AT_EOM] = "i",
 	[MILTER_AT_EOH] = "i",
 };
-
-static enum err
-parse_inet(struct str text, struct net_addr *addr)
-{
-	size_t at = str_find(text, 0, '@');
-	struct buf joined = {0};
-	enum err e;
-
-	/* Sendmail's order is port@host. */
-	if (at < text.len) {
-		struct str host = str_make(text.p + at + 1, text.len - at - 1);
-		int bare6 = str_find(host, 0, ':') < host.len && host.p[0] != '[';
-
-		buf_printf(&joined, "%s%.*s%s:%.*s", bare6 ? "[" : "", STR_ARG(host),
-			bare6 ? "]" : "", (int)at, text.p);
-		text = buf_str(&joined);
-	}
-	if (str_starts_i(text, "localhost:")) {
-		struct buf local = {0};
-
-		buf_printf(&local, "127.0.0.1%.*s", (int)(text.len - 9), text.p + 9);
-		e = net_addr_parse(buf_str(&local), 0, addr);
-		buf_free(&local);
-	} else {
-		e = net_addr_parse(text, 0, addr);
-	}
-	buf_free(&joined);
-	return e || addr->sa.ss_family == AF_UNIX ? E_PARSE : OK;
-}
 
 static enum err
 parse_action(struct str word, enum milter_default *action)
@@ -78,20 +50,12 @@ enum err
 milter_spec_parse(struct str spec, struct net_addr *addr, enum milter_default *action)
 {
 	size_t comma = str_find(spec, 0, ',');
-	struct str kind;
 
 	if (comma < spec.len &&
 		parse_action(str_make(spec.p + comma + 1, spec.len - comma - 1), action))
 		return E_PARSE;
 	spec.len = comma;
-	kind = str_split(&spec, ':');
-	if (str_is_i(kind, "inet") || str_is_i(kind, "inet6"))
-		return parse_inet(spec, addr);
-	if (!str_is_i(kind, "unix") && !str_is_i(kind, "local"))
-		return E_PARSE;
-	if (spec.len == 0 || spec.p[0] != '/')
-		return E_PARSE;
-	return net_addr_parse(spec, 0, addr) ? E_PARSE : OK;
+	return endpoint_parse(spec, addr);
 }
 
 struct milters *

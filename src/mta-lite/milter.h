@@ -39,9 +39,9 @@ struct milter_server {
 };
 
 /*
- * Where a filter listens: "inet:127.0.0.1:8891", "inet6:[::1]:8891", "unix:/run/x.sock" (or
- * "local:"), also Sendmail's "inet:8891@127.0.0.1"; "localhost" is 127.0.0.1. *end is cut off
- * behind a comma: ",accept", ",tempfail", ",reject", ",quarantine" for this filter alone. E_PARSE.
+ * Where a filter listens (see endpoint_parse), and, behind a comma, a default action for it alone:
+ * "inet:127.0.0.1:8891,accept" (or tempfail, reject, quarantine). *action is unchanged without one.
+ * E_PARSE.
  */
 enum err milter_spec_parse(struct str spec, struct net_addr *addr, enum milter_default *action);
 
