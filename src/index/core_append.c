@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
-#include "index/core_private.h"
+#include "index/core_batch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +32,7 @@ struct append {
 	uint64_t bytes, messages; /* that the quota is asked for */
 	/* A message that goes when these have come; uid 0: none. */
 	uint32_t replaced_in, replaced_uid;
+	struct core_box replaced_box;
 	uint64_t replaced_bytes; /* that it takes of the quota, and */
 	int replaced_counts; /* whether it counts there */
 	uint64_t modseq;
@@ -140,15 +141,60 @@ core_final_name(struct index_core *c, uint32_t uid, struct core_message *m)
 	buf_free(&name);
 }
 
+/* The directories of one that goes when this one is there are part of it. */
+static void
+open_replaced(struct index_core *c, const struct append *a, int fds[2])
+{
+	if (a->replaced_uid) {
+		(void)core_dir_open(c, a->replaced_box.dir, CORE_NEW, &fds[0]);
+		(void)core_dir_open(c, a->replaced_box.dir, CORE_CUR, &fds[1]);
+	}
+}
+
+/* One message is there as a whole or not at all. */
 static enum err
-move_files(struct index_core *c, struct append *a)
+begin_batch(struct index_core *c, const struct append *a)
+{
+	int fds[CORE_BATCH_FDS] = {a->touch.fd[0], a->touch.fd[1], a->tmp_fd, -1, -1};
+	struct core_batch_text t = {0};
+	enum err e;
+
+	if (a->n < 2 && !a->replaced_uid)
+		return OK;
+	core_batch_to(&t, &a->box);
+	for (size_t i = 0; i < a->n; i++) {
+		struct core_batch_message m = {.kind = CORE_BATCH_APPEND,
+			.uid = a->first_uid + (uint32_t)i,
+			.dst_in_new = a->msgs[i].r.in_new,
+			.src = a->in[i].tmp_name,
+			.dst = str_of(a->msgs[i].name)};
+
+		core_batch_message(&t, &m);
+	}
+	if (a->replaced_uid) {
+		core_batch_from(&t, &a->replaced_box);
+		core_batch_replaced(&t, a->replaced_uid);
+	}
+	/* What recovery would take must still be there after a power cut. */
+	if (c->fsync && fsync(a->tmp_fd) != 0) {
+		buf_free(&t.text);
+		return err_from_errno(errno);
+	}
+	open_replaced(c, a, &fds[3]);
+	e = core_batch_begin(c, &t, fds, CORE_BATCH_FDS);
+	io_close(&fds[3]);
+	io_close(&fds[4]);
+	return e;
+}
+
+static enum err
+move_files(struct append *a)
 {
 	char tmp[MAILDIR_NAME_MAX + 1];
 
 	for (size_t i = 0; i < a->n; i++) {
 		struct core_message *m = &a->msgs[i];
 
-		core_final_name(c, a->first_uid + (uint32_t)i, m);
 		snprintf(tmp, sizeof(tmp), "%.*s", STR_ARG(a->in[i].tmp_name));
 		if (renameat(a->tmp_fd, tmp, a->touch.fd[m->r.in_new ? 0 : 1], m->name) == 0)
 			continue;
@@ -234,11 +280,17 @@ append_run(struct index_core *c, struct append *a)
 	if (e)
 		return e;
 	a->first_uid = a->box.r.uidnext;
-	e = move_files(c, a);
+	for (size_t i = 0; i < a->n; i++)
+		core_final_name(c, a->first_uid + (uint32_t)i, &a->msgs[i]);
+	e = begin_batch(c, a);
+	if (e)
+		return e;
+	e = move_files(a);
 	if (e == OK)
 		e = core_run(c, append_step, a);
 	if (e) {
 		move_back(a);
+		core_batch_cancel(c);
 		return e;
 	}
 	for (size_t i = 0; i < a->n; i++)
@@ -274,6 +326,7 @@ index_core_append(struct index_core *c, uint32_t mailbox, const struct index_cor
 		.in = m, .n = n, .mailbox = mailbox, .tmp_fd = -1, .touch = {.fd = {-1, -1}}};
 	enum err e = append_all(c, &a);
 
+	core_batch_done(c);
 	*uidvalidity = a.box.r.uidvalidity;
 	*modseq = a.modseq;
 	*first_uid = a.first_uid;
@@ -286,15 +339,14 @@ static enum err
 replaced_step(struct core_tx *tx, void *arg)
 {
 	struct append *a = arg;
-	struct core_box box;
 	struct core_message m;
-	enum err e = core_box_get(tx, a->replaced_in, &box);
+	enum err e = core_box_get(tx, a->replaced_in, &a->replaced_box);
 
 	if (e == OK)
 		e = core_message_get(tx, a->replaced_in, a->replaced_uid, &m);
 	if (e)
 		return e;
-	a->replaced_counts = !box.r.quota_ignore;
+	a->replaced_counts = !a->replaced_box.r.quota_ignore;
 	a->replaced_bytes = m.r.disk_size;
 	return OK;
 }
@@ -338,7 +390,10 @@ index_core_replace(struct index_core *c, uint32_t from, uint32_t uid, uint32_t m
 	e = remove_message(c, from, uid);
 	/* The client is told that nothing happened, so the new one has to go. Its bytes are lost to
 	   nobody: the client has them. */
-	if (e)
+	if (e) {
 		(void)remove_message(c, mailbox, a.first_uid);
+		core_batch_cancel(c);
+	}
+	core_batch_done(c);
 	return e;
 }

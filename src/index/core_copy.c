@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
-#include "index/core_private.h"
+#include "index/core_batch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -142,25 +142,33 @@ out:
 	return e;
 }
 
+enum err
+core_copy_link(struct index_core *c, int src_dir, const char *src, const char *folder, int dst_dir,
+	const char *dst)
+{
+	int tmp;
+	enum err e;
+
+	if (linkat(src_dir, src, dst_dir, dst, 0) == 0)
+		return OK;
+	if (errno != EMLINK && errno != EPERM && errno != EXDEV && errno != EOPNOTSUPP)
+		return err_from_errno(errno);
+	e = core_dir_open(c, folder, CORE_TMP, &tmp);
+	if (e == OK)
+		e = core_copy_bytes(c, src_dir, src, tmp, dst_dir, dst);
+	io_close(&tmp);
+	return e;
+}
+
 static enum err
 place_one(struct index_core *c, struct copy *cp, struct item *it)
 {
 	int src = cp->src_touch.fd[it->src.r.in_new ? 0 : 1];
-	int dst = cp->dst_touch.fd[it->dst.r.in_new ? 0 : 1], tmp;
-	enum err e;
+	int dst = cp->dst_touch.fd[it->dst.r.in_new ? 0 : 1];
 
-	if (cp->move)
-		return renameat(src, it->src.name, dst, it->dst.name) == 0 ? OK
-									   : err_from_errno(errno);
-	if (linkat(src, it->src.name, dst, it->dst.name, 0) == 0)
-		return OK;
-	if (errno != EMLINK && errno != EPERM && errno != EXDEV && errno != EOPNOTSUPP)
-		return err_from_errno(errno);
-	e = core_dir_open(c, cp->dst_box.dir, CORE_TMP, &tmp);
-	if (e == OK)
-		e = core_copy_bytes(c, src, it->src.name, tmp, dst, it->dst.name);
-	io_close(&tmp);
-	return e;
+	if (!cp->move)
+		return core_copy_link(c, src, it->src.name, cp->dst_box.dir, dst, it->dst.name);
+	return renameat(src, it->src.name, dst, it->dst.name) == 0 ? OK : err_from_errno(errno);
 }
 
 static void
@@ -180,26 +188,59 @@ take_back(struct copy *cp)
 	}
 }
 
+static void
+name_all(struct index_core *c, struct copy *cp)
+{
+	for (size_t i = 0; i < cp->count; i++) {
+		struct item *it = &cp->items[i];
+
+		it->dst_uid = cp->dst_box.r.uidnext + (uint32_t)i;
+		core_final_name(c, it->dst_uid, &it->dst);
+		/* RFC 9051 section 6.4.7: the internal date and flags stay as they are. */
+		it->dst.r.internal_date = it->src.r.internal_date;
+	}
+}
+
+/* One is done as a whole anyway. */
+static enum err
+begin_batch(struct index_core *c, const struct copy *cp)
+{
+	const int fds[] = {
+		cp->src_touch.fd[0], cp->src_touch.fd[1], cp->dst_touch.fd[0], cp->dst_touch.fd[1]};
+	struct core_batch_text t = {0};
+
+	if (cp->count < 2)
+		return OK;
+	core_batch_from(&t, &cp->src_box);
+	core_batch_to(&t, &cp->dst_box);
+	for (size_t i = 0; i < cp->count; i++) {
+		const struct item *it = &cp->items[i];
+		struct core_batch_message m = {.kind = cp->move ? CORE_BATCH_MOVE : CORE_BATCH_COPY,
+			.uid = it->dst_uid,
+			.src_in_new = it->src.r.in_new,
+			.dst_in_new = it->dst.r.in_new,
+			.src = str_of(it->src.name),
+			.dst = str_of(it->dst.name)};
+
+		core_batch_message(&t, &m);
+	}
+	return core_batch_begin(c, &t, fds, sizeof(fds) / sizeof(fds[0]));
+}
+
 /*
- * A source that another program removed is as if it had not been asked for; *gone then, and the
- * UIDs stay without a gap because they are given here.
+ * A source that another program removed is as if it had not been asked for; *gone then, and its
+ * UID is given to nobody.
  */
 static enum err
 place_all(struct index_core *c, struct copy *cp, int *gone)
 {
-	uint32_t next = cp->dst_box.r.uidnext;
 	size_t kept = 0;
 
 	*gone = 0;
 	for (size_t i = 0; i < cp->count; i++) {
 		struct item *it = &cp->items[i];
-		enum err e;
+		enum err e = place_one(c, cp, it);
 
-		it->dst_uid = next;
-		core_final_name(c, next, &it->dst);
-		/* RFC 9051 section 6.4.7: the internal date and flags stay as they are. */
-		it->dst.r.internal_date = it->src.r.internal_date;
-		e = place_one(c, cp, it);
 		if (e == E_NOTFOUND) {
 			*gone = 1;
 			continue;
@@ -207,11 +248,10 @@ place_all(struct index_core *c, struct copy *cp, int *gone)
 		if (e)
 			return e;
 		it->done = 1;
-		next++;
-		if (kept != i)
+		if (kept != i) {
 			cp->items[kept] = *it;
-		if (kept != i)
 			it->done = 0;
+		}
 		kept++;
 	}
 	cp->count = kept;
@@ -286,14 +326,21 @@ copy_run(struct index_core *c, struct copy *cp, int *gone)
 		e = core_touch_begin(c, &cp->src_box, 1, 1, &cp->src_touch);
 	if (e == OK)
 		e = core_touch_begin(c, &cp->dst_box, 1, 1, &cp->dst_touch);
-	if (e == OK)
-		e = place_all(c, cp, gone);
+	if (e)
+		return e;
+	name_all(c, cp);
+	e = begin_batch(c, cp);
+	if (e)
+		return e;
+	e = place_all(c, cp, gone);
 	if (e == OK)
 		e = core_run(c, copy_step, cp);
 	if (e) {
 		take_back(cp);
+		core_batch_cancel(c);
 		return e;
 	}
+	core_batch_done(c);
 	for (int i = 0; i < 2; i++)
 		core_sync_note(c, cp->dst_touch.fd[i]);
 	for (int i = 0; i < 2 && cp->move; i++)

@@ -18,6 +18,8 @@ enum {
 #define CORE_FILE_QUOTA "maildirsize"
 /* "UID ID": what POP3 clients know messages as from the server before; roost-pop3 reads it. */
 #define CORE_FILE_UIDL "roost-uidl"
+/* What is being done with several files, see core_batch.h. */
+#define CORE_FILE_BATCH "roost-batch"
 #define CORE_DELETED_PREFIX "..roost-deleted-"
 /* In such a folder: what it was called, when its messages are to be kept. */
 #define CORE_FILE_DELETED "roost-deleted"

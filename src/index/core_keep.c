@@ -18,11 +18,16 @@
 
 /* How expunged messages, and those of deleted mailboxes, get to where they are kept. */
 
+/* A new one is on disk before it gets a file that the disk has nowhere else then. */
 static enum err
-open_or_make(int at, const char *name, int *fd)
+open_or_make(int at, const char *name, int sync, int *fd)
 {
-	if (mkdirat(at, name, 0700) != 0 && errno != EEXIST)
+	if (mkdirat(at, name, 0700) == 0) {
+		if (sync && fsync(at) != 0)
+			return err_from_errno(errno);
+	} else if (errno != EEXIST) {
 		return err_from_errno(errno);
+	}
 	*fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return *fd < 0 ? err_from_errno(errno) : OK;
 }
@@ -34,9 +39,9 @@ core_keep_open(struct index_core *c, const char *dir, struct core_keep *k)
 	enum err e;
 
 	*k = (struct core_keep){.core = c, .now_s = core_now_s(), .fd = -1, .keywords_fd = -1};
-	e = open_or_make(c->maildir_fd, CORE_EXPUNGED_DIR, &top);
+	e = open_or_make(c->maildir_fd, CORE_EXPUNGED_DIR, c->fsync, &top);
 	if (e == OK)
-		e = open_or_make(top, dir[0] ? dir : CORE_EXPUNGED_INBOX, &k->fd);
+		e = open_or_make(top, dir[0] ? dir : CORE_EXPUNGED_INBOX, c->fsync, &k->fd);
 	io_close(&top);
 	return e;
 }
@@ -278,6 +283,9 @@ core_keep_deleted(struct index_core *c, const char *hidden, int *budget)
 		if (core_dir_open(c, hidden, subs[i], &fd) == OK)
 			e = keep_dir(&k, l, fd, budget);
 	}
+	/* What they lay in goes next, and the note that says what it was. */
+	if (e == OK && *budget > 0 && c->fsync && fsync(k.fd) != 0)
+		e = err_from_errno(errno);
 	core_keep_close(&k);
 	buf_free(&l->more);
 	free(l);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
-#include "index/core_private.h"
+#include "index/core_batch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -364,8 +364,9 @@ give_memory_back(struct index_core *c)
 static enum err
 open_index(struct index_core *c, int new_user)
 {
+	struct core_batch_recovery batch = {0};
 	int other_boot = !same_boot(c), built = 0;
-	enum err e = trust_or_discard(c);
+	enum err e = trust_or_discard(c), known;
 
 	if (e)
 		return e;
@@ -375,6 +376,13 @@ open_index(struct index_core *c, int new_user)
 		e = check_modseq(c);
 	if (e == OK && other_boot)
 		e = core_read(c, check_floors, NULL);
+	known = e;
+	e = core_batch_recover(c, known == OK, &batch);
+	if (e) {
+		core_batch_recovery_free(&batch);
+		return e;
+	}
+	e = known;
 	if (e == OK)
 		e = index_core_refresh(c, 0);
 	else if (e == E_NOTFOUND) {
@@ -393,6 +401,9 @@ open_index(struct index_core *c, int new_user)
 			e = build(c, new_user);
 		built = 1;
 	}
+	if (e == OK)
+		e = core_batch_recovered(c, &batch);
+	core_batch_recovery_free(&batch);
 	if (e == OK && built)
 		e = give_memory_back(c);
 	return e ? e : write_boot(c);
@@ -552,6 +563,7 @@ index_core_close(struct index_core **cp, int clean)
 		return;
 	if (c->env) {
 		core_quota_flush(c);
+		core_batch_close(c);
 		if (clean && !c->clean_marked)
 			mark_clean(c);
 		else

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
+#include "index/core_batch.h"
 #include "index/core_expunged.h"
 #include "index/core_uidlist.h"
 
@@ -407,6 +408,7 @@ index_core_background(struct index_core *c)
 	/* As long as there are renames a list of UIDs is needed. */
 	if (!more)
 		more = core_uidlist_check(c);
+	(void)core_batch_settle(c);
 	core_purge_step(c);
 	core_quota_flush(c);
 	return more;

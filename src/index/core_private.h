@@ -50,6 +50,9 @@ struct core_sync_dir {
 	int fd;
 };
 
+enum core_batch_state { CORE_BATCH_NONE, CORE_BATCH_OPEN, CORE_BATCH_DONE };
+enum { CORE_BATCH_FDS = 5 };
+
 struct index_core {
 	char *maildir, *index_dir, *host, *boot_id;
 	char *damage_path; /* core_damage.c */
@@ -81,6 +84,10 @@ struct index_core {
 	 */
 	uint32_t *memory_slots;
 	size_t memory_slot_count;
+	/* core_batch.h: the directories that it changed, until they are on disk. */
+	enum core_batch_state batch;
+	int batch_fds[CORE_BATCH_FDS];
+	size_t batch_fd_count;
 	char *deleted_dir; /* a folder being removed, or NULL */
 	int more_deleted; /* look for others */
 	int tree_half_made; /* a folder was, at the last look */
@@ -192,8 +199,14 @@ enum err core_each(struct core_tx *tx, struct core_box *b, const struct numset *
 void core_final_name(struct index_core *c, uint32_t uid, struct core_message *m);
 
 /*
- * core_copy.c: a copy of a file in another directory, synced, with its times; by way of tmp_dir,
- * under the same name.
+ * core_copy.c: a hard link, or where there can be none a copy, in the directory of a folder.
+ * E_NOTFOUND: src is not there.
+ */
+enum err core_copy_link(struct index_core *c, int src_dir, const char *src, const char *folder,
+	int dst_dir, const char *dst);
+/*
+ * A copy of a file in another directory, synced, with its times; by way of tmp_dir, under the same
+ * name.
  */
 enum err core_copy_bytes(struct index_core *c, int src_dir, const char *src, int tmp_dir,
 	int dst_dir, const char *dst);

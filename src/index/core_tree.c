@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
+#include "index/core_batch.h"
 #include "index/core_expunged.h"
 
 #include <errno.h>
@@ -400,6 +401,23 @@ rename_step(struct core_tx *tx, void *arg)
 	return e;
 }
 
+/* The special uses too have the new names, or the old. */
+static enum err
+begin_batch(struct index_core *c, const struct rename *r)
+{
+	struct core_batch_text t = {0};
+
+	for (size_t i = 0; i < r->count; i++) {
+		const struct rename_item *it = &r->items[i];
+		struct core_batch_rename line = {.uidvalidity = it->box.r.uidvalidity,
+			.dir = str_of(it->box.dir),
+			.new_dir = str_of(it->dir)};
+
+		core_batch_rename(&t, &line);
+	}
+	return core_batch_begin(c, &t, &c->maildir_fd, 1);
+}
+
 static enum err
 rename_dirs(struct index_core *c, struct rename *r)
 {
@@ -419,6 +437,17 @@ rename_dirs(struct index_core *c, struct rename *r)
 	}
 	core_sync_note(c, c->maildir_fd);
 	return OK;
+}
+
+static enum err
+rename_index(struct index_core *c, struct rename *r)
+{
+	enum err e = core_run(c, rename_step, r);
+
+	/* The index did not follow: back with the folders. */
+	for (size_t i = r->count; e && i-- > 0;)
+		(void)renameat(c->maildir_fd, r->items[i].dir, c->maildir_fd, r->items[i].box.dir);
+	return e;
 }
 
 /* RFC 9051 section 6.3.6: INBOX stays, empty; its messages are in the new mailbox. */
@@ -475,13 +504,15 @@ index_core_rename(struct index_core *c, struct str from, struct str to)
 		return E_EXISTS;
 	e = core_read(c, rename_plan, &r);
 	if (e == OK)
-		e = rename_dirs(c, &r);
+		e = begin_batch(c, &r);
 	if (e == OK) {
-		e = core_run(c, rename_step, &r);
-		/* The index did not follow: back with the folders. */
-		for (size_t i = r.count; e && i-- > 0;)
-			(void)renameat(
-				c->maildir_fd, r.items[i].dir, c->maildir_fd, r.items[i].box.dir);
+		e = rename_dirs(c, &r);
+		if (e == OK)
+			e = rename_index(c, &r);
+		if (e)
+			core_batch_cancel(c);
+		else
+			core_batch_done(c);
 	}
 	free(r.items);
 	return e;

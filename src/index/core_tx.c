@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "index/core_private.h"
+#include "index/core_batch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +74,8 @@ core_run(struct index_core *c, core_step *step, void *arg)
 	struct core_tx tx = {.core = c};
 	enum err e = unmark_clean(c);
 
+	if (e == OK)
+		e = core_batch_settle(c);
 	core_damage_watch(c->damage_path);
 	while (e == OK) {
 		e = run_once(&tx, step, arg);

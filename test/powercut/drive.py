@@ -249,12 +249,44 @@ class World:
             self.tell(user, self.boxes[user, box], token, validity, uid, date)
         return token
 
+    def append_many(self, user, box, count, replaces=None):
+        """By one APPEND; with a UID that they replace by REPLACE, which takes one."""
+        tokens = [self.message() for _ in range(count)]
+        numbers = [self.want(user, box, token) for token in tokens]
+        key = self.boxes[user, box]
+        if replaces:
+            self.recorder.mark("maygo", user=user, k=key, u=[replaces])
+        self.recorder.mark("group", user=user, k=key, i=numbers,
+                           **({"src": key, "uids": [replaces]} if replaces else {}))
+        client = self.imap(user)
+        tag = client._new_tag()
+        verb = f"UID REPLACE {replaces}" if replaces else "APPEND"
+        client.send(b"%b %b %b" % (tag, verb.encode(), box.encode()) + b"".join(
+            b" (\\Seen) {%d+}\r\n%b" % (len(self.texts[t]), self.texts[t]) for t in tokens) + b"\r\n")
+        uids = []
+        while True:
+            line = client.readline().decode()
+            found = re.search(r"APPENDUID (\d+) (\d+)(?::(\d+))?\]", line)
+            if found:
+                validity, uids = int(found[1]), range(int(found[2]), int(found[3] or found[2]) + 1)
+            if line.startswith(tag.decode()) or not line:
+                break
+        if " OK" not in line:
+            raise Failed(line.partition(" ")[2].strip())
+        for number, token, uid in zip(numbers, tokens, uids, strict=True):
+            self.recorder.mark("have", i=number)
+            self.tell(user, key, token, validity, uid)
+        if replaces:
+            self.recorder.mark("moved", user=user, k=key, u=[replaces])
+
     def copy(self, user, box, uids, target, move=False):
         """uids: what look() returned, or a part of it."""
         numbers = {uid: self.want(user, target, token) for uid, token in uids.items()}
         key, target_key = self.boxes[user, box], self.boxes[user, target]
         if move:
             self.recorder.mark("maygo", user=user, k=key, u=list(uids))
+        self.recorder.mark("group", user=user, k=target_key, i=list(numbers.values()),
+                           **({"src": key, "uids": list(uids)} if move else {}))
         client = self.imap(user)
         client.untagged_responses = {}
         self.ok(client.uid("MOVE" if move else "COPY", ",".join(map(str, uids)), target))
@@ -285,6 +317,7 @@ class World:
                   if u == user and (name == old or name.startswith(old + "/"))}
         for name, key in moving.items():
             self.recorder.mark("boxmay", user=user, k=key, names=[name, new + name[len(old):]], gone=False)
+        self.recorder.mark("tree", user=user, names={key: [name, new + name[len(old):]] for name, key in moving.items()})
         self.ok(self.imap(user).rename(old, new))
         for name, key in moving.items():
             del self.boxes[user, name]

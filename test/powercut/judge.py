@@ -25,6 +25,8 @@ class Promises:
         self.validity = {}  # key -> UIDVALIDITY
         self.next = Counter()
         self.modseq = Counter()
+        self.groups = []  # marks of what is done as a whole or not at all
+        self.trees = []
         self.queued = {}  # token -> (id, recipients)
         self.sent = defaultdict(set)
 
@@ -62,6 +64,10 @@ class Promises:
             at = e["user"], e["v"]
             self.next[at] = max(self.next[at], e["next"])
             self.modseq[at] = max(self.modseq[at], e["modseq"])
+        elif kind == "group":
+            self.groups.append(e)
+        elif kind == "tree":
+            self.trees.append(e)
         elif kind == "queued":
             self.queued[e["t"]] = (e["id"], e["rcpts"])
         elif kind == "sent":
@@ -117,7 +123,9 @@ class Recovery:
 
 
 class Judge:
-    def __init__(self, promises, recovery, state):
+    def __init__(self, promises, recovery, state, keeps=0):
+        self.keeps = keeps  # seconds that expunged messages are kept
+        self.seen = defaultdict(dict)  # key -> uid -> (token, path)
         self.p = promises
         self.recovery = recovery
         self.state = Path(state)
@@ -132,7 +140,7 @@ class Judge:
         if not keys:
             return
         boxes, messages, following = {}, defaultdict(dict), {}
-        for row in self.recovery.ask(f"mail {home}/Maildir {home}/index"):
+        for row in self.recovery.ask(f"mail {home}/Maildir {home}/index {self.keeps}"):
             if row[0] == "error":
                 self.fault(f"{user}: the mail cannot be opened: {row[1]}")
             elif row[0] == "mailbox":
@@ -146,6 +154,48 @@ class Judge:
             self.fault(f"{user}: two mailboxes have one UIDVALIDITY: {boxes}")
         for key in keys:
             self.mailbox(user, key, boxes, messages, following)
+        for group in [g for g in self.p.groups if g["user"] == user]:
+            self.group(group, boxes, messages)
+        for tree in [t for t in self.p.trees if t["user"] == user]:
+            self.tree(tree["names"], boxes)
+        if self.keeps:
+            self.kept(user, keys)
+
+    def group(self, group, boxes, messages):
+        """All of its messages are there, or none; and what they were moved from, or replace, is not, or is."""
+        key, name = group["k"], self.find_box(group["k"], boxes)
+        tokens = [self.p.wanted[i][1] for i in group["i"]]
+        open_instances = [t for i, (k, t) in self.p.wanted.items() if k == key and i not in self.p.have]
+        if name is None or all(i in self.p.have for i in group["i"]) or len(set(open_instances)) < len(open_instances):
+            return  # all of it was promised anyway, or others of the same text cannot be told from them
+        told = self.p.told[key]
+        new = Counter(token for uid, (token, _) in self.seen[key].items() if uid not in told or token in tokens)
+        there = [new[token] > 0 for token in tokens]
+        if len(set(there)) > 1:
+            self.fault(f"{key} {name}: of one change {tokens} are there: {there}")
+        source = self.find_box(group["src"], boxes) if "src" in group else None
+        for uid in group["uids"] if source else []:
+            if (uid in messages[source]) == all(there):
+                self.fault(f"{group['src']} {source}: UID {uid} is {'there too' if all(there) else 'gone'}")
+
+    def tree(self, names, boxes):
+        if any(len(self.p.names[key]) < 2 for key in names):
+            return
+        new = {key: self.find_box(key, boxes) == pair[1] for key, pair in names.items()}
+        if len(set(new.values())) > 1:
+            self.fault(f"a tree was renamed in part: {new}, {names}")
+
+    def kept(self, user, keys):
+        """Expunged messages are kept: each that was ever told is somewhere."""
+        somewhere = {token for key in keys for token, _ in self.seen[key].values()}
+        maildir = self.state / "mail" / "example.test" / user / "Maildir"
+        for path in maildir.glob("..roost-expunged/*/*"):
+            if path.name != "keywords":
+                somewhere.add(self.read(path, path.stat().st_size, f"{user}, kept"))
+        for key in keys:
+            for uid, (token, _) in self.p.told[key].items():
+                if token not in somewhere:
+                    self.fault(f"{key}: {token}, UID {uid}, is nowhere")
 
     def find_box(self, key, boxes):
         validity = self.p.validity.get(key)
@@ -180,6 +230,7 @@ class Judge:
             token = self.read(path, size, f"{key} {name} UID {uid}")
             if token is None:
                 continue
+            self.seen[key][uid] = token, path
             if uid in told:
                 if told[uid][0] != token:
                     self.fault(f"{key} {name}: UID {uid} was {told[uid][0]} and is {token}")

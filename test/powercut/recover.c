@@ -18,7 +18,8 @@
 /*
  * What Roost makes of the files that a power cut left. Commands on standard input, a line each:
  *
- *   mail MAILDIR INDEX    opens them as roost-index does after a restart of the system, tells what
+ *   mail MAILDIR INDEX KEEP_S
+ *                         opens them as roost-index does after a restart of the system, tells what
  *                         is there, and gives each mailbox one more message
  *   queue FILE ID         reads a queue file as roost-qmgr does
  *
@@ -103,7 +104,7 @@ add_message(struct dump *d, size_t i)
 }
 
 static enum err
-do_mail(const char *maildir, const char *index_dir)
+do_mail(const char *maildir, const char *index_dir, int keep_s)
 {
 	static const char *const none[] = {NULL};
 	struct index_core_options o = {.maildir = maildir,
@@ -111,7 +112,8 @@ do_mail(const char *maildir, const char *index_dir)
 		.host = "mail.example.test",
 		.boot_id = "another-boot",
 		.default_mailboxes = none,
-		.map_size = 1 << 20};
+		.map_size = 1 << 20,
+		.expunge_keep_s = keep_s};
 	struct dump d = {.maildir = maildir};
 	enum err e = index_core_open(&o, &d.c);
 
@@ -151,13 +153,14 @@ int
 main(void)
 {
 	char line[4096], first[2048], second[2048];
+	int keep_s;
 
 	log_set_level(LOGL_ERROR);
 	while (fgets(line, sizeof(line), stdin)) {
 		enum err e = E_PARSE;
 
-		if (sscanf(line, "mail %2047s %2047s", first, second) == 2)
-			e = do_mail(first, second);
+		if (sscanf(line, "mail %2047s %2047s %d", first, second, &keep_s) == 3)
+			e = do_mail(first, second, keep_s);
 		else if (sscanf(line, "queue %2047s %2047s", first, second) == 2)
 			e = do_queue(first, second);
 		if (e)

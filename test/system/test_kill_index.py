@@ -85,8 +85,8 @@ class Writer:
             raise
         return wire
 
-    def command(self, wire, text, data=None):
-        wire.send(f"t {text}".encode() + (b" {%d+}\r\n%b\r\n" % (len(data), data) if data else b"\r\n"))
+    def command(self, wire, text, data=None, tag=True):
+        wire.send(f"{'t ' if tag else ''}{text}".encode() + (b" {%d+}\r\n%b\r\n" % (len(data), data) if data else b"\r\n"))
         answers = []
         while True:
             line = wire.line()
@@ -177,6 +177,46 @@ class Writer:
         what.update(gone=(what["box"], what["uid"]), uid=None)
 
 
+class Batcher(Writer):
+    """Several messages with one command: APPEND of four, then MOVE of the four, again and again."""
+
+    COUNT = 4
+
+    def __init__(self, *args):
+        self.groups = []  # {"messages", "box", "uids" (None: unknown)}
+        super().__init__(*args)
+
+    def step(self, wire):
+        known = [g for g in self.groups if g["uids"]]
+        if known and self.random.random() < 0.6:
+            self.move_all(wire, self.random.choice(known))
+        else:
+            self.append_all(wire)
+
+    def append_all(self, wire):
+        group = {"messages": [self.fresh() for _ in range(self.COUNT)], "box": self.random.choice(BOXES), "uids": None}
+        self.groups.append(group)
+        texts = [self.text(m) for m in group["messages"]]
+        wire.send(f"t APPEND {group['box']}".encode() + b"".join(b" {%d+}\r\n%b" % (len(t), t) for t in texts[:-1]))
+        answer = self.command(wire, "", texts[-1], tag=False)[-1]
+        match = re.search(rb"APPENDUID (\d+) (\d+):(\d+)", answer)
+        self.told_all(group, group["box"], int(match[1]), list(range(int(match[2]), int(match[3]) + 1)))
+
+    def told_all(self, group, box, validity, uids):
+        assert len(uids) == self.COUNT
+        for uid, message in zip(uids, group["messages"]):
+            self.world.told(box, validity, uid, message)
+        group.update(box=box, uids=uids)
+
+    def move_all(self, wire, group):
+        to = self.random.choice([b for b in BOXES if b != group["box"]])
+        self.command(wire, f"SELECT {group['box']}")
+        uids, group["uids"] = group["uids"], None
+        answers = self.command(wire, f"UID MOVE {','.join(map(str, uids))} {to}")
+        match = re.search(rb"COPYUID (\d+) \S+ (\d+):(\d+)\]", b"".join(answers))
+        self.told_all(group, to, int(match[1]), list(range(int(match[2]), int(match[3]) + 1)))
+
+
 class Deliverer(Writer):
     """The same by LMTP."""
 
@@ -257,6 +297,12 @@ def check(world, writers, found):
                         world.faults.append(f"{message}: flags {flags[0]}, were {what}")
             if what.get("gone") and any((box, uid) == what["gone"] for box, uid, _ in places):
                 world.faults.append(f"{message}: expunged and back at {what['gone']}")
+        for group in getattr(writer, "groups", []):
+            places = [tuple(box for box, _, _ in here.get(m, [])) for m in group["messages"]]
+            if len(set(places)) > 1 or len(places[0]) > 1:
+                world.faults.append(f"{group}: in part, {places}")
+            elif group["uids"] and places[0] != (group["box"],):
+                world.faults.append(f"{group}: lost, {places}")
         for message, copies in writer.copies.items():
             for place in copies - {(box, uid) for box, uid, _ in here.get(message, [])}:
                 world.faults.append(f"{message}: the copy {place} is lost")
@@ -272,7 +318,7 @@ def test_the_index_is_killed_under_eight_writers():
         for box in BOXES[1:]:
             setup.command(wire, f"CREATE {box}")
         wire.close()
-        writers = [(Writer if n % 4 else Deliverer)(roost, world, n) for n in range(8)]
+        writers = [kind(roost, world, n) for n, kind in enumerate([Deliverer, Writer, Batcher, Writer] * 2)]
         moments = random.Random(1)
         begin = time.monotonic()
         for number in range(KILLS):

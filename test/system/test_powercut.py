@@ -294,11 +294,11 @@ def certain_queue_file(recorded, queue_id):
     return None
 
 
-def try_state(recorded, promises, recovery, work, number, kept, choice):
+def try_state(recorded, promises, recovery, work, kept, choice, keeps):
     state = work / "state"
     indexes = [f"/mail/example.test/{user}/index" for user in ("alice", "bob", "carol")]
     recorded.build(str(state), kept, choice, skip=indexes if choice.random() < 0.25 else ())
-    judge = Judge(promises, recovery, state)
+    judge = Judge(promises, recovery, state, keeps)
     try:
         judge.queue(lambda queue_id: certain_queue_file(recorded, queue_id))
         for user in ("alice", "bob", "carol"):
@@ -319,8 +319,8 @@ def keep_failed(recorded, work, number, kept, seed_words, faults):
     (target / "what-happened").write_text("\n".join([f"changes: {how}", *faults, *recorded.describe(kept)]) + "\n")
 
 
-def cut_the_power(roost, w, states):
-    """After what was recorded."""
+def cut_the_power(roost, w, states, keeps=0):
+    """After what was recorded. keeps: seconds that expunged messages are kept."""
     assert roost.recorder.lib.powercut_lost() == 0
     records = disk.read_log(roost.log_file)
     recovery = Recovery(BUILD / "test" / "powercut" / "recover")
@@ -336,7 +336,7 @@ def cut_the_power(roost, w, states):
         words = (SEED, number)
         choice = disk.chooser(*words)
         kept, how = recorded.choose(choice)
-        faults = try_state(recorded, promises, recovery, roost.work, number, kept, choice)
+        faults = try_state(recorded, promises, recovery, roost.work, kept, choice, keeps)
         if faults:
             failed.append((number, point, how, faults))
             if len(failed) <= 5:
@@ -366,6 +366,69 @@ def test_power_cuts_while_a_folder_is_taken_over(sink_and_roost):
     w = World(roost.recorder, roost, PASSWORD)
     run_foreign(roost, w)
     cut_the_power(roost, w, STATES // 3)
+
+
+def run_wholes(w):
+    """What is several file operations and one thing to a client."""
+    for n in range(3):
+        w.append_many("alice", "INBOX", 5 + n)
+    inbox = w.look("alice", "INBOX")
+    w.create("alice", "Tree")
+    for name in ("Tree/One", "Tree/Two", "Tree/Two/Deep"):
+        w.create("alice", name)
+    w.copy("alice", "INBOX", inbox, "Tree")
+    w.store("alice", list(inbox)[:6], "(\\Flagged Label)")
+    w.copy("alice", "INBOX", dict(list(inbox.items())[:8]), "Tree/One", move=True)
+    for uid in list(inbox)[8:11]:
+        w.append_many("alice", "INBOX", 1, replaces=uid)
+    w.rename("alice", "Tree", "Wood")
+    seen = w.look("alice", "Wood")
+    w.copy("alice", "Wood", dict(list(seen.items())[:6]), "Wood/Two/Deep", move=True)
+    w.look("alice", "Wood/Two/Deep")
+    w.rename("alice", "Wood", "Tree")
+    w.append_many("alice", "Tree/One", 9)
+    w.look("alice", "Tree/One")
+    w.log_out()
+
+
+def test_power_cuts_in_what_is_one_change(sink_and_roost):
+    _, roost = sink_and_roost
+    w = World(roost.recorder, roost, PASSWORD)
+    run_wholes(w)
+    roost.stop()
+    cut_the_power(roost, w, STATES // 3)
+
+
+KEEPS_S = 86400
+
+
+def run_keeping(roost, w):
+    for n in range(3):
+        w.append_many("alice", "INBOX", 4)
+        inbox = w.look("alice", "INBOX")
+        w.store("alice", list(inbox)[:2], "(Label \\Answered)")
+        w.expunge("alice", "INBOX", list(inbox)[:2])
+        w.create("alice", "Gone")
+        w.copy("alice", "INBOX", dict(list(inbox.items())[2:]), "Gone", move=n == 1)
+        gone = w.look("alice", "Gone")
+        w.expunge("alice", "Gone", list(gone)[:1])
+        w.delete("alice", "Gone")
+        wait_until(lambda: not list((roost.data / "mail").glob("*/*/Maildir/..roost-deleted-*")), 30,
+                   "what was deleted is put away")
+    w.look("alice", "INBOX")
+    w.log_out()
+    roost.stop()
+
+
+def test_power_cuts_when_expunged_messages_are_kept(sink_and_roost):
+    _, roost = sink_and_roost
+    roost.settings["expunge_keep"] = f"{KEEPS_S}s"
+    roost.write_conf()
+    roost.stop()
+    roost.start()
+    w = World(roost.recorder, roost, PASSWORD)
+    run_keeping(roost, w)
+    cut_the_power(roost, w, STATES // 3, KEEPS_S)
 
 
 # ---- file operations that fail ----
