@@ -12,50 +12,207 @@
 #include "lib/mem.h"
 
 /*
- * inotify: one descriptor for each worker, whatever the number of folders. A table leads from the
- * kernel's number of a watch to the user and to what was watched. An event does no work, it only
- * says where to look; the look follows a few milliseconds later, for all events until then.
+ * inotify: one descriptor for the process, whatever the number of threads and folders, for
+ * max_user_instances (128 by default) is for all programs of this user id. It is had when the first
+ * user comes. The main thread reads it; whatever is watched is of one user, so that a table leads
+ * from the kernel's number of a watch to the worker that has the user, and a table of the worker's
+ * to what was watched. An event does no work, it only says where to look; the look follows a few
+ * milliseconds later, for all events until then.
  *
- * The descriptor is had when the first user comes: max_user_instances (128 by default) is for all
- * programs of this user id.
+ * A directory has one number, however often it is watched: who holds it is counted.
  */
 
 enum {
 	DIR_EVENTS = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF |
 		     IN_MOVE_SELF | IN_ONLYDIR,
 	SELF_EVENTS = IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED,
+	READ_SIZE = 16 * 1024,
 };
 
-static struct index_watched **
-bucket(struct index_worker *w, int wd)
+struct index_wd {
+	struct index_wd *next; /* in its bucket */
+	int wd;
+	unsigned refs;
+	struct index_worker *worker;
+};
+
+/* Events on their way to a worker. */
+struct events {
+	size_t len;
+	char bytes[READ_SIZE] __attribute__((aligned(__alignof__(struct inotify_event))));
+};
+
+/* ---- the descriptor ---- */
+
+static struct index_wd **
+wd_slot(struct index_inotify *in, int wd)
 {
-	return &w->watched[(unsigned)wd % INDEX_WATCH_BUCKETS];
+	struct index_wd **at = &in->wds[(unsigned)wd % INDEX_WATCH_BUCKETS];
+
+	while (*at && (*at)->wd != wd)
+		at = &(*at)->next;
+	return at;
 }
 
 static void
-say_once(struct index_worker *w, int error)
+say_once(struct index_inotify *in, int error)
 {
-	if (w->inotify_warned)
+	if (in->warned)
 		return;
-	w->inotify_warned = 1;
+	in->warned = 1;
 	log_event(LOGL_WARN, "index.inotify failed", "error", log_errno(error), "effect",
 		"changes by other programs are found later", "see", "fs.inotify.max_user_watches",
 		NULL);
 }
 
-static void on_inotify(evutil_socket_t fd, short what, void *arg);
+void
+index_inotify_init(struct index_inotify *in)
+{
+	pthread_mutex_init(&in->mutex, NULL);
+	in->fd = -1;
+}
+
+void
+index_inotify_fini(struct index_inotify *in)
+{
+	if (in->event)
+		event_free(in->event);
+	io_close(&in->fd);
+	for (size_t i = 0; i < INDEX_WATCH_BUCKETS; i++)
+		for (struct index_wd *x = in->wds[i], *next; x; x = next) {
+			next = x->next;
+			free(x);
+		}
+	pthread_mutex_destroy(&in->mutex);
+}
+
+static void events_run(void *worker, void *events);
+
+static void
+send_to(struct index_worker *w, const char *bytes, size_t len)
+{
+	struct events *e = mem_alloc(sizeof(*e));
+
+	e->len = len;
+	memcpy(e->bytes, bytes, len);
+	index_queue_add(&w->queue, events_run, e);
+}
+
+static struct index_worker *
+worker_of(struct index_inotify *in, int wd)
+{
+	struct index_wd *x;
+
+	pthread_mutex_lock(&in->mutex);
+	x = *wd_slot(in, wd);
+	pthread_mutex_unlock(&in->mutex);
+	return x ? x->worker : NULL;
+}
+
+/* In the main thread. Events in a row that are for the same worker go together. */
+static void
+on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct index_service_state *s = arg;
+	char text[READ_SIZE] __attribute__((aligned(__alignof__(struct inotify_event))));
+	struct index_worker *w = NULL;
+	ssize_t n = read(fd, text, sizeof(text)), begin = 0;
+
+	(void)what;
+	for (ssize_t at = 0; at < n;) {
+		const struct inotify_event *ev = (const struct inotify_event *)(text + at);
+		ssize_t end = at + (ssize_t)(sizeof(*ev) + ev->len);
+		struct index_worker *of = worker_of(&s->inotify, ev->wd);
+
+		if (of != w && w)
+			send_to(w, text + begin, (size_t)(at - begin));
+		if (of != w)
+			begin = at;
+		w = of;
+		for (size_t i = 0; (ev->mask & IN_Q_OVERFLOW) && i < s->worker_count; i++)
+			send_to(&s->workers[i], text + at, (size_t)(end - at));
+		at = end;
+	}
+	if (w)
+		send_to(w, text + begin, (size_t)(n - begin));
+}
+
+static void
+listen_to(void *service, void *unused)
+{
+	struct index_service_state *s = service;
+	struct index_inotify *in = &s->inotify;
+
+	(void)unused;
+	in->event = event_new(
+		service_base(s->run), in->fd, EV_READ | EV_PERSIST, on_readable, s);
+	event_add(in->event, NULL);
+}
 
 /* Again for each watch that is wanted: others may have had all instances for a while. */
-static void
-open_inotify(struct index_worker *w)
+static int
+open_inotify(struct index_service_state *s)
 {
-	w->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (w->inotify_fd < 0) {
-		say_once(w, errno);
-		return;
+	s->inotify.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (s->inotify.fd >= 0)
+		index_queue_add(&s->queue, listen_to, NULL);
+	return s->inotify.fd >= 0;
+}
+
+int
+index_inotify_hold(struct index_worker *w, const char *path, uint32_t flags)
+{
+	struct index_inotify *in = &w->service->inotify;
+	int wd = -1, error = 0;
+
+	pthread_mutex_lock(&in->mutex);
+	if (in->fd >= 0 || open_inotify(w->service))
+		wd = inotify_add_watch(in->fd, path, DIR_EVENTS | flags);
+	if (wd < 0) {
+		error = errno;
+		/* A folder that is not there is no shortage. */
+		if (error != ENOENT && error != ENOTDIR && error != ELOOP)
+			say_once(in, error);
+	} else {
+		struct index_wd **at = wd_slot(in, wd);
+
+		if (!*at) {
+			*at = MEM_NEW(struct index_wd);
+			(*at)->wd = wd;
+			(*at)->worker = w;
+		}
+		(*at)->refs++;
 	}
-	w->inotify_event = event_new(w->base, w->inotify_fd, EV_READ | EV_PERSIST, on_inotify, w);
-	event_add(w->inotify_event, NULL);
+	pthread_mutex_unlock(&in->mutex);
+	return wd;
+}
+
+void
+index_inotify_drop(struct index_worker *w, int wd)
+{
+	struct index_inotify *in = &w->service->inotify;
+	struct index_wd **at, *x;
+
+	if (wd < 0)
+		return;
+	pthread_mutex_lock(&in->mutex);
+	at = wd_slot(in, wd);
+	x = *at;
+	if (x && --x->refs == 0) {
+		/* It may be gone with its directory already; numbers are not used again. */
+		(void)inotify_rm_watch(in->fd, wd);
+		*at = x->next;
+		free(x);
+	}
+	pthread_mutex_unlock(&in->mutex);
+}
+
+/* ---- what a worker watches ---- */
+
+static struct index_watched **
+bucket(struct index_worker *w, int wd)
+{
+	return &w->watched[(unsigned)wd % INDEX_WATCH_BUCKETS];
 }
 
 int
@@ -64,19 +221,11 @@ index_inotify_add(
 {
 	struct index_worker *w = u->worker;
 	uint32_t follow = kind == INDEX_WATCH_NEW || kind == INDEX_WATCH_CUR ? IN_DONT_FOLLOW : 0;
+	int wd = index_inotify_hold(w, path, follow);
 	struct index_watched *x;
-	int wd;
 
-	if (w->inotify_fd < 0)
-		open_inotify(w);
-	wd = w->inotify_fd < 0 ? -1 : inotify_add_watch(w->inotify_fd, path, DIR_EVENTS | follow);
-
-	if (wd < 0) {
-		/* A folder that is not there is no shortage. */
-		if (w->inotify_fd >= 0 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
-			say_once(w, errno);
+	if (wd < 0)
 		return 0;
-	}
 	x = MEM_NEW(struct index_watched);
 	x->wd = wd;
 	x->kind = kind;
@@ -108,7 +257,7 @@ unlink_watched(struct index_watched *x)
 void
 index_inotify_remove(struct index_watched *x)
 {
-	(void)inotify_rm_watch(x->user->worker->inotify_fd, x->wd);
+	index_inotify_drop(x->user->worker, x->wd);
 	unlink_watched(x);
 }
 
@@ -165,9 +314,7 @@ event_of(struct index_worker *w, const struct inotify_event *ev)
 			continue;
 		/* The directory is another now, or gone: its name is watched by the next look. */
 		x->user->news_lost = 1;
-		if (!(ev->mask & IN_IGNORED))
-			(void)inotify_rm_watch(w->inotify_fd, x->wd);
-		unlink_watched(x);
+		index_inotify_remove(x);
 	}
 }
 
@@ -180,28 +327,20 @@ overflow(struct index_worker *w)
 }
 
 static void
-on_inotify(evutil_socket_t fd, short what, void *arg)
+events_run(void *worker, void *arg)
 {
-	char text[16 * 1024] __attribute__((aligned(__alignof__(struct inotify_event))));
-	struct index_worker *w = arg;
-	ssize_t n = read(fd, text, sizeof(text));
+	struct index_worker *w = worker;
+	struct events *e = arg;
 
-	(void)what;
-	for (ssize_t at = 0; at < n;) {
-		const struct inotify_event *ev = (const struct inotify_event *)(text + at);
+	for (size_t at = 0; at < e->len;) {
+		const struct inotify_event *ev = (const struct inotify_event *)(e->bytes + at);
 
 		if (ev->mask & IN_Q_OVERFLOW)
 			overflow(w);
 		else
 			event_of(w, ev);
-		at += (ssize_t)(sizeof(*ev) + ev->len);
+		index_sleep_event(w, ev);
+		at += sizeof(*ev) + ev->len;
 	}
-}
-
-void
-index_inotify_close(struct index_worker *w)
-{
-	if (w->inotify_event)
-		event_free(w->inotify_event);
-	io_close(&w->inotify_fd);
+	free(e);
 }

@@ -233,6 +233,7 @@ start(struct service_run *run)
 	s->run = run;
 	s->ticket_key = mem_strdup(service_conf(run)->ticket_key);
 	index_queue_init(&s->queue, service_base(run), s);
+	index_inotify_init(&s->inotify);
 	service_set_state(run, s);
 	return OK;
 }
@@ -296,6 +297,7 @@ stop(struct service_run *run)
 
 	index_parser_fini(&s->parser);
 	index_sleep_stop(s);
+	index_inotify_fini(&s->inotify);
 	free(s->workers);
 	free(s->ticket_key);
 	index_queue_fini(&s->queue);

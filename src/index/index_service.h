@@ -197,13 +197,9 @@ struct index_worker {
 	struct index_service_state *service;
 	struct index_sync sync;
 	struct index_user_entry *users[INDEX_USER_BUCKETS];
-	int inotify_fd, inotify_warned;
-	struct event *inotify_event;
 	struct index_watched *watched[INDEX_WATCH_BUCKETS]; /* by wd */
 	struct index_sleeper *sleepers[INDEX_USER_BUCKETS]; /* by user */
 	struct index_sleep_wd *sleep_wds[INDEX_USER_BUCKETS];
-	int sleep_inotify_fd; /* their own, since descriptors of one inotify are shared */
-	struct event *sleep_inotify_event;
 	int draining;
 	struct index_opening *openings;
 	size_t opening_count;
@@ -234,7 +230,16 @@ struct index_openers {
 	int stop;
 };
 
+struct index_wd;
+struct index_inotify {
+	pthread_mutex_t mutex; /* of all but event */
+	int fd, warned;
+	struct event *event; /* of the main thread */
+	struct index_wd *wds[INDEX_WATCH_BUCKETS];
+};
+
 struct index_service_state {
+	struct index_inotify inotify;
 	struct index_parser parser;
 	struct index_openers openers;
 	struct service_run *run;
@@ -371,7 +376,16 @@ void index_watch_slow_look(evutil_socket_t fd, short what, void *user);
 
 /* ---- index_inotify.c ---- */
 
-void index_inotify_close(struct index_worker *w);
+void index_inotify_init(struct index_inotify *in);
+/* Behind the workers' end. */
+void index_inotify_fini(struct index_inotify *in);
+/*
+ * Watches a directory: index_sleep_event and what index_inotify_add noted hear of it, in w's
+ * thread. flags: IN_DONT_FOLLOW or 0. The number of the watch, which is another's too when that
+ * has the same directory; -1: it cannot be had (said once in the log), or there is none.
+ */
+int index_inotify_hold(struct index_worker *w, const char *path, uint32_t flags);
+void index_inotify_drop(struct index_worker *w, int wd);
 /* 0: it cannot be had (said once in the log), or there is no such directory. */
 int index_inotify_add(
 	struct index_user_entry *u, enum index_watch_kind kind, uint32_t mailbox, const char *path);
@@ -388,6 +402,8 @@ void index_sleep_accept(struct service_run *run, int fd, const struct net_addr *
 void index_sleep_stop(struct index_service_state *s);
 /* For a client: seals a token, appended to *out. E_NOTFOUND. */
 enum err index_sleep_seal(struct index_user_entry *u, uint32_t mailbox, struct buf *out);
+struct inotify_event;
+void index_sleep_event(struct index_worker *w, const struct inotify_event *ev);
 /* In the worker's thread. */
 void index_sleep_close(struct index_worker *w);
 /* Something changed: mailbox 0: the tree, or everything (a rebuilt index). */

@@ -22,8 +22,6 @@
  * sleeper and sends word back. A sleeper is named by the number of its connection and its request.
  */
 
-enum { SLEEP_EVENTS = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR };
-
 static const char token_label[] = "index-sleep";
 
 /* Also the work that travels between the threads. */
@@ -281,35 +279,13 @@ wd_find(struct index_worker *w, int wd)
 	return at;
 }
 
-static void on_inotify(evutil_socket_t fd, short what, void *arg);
-
-/* Where nobody sleeps it takes none of the kernel's instances, which are few. */
-static void
-open_inotify(struct index_worker *w)
-{
-	w->sleep_inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (w->sleep_inotify_fd < 0) {
-		log_event(LOGL_WARN, "index.inotify failed", "error", log_errno(errno), NULL);
-		return;
-	}
-	w->sleep_inotify_event =
-		event_new(w->base, w->sleep_inotify_fd, EV_READ | EV_PERSIST, on_inotify, w);
-	event_add(w->sleep_inotify_event, NULL);
-}
-
 static int
 wd_hold(struct index_worker *w, const struct index_sleeper *s, const char *part)
 {
 	struct index_sleep_wd **at;
-	char *path;
-	int wd;
+	char *path = mem_printf("%s/%s", s->folder, part);
+	int wd = index_inotify_hold(w, path, IN_DONT_FOLLOW);
 
-	if (w->sleep_inotify_fd < 0)
-		open_inotify(w);
-	if (w->sleep_inotify_fd < 0)
-		return -1;
-	path = mem_printf("%s/%s", s->folder, part);
-	wd = inotify_add_watch(w->sleep_inotify_fd, path, SLEEP_EVENTS);
 	free(path);
 	if (wd < 0)
 		return -1;
@@ -328,9 +304,11 @@ wd_drop(struct index_worker *w, int wd)
 {
 	struct index_sleep_wd **at = wd_find(w, wd), *d = *at;
 
-	if (wd < 0 || !d || --d->refs)
+	if (wd < 0 || !d)
 		return;
-	(void)inotify_rm_watch(w->sleep_inotify_fd, wd);
+	index_inotify_drop(w, wd);
+	if (--d->refs)
+		return;
 	*at = d->next;
 	free(d);
 }
@@ -461,8 +439,8 @@ bucket_changed(
 	}
 }
 
-static void
-event_spread(struct index_worker *w, const struct inotify_event *ev)
+void
+index_sleep_event(struct index_worker *w, const struct inotify_event *ev)
 {
 	struct index_sleep_wd *d = *wd_find(w, ev->wd);
 
@@ -474,29 +452,10 @@ event_spread(struct index_worker *w, const struct inotify_event *ev)
 	}
 }
 
-static void
-on_inotify(evutil_socket_t fd, short what, void *arg)
-{
-	char text[16 * 1024] __attribute__((aligned(__alignof__(struct inotify_event))));
-	struct index_worker *w = arg;
-	ssize_t n = read(fd, text, sizeof(text));
-
-	(void)what;
-	for (ssize_t at = 0; at < n;) {
-		const struct inotify_event *ev = (const struct inotify_event *)(text + at);
-
-		event_spread(w, ev);
-		at += (ssize_t)(sizeof(*ev) + ev->len);
-	}
-}
-
 void
 index_sleep_close(struct index_worker *w)
 {
 	for (size_t i = 0; i < INDEX_USER_BUCKETS; i++)
 		while (w->sleepers[i])
 			sleeper_remove(w, &w->sleepers[i]);
-	if (w->sleep_inotify_event)
-		event_free(w->sleep_inotify_event);
-	io_close(&w->sleep_inotify_fd);
 }

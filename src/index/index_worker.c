@@ -485,7 +485,6 @@ worker_thread(void *arg)
 
 	event_base_dispatch(w->base);
 	index_sync_stop(w);
-	index_inotify_close(w);
 	index_sleep_close(w);
 	index_queue_fini(&w->queue);
 	event_base_free(w->base);
@@ -501,7 +500,6 @@ index_worker_start(struct index_worker *w, struct index_service_state *service)
 	w->service = service;
 	w->base = event_base_new();
 	index_queue_init(&w->queue, w->base, w);
-	w->inotify_fd = w->sleep_inotify_fd = -1;
 	/* Signals are the main thread's. */
 	sigfillset(&all);
 	/* Of a thread's own faults: core_damage.c. */
