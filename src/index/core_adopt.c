@@ -170,6 +170,8 @@ core_tree_forget(struct core_tx *tx, const struct core_box *b)
 struct listing {
 	char (*dirs)[MAILDIR_NAME_MAX + 1];
 	size_t count, cap;
+	char (*odd)[MAILDIR_NAME_MAX + 1]; /* that no mailbox of ours is called */
+	size_t odd_count, odd_cap;
 	int force, again; /* the next look is not to rely on the time */
 	int half_made;
 	int64_t mtime_ns;
@@ -217,6 +219,40 @@ is_folder(struct index_core *c, struct listing *l, const char *dir)
 }
 
 static void
+add_dir(char (**dirs)[MAILDIR_NAME_MAX + 1], size_t *count, size_t *cap, const char *dir)
+{
+	if (*count == *cap) {
+		*cap = *cap ? *cap * 2 : 16;
+		*dirs = mem_realloc(*dirs, *cap, sizeof(**dirs));
+	}
+	snprintf((*dirs)[(*count)++], sizeof(**dirs), "%s", dir);
+}
+
+/*
+ * Names in UTF-8 become modified UTF-7, so that there is one way to write a name, for us and every
+ * other Maildir++ program. Behind the reading: the new name is not to be met in the same turn.
+ */
+static void
+take_odd(struct index_core *c, struct listing *l)
+{
+	char name[INDEX_MAILBOX_NAME_MAX + 1], ours[MAILDIR_NAME_MAX + 1];
+
+	for (size_t i = 0; i < l->odd_count; i++) {
+		const char *dir = l->odd[i];
+
+		if (l->count >= INDEX_MAILBOXES_MAX || core_name_from_utf8(dir, name, ours) ||
+			renameat2(c->maildir_fd, dir, c->maildir_fd, ours, RENAME_NOREPLACE)) {
+			log_skipped(c, l, dir, "name");
+			continue;
+		}
+		log_event(LOGL_INFO, "index.folder renamed", "maildir", c->maildir, "dir", dir,
+			"to", ours, NULL);
+		core_sync_note(c, c->maildir_fd);
+		add_dir(&l->dirs, &l->count, &l->cap, ours);
+	}
+}
+
+static void
 listing_add(struct index_core *c, struct listing *l, const char *dir)
 {
 	char name[INDEX_MAILBOX_NAME_MAX + 1];
@@ -234,15 +270,12 @@ listing_add(struct index_core *c, struct listing *l, const char *dir)
 	if (dir[0] != '.' || strcmp(dir, ".") == 0 || strcmp(dir, "..") == 0 ||
 		!is_folder(c, l, dir))
 		return;
-	if (core_name_from_dir(dir, name) || l->count >= INDEX_MAILBOXES_MAX) {
+	if (l->count + l->odd_count >= INDEX_MAILBOXES_MAX)
 		log_skipped(c, l, dir, "name");
-		return;
-	}
-	if (l->count == l->cap) {
-		l->cap = l->cap ? l->cap * 2 : 16;
-		l->dirs = mem_realloc(l->dirs, l->cap, sizeof(*l->dirs));
-	}
-	snprintf(l->dirs[l->count++], sizeof(*l->dirs), "%s", dir);
+	else if (core_name_from_dir(dir, name))
+		add_dir(&l->odd, &l->odd_count, &l->odd_cap, dir);
+	else
+		add_dir(&l->dirs, &l->count, &l->cap, dir);
 }
 
 static int
@@ -271,6 +304,7 @@ listing_read(struct index_core *c, struct listing *l)
 		listing_add(c, l, d->d_name);
 	e = errno ? err_from_errno(errno) : OK;
 	closedir(dirp);
+	take_odd(c, l);
 	if (l->count)
 		qsort(l->dirs, l->count, sizeof(*l->dirs), compare_dirs);
 	return e;
@@ -414,6 +448,7 @@ core_tree_look(struct index_core *c, int force)
 	if (e == OK)
 		e = core_run(c, look_step, &l);
 	free(l.dirs);
+	free(l.odd);
 	return e;
 }
 
@@ -423,7 +458,7 @@ core_tree_look(struct index_core *c, int force)
 static enum err
 name_from_file(struct str text, char name[INDEX_MAILBOX_NAME_MAX + 1])
 {
-	char dir[MAILDIR_NAME_MAX + 2];
+	char dir[MAILDIR_NAME_MAX + 2], ours[MAILDIR_NAME_MAX + 1];
 
 	text = str_trim(text);
 	if (str_is_i(text, "INBOX")) {
@@ -433,7 +468,7 @@ name_from_file(struct str text, char name[INDEX_MAILBOX_NAME_MAX + 1])
 	if (text.len == 0 || text.len >= MAILDIR_NAME_MAX || str_has_control(text))
 		return E_RANGE;
 	snprintf(dir, sizeof(dir), ".%.*s", STR_ARG(text));
-	return core_name_from_dir(dir, name);
+	return core_name_from_dir(dir, name) == OK ? OK : core_name_from_utf8(dir, name, ours);
 }
 
 enum err

@@ -101,6 +101,29 @@ core_name_from_dir(const char *dir, char out[INDEX_MAILBOX_NAME_MAX + 1])
 	return e || strcmp(again, dir) != 0 ? E_RANGE : OK;
 }
 
+enum err
+core_name_from_utf8(
+	const char *dir, char out[INDEX_MAILBOX_NAME_MAX + 1], char ours[MAILDIR_NAME_MAX + 1])
+{
+	char name[INDEX_MAILBOX_NAME_MAX + 1];
+	size_t len = strlen(dir);
+	enum err e;
+
+	/* What is ASCII is modified UTF-7, in all its spellings. */
+	if (dir[0] != '.' || dir[1] == '.' || len < 2 || len > INDEX_MAILBOX_NAME_MAX ||
+		str_is_ascii(str_of(dir)) || memchr(dir, '/', len))
+		return E_RANGE;
+	memcpy(name, dir + 1, len);
+	for (char *p = name; *p; p++)
+		if (*p == '.')
+			*p = '/';
+	e = core_name_normalize(str_of(name), out);
+	if (e == OK)
+		e = core_name_to_dir(out, ours);
+	/* "inbox" is another spelling of a name. */
+	return e || strcmp(name, out) != 0 ? E_RANGE : OK;
+}
+
 unsigned
 core_name_special_use(const char *name)
 {

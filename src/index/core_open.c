@@ -444,6 +444,7 @@ index_core_open(const struct index_core_options *o, struct index_core **out)
 	c->maildir_fd = -1;
 	c->more_deleted = 1;
 	core_quota_rules_set(c, o->limits.rules);
+	core_quota_sizes_look(c, o->limits.bytes);
 	e = open_tree(c, &new_user);
 	if (e == OK)
 		e = open_index(c, new_user);

@@ -73,6 +73,7 @@ struct index_core {
 	uint64_t counter; /* for unique names */
 	int64_t quota_bytes_delta, quota_messages_delta; /* not in maildirsize yet */
 	int quota_file_stale; /* maildirsize is to be written anew */
+	int sizes_count; /* there is a limit of bytes: no message counts as 0 for a while */
 	char *rules_text;
 	struct quota_rules rules;
 	struct core_sync_dir *sync;
@@ -354,6 +355,9 @@ uint64_t core_quota_bytes(const struct index_state *s);
 uint64_t core_quota_messages(const struct index_state *s);
 /* Takes over rules that can be read. */
 void core_quota_rules_set(struct index_core *c, const char *rules);
+/* Whether a limit of bytes stands against anything: sets sizes_count. bytes: the user's, 0: none.
+ */
+void core_quota_sizes_look(struct index_core *c, uint64_t bytes);
 void core_quota_flush(struct index_core *c);
 
 #endif

@@ -178,6 +178,14 @@ is_outdated(const struct index_core *c, const struct index_core_limits *l)
 }
 
 void
+core_quota_sizes_look(struct index_core *c, uint64_t bytes)
+{
+	c->sizes_count = bytes != 0;
+	for (size_t i = 0; i < c->rules.count; i++)
+		c->sizes_count |= c->rules.items[i].max_bytes != 0;
+}
+
+void
 index_core_set_limits(struct index_core *c, const struct index_core_limits *l)
 {
 	const char *rules = l->rules ? l->rules : "";
@@ -186,6 +194,7 @@ index_core_set_limits(struct index_core *c, const struct index_core_limits *l)
 		return;
 	if (strcmp(c->rules_text, rules) != 0)
 		core_quota_rules_set(c, rules);
+	core_quota_sizes_look(c, l->bytes);
 	if (same_limits(c, l)) {
 		c->state.quota_issued = l->issued; /* written with the next change */
 		return;

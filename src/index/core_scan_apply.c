@@ -223,6 +223,12 @@ list_one(struct scan *s, struct scan_fresh *f, uint32_t uid, const struct core_b
 	if (base.len > CORE_UIDLIST_BASE_MAX || f->en->line ||
 		core_bases_has(twice, f->en->base_hash))
 		return 0;
+	/* An open and a read each, which those without a limit get with the rename. */
+	known_sizes(f->en);
+	if (s->core->sizes_count && f->en->size == UINT64_MAX &&
+		core_file_size(s->core, s->fd[f->en->in_new ? 0 : 1], name, &f->en->size,
+			&f->internal_date))
+		f->en->size = UINT64_MAX;
 	f->uid = uid;
 	f->en->has_uid = 0;
 	core_uidlist_line(uid, UINT64_MAX, UINT64_MAX, base, lines);

@@ -144,8 +144,7 @@ listen_to(void *service, void *unused)
 	struct index_inotify *in = &s->inotify;
 
 	(void)unused;
-	in->event = event_new(
-		service_base(s->run), in->fd, EV_READ | EV_PERSIST, on_readable, s);
+	in->event = event_new(service_base(s->run), in->fd, EV_READ | EV_PERSIST, on_readable, s);
 	event_add(in->event, NULL);
 }
 

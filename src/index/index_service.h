@@ -40,12 +40,15 @@ enum {
 	INDEX_DRAIN_RENAMES_MS = 2 * 1000, /* all users of a worker together, at the end */
 	/* From what inotify says to the look; this many times what the last look took. */
 	INDEX_NEWS_DELAY_MS = 5,
+	INDEX_NEWS_FIRST_MS = 1, /* the same after so long without news */
+	INDEX_NEWS_QUIET_MS = 20,
 	INDEX_NEWS_DELAY_MAX_MS = 1000,
 	INDEX_NEWS_FACTOR = 5,
 	INDEX_HALF_MADE_MS = 200, /* to the next look at a folder that another program is making */
 	INDEX_SLOW_LOOK_MS =
 		15 * 1000, /* at what a client waits for and inotify cannot be had for */
 	INDEX_WATCH_BUCKETS = 1024,
+	INDEX_NOTICES_MAX = 64 << 10, /* bytes that a client lets wait */
 	INDEX_SYNC_FDS_MAX = 256,
 	/* Parsing in the background: messages and bytes in one batch. */
 	INDEX_PARSE_MAX = 64,
@@ -125,6 +128,7 @@ struct index_user_entry {
 	/* Whether all mailboxes have their watches, as of the last time that was tried. */
 	enum { WATCHES_UNKNOWN, WATCHES_COMPLETE, WATCHES_PARTLY } watches_all;
 	unsigned news_delay_ms;
+	int64_t news_ms; /* of the last look, its end */
 	/* Where inotify saw something; news_lost: what is watched does not fit any more. */
 	struct numset news_boxes;
 	int news_tree, news_files, news_lost;
@@ -164,6 +168,9 @@ struct index_conn {
 	struct index_user_entry *user;
 	struct numset watch;
 	int watch_all;
+	/* Notices that had no room (INDEX_NOTICES_MAX): sent when it has read the others. */
+	struct numset missed;
+	int missed_tree;
 	unsigned held; /* answers that wait for the disk */
 	unsigned refs;
 };
@@ -368,6 +375,8 @@ void index_watch_sync(struct index_user_entry *u);
 void index_watch_again(struct index_user_entry *u);
 void index_watch_end(struct index_user_entry *u);
 void index_watch_notify(uint32_t mailbox, uint64_t modseq, void *user);
+/* For ipc_conn_on_drained. */
+void index_watch_drained(struct ipc_conn *ipc, void *conn);
 /* Lets the timer behind inotify run. */
 void index_watch_soon(struct index_user_entry *u);
 /* Timers. */

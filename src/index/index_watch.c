@@ -30,9 +30,17 @@ index_watch_notify(uint32_t mailbox, uint64_t modseq, void *arg)
 
 	ipc_put_u32(&body, mailbox);
 	ipc_put_u64(&body, modseq);
-	for (struct index_conn *c = u->conns; c; c = c->next)
-		if (c->ipc && (c->watch_all || (mailbox && numset_contains(&c->watch, mailbox))))
+	for (struct index_conn *c = u->conns; c; c = c->next) {
+		if (!c->ipc || !(c->watch_all || (mailbox && numset_contains(&c->watch, mailbox))))
+			continue;
+		/* Of who does not read, what it will be told is kept once for each mailbox. */
+		if (ipc_conn_pending(c->ipc) < INDEX_NOTICES_MAX)
 			ipc_conn_send(c->ipc, INDEX_CHANGED, 0, buf_str(&body), NULL, 0);
+		else if (mailbox)
+			numset_add(&c->missed, mailbox);
+		else
+			c->missed_tree = 1;
+	}
 	buf_free(&body);
 	index_sleep_notify(u->worker, u->name, mailbox);
 	/* A folder that came is to be watched too. */
@@ -42,11 +50,48 @@ index_watch_notify(uint32_t mailbox, uint64_t modseq, void *arg)
 	}
 }
 
+static void
+send_missed(struct index_conn *c, uint32_t mailbox)
+{
+	struct buf body = {0};
+
+	ipc_put_u32(&body, mailbox);
+	ipc_put_u64(&body, mailbox ? index_core_modseq(c->user->core, mailbox) : 0);
+	ipc_conn_send(c->ipc, INDEX_CHANGED, 0, buf_str(&body), NULL, 0);
+	buf_free(&body);
+}
+
+void
+index_watch_drained(struct ipc_conn *ipc, void *arg)
+{
+	struct index_conn *c = arg;
+	struct numset missed = c->missed;
+	int tree = c->missed_tree;
+
+	(void)ipc;
+	c->missed = (struct numset){0};
+	c->missed_tree = 0;
+	if (c->user && c->user->core && !c->user->corrupt) {
+		for (size_t i = 0; i < missed.count; i++)
+			for (uint64_t id = missed.ranges[i].first; id <= missed.ranges[i].last;
+				id++)
+				send_missed(c, (uint32_t)id);
+		if (tree)
+			send_missed(c, 0);
+	}
+	numset_free(&missed);
+}
+
 void
 index_watch_soon(struct index_user_entry *u)
 {
-	struct timeval tv = {u->news_delay_ms / 1000, u->news_delay_ms % 1000 * 1000};
+	unsigned ms = u->news_delay_ms;
+	struct timeval tv;
 
+	/* Who fills a folder is looked after in pieces, a single change at once. */
+	if (ms == INDEX_NEWS_DELAY_MS && io_now_ms() - u->news_ms >= INDEX_NEWS_QUIET_MS)
+		ms = INDEX_NEWS_FIRST_MS;
+	tv = (struct timeval){ms / 1000, ms % 1000 * 1000};
 	if (!event_pending(u->news, EV_TIMEOUT, NULL))
 		event_add(u->news, &tv);
 }
@@ -274,7 +319,8 @@ index_watch_news(evutil_socket_t fd, short what, void *arg)
 		index_watch_sync(u);
 	}
 	/* A look at a big folder must not take all of the time while somebody fills it. */
-	delay = (io_now_ms() - begin) * INDEX_NEWS_FACTOR;
+	u->news_ms = io_now_ms();
+	delay = (u->news_ms - begin) * INDEX_NEWS_FACTOR;
 	u->news_delay_ms = delay < INDEX_NEWS_DELAY_MS	     ? INDEX_NEWS_DELAY_MS
 			   : delay > INDEX_NEWS_DELAY_MAX_MS ? INDEX_NEWS_DELAY_MAX_MS
 							     : (unsigned)delay;

@@ -258,6 +258,7 @@ index_conn_release(struct index_conn *c)
 	if (--c->refs)
 		return;
 	numset_free(&c->watch);
+	numset_free(&c->missed);
 	atomic_fetch_sub(&c->worker->connections, 1);
 	free(c);
 }
@@ -425,6 +426,7 @@ conn_begin(struct index_worker *w, struct index_open *o, enum err e, struct inde
 	c->worker = w;
 	c->refs = 1;
 	c->ipc = ipc_conn_create(w->base, o->fd, INDEX_PROTO_BODY_MAX, &conn_handler, c);
+	ipc_conn_on_drained(c->ipc, index_watch_drained);
 	o->fd = -1;
 	atomic_fetch_add(&w->connections, 1);
 	if (!u) {

@@ -95,6 +95,8 @@ void ipc_conn_free(struct ipc_conn **c);
  */
 void ipc_conn_send(struct ipc_conn *c, uint16_t type, uint32_t request, struct str body,
 	const int *fds, size_t nfds);
+/* fn is called, from the loop, whenever the peer has taken all of what it had let pile up. */
+void ipc_conn_on_drained(struct ipc_conn *c, void (*fn)(struct ipc_conn *c, void *arg));
 /* Bytes queued and not yet taken by the peer. */
 size_t ipc_conn_pending(const struct ipc_conn *c);
 void *ipc_conn_arg(const struct ipc_conn *c);

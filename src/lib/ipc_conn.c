@@ -35,6 +35,7 @@ struct ipc_conn {
 	size_t body_max;
 	const struct ipc_conn_handler *handler;
 	void *arg;
+	void (*on_drained)(struct ipc_conn *c, void *arg);
 	struct event *read_event, *write_event, *resume_event;
 
 	struct buf in;
@@ -129,10 +130,13 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (e)
+	if (e) {
 		conn_die(c, e);
-	else if (!c->out.len)
+	} else if (!c->out.len) {
 		event_del(c->write_event);
+		if (c->on_drained)
+			c->on_drained(c, c->arg);
+	}
 }
 
 static void
@@ -312,6 +316,12 @@ ipc_conn_send(struct ipc_conn *c, uint16_t type, uint32_t request, struct str bo
 	} else if (c->out.len && idle) {
 		event_add(c->write_event, NULL);
 	}
+}
+
+void
+ipc_conn_on_drained(struct ipc_conn *c, void (*fn)(struct ipc_conn *c, void *arg))
+{
+	c->on_drained = fn;
 }
 
 size_t

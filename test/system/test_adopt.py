@@ -284,14 +284,16 @@ def test_from_courier(make_instance, imap):
     write(maildir / "courierimapuiddb", f"1 1130000000 20\n7 {a}\n15 {b}\n")
     write(maildir / "courierimapkeywords" / ":list", f"$Forwarded\nown-word\n\n{a}:0 1\n")
     write(maildir / "courierimapkeywords" / b, "own-word\n")
-    write(maildir / "courierimapsubscribed", "INBOX\nINBOX.Sent\nINBOX.Sent.Old\n")
+    write(maildir / "courierimapsubscribed", "INBOX\nINBOX.Sent\nINBOX.Sent.Old\nINBOX.Entwürfe.Straße\n")
     write(maildir / "maildirsize", f"10000000S\n{3 * len(text)} 3\n")
-    for folder in (".Sent", ".Sent.Old"):
+    for folder in (".Sent", ".Sent.Old", ".Entwürfe", ".Entwürfe.Straße"):
         write(maildir / folder / "maildirfolder", "")
         for sub in ("cur", "new", "tmp"):
             (maildir / folder / sub).mkdir(parents=True, exist_ok=True)
     write(maildir / ".Sent" / "cur" / f"{c}:2,S", text)
     write(maildir / ".Sent" / "courierimapuiddb", f"1 1130000055 4\n3 {c}\n")
+    write(maildir / ".Entwürfe.Straße" / "cur" / f"{c}:2,S", text)
+    write(maildir / ".Entwürfe.Straße" / "courierimapuiddb", f"1 1130000066 9\n8 {c}\n")
     (maildir / "tmp").mkdir()
     own(roost.home(USER))
     client = imap(ADDRESS, instance=roost)
@@ -300,7 +302,11 @@ def test_from_courier(make_instance, imap):
     assert flags_by_uid(client, "Sent") == {3: {"\\Seen"}}
     found, subscribed = snapshot(client, "/")
     assert found[("INBOX",)][0] == 1130000000 and found[("Sent",)][0] == 1130000055
-    assert subscribed == {("INBOX",), ("Sent",), ("Sent", "Old")}
+    # Courier writes names in UTF-8 since its version 5; every other program in modified UTF-7.
+    deep = ("Entw&APw-rfe", "Stra&AN8-e")
+    assert found[deep][0] == 1130000066 and set(found[deep][2]) == {8}
+    assert (maildir / ".Entw&APw-rfe.Stra&AN8-e").is_dir() and not (maildir / ".Entwürfe").exists()
+    assert subscribed == {("INBOX",), ("Sent",), ("Sent", "Old"), deep}
 
 
 def test_damaged_lists(make_instance, imap):

@@ -185,6 +185,49 @@ test_news(void **state)
 	index_close(&other);
 }
 
+/* One that does not read is told of each mailbox once when it does, and piles nothing up. */
+static void
+test_news_for_who_does_not_read(void **state)
+{
+	enum { CHANGES = 6000, NOTICE = IPC_HEADER_SIZE + 12 };
+	struct fixture *f = *state;
+	struct index_mailbox inbox = get(f->u, "INBOX"), sent = get(f->u, "Sent");
+	struct numset uids = {0};
+	struct index_user *other;
+	uint32_t heard_of = 0;
+	uint64_t modseq = 0, heard = 0;
+	size_t notices = 0;
+
+	assert_int_equal(index_open(f->d.conf, &f->alice, &other), OK);
+	deliver(other, "INBOX");
+	assert_int_equal(index_watch(f->u, 0, 1), OK);
+	numset_add(&uids, 1);
+	for (int i = 0; i < CHANGES; i++)
+		assert_int_equal(index_store(other, inbox.id, &uids,
+					 i % 2 ? INDEX_STORE_REMOVE : INDEX_STORE_ADD,
+					 INDEX_FLAGGED, NULL, 0, UINT64_MAX, NULL, &modseq),
+			OK);
+	deliver(other, "Sent");
+	for (; heard_of != sent.id; notices++) {
+		char notice[NOTICE];
+		struct ipc_reader r = ipc_reader_of(str_make(notice + IPC_HEADER_SIZE, 12));
+		uint64_t at;
+
+		assert_int_equal(io_wait_readable(index_watch_fd(f->u), 10000), OK);
+		assert_int_equal(recv(index_watch_fd(f->u), notice, NOTICE, MSG_WAITALL), NOTICE);
+		heard_of = ipc_get_u32(&r);
+		at = ipc_get_u64(&r);
+		if (heard_of == inbox.id)
+			heard = at;
+	}
+	assert_true(notices < CHANGES);
+	assert_int_equal(heard, modseq);
+	numset_free(&uids);
+	index_mailbox_free(&inbox);
+	index_mailbox_free(&sent);
+	index_close(&other);
+}
+
 static void
 wait_for_news(struct fixture *f)
 {
@@ -531,6 +574,7 @@ main(void)
 		TEST(test_changes),
 		TEST(test_mailboxes),
 		TEST(test_news),
+		TEST(test_news_for_who_does_not_read),
 		TEST(test_news_of_all),
 		TEST(test_killed),
 		TEST(test_rebuilt_while_open),

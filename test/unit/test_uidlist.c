@@ -357,6 +357,33 @@ test_taken_name(void **state)
 	check_many(f, 0, MANY, 1, 1);
 }
 
+/* Under a limit they count from the moment that they are messages. */
+static void
+test_they_count_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct index_core_limits limits = {.bytes = 1 << 20};
+	struct index_quota q;
+
+	index_core_set_limits(f->c, &limits);
+	put_many(f, "", 0, MANY);
+	look(f);
+	assert_true(exists(f, CORE_FILE_UIDLIST));
+	index_core_quota(f->c, &q);
+	assert_int_equal(q.bytes, MANY * strlen("Subject: many\n\nx\n"));
+	background(f);
+	index_core_quota(f->c, &q);
+	assert_int_equal(q.bytes, MANY * strlen("Subject: many\n\nx\n"));
+	check_many(f, 0, MANY, 1, 1);
+	/* Also in an index that is made under one. */
+	f->o.limits = limits;
+	run("cd %s/new && for i in $(seq 100); do echo x >1700000000.M${i}P2.other; done",
+		f->maildir);
+	lose_index(f);
+	index_core_quota(f->c, &q);
+	assert_int_equal(q.bytes, MANY * strlen("Subject: many\n\nx\n") + 100 * 2);
+}
+
 #define TEST(t) cmocka_unit_test_setup_teardown(t, core_user_setup, core_user_teardown)
 
 int
@@ -373,6 +400,7 @@ main(void)
 		TEST(test_not_ours),
 		TEST(test_adopted),
 		TEST(test_taken_name),
+		TEST(test_they_count_at_once),
 	};
 
 	log_init("test", LOGL_ERROR + 1);
