@@ -13,7 +13,8 @@
  * A mailbox ticket: auth's word to the index service that its bearer may open one user's mail. It
  * is the user's data and an HMAC-SHA-256 over it with the key that the master gives to auth and
  * index alone (setting ticket_key), so that a session can reach no other user's mail and the index
- * needs no database.
+ * needs no database. One with a guest is made by the index itself: its bearer gets of the user's
+ * mail what the guest has rights to, each request anew.
  */
 struct ticket {
 	char *user;
@@ -21,6 +22,7 @@ struct ticket {
 	uint64_t quota_bytes, quota_messages; /* 0: no limit */
 	char *quota_rules; /* lib/quota_rules.h; ticket_make takes NULL for none */
 	time_t expires;
+	char *guest, *guest_home; /* NULL: the bearer is the user himself */
 };
 enum { TICKET_LIFETIME_S = 24 * 3600 };
 

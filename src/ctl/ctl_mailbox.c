@@ -325,6 +325,10 @@ const struct tool_verb tool_verbs_mailbox[] = {
 		"Puts expunged messages back, or lists them", mailbox_undelete},
 	{"mailbox", "purge", "USER [--older DURATION]",
 		"Removes expunged messages that are kept longer than expunge_keep", mailbox_purge},
+	{"mailbox", "acl", "list|set|delete USER NAME [IDENTIFIER [RIGHTS]]",
+		"Lists, gives or takes back rights on a mailbox: to a user, anyone, owner, or, with "
+		"- in front, against them",
+		tool_mailbox_acl},
 	{"export", NULL, "--format dovecot USER...",
 		"Writes Dovecot's lists of UIDs and keywords into users' mail, to move to it",
 		export_users},

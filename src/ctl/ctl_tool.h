@@ -35,6 +35,9 @@ extern const struct tool_verb tool_verbs_queue[];
 extern const struct tool_verb tool_verbs_quota[];
 extern const struct tool_verb tool_verbs_server[];
 
+/* ctl_acl.c: a verb of tool_verbs_mailbox. */
+enum err tool_mailbox_acl(struct tool *t, int argc, char **argv);
+
 /* ---- arguments ---- */
 
 enum { TOOL_POSITIONALS_MAX = 256, TOOL_OPTIONS_MAX = 16 };

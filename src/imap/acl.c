@@ -5,29 +5,52 @@
 #include "imap/rights.h"
 
 /*
- * GETACL, SETACL, DELETEACL, LISTRIGHTS and MYRIGHTS (RFC 4314 section 3). Nobody but its owner
- * reaches a mailbox, so that the owner's are the only rights that can be granted: LISTRIGHTS says
- * so of every other identifier, and SETACL refuses it.
+ * GETACL, SETACL, DELETEACL, LISTRIGHTS and MYRIGHTS (RFC 4314 section 3), of own mailboxes and of
+ * those of others that the user administers for them.
  */
 
 enum whose { OWNER, NOT_OWNER, OTHER };
 
+/* The mailbox of a command. */
+struct target {
+	struct index_mailbox box;
+	const char *owner; /* the user himself, or whose guest he is */
+	unsigned rights; /* what the user may do */
+};
+
+static void
+target_fini(struct target *t)
+{
+	index_mailbox_free(&t->box);
+}
+
+/* On which the user has need. */
+static enum err
+target_find(struct imap_session *s, struct str name, unsigned need, struct target *t)
+{
+	enum err e;
+
+	*t = (struct target){.owner = s->user.name};
+	e = index_mailbox_get(s->index, name, &t->box);
+	if (!e && index_mailbox_is_shared(t->box.id))
+		e = index_guest_rights(s->index, t->box.id, &t->owner, &t->rights);
+	else if (!e)
+		e = imap_rights_get(s, t->box.id, &t->rights, NULL);
+	/* Who may not know of a mailbox is not told that it is there (section 6). */
+	if (!e && (t->rights & need) != need)
+		e = t->rights & RIGHT_LOOKUP ? E_ACCESS : E_NOTFOUND;
+	return e;
+}
+
 static enum whose
-identifier_whose(const struct imap_session *s, struct str id)
+identifier_whose(const struct target *t, struct str id)
 {
 	int negative = id.len > 0 && id.p[0] == '-';
 	struct str name = negative ? str_make(id.p + 1, id.len - 1) : id;
 
-	if (!str_is_i(name, s->user.name) && !str_is_i(name, RIGHTS_OWNER))
+	if (!str_is_i(name, t->owner) && !str_is_i(name, RIGHTS_OWNER))
 		return OTHER;
 	return negative ? NOT_OWNER : OWNER;
-}
-
-/* Under which name it is stored. */
-static struct str
-identifier_stored(enum whose whose, struct str id)
-{
-	return whose == OWNER ? STR(RIGHTS_OWNER) : whose == NOT_OWNER ? STR(RIGHTS_NOT_OWNER) : id;
 }
 
 /* Section 3: one that cannot be prepared, or is empty, is BAD. */
@@ -44,35 +67,23 @@ identifier_parse(struct imap_parser *p, struct str *id)
 	return imap_parser_fail(p, E_PARSE, "an identifier cannot be empty");
 }
 
-/* The mailbox of a command, on which the user has need. */
-static enum err
-mailbox_find(struct imap_session *s, struct str name, unsigned need, struct index_mailbox *box)
-{
-	enum err e = index_mailbox_get(s->index, name, box);
-
-	return e ? e : imap_rights_check(s, box->id, need);
-}
-
 /* ---- MYRIGHTS ---- */
 
 enum err
 imap_acl_send_myrights(struct imap_session *s, struct str name)
 {
 	char text[RIGHTS_TEXT];
-	struct index_mailbox box = {0};
-	unsigned rights = 0;
-	enum err e = index_mailbox_get(s->index, name, &box);
+	struct target t;
+	enum err e = target_find(s, name, 0, &t);
 
-	if (!e)
-		e = imap_rights_get(s, box.id, &rights, NULL);
 	if (!e) {
-		rights_format(rights, text);
+		rights_format(t.rights, text);
 		(void)buf_add_cstr(&s->out, "MYRIGHTS ");
-		imap_write_mailbox(s, &s->out, str_of(box.name));
+		imap_write_mailbox(s, &s->out, str_of(t.box.name));
 		(void)buf_printf(&s->out, " %s", text);
 		imap_untagged_out(s);
 	}
-	index_mailbox_free(&box);
+	target_fini(&t);
 	return e;
 }
 
@@ -106,11 +117,17 @@ pair_write(struct imap_session *s, const char *sign, struct str id, struct str r
 	buf_free(&name);
 }
 
+struct telling {
+	struct imap_session *s;
+	const char *owner;
+};
+
 /* The owner has been told. */
 static enum err
 pair_visit(struct str id, struct str rights, void *arg)
 {
-	struct imap_session *s = arg;
+	const struct telling *t = arg;
+	struct imap_session *s = t->s;
 	char text[RIGHTS_TEXT];
 	unsigned bits;
 
@@ -122,9 +139,16 @@ pair_visit(struct str id, struct str rights, void *arg)
 		rights = str_of(text);
 	}
 	if (str_is(id, RIGHTS_NOT_OWNER))
-		pair_write(s, "-", str_of(s->user.name), rights);
+		pair_write(s, "-", str_of(t->owner), rights);
 	else
 		pair_write(s, "", id, rights);
+	return OK;
+}
+
+static enum err
+owner_visit(struct str id, struct str rights, void *arg)
+{
+	rights_owner_add(arg, id, rights);
 	return OK;
 }
 
@@ -132,8 +156,9 @@ static enum err
 run_getacl(struct imap_session *s, struct imap_parser *p)
 {
 	char text[RIGHTS_TEXT];
-	struct index_mailbox box = {0};
-	unsigned rights, given = 0;
+	struct rights_owner o;
+	struct target t;
+	struct telling tell = {.s = s};
 	struct str name;
 	enum err e;
 
@@ -141,17 +166,19 @@ run_getacl(struct imap_session *s, struct imap_parser *p)
 	(void)imap_parse_mailbox(p, &name);
 	if (imap_parse_end(p))
 		return p->err;
-	e = mailbox_find(s, name, RIGHT_ADMIN, &box);
+	e = target_find(s, name, RIGHT_ADMIN, &t);
+	rights_owner_init(&o);
 	if (!e)
-		e = imap_rights_get(s, box.id, &rights, &given);
+		e = index_acl_each(s->index, t.box.id, owner_visit, &o);
 	if (!e) {
+		tell.owner = t.owner;
 		(void)buf_add_cstr(&s->out, "ACL ");
-		imap_write_mailbox(s, &s->out, str_of(box.name));
-		rights_format(given, text);
-		pair_write(s, "", str_of(s->user.name), str_of(text));
-		e = index_acl_each(s->index, box.id, pair_visit, s);
+		imap_write_mailbox(s, &s->out, str_of(t.box.name));
+		rights_format(o.given, text);
+		pair_write(s, "", str_of(t.owner), str_of(text));
+		e = index_acl_each(s->index, t.box.id, pair_visit, &tell);
 	}
-	index_mailbox_free(&box);
+	target_fini(&t);
 	if (e) {
 		buf_reset(&s->out);
 		return imap_reply_error(s, e, "mailbox");
@@ -162,11 +189,27 @@ run_getacl(struct imap_session *s, struct imap_parser *p)
 
 /* ---- LISTRIGHTS ---- */
 
+/* What is always given comes first, then what can be, each by itself (section 3.4). */
+static const char *
+grantable(const struct target *t, struct str id)
+{
+	switch (identifier_whose(t, id)) {
+	case OWNER:
+		/* His own guard, which is not for guests to change. */
+		return index_mailbox_is_shared(t->box.id) ? "lrswipkxteacd"
+							  : "lpa r s w i k x t e c d";
+	case NOT_OWNER:
+		return index_mailbox_is_shared(t->box.id) ? "\"\"" : "\"\" r s w i k x t e c d";
+	default:
+		return "\"\" l r s w i p k x t e a c d";
+	}
+}
+
 static enum err
 run_listrights(struct imap_session *s, struct imap_parser *p)
 {
-	struct index_mailbox box = {0};
 	struct str name, id = {0};
+	struct target t;
 	enum err e;
 
 	(void)imap_parse_space(p);
@@ -174,20 +217,16 @@ run_listrights(struct imap_session *s, struct imap_parser *p)
 	(void)identifier_parse(p, &id);
 	if (imap_parse_end(p))
 		return p->err;
-	e = mailbox_find(s, name, RIGHT_ADMIN, &box);
+	e = target_find(s, name, RIGHT_ADMIN, &t);
 	if (!e) {
-		enum whose whose = identifier_whose(s, id);
-
 		(void)buf_add_cstr(&s->out, "LISTRIGHTS ");
-		imap_write_mailbox(s, &s->out, str_of(box.name));
+		imap_write_mailbox(s, &s->out, str_of(t.box.name));
 		(void)buf_add_char(&s->out, ' ');
 		imap_write_astring(&s->out, id);
-		(void)buf_add_cstr(&s->out, whose == OWNER ? " lpa" : " \"\"");
-		if (whose != OTHER)
-			(void)buf_add_cstr(&s->out, " r s w i k x t e c d");
+		(void)buf_printf(&s->out, " %s", grantable(&t, id));
 		imap_untagged_out(s);
 	}
-	index_mailbox_free(&box);
+	target_fini(&t);
 	return e ? imap_reply_error(s, e, "mailbox")
 		 : imap_reply_ok(s, NULL, "Listrights completed");
 }
@@ -216,7 +255,8 @@ modification_parse(struct imap_parser *p, char *op, unsigned *rights)
 
 /* What identifier has now, which for the owner may be what he has without any word of it. */
 static enum err
-rights_stored(struct imap_session *s, uint32_t mailbox, enum whose whose, unsigned *out)
+rights_stored(struct imap_session *s, const struct target *t, enum whose whose, struct str id,
+	unsigned *out)
 {
 	char text[INDEX_ACL_RIGHTS_SIZE];
 	unsigned rights;
@@ -224,56 +264,68 @@ rights_stored(struct imap_session *s, uint32_t mailbox, enum whose whose, unsign
 
 	*out = 0;
 	if (whose == OWNER)
-		return imap_rights_get(s, mailbox, &rights, out);
-	e = index_acl_get(s->index, mailbox, STR(RIGHTS_NOT_OWNER), text);
+		return imap_rights_get(s, t->box.id, &rights, out);
+	e = index_acl_get(s->index, t->box.id, id, text);
 	if (!e)
 		(void)rights_parse(str_of(text), out);
 	return e == E_NOTFOUND ? OK : e;
 }
 
-/* The rights that cannot be taken or given are left out of what is stored. */
+/* Of the owner, the rights that cannot be taken or given are left out of what is stored. */
 static enum err
-rights_set(struct imap_session *s, uint32_t mailbox, enum whose whose, char op, unsigned change)
+rights_set(
+	struct imap_session *s, const struct target *t, struct str given, char op, unsigned change)
 {
+	enum whose whose = identifier_whose(t, given);
+	struct buf id = {0}, plain = {0};
 	char text[RIGHTS_TEXT];
 	unsigned rights;
-	enum err e = rights_stored(s, mailbox, whose, &rights);
-	struct buf plain = {0};
+	enum err e;
 
+	rights_identifier_prepare(given, t->owner, &id);
+	e = rights_stored(s, t, whose, buf_str(&id), &rights);
 	rights = op == '+' ? rights | change : op == '-' ? rights & ~change : change;
 	if (whose == OWNER)
 		rights |= RIGHTS_FIXED;
-	else
+	else if (whose == NOT_OWNER)
 		rights &= ~(unsigned)RIGHTS_FIXED;
 	rights_format(rights, text);
 	for (const char *c = text; *c; c++)
 		if (*c != 'c' && *c != 'd')
 			(void)buf_add_char(&plain, *c);
 	if (!e)
-		e = index_acl_set(s->index, mailbox, identifier_stored(whose, STR("")),
+		e = index_acl_set(s->index, t->box.id, buf_str(&id),
 			plain.len ? INDEX_ACL_REPLACE : INDEX_ACL_DELETE, buf_str(&plain));
 	buf_free(&plain);
+	buf_free(&id);
 	return e;
 }
 
 /* A change of the selected mailbox shows in what can be changed there. */
 static enum err
-changed_reply(struct imap_session *s, uint32_t mailbox, enum err e, const char *text)
+changed_reply(struct imap_session *s, struct target *t, enum err e, const char *text)
 {
-	if (!e && s->view && mailbox == s->mailbox)
+	uint32_t mailbox = t->box.id;
+
+	target_fini(t);
+	if (!e && s->view && mailbox == s->mailbox) {
 		e = imap_rights_selected(s);
+		/* He has taken the last right from himself, which the reply's synchronization
+		 * tells. */
+		e = e == E_NOTFOUND ? OK : e;
+	}
+	if (e == E_RANGE)
+		return imap_reply_no(s, "CANNOT", "Nobody can have this identifier");
 	return e ? imap_reply_error(s, e, "mailbox") : imap_reply_ok(s, NULL, text);
 }
 
 static enum err
 run_setacl(struct imap_session *s, struct imap_parser *p)
 {
-	struct index_mailbox box = {0};
 	struct str name, id = {0};
 	unsigned change = 0;
+	struct target t;
 	char op = '=';
-	enum whose whose;
-	uint32_t mailbox;
 	enum err e;
 
 	(void)imap_parse_space(p);
@@ -282,24 +334,22 @@ run_setacl(struct imap_session *s, struct imap_parser *p)
 	(void)modification_parse(p, &op, &change);
 	if (imap_parse_end(p))
 		return p->err;
-	whose = identifier_whose(s, id);
-	e = mailbox_find(s, name, RIGHT_ADMIN, &box);
-	mailbox = box.id;
-	index_mailbox_free(&box);
-	if (!e && whose == OTHER)
-		return imap_reply_no(
-			s, "CANNOT", "Only the rights of the mailbox's owner can be set");
+	e = target_find(s, name, RIGHT_ADMIN, &t);
+	if (!e && (id.p[0] == '$' || str_starts_i(id, "-$"))) {
+		target_fini(&t);
+		return imap_reply_no(s, "CANNOT", "There are no groups of users");
+	}
 	if (!e)
-		e = rights_set(s, mailbox, whose, op, change);
-	return changed_reply(s, mailbox, e, "Setacl completed");
+		e = rights_set(s, &t, id, op, change);
+	return changed_reply(s, &t, e, "Setacl completed");
 }
 
 static enum err
 run_deleteacl(struct imap_session *s, struct imap_parser *p)
 {
-	struct index_mailbox box = {0};
 	struct str name, id = {0};
-	uint32_t mailbox;
+	struct buf stored = {0};
+	struct target t;
 	enum err e;
 
 	(void)imap_parse_space(p);
@@ -307,13 +357,13 @@ run_deleteacl(struct imap_session *s, struct imap_parser *p)
 	(void)identifier_parse(p, &id);
 	if (imap_parse_end(p))
 		return p->err;
-	e = mailbox_find(s, name, RIGHT_ADMIN, &box);
-	mailbox = box.id;
-	index_mailbox_free(&box);
-	if (!e)
-		e = index_acl_set(s->index, mailbox, identifier_stored(identifier_whose(s, id), id),
-			INDEX_ACL_DELETE, STR(""));
-	return changed_reply(s, mailbox, e, "Deleteacl completed");
+	e = target_find(s, name, RIGHT_ADMIN, &t);
+	if (!e) {
+		rights_identifier_prepare(id, t.owner, &stored);
+		e = index_acl_set(s->index, t.box.id, buf_str(&stored), INDEX_ACL_DELETE, STR(""));
+	}
+	buf_free(&stored);
+	return changed_reply(s, &t, e, "Deleteacl completed");
 }
 
 const struct imap_command imap_command_deleteacl = {
@@ -328,6 +378,7 @@ const struct imap_command imap_command_getacl = {
 	.rfc = "4314 3.3",
 	.states = IN_BOTH,
 	.sync = IMAP_SYNC_ALL,
+	.capabilities = "ACL RIGHTS=texk",
 	.run = run_getacl,
 };
 const struct imap_command imap_command_listrights = {
@@ -337,15 +388,12 @@ const struct imap_command imap_command_listrights = {
 	.sync = IMAP_SYNC_ALL,
 	.run = run_listrights,
 };
-/*
- * None of these is advertised (ACL, RIGHTS=texk, LIST-MYRIGHTS) as long as mailboxes cannot be
- * shared: a client would offer to share them.
- */
 const struct imap_command imap_command_myrights = {
 	.name = "MYRIGHTS",
 	.rfc = "4314 3.5",
 	.states = IN_BOTH,
 	.sync = IMAP_SYNC_ALL,
+	.capabilities = "LIST-MYRIGHTS",
 	.run = run_myrights,
 };
 const struct imap_command imap_command_setacl = {

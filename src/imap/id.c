@@ -2,6 +2,7 @@
 #include "imap/imap.h"
 
 #include "lib/log.h"
+#include "mail/mutf7.h"
 
 /* RFC 2971 section 3.3: at most 30 fields. */
 enum { ID_FIELDS_MAX = 30 };
@@ -50,12 +51,35 @@ run_id(struct imap_session *s, struct imap_parser *p)
 	return imap_reply_ok(s, NULL, "Id completed");
 }
 
+static void
+namespace_write(struct imap_session *s, const char *name)
+{
+	struct buf prefix = {0}, wire = {0};
+
+	if (!name[0]) {
+		(void)buf_add_cstr(&s->out, " NIL");
+		return;
+	}
+	(void)buf_printf(&prefix, "%s/", name);
+	(void)buf_add_cstr(&s->out, " ((");
+	if (imap_uses_utf8(s) || mutf7_from_utf8(buf_str(&prefix), &wire))
+		imap_write_string(&s->out, buf_str(&prefix));
+	else
+		imap_write_string(&s->out, buf_str(&wire));
+	(void)buf_add_cstr(&s->out, " \"/\"))");
+	buf_free(&prefix);
+	buf_free(&wire);
+}
+
 static enum err
 run_namespace(struct imap_session *s, struct imap_parser *p)
 {
 	if (imap_parse_end(p))
 		return p->err;
-	imap_untagged(s, "NAMESPACE ((\"\" \"/\")) NIL NIL");
+	(void)buf_add_cstr(&s->out, "NAMESPACE ((\"\" \"/\"))");
+	namespace_write(s, s->conf->imap_namespace_other);
+	namespace_write(s, s->conf->imap_namespace_public);
+	imap_untagged_out(s);
 	return imap_reply_ok(s, NULL, "Namespace completed");
 }
 

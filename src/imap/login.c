@@ -161,6 +161,8 @@ imap_login_run(struct session *s)
 		/* A process that served before holds this user's index, and stays confined to it.
 		 */
 		e = mail_open(s, &user, &kept->index);
+		if (!e)
+			index_share(kept->index);
 		if (!e && !confined)
 			e = confine(s->conf, kept->index);
 	}

@@ -179,7 +179,8 @@ is_source(const struct multisearch *ms, const struct index_mailbox *m)
 		enum source_kind kind = ms->sources[i].kind;
 		struct str wanted = ms->sources[i].name;
 
-		if (kind == SOURCE_PERSONAL || (kind == SOURCE_SELECTED && m->id == ms->s->mailbox))
+		if ((kind == SOURCE_PERSONAL && !index_mailbox_is_shared(m->id)) ||
+			(kind == SOURCE_SELECTED && m->id == ms->s->mailbox))
 			return 1;
 		if (kind == SOURCE_SUBSCRIBED && numset_contains(&ms->subscribed, m->id))
 			return 1;

@@ -124,7 +124,8 @@ notify_boxes_load(struct imap_session *s, const struct notify_request *r, struct
 			.special_use = t->special_use,
 			.id = t->id};
 		t->name = NULL;
-		b->events = notify_request_events(r, b->name, b->exists, b->subscribed);
+		b->events = notify_request_events(
+			r, b->name, b->exists && !index_mailbox_is_shared(b->id), b->subscribed);
 		e = box_fill(s, b, &entries);
 	}
 	imap_tree_free(&tree);

@@ -262,14 +262,15 @@ is_in_subtree(const struct notify_group *g, const char *name)
 }
 
 unsigned
-notify_request_events(const struct notify_request *r, const char *name, int exists, int subscribed)
+notify_request_events(
+	const struct notify_request *r, const char *name, int personal, int subscribed)
 {
 	unsigned wanted = 0;
 
 	for (size_t i = 0; i < r->count; i++) {
 		const struct notify_group *g = &r->groups[i];
 
-		if ((g->filter == NOTIFY_PERSONAL && exists) ||
+		if ((g->filter == NOTIFY_PERSONAL && personal) ||
 			(g->filter == NOTIFY_SUBSCRIBED && subscribed) ||
 			(g->filter == NOTIFY_MAILBOXES && is_named(g, name)) ||
 			(g->filter == NOTIFY_SUBTREE && is_in_subtree(g, name)))

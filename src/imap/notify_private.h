@@ -51,7 +51,7 @@ enum err notify_request_parse(struct imap_parser *p, struct notify_request *out)
 void notify_request_fini(struct notify_request *r);
 /* What is wanted of a mailbox that is not the selected one. */
 unsigned notify_request_events(
-	const struct notify_request *r, const char *name, int exists, int subscribed);
+	const struct notify_request *r, const char *name, int personal, int subscribed);
 
 /* ---- what the client knows of the other mailboxes (notify_box.c) ---- */
 

@@ -30,8 +30,15 @@ enum err
 imap_rights_get(struct imap_session *s, uint32_t mailbox, unsigned *out, unsigned *given)
 {
 	struct rights_owner o;
+	const char *owner;
 	enum err e;
 
+	if (index_mailbox_is_shared(mailbox)) {
+		e = index_guest_rights(s->index, mailbox, &owner, out);
+		if (given)
+			*given = *out;
+		return e;
+	}
 	rights_owner_init(&o);
 	e = index_acl_each(s->index, mailbox, stored_visit, &o);
 	*out = rights_owner_have(&o);
@@ -46,7 +53,10 @@ imap_rights_check(struct imap_session *s, uint32_t mailbox, unsigned need)
 	unsigned rights;
 	enum err e = imap_rights_get(s, mailbox, &rights, NULL);
 
-	return e ? e : (rights & need) == need ? OK : E_ACCESS;
+	if (e || (rights & need) == need)
+		return e;
+	/* Who may not know of a mailbox is not told that it is there (RFC 4314 section 6). */
+	return rights & (RIGHT_LOOKUP | RIGHT_READ) ? E_ACCESS : E_NOTFOUND;
 }
 
 enum err
@@ -117,6 +127,9 @@ imap_rights_inherit(struct imap_session *s, struct str from, struct str name)
 	if (from.len == 0)
 		return OK;
 	e = index_mailbox_get(s->index, from, &above);
+	/* For a guest roost-index does it. */
+	if (!e && index_mailbox_is_shared(above.id))
+		name.len = 0;
 	/* The levels between them were made too. */
 	for (; !e && name.len > from.len; name = imap_rights_parent(name)) {
 		e = index_mailbox_get(s->index, name, &box);

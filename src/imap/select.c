@@ -207,8 +207,9 @@ open_by_name(struct imap_session *s, const struct select *sel)
 	e = index_mailbox_get(s->index, sel->name, &box);
 	if (!e)
 		e = imap_rights_get(s, box.id, &s->rights, NULL);
+	/* Who may not know of it is not told that it is there (RFC 4314 section 6). */
 	if (!e && !(s->rights & RIGHT_READ))
-		e = E_ACCESS;
+		e = s->rights & RIGHT_LOOKUP ? E_ACCESS : E_NOTFOUND;
 	/* RFC 4314 section 5.2 */
 	if (!e && !(s->rights & RIGHTS_CHANGE))
 		s->read_only = 1;

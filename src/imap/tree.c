@@ -6,6 +6,7 @@
 
 #include "lib/mem.h"
 #include "mail/mutf7.h"
+#include "mail/rights.h"
 
 void
 imap_tree_free(struct imap_tree *t)
@@ -186,10 +187,23 @@ imap_tree_mark_parents(struct imap_tree *t)
 	free(stack);
 }
 
+struct loading {
+	struct index_user *u;
+	struct imap_tree *tree;
+};
+
+/* Another's mailbox is listed to whom he has given "l" (RFC 4314 section 4, LIST). */
 static enum err
 mailbox_add(const struct index_mailbox *m, void *arg)
 {
-	imap_tree_add(arg, str_of(m->name), m);
+	const struct loading *l = arg;
+	const char *owner;
+	unsigned rights;
+
+	if (index_mailbox_is_shared(m->id) &&
+		(index_guest_rights(l->u, m->id, &owner, &rights) || !(rights & RIGHT_LOOKUP)))
+		return OK;
+	imap_tree_add(l->tree, str_of(m->name), m);
 	return OK;
 }
 
@@ -203,11 +217,12 @@ subscription_add(struct str name, void *arg)
 enum err
 imap_tree_load(struct index_user *u, int with_subscriptions, struct imap_tree *out)
 {
+	struct loading l = {u, out};
 	enum err e;
 
 	/* If the service is away, what is known already is listed all the same. */
 	(void)index_refresh_tree(u);
-	e = index_mailbox_each(u, mailbox_add, out);
+	e = index_mailbox_each(u, mailbox_add, &l);
 	if (!e && with_subscriptions)
 		e = index_subscription_each(u, subscription_add, out);
 	if (!e)

@@ -133,6 +133,15 @@ enum err adopt_folder(struct index_core *c, const char *dir, struct core_uid_fil
 /* The folder's subscriptions in the shape of Roost's file. E_NOTFOUND. */
 enum err adopt_subscriptions_read(struct index_core *c, struct buf *out);
 
+/* ---- adopt_acl.c: rights ---- */
+
+/* Lines that are not taken over are counted in *bad. The caller frees *out. */
+void adopt_dovecot_acl(struct str text, struct entry_list *out, size_t *bad);
+/* Writes roost-acl of what a folder's dovecot-acl says, unless there is one already. */
+enum err adopt_acl(struct index_core *c, const char *dir);
+/* Appends a dovecot-acl that says the same. */
+void export_dovecot_acl(const struct entry_list *l, struct buf *out);
+
 /* ---- export_dovecot.c ---- */
 
 struct export_counts {
@@ -141,10 +150,10 @@ struct export_counts {
 				   files */
 };
 /*
- * Writes dovecot-uidlist and dovecot-keywords into each folder, dovecot-uidvalidity and
- * subscriptions beside them, so that Dovecot serves the same UIDs, flags and keywords from this
- * tree. Flags must have been brought into the names before (index_core_background). What changes
- * afterwards is not in them.
+ * Writes dovecot-uidlist, dovecot-keywords and, where rights are set, dovecot-acl into each folder,
+ * dovecot-uidvalidity and subscriptions beside them, so that Dovecot serves the same UIDs, flags
+ * and keywords from this tree. Flags must have been brought into the names before
+ * (index_core_background). What changes afterwards is not in them.
  */
 enum err export_dovecot(struct index_core *c, struct export_counts *out);
 

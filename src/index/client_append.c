@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "index/client_private.h"
+#include "index/client_shared.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,6 +44,7 @@ struct append_file {
 struct index_append {
 	struct index_user *u; /* until finished */
 	uint32_t mailbox;
+	uint32_t tmp_box; /* in whose folder the file is written: for another's mailbox INBOX */
 	char *tmp_path, *tmp_name;
 	int made, finished, committed;
 	enum err err;
@@ -92,7 +93,7 @@ tmp_name(struct index_user *u, struct index_append *a)
 	if (e) {
 		return e;
 	}
-	e = client_mailbox_record(u, a->mailbox, &box);
+	e = client_mailbox_record(u, a->tmp_box, &box);
 	if (e == OK) {
 		clock_gettime(CLOCK_REALTIME, &now);
 		maildir_unique_build(
@@ -189,7 +190,7 @@ decide_compression(struct index_append *a, int last)
 	const struct config *conf = a->u->conf;
 	int level = (int)conf->mail_compress_level;
 
-	if (strcmp(conf->mail_compress, "zlib") == 0 &&
+	if (strcmp(conf->mail_compress, "zlib") == 0 && !index_mailbox_is_shared(a->mailbox) &&
 		(!last || a->out.len >= APPEND_COMPRESS_MIN)) {
 		a->gz = gzip_writer_create(level, write_compressed, a);
 	} else if (gzip_is(a->out.p, a->out.len)) {
@@ -217,20 +218,37 @@ out_flush(struct index_append *a, int last)
 
 /* ---- writing ---- */
 
+/* From where the service takes what goes to another: it reaches both. */
+static enum err
+inbox_find(struct index_user *u, uint32_t *mailbox)
+{
+	struct index_mailbox inbox;
+	enum err e = index_mailbox_get(u, STR("INBOX"), &inbox);
+
+	*mailbox = inbox.id;
+	index_mailbox_free(&inbox);
+	return e;
+}
+
 enum err
 index_append_create(
 	struct index_user *u, uint32_t mailbox, uint64_t size_hint, struct index_append **out)
 {
+	uint32_t tmp_box = mailbox;
 	enum err e = size_hint == INDEX_APPEND_UNCHECKED ? client_mailbox_check(u, mailbox)
 							 : index_quota_check(u, mailbox, size_hint);
 
 	*out = NULL;
+	if (e == OK && index_mailbox_is_shared(mailbox)) {
+		e = inbox_find(u, &tmp_box);
+	}
 	if (e) {
 		return e;
 	}
 	*out = MEM_NEW(struct index_append);
 	(*out)->u = u;
 	(*out)->mailbox = mailbox;
+	(*out)->tmp_box = tmp_box;
 	(*out)->crlf = strcmp(u->conf->maildir_line_endings, "crlf") == 0;
 	(*out)->file = MEM_NEW(struct append_file);
 	(*out)->file->refs = 1;
@@ -448,8 +466,11 @@ index_append_link(struct index_user *u, uint32_t mailbox, struct index_append *f
 	if (e) {
 		return e;
 	}
+	if (index_mailbox_is_shared(mailbox)) {
+		return E_UNSUPPORTED;
+	}
 	a = MEM_NEW(struct index_append);
-	a->mailbox = mailbox;
+	a->mailbox = a->tmp_box = mailbox;
 	a->finished = 1;
 	a->file = from->file;
 	a->file->refs++;
@@ -539,6 +560,8 @@ commit(struct index_user *u, enum index_frame type, struct buf *body, struct ind
 	const struct index_append_info *info, size_t n, uint32_t *uidvalidity, uint32_t *uids)
 {
 	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
+	uint32_t mailbox = a[0]->mailbox;
+	struct index_user *to = client_route(u, &mailbox);
 	enum err e = OK;
 
 	/* Of several all are on their way before the first is waited for: its sync brings the rest.
@@ -551,25 +574,27 @@ commit(struct index_user *u, enum index_frame type, struct buf *body, struct ind
 	}
 	for (size_t i = 0; i < n && e == OK; i++) {
 		e = a[i]->finished && a[i]->mailbox == a[0]->mailbox
-			    ? client_mailbox_check(u, a[i]->mailbox)
+			    ? client_mailbox_check(to, mailbox)
 		    : a[i]->err ? a[i]->err
 				: E_STATE;
-		e = e ? e : file_sync(a[i], info[i].internal_date, u->conf->mail_fsync);
+		/* What goes to another is copied there and synced then. */
+		e = e ? e : file_sync(a[i], info[i].internal_date, to == u && u->conf->mail_fsync);
 	}
 	if (e) {
 		return e;
 	}
-	ipc_put_u32(body, a[0]->mailbox);
+	ipc_put_u32(body, mailbox);
 	ipc_put_u32(body, (uint32_t)n);
 	for (size_t i = 0; i < n; i++) {
 		message_put(body, a[i], &info[i]);
 	}
-	e = client_request(u, type, body, INDEX_COMMITTED, &m);
-	/* After an ERROR the files are still ours; after a lost connection nobody knows. */
-	for (size_t i = 0; e == OK && i < n; i++) {
+	e = client_request(to, type, body, INDEX_COMMITTED, &m);
+	/* After an ERROR the files are still ours, and those for another always are; after a lost
+	 * connection nobody knows. */
+	for (size_t i = 0; e == OK && to == u && i < n; i++) {
 		a[i]->committed = 1;
 	}
-	e = e ? e : committed_read(u, &m, n, uidvalidity, uids);
+	e = e ? e : committed_read(to, &m, n, uidvalidity, uids);
 	ipc_msg_free(&m);
 	return e;
 }
@@ -590,14 +615,40 @@ index_append_commit(struct index_user *u, struct index_append *const *a,
 	return e;
 }
 
+/* E_NOTFOUND: it is not there. */
+static enum err
+message_check(struct index_user *u, uint32_t mailbox, uint32_t uid)
+{
+	struct index_message m;
+	enum err e = index_read_begin(u);
+
+	if (e) {
+		return e;
+	}
+	e = index_message_get(u, mailbox, uid, &m);
+	index_read_end(u);
+	return e;
+}
+
 enum err
 index_append_replace(struct index_user *u, uint32_t from, uint32_t uid, struct index_append *a,
 	const struct index_append_info *info, uint32_t *uidvalidity, uint32_t *new_uid)
 {
 	struct buf body = BUF_INIT(INDEX_PROTO_BODY_MAX);
+	struct numset old = {0};
 	enum err e;
 
 	*uidvalidity = 0;
+	/* Of two owners' mail the one cannot be changed with the other: the new one is safe first.
+	 */
+	if (index_mailbox_is_shared(from) || index_mailbox_is_shared(a->mailbox)) {
+		e = message_check(u, from, uid);
+		e = e ? e : index_append_commit(u, &a, info, 1, uidvalidity, new_uid);
+		numset_add(&old, uid);
+		e = e ? e : index_expunge(u, from, &old, 1, NULL);
+		numset_free(&old);
+		return e;
+	}
 	ipc_put_u32(&body, from);
 	ipc_put_u32(&body, uid);
 	e = commit(u, INDEX_REPLACE, &body, &a, info, 1, uidvalidity, new_uid);

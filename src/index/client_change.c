@@ -1,30 +1,70 @@
 /* SPDX-License-Identifier: MIT */
-#include "index/client_private.h"
+#include "index/client_shared.h"
 
 /* Every change is one request; what can be wrong with it is the service's to say. */
 
 /* ---- mailboxes ---- */
 
+/*
+ * Who is to be asked for a change of the tree: an owner for a name of his, which is as he knows it
+ * then. An own mailbox with such a name from earlier days is still the user's. E_ACCESS: nobody's,
+ * or a place among others' mailboxes where none can be.
+ */
+static enum err
+name_route(struct index_user *u, struct str *name, struct index_user **who, size_t *slot)
+{
+	struct index_mailbox own = {0};
+	struct str rest;
+	int shares = u->shares;
+	enum err e;
+
+	*who = u;
+	*slot = 0;
+	if (!client_shared_is_name(u, *name)) {
+		return OK;
+	}
+	u->shares = 0;
+	e = index_mailbox_get(u, *name, &own);
+	u->shares = shares;
+	index_mailbox_free(&own);
+	if (e != E_NOTFOUND) {
+		return e;
+	}
+	e = client_shared_resolve(u, *name, who, slot, &rest);
+	if (e == OK) {
+		*name = rest;
+	}
+	return e;
+}
+
 enum err
 index_mailbox_create(
 	struct index_user *u, struct str name, unsigned special_use, struct index_mailbox *out)
 {
+	struct index_user *g;
 	struct buf body = {0};
-	struct ipc_msg m;
+	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
 	struct ipc_reader r;
 	uint32_t id = 0;
-	enum err e;
+	size_t slot = 0;
+	enum err e = name_route(u, &name, &g, &slot);
 
 	if (out != NULL) {
 		*out = (struct index_mailbox){0};
 	}
+	if (e) {
+		return e;
+	}
 	ipc_put_str(&body, name);
 	ipc_put_u32(&body, special_use);
-	e = client_request(u, INDEX_CREATE, &body, INDEX_MAILBOX, &m);
+	e = client_request(g, INDEX_CREATE, &body, INDEX_MAILBOX, &m);
 	if (e == OK) {
 		r = ipc_reader_of(buf_str(&m.body));
 		id = ipc_get_u32(&r);
-		e = client_answer_end(u, &r);
+		e = client_answer_end(g, &r);
+	}
+	if (e == OK && g != u) {
+		id = client_shared_id(u, slot, id);
 	}
 	if (e == OK && out != NULL) {
 		e = index_mailbox_get_id(u, id, out);
@@ -47,7 +87,12 @@ enum err
 index_mailbox_delete(struct index_user *u, struct str name)
 {
 	struct buf body = {0};
+	size_t slot;
+	enum err e = name_route(u, &name, &u, &slot);
 
+	if (e) {
+		return e;
+	}
 	ipc_put_str(&body, name);
 	return request_ok(u, INDEX_DELETE, &body);
 }
@@ -55,11 +100,22 @@ index_mailbox_delete(struct index_user *u, struct str name)
 enum err
 index_mailbox_rename(struct index_user *u, struct str from, struct str to)
 {
+	struct index_user *a, *b;
 	struct buf body = {0};
+	size_t slot;
+	enum err e = name_route(u, &from, &a, &slot);
 
+	e = e ? e : name_route(u, &to, &b, &slot);
+	/* Whose mail would it be? */
+	if (e == OK && a != b) {
+		e = E_RANGE;
+	}
+	if (e) {
+		return e;
+	}
 	ipc_put_str(&body, from);
 	ipc_put_str(&body, to);
-	return request_ok(u, INDEX_RENAME, &body);
+	return request_ok(a, INDEX_RENAME, &body);
 }
 
 enum err
@@ -90,9 +146,10 @@ index_store(struct index_user *u, uint32_t mailbox, const struct numset *uids,
 	struct ipc_msg m;
 	struct ipc_reader r;
 	struct numset bad = {0};
-	enum err e = client_mailbox_check(u, mailbox);
+	enum err e = set_check(uids);
 
-	e = e ? e : set_check(uids);
+	u = client_route(u, &mailbox);
+	e = e ? e : client_mailbox_check(u, mailbox);
 	if (e) {
 		return e;
 	}
@@ -134,9 +191,10 @@ index_expunge(struct index_user *u, uint32_t mailbox, const struct numset *uids,
 	struct ipc_msg m;
 	struct ipc_reader r;
 	struct numset gone = {0};
-	enum err e = client_mailbox_check(u, mailbox);
+	enum err e = set_check(uids);
 
-	e = e ? e : set_check(uids);
+	u = client_route(u, &mailbox);
+	e = e ? e : client_mailbox_check(u, mailbox);
 	if (e) {
 		return e;
 	}
@@ -164,13 +222,18 @@ enum err
 index_copy(struct index_user *u, uint32_t from, uint32_t to, const struct numset *uids,
 	unsigned how, struct index_copied *out)
 {
+	uint32_t given_from = from, given_to = to, n;
+	struct index_user *a = client_route(u, &from), *b = client_route(u, &to);
 	struct buf body = {0};
 	struct ipc_msg m;
 	struct ipc_reader r;
-	uint32_t n;
-	enum err e = client_mailbox_check(u, from);
+	enum err e = client_mailbox_check(a, from);
 
 	*out = (struct index_copied){0};
+	if (a != b) {
+		return client_copy_across(u, given_from, given_to, uids, how, out);
+	}
+	u = a;
 	e = e ? e : client_mailbox_check(u, to);
 	e = e ? e : set_check(uids);
 	if (e) {
@@ -213,7 +276,8 @@ index_claim_recent(struct index_user *u, uint32_t mailbox, uint32_t *first)
 	enum err e = client_mailbox_check(u, mailbox);
 
 	*first = UINT32_MAX;
-	if (e) {
+	/* Nothing is \Recent to a guest. */
+	if (e || index_mailbox_is_shared(mailbox)) {
 		return e;
 	}
 	ipc_put_u32(&body, mailbox);
@@ -237,8 +301,10 @@ enum err
 index_refresh(struct index_user *u, uint32_t mailbox)
 {
 	struct buf body = {0};
-	enum err e = client_mailbox_check(u, mailbox);
+	enum err e;
 
+	u = client_route(u, &mailbox);
+	e = client_mailbox_check(u, mailbox);
 	if (e) {
 		return e;
 	}

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "index/client_private.h"
+#include "index/client_shared.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 
@@ -180,6 +181,9 @@ out:
 	buf_free(&body);
 	ipc_msg_free(&m);
 	/* A refused ticket is final; the rest is the service's trouble, however it came out. */
+	if (e == E_NOTFOUND && u->is_guest) {
+		return e;
+	}
 	return e == OK || e == E_AUTH || e == E_NOSPACE ? e : E_TEMPFAIL;
 }
 
@@ -395,14 +399,14 @@ client_mailbox_check(const struct index_user *u, uint32_t mailbox)
 
 /* ---- opening ---- */
 
-static struct index_user *
-user_new(const struct config *conf, const char *name)
+struct index_user *
+client_user_new(const struct config *conf, const char *name)
 {
 	struct index_user *u = MEM_NEW(struct index_user);
 
 	u->conf = conf;
 	u->name = mem_strdup(name);
-	u->fd = u->watch_fd = u->maildir_fd = -1;
+	u->fd = u->watch_fd = u->maildir_fd = u->watch_epoll = -1;
 	return u;
 }
 
@@ -412,7 +416,7 @@ client_user_create(const struct config *conf, const char *name, const char *mail
 {
 	enum err e;
 
-	*out = user_new(conf, name);
+	*out = client_user_new(conf, name);
 	(*out)->maildir = mem_strdup(maildir);
 	(*out)->index_dir = mem_strdup(index_dir);
 	e = client_env_open(*out);
@@ -447,7 +451,7 @@ index_open(const struct config *conf, const struct auth_user *user, struct index
 {
 	enum err e;
 
-	*out = user_new(conf, user->name);
+	*out = client_user_new(conf, user->name);
 	set_ticket(*out, user);
 	e = client_env_open_told(*out);
 	if (e == E_CORRUPT) {
@@ -484,6 +488,7 @@ index_open_again(struct index_user *u, const struct auth_user *user)
 	}
 	set_ticket(u, user);
 	client_notes_flush(u);
+	client_shared_close(u);
 	io_close(&u->watch_fd);
 	u->watch_news = u->watch_tree = 0;
 	numset_free(&u->watch_boxes);
@@ -509,6 +514,7 @@ index_close(struct index_user **u)
 	if (*u == NULL) {
 		return;
 	}
+	client_shared_close(*u);
 	if ((*u)->env != NULL) {
 		client_env_close(*u);
 	}
@@ -576,8 +582,8 @@ index_lock(struct index_user *u, const char *name, int *fd)
 
 /* ---- news ---- */
 
-enum err
-index_watch(struct index_user *u, uint32_t mailbox, int on)
+static enum err
+watch_one(struct index_user *u, uint32_t mailbox, int on)
 {
 	struct buf body = {0};
 	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
@@ -618,14 +624,93 @@ index_watch(struct index_user *u, uint32_t mailbox, int on)
 	return e;
 }
 
-int
-index_watch_fd(const struct index_user *u)
+enum err
+index_watch(struct index_user *u, uint32_t mailbox, int on)
 {
-	return u->watch_fd;
+	int all = mailbox == 0;
+	enum err e;
+
+	u = client_route(u, &mailbox);
+	e = watch_one(u, mailbox, on);
+	return e == OK && all && u->shares ? client_shared_watch(u, on) : e;
 }
+
+static int
+is_watched(const struct client_shared *s)
+{
+	return s->guest != NULL && s->guest->watch_fd >= 0;
+}
+
+static void
+watch_add(int epoll, int fd)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+
+	if (fd >= 0) {
+		(void)epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &ev);
+	}
+}
+
+int
+index_watch_fd(struct index_user *u)
+{
+	int more = 0;
+
+	for (size_t i = 0; i < u->shared_count; i++) {
+		more |= is_watched(&u->shared[i]);
+	}
+	io_close(&u->watch_epoll);
+	if (!more) {
+		return u->watch_fd;
+	}
+	u->watch_epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (u->watch_epoll < 0) {
+		return u->watch_fd;
+	}
+	watch_add(u->watch_epoll, u->watch_fd);
+	for (size_t i = 0; i < u->shared_count; i++) {
+		if (is_watched(&u->shared[i])) {
+			watch_add(u->watch_epoll, u->shared[i].guest->watch_fd);
+		}
+	}
+	return u->watch_epoll;
+}
+
+static enum err watch_read_one(struct index_user *u, int *changed);
 
 enum err
 index_watch_read(struct index_user *u, int *changed)
+{
+	enum err e = OK;
+	int any = 0;
+
+	*changed = 0;
+	for (size_t i = 0; i < u->shared_count; i++) {
+		int news = 0;
+
+		if (!is_watched(&u->shared[i])) {
+			continue;
+		}
+		any = 1;
+		if (watch_read_one(u->shared[i].guest, &news) != OK) {
+			e = E_TEMPFAIL;
+		}
+		client_shared_news(u, i);
+		*changed |= news;
+	}
+	if (u->watch_fd >= 0 || !any) {
+		int news = 0;
+
+		if (watch_read_one(u, &news) != OK) {
+			e = E_TEMPFAIL;
+		}
+		*changed |= news;
+	}
+	return e;
+}
+
+static enum err
+watch_read_one(struct index_user *u, int *changed)
 {
 	*changed = u->watch_news;
 	u->watch_news = 0;
@@ -665,8 +750,10 @@ index_sleep_token(struct index_user *u, uint32_t mailbox, struct buf *token)
 	struct buf body = {0};
 	struct ipc_msg m;
 	struct ipc_reader r;
-	enum err e = client_mailbox_check(u, mailbox);
+	enum err e;
 
+	u = client_route(u, &mailbox);
+	e = client_mailbox_check(u, mailbox);
 	if (e) {
 		return e;
 	}

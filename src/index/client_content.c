@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "index/client_private.h"
+#include "index/client_shared.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -130,11 +130,53 @@ open_once(struct index_user *u, uint32_t mailbox, uint32_t uid, int *fd, struct 
 	return e;
 }
 
+/* From the service, which has a guest's rights looked up for it. */
+static enum err
+open_as_guest(
+	struct index_user *u, uint32_t mailbox, uint32_t uid, int *fd, struct stat *st, int *crlf)
+{
+	struct index_message_record rec;
+	struct buf body = {0};
+	struct ipc_msg m;
+	enum err e = index_read_begin(u);
+
+	*fd = -1;
+	if (e) {
+		return e;
+	}
+	e = client_message_record(u, mailbox, uid, &rec);
+	*crlf = e == OK && rec.size == rec.disk_size;
+	index_read_end(u);
+	if (e) {
+		return e;
+	}
+	ipc_put_u32(&body, mailbox);
+	ipc_put_u32(&body, uid);
+	e = client_request(u, INDEX_CONTENT_OPEN, &body, INDEX_CONTENT, &m);
+	buf_free(&body);
+	if (e == OK) {
+		*fd = m.fds[0];
+		m.fds[0] = -1;
+		if (*fd < 0 || fstat(*fd, st) != 0) {
+			io_close(fd);
+			e = E_TEMPFAIL;
+		}
+	}
+	ipc_msg_free(&m);
+	return e;
+}
+
 static enum err
 message_open(
 	struct index_user *u, uint32_t mailbox, uint32_t uid, int *fd, struct stat *st, int *crlf)
 {
-	enum err e = open_once(u, mailbox, uid, fd, st, crlf);
+	enum err e;
+
+	u = client_route(u, &mailbox);
+	if (u->is_guest) {
+		return open_as_guest(u, mailbox, uid, fd, st, crlf);
+	}
+	e = open_once(u, mailbox, uid, fd, st, crlf);
 
 	if (e == E_CONFLICT && u->depth == 0) {
 		e = open_once(u, mailbox, uid, fd, st, crlf); /* renamed between look and open */
@@ -286,7 +328,8 @@ index_content_prefetch(struct index_user *u, uint32_t mailbox, uint32_t uid)
 	struct stat st;
 	int fd = -1, crlf;
 
-	if (u->slow && open_once(u, mailbox, uid, &fd, &st, &crlf) == OK) {
+	if (u->slow && !index_mailbox_is_shared(mailbox) &&
+		open_once(u, mailbox, uid, &fd, &st, &crlf) == OK) {
 		(void)posix_fadvise(fd, 0, CONTENT_READ_MAX, POSIX_FADV_WILLNEED);
 		io_close(&fd);
 	}
@@ -363,7 +406,10 @@ message_parse(struct index_user *u, uint32_t mailbox, uint32_t uid, struct buf *
 	struct mime_message *m = NULL;
 	struct message_hash *h;
 	struct buf body = {0};
-	enum err e = index_content_open(u, mailbox, uid, &c);
+	enum err e;
+
+	u = client_route(u, &mailbox);
+	e = index_content_open(u, mailbox, uid, &c);
 
 	if (e) {
 		return e;
@@ -391,10 +437,13 @@ message_parse(struct index_user *u, uint32_t mailbox, uint32_t uid, struct buf *
 enum err
 index_cache_peek(struct index_user *u, uint32_t mailbox, uint32_t uid, struct str *out)
 {
-	struct index_key key = index_key_message(mailbox, uid);
+	struct index_key key;
 	MDB_val v;
-	enum err e = client_mailbox_check(u, mailbox);
+	enum err e;
 
+	u = client_route(u, &mailbox);
+	key = index_key_message(mailbox, uid);
+	e = client_mailbox_check(u, mailbox);
 	*out = (struct str){0};
 	e = e ? e : client_get(u, INDEX_DB_CACHE, &key, &v);
 	if (e == OK && mail_cache_check(str_make(v.mv_data, v.mv_size)) == OK) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "index/client_private.h"
+#include "index/client_shared.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -29,7 +29,7 @@ client_env_open(struct index_user *u)
 		index_env_close(&u->env);
 		e = E_TEMPFAIL;
 	}
-	if (e == OK) {
+	if (e == OK && !u->is_guest) {
 		/* Without it messages are not found; the next OPEN makes the Maildir. */
 		u->maildir_fd = open(u->maildir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	}
@@ -187,5 +187,6 @@ index_read_end(struct index_user *u)
 	ROOST_ASSERT(u->depth > 0);
 	if (--u->depth == 0) {
 		mdb_txn_reset(u->txn);
+		client_shared_release(u);
 	}
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "index/client_private.h"
+#include "index/client_shared.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +28,16 @@ folder_of(struct index_user *u, uint32_t mailbox, char **dir)
 	return e;
 }
 
-/* What is not there is an empty list. */
+static enum err
+entry_add(struct str name, struct str value, void *arg)
+{
+	if (name.len > 0) {
+		entry_list_set(arg, name, value);
+	}
+	return OK;
+}
+
+/* What is not there is an empty list. A guest is told by the service what he may know of it. */
 static enum err
 entries_read(struct index_user *u, uint32_t mailbox, const char *file, struct entry_list *out)
 {
@@ -36,6 +45,12 @@ entries_read(struct index_user *u, uint32_t mailbox, const char *file, struct en
 	enum err e;
 
 	*out = (struct entry_list){0};
+	u = client_route(u, &mailbox);
+	if (u->is_guest) {
+		return client_entries_get(u,
+			strcmp(file, ENTRY_FILE_ACL) == 0 ? INDEX_ACL_GET : INDEX_METADATA_GET,
+			mailbox, entry_add, out);
+	}
 	e = folder_of(u, mailbox, &dir);
 	if (e) {
 		return e;
@@ -131,8 +146,10 @@ index_metadata_set(
 {
 	struct buf body = {0};
 	size_t bytes = 0;
-	enum err e = client_mailbox_check(u, mailbox);
+	enum err e;
 
+	u = client_route(u, &mailbox);
+	e = client_mailbox_check(u, mailbox);
 	for (size_t i = 0; i < count && e == OK; i++) {
 		bytes += list[i].name.len + list[i].value.len;
 		if (list[i].value.len > INDEX_METADATA_VALUE_MAX) {
@@ -161,6 +178,7 @@ index_metadata_set(
 enum err
 index_metadata_modseq(struct index_user *u, uint32_t mailbox, uint64_t *modseq)
 {
+	u = client_route(u, &mailbox);
 	return client_meta(u, INDEX_META_ENTRIES, mailbox, modseq);
 }
 
@@ -206,8 +224,10 @@ index_acl_set(struct index_user *u, uint32_t mailbox, struct str identifier, enu
 	struct str rights)
 {
 	struct buf body = {0};
-	enum err e = client_mailbox_check(u, mailbox);
+	enum err e;
 
+	u = client_route(u, &mailbox);
+	e = client_mailbox_check(u, mailbox);
 	e = e ? e : entry_identifier_check(identifier);
 	if (e) {
 		return e;

@@ -55,6 +55,13 @@ struct index_user {
 	struct client_known *known;
 	size_t known_count;
 
+	/* client_shared.h */
+	int is_guest; /* of another's mail, which name says; the Maildir is out of reach */
+	int shares; /* others' mailboxes are wanted */
+	struct client_shared *shared;
+	size_t shared_count;
+	int watch_epoll; /* index_watch_fd, when there is more than one */
+
 	uint64_t tmp_counter;
 	struct buf notes; /* frames without an answer, not sent yet: see client_notify */
 };
@@ -64,6 +71,8 @@ struct index_user {
 /* A user with its environment open but no service behind it: for tests. */
 enum err client_user_create(const struct config *conf, const char *name, const char *maildir,
 	const char *index_dir, struct index_user **out);
+/* Nothing of it is open. */
+struct index_user *client_user_new(const struct config *conf, const char *name);
 /* Connects if need be. E_TEMPFAIL, E_AUTH. */
 enum err client_connect(struct index_user *u);
 void client_disconnect(struct index_user *u);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "index/client_private.h"
+#include "index/client_shared.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -74,8 +74,13 @@ index_quota_check(struct index_user *u, uint32_t mailbox, uint64_t size_hint)
 	/* Stored with LF alone it can come down to half; what is empty still is a byte or more. */
 	int lf = strcmp(u->conf->maildir_line_endings, "lf") == 0;
 	uint64_t least = lf ? size_hint / 2 + size_hint % 2 : size_hint;
-	enum err e = index_read_begin(u);
+	enum err e;
 
+	/* What its owner may have is the service's to know. */
+	if (index_mailbox_is_shared(mailbox)) {
+		return OK;
+	}
+	e = index_read_begin(u);
 	if (e) {
 		return e;
 	}
@@ -106,6 +111,10 @@ index_quota_roots(struct index_user *u, uint32_t mailbox, struct index_quota_roo
 	enum err e;
 
 	*out = (struct index_quota_roots){0};
+	/* How much room another has is not told. */
+	if (index_mailbox_is_shared(mailbox)) {
+		return OK;
+	}
 	e = index_read_begin(u);
 	if (e) {
 		return e;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "index/client_private.h"
+#include "index/client_shared.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +10,12 @@ enum err
 client_get(struct index_user *u, enum index_db db, struct index_key *key, MDB_val *out)
 {
 	MDB_val k = index_key_val(key);
-	int rc = mdb_get(u->txn, u->env->dbi[db], &k, out);
+	int rc;
 
+	/* Of a guest's index, which could not be had when the user's transaction began. */
+	if (u->depth == 0)
+		return E_TEMPFAIL;
+	rc = mdb_get(u->txn, u->env->dbi[db], &k, out);
 	return rc == 0 ? OK : rc == MDB_NOTFOUND ? E_NOTFOUND : index_err_of_mdb(rc, "get");
 }
 
@@ -65,18 +69,23 @@ enum err
 index_mailbox_get_id(struct index_user *u, uint32_t id, struct index_mailbox *out)
 {
 	struct index_mailbox_record r;
+	uint32_t given = id;
+	struct index_user *g = client_route(u, &id);
 	enum err e;
 
 	*out = (struct index_mailbox){0};
-	e = index_read_begin(u);
+	e = index_read_begin(g);
 	if (e) {
 		return e;
 	}
-	e = client_mailbox_record(u, id, &r);
+	e = client_mailbox_record(g, id, &r);
 	if (e == OK) {
 		mailbox_fill(&r, out);
 	}
-	index_read_end(u);
+	index_read_end(g);
+	if (e == OK && g != u) {
+		client_shared_name(u, given, out);
+	}
 	return e;
 }
 
@@ -129,6 +138,9 @@ index_mailbox_get(struct index_user *u, struct str name, struct index_mailbox *o
 {
 	enum err e = mailbox_get_once(u, name, out);
 
+	if (e == E_NOTFOUND && client_shared_is_name(u, name)) {
+		e = client_shared_get(u, name, out);
+	}
 	/* Another program may just have made it. */
 	if (e == E_NOTFOUND && u->depth == 0 && u->ticket != NULL && index_refresh_tree(u) == OK) {
 		e = mailbox_get_once(u, name, out);
@@ -196,8 +208,9 @@ index_mailbox_each(
 	struct index_user *u, enum err (*cb)(const struct index_mailbox *m, void *arg), void *arg)
 {
 	struct mailbox_each each = {.cb = cb, .arg = arg};
+	enum err e = each_entry(u, INDEX_DB_MAILBOX_NAME, mailbox_entry, &each);
 
-	return each_entry(u, INDEX_DB_MAILBOX_NAME, mailbox_entry, &each);
+	return e == OK && u->shares ? client_shared_each(u, cb, arg) : e;
 }
 
 struct subscription_each {
@@ -264,6 +277,7 @@ index_mailbox_keywords(struct index_user *u, uint32_t mailbox, char ***names, si
 
 	*names = NULL;
 	*count = 0;
+	u = client_route(u, &mailbox);
 	e = client_mailbox_check(u, mailbox);
 	e = e ? e : index_read_begin(u);
 	if (e) {
@@ -306,6 +320,7 @@ client_meta(struct index_user *u, enum index_meta what, uint32_t mailbox, uint64
 enum err
 index_mailbox_keywords_epoch(struct index_user *u, uint32_t mailbox, uint64_t *epoch)
 {
+	u = client_route(u, &mailbox);
 	return client_meta(u, INDEX_META_KEYWORDS, mailbox, epoch);
 }
 
@@ -347,6 +362,7 @@ index_message_facts(struct index_user *u, uint32_t mailbox, struct index_message
 
 	if (m->size != INDEX_SIZE_UNKNOWN && m->internal_date != 0)
 		return OK;
+	u = client_route(u, &mailbox);
 	e = client_message_record(u, mailbox, m->uid, &r);
 	e = e ? e : client_facts(u, mailbox, m->uid, &r, &facts);
 	if (e == E_NOTFOUND) {
@@ -381,8 +397,10 @@ enum err
 index_message_get(struct index_user *u, uint32_t mailbox, uint32_t uid, struct index_message *out)
 {
 	struct index_message_record r;
-	enum err e = client_message_record(u, mailbox, uid, &r);
+	enum err e;
 
+	u = client_route(u, &mailbox);
+	e = client_message_record(u, mailbox, uid, &r);
 	if (!e)
 		message_fill(uid, &r, out);
 	return e;
@@ -426,8 +444,10 @@ index_message_each(struct index_user *u, uint32_t mailbox, uint32_t first, uint3
 {
 	MDB_cursor *c;
 	int rc;
-	enum err e = client_mailbox_check(u, mailbox);
+	enum err e;
 
+	u = client_route(u, &mailbox);
+	e = client_mailbox_check(u, mailbox);
 	e = e ? e : index_read_begin(u);
 	if (e) {
 		return e;

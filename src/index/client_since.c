@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "index/client_private.h"
+#include "index/client_shared.h"
 
 #include <stdlib.h>
 
@@ -85,8 +85,10 @@ log_read(struct index_user *u, uint32_t mailbox, uint64_t since, enum index_chan
 enum err
 index_changed_since(struct index_user *u, uint32_t mailbox, uint64_t since, struct numset *out)
 {
-	enum err e = index_read_begin(u);
+	enum err e;
 
+	u = client_route(u, &mailbox);
+	e = index_read_begin(u);
 	numset_free(out);
 	if (e)
 		return e;
@@ -102,8 +104,10 @@ index_vanished_since(
 	struct index_user *u, uint32_t mailbox, uint64_t since, struct numset *out, int *complete)
 {
 	struct index_mailbox_record box;
-	enum err e = index_read_begin(u);
+	enum err e;
 
+	u = client_route(u, &mailbox);
+	e = index_read_begin(u);
 	*complete = 0;
 	numset_free(out);
 	if (e)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "index/client_view.h"
 
+#include "index/client_shared.h"
+
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +11,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mail/rights.h"
 
 enum {
 	READ_AHEAD_AFTER = 512, /* messages of a walk, then its speed is looked at */
@@ -351,6 +354,19 @@ tell_changed(struct index_view *v, const struct news *n, const struct index_view
 	return OK;
 }
 
+/* Who may not read another's mailbox any more is put out of it. */
+static enum err
+guest_check(const struct index_view *v)
+{
+	uint64_t rights = RIGHT_READ;
+	enum err e = OK;
+
+	if (v->u->is_guest) {
+		e = client_meta(v->u, INDEX_META_RIGHTS, v->mailbox, &rights);
+	}
+	return e ? e : rights & RIGHT_READ ? OK : E_NOTFOUND;
+}
+
 static enum err
 sync_inside(
 	struct index_view *v, int with_expunges, const struct index_view_events *events, void *arg)
@@ -360,6 +376,7 @@ sync_inside(
 	uint64_t highest;
 	enum err e = client_mailbox_record(v->u, v->mailbox, &box);
 
+	e = e ? e : guest_check(v);
 	if (e) {
 		return e;
 	}
@@ -477,6 +494,7 @@ index_view_open(struct index_user *u, uint32_t mailbox, struct index_view **out)
 	enum err e;
 
 	*out = NULL;
+	u = client_route(u, &mailbox);
 	v->u = u;
 	v->mailbox = mailbox;
 	client_check(u);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "index/client_view.h"
 
+#include "index/client_shared.h"
+
 #include "lib/ipc.h"
 #include "lib/mem.h"
 
@@ -76,7 +78,7 @@ index_view_reopen(struct index_user *u, uint32_t mailbox, struct str kept, struc
 	struct str some, gone;
 	enum err e;
 
-	v->u = u;
+	v->u = client_route(u, &mailbox);
 	v->mailbox = mailbox;
 	v->modseq = ipc_get_u64(&r);
 	v->told_modseq = ipc_get_u64(&r);

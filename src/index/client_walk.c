@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "index/client_private.h"
+#include "index/client_shared.h"
 
 #include <stdlib.h>
 
@@ -40,10 +40,14 @@ index_cache_walk_begin(struct index_user *u, uint32_t mailbox, struct index_cach
 {
 	struct index_cache_walk *w;
 	MDB_cursor *cursor;
-	enum err e = client_mailbox_check(u, mailbox);
+	enum err e;
 	int rc;
 
 	*out = NULL;
+	u = client_route(u, &mailbox);
+	e = client_mailbox_check(u, mailbox);
+	if (e == OK && u->depth == 0)
+		e = E_TEMPFAIL;
 	if (e)
 		return e;
 	rc = mdb_cursor_open(u->txn, u->env->dbi[INDEX_DB_CACHE], &cursor);

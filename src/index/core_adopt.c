@@ -90,6 +90,8 @@ core_tree_adopt(struct core_tx *tx, const char *name, const char *dir, struct co
 		own = f.uidvalidity;
 		if (e == OK && foreign)
 			e = adopt_folder(tx->core, dir, &f);
+		if (e == OK && foreign)
+			e = adopt_acl(tx->core, dir);
 		/* What was taken over is on disk before the file says so. */
 		if (tx->core->sync_together && f.uidvalidity == own)
 			tx->core->fsync = 0;

@@ -44,8 +44,9 @@ core_text_read(struct index_core *c, const char *dir, const char *file, struct b
 	return e;
 }
 
+/* sync: it is on disk then; otherwise before the next answer. */
 static enum err
-write_tmp(int top, const char *tmp, struct str text, int sync)
+write_tmp(struct index_core *c, int top, const char *tmp, struct str text, int sync)
 {
 	int fd = openat(top, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	enum err e;
@@ -53,16 +54,18 @@ write_tmp(int top, const char *tmp, struct str text, int sync)
 	if (fd < 0)
 		return err_from_errno(errno);
 	e = io_write_all(fd, text.p, text.len);
-	if (e == OK && sync && fsync(fd) != 0)
+	if (e == OK && sync && c->fsync && fsync(fd) != 0)
 		e = err_from_errno(errno);
+	if (e == OK && !sync)
+		core_sync_note(c, fd);
 	io_close(&fd);
 	return e;
 }
 
-enum err
-core_text_write(struct index_core *c, const char *dir, const char *file, struct str text)
+static enum err
+text_write(struct index_core *c, const char *dir, const char *file, struct str text, int sync)
 {
-	char tmp[64];
+	char tmp[MAILDIR_NAME_MAX + 8];
 	enum err e;
 	int top;
 
@@ -70,11 +73,13 @@ core_text_write(struct index_core *c, const char *dir, const char *file, struct 
 	if (e)
 		return e;
 	snprintf(tmp, sizeof(tmp), "%s.tmp", file);
-	e = write_tmp(top, tmp, text, c->fsync);
+	e = write_tmp(c, top, tmp, text, sync);
 	if (e == OK && renameat(top, tmp, top, file) != 0)
 		e = err_from_errno(errno);
-	if (e == OK && c->fsync && fsync(top) != 0)
+	if (e == OK && sync && c->fsync && fsync(top) != 0)
 		e = err_from_errno(errno);
+	if (e == OK && !sync)
+		core_sync_note(c, top);
 	if (e) {
 		log_event(LOGL_ERROR, "index.file write failed", "maildir", c->maildir, "dir", dir,
 			"file", file, "error", err_word(e), NULL);
@@ -82,6 +87,18 @@ core_text_write(struct index_core *c, const char *dir, const char *file, struct 
 	}
 	io_close(&top);
 	return e;
+}
+
+enum err
+core_text_write(struct index_core *c, const char *dir, const char *file, struct str text)
+{
+	return text_write(c, dir, file, text, 1);
+}
+
+enum err
+core_text_write_soon(struct index_core *c, const char *dir, const char *file, struct str text)
+{
+	return text_write(c, dir, file, text, 0);
 }
 
 static int

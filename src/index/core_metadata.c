@@ -19,7 +19,7 @@
 enum err
 core_entries_read(struct index_core *c, const char *dir, const char *file, struct entry_list *out)
 {
-	char aside[64];
+	char aside[MAILDIR_NAME_MAX + 8];
 	size_t bad = 0;
 	enum err e = entry_file_read(c->maildir_fd, dir, file, out, &bad);
 	int fd;

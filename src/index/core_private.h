@@ -269,6 +269,10 @@ enum err core_uid_reserve(struct index_core *c, struct core_box *b, size_t n);
 enum err core_modseq_reserve(struct index_core *c, uint64_t modseq);
 /* Writes a text file of the folder so that a crash leaves the old or the new one. */
 enum err core_text_write(struct index_core *c, const char *dir, const char *file, struct str text);
+/* The same for what changes often: it is on disk before the next answer, not before this returns.
+ */
+enum err core_text_write_soon(
+	struct index_core *c, const char *dir, const char *file, struct str text);
 enum err core_text_read(struct index_core *c, const char *dir, const char *file, struct buf *out);
 
 /* ---- core_metadata.c: files of names and values (entry_file.h) ---- */

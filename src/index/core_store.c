@@ -91,8 +91,9 @@ apply(const struct store *s, struct core_message *m)
 		bits[1] &= ~s->keywords.bits[1];
 		break;
 	case INDEX_STORE_REPLACE:
-		m->r.flags = s->in->flags;
-		m->r.keywords = s->keywords;
+		m->r.flags = (s->in->flags & ~s->in->keep) | (m->r.flags & s->in->keep);
+		if (!s->in->keep_keywords)
+			m->r.keywords = s->keywords;
 		break;
 	}
 	m->r.flags &= INDEX_FLAGS_ALL;

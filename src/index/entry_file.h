@@ -19,6 +19,8 @@
 #define ENTRY_FILE_METADATA "roost-metadata"
 #define ENTRY_FILE_METADATA_SERVER "roost-metadata-server"
 #define ENTRY_FILE_ACL "roost-acl"
+/* Followed by "-" and a guest: what he has seen of it. */
+#define ENTRY_FILE_SEEN "roost-seen"
 
 enum { ENTRY_FILE_MAX = 8 << 20 }; /* bytes of such a file: four times what our limits let in */
 

@@ -109,6 +109,32 @@ folder_step(struct core_tx *tx, void *arg)
 	return e ? e : x->uidlist.err;
 }
 
+/* Where all were taken back an older one would give them again; one that was never taken over
+ * stays. */
+static enum err
+export_acl(struct index_core *c, const char *dir)
+{
+	struct entry_list l;
+	struct buf text = {0};
+	enum err e = entry_file_read(c->maildir_fd, dir, ENTRY_FILE_ACL, &l, NULL);
+	int fd = -1;
+
+	if (e == E_NOTFOUND) {
+		e = OK;
+	} else if (e == OK && l.count) {
+		export_dovecot_acl(&l, &text);
+		e = core_text_write(c, dir, "dovecot-acl", buf_str(&text));
+	} else if (e == OK) {
+		e = core_dir_open(c, dir, CORE_TOP, &fd);
+		if (e == OK && unlinkat(fd, "dovecot-acl", 0) != 0 && errno != ENOENT)
+			e = err_from_errno(errno);
+		io_close(&fd);
+	}
+	entry_list_free(&l);
+	buf_free(&text);
+	return e;
+}
+
 static enum err
 export_folder(struct index_core *c, struct writing *x)
 {
@@ -126,6 +152,8 @@ export_folder(struct index_core *c, struct writing *x)
 		e = core_text_write(c, x->box->dir, "dovecot-keywords", buf_str(&x->keywords));
 	if (e == OK)
 		e = core_text_write(c, x->box->dir, "dovecot-uidlist", buf_str(&x->uidlist));
+	if (e == OK)
+		e = export_acl(c, x->box->dir);
 	x->counts->folders += e == OK;
 	return e;
 }

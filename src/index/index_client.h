@@ -150,6 +150,24 @@ enum err index_mailbox_keywords(
 enum err index_mailbox_keywords_epoch(struct index_user *u, uint32_t mailbox, uint64_t *epoch);
 void index_names_free(char ***names, size_t count);
 
+/* ---- others' mailboxes ---- */
+
+/*
+ * From now on the mailboxes on which others have given the user rights are among his: by names
+ * below the settings imap_namespace_other and imap_namespace_public, with ids of their own, for all
+ * functions here. What he may not do is E_ACCESS, checked by the service. \Seen is his own in them,
+ * nothing is \Recent, and they have no special use. An own mailbox that has such a name goes
+ * before.
+ */
+void index_share(struct index_user *u);
+int index_mailbox_is_shared(uint32_t mailbox);
+/*
+ * Whose it is: *owner is borrowed until index_close, or NULL for an own mailbox, of which nothing
+ * more is said. *rights: what the user may do there (enum right of mail/rights.h) as of now.
+ */
+enum err index_guest_rights(
+	struct index_user *u, uint32_t mailbox, const char **owner, unsigned *rights);
+
 /* ---- reading messages ---- */
 
 struct index_message {
@@ -440,9 +458,9 @@ enum err index_refresh(struct index_user *u, uint32_t mailbox);
 enum err index_refresh_tree(struct index_user *u);
 /* Asks to be told of changes of this mailbox, 0: of all, or on = 0: no longer. */
 enum err index_watch(struct index_user *u, uint32_t mailbox, int on);
-/* Becomes readable when news is waiting; -1 while not connected. What changed before index_watch
- * returned is found by a sync behind it. */
-int index_watch_fd(const struct index_user *u);
+/* Becomes readable when news is waiting; -1 while not connected; good until it is asked for again.
+ * What changed before index_watch returned is found by a sync behind it. */
+int index_watch_fd(struct index_user *u);
 /* Takes the waiting news without blocking; *changed says whether any watched mailbox changed.
  * E_TEMPFAIL: the service went away; call index_watch again (connects anew). */
 enum err index_watch_read(struct index_user *u, int *changed);

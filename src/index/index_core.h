@@ -178,6 +178,8 @@ struct index_core_store {
 	const struct str *keywords;
 	size_t keyword_count;
 	uint64_t unchanged_since;
+	unsigned keep; /* flags that REPLACE leaves as they are */
+	int keep_keywords; /* the same of keywords */
 };
 enum err index_core_store(struct index_core *c, uint32_t mailbox, const struct index_core_store *s,
 	struct numset *conflicts, uint64_t *modseq);

@@ -17,7 +17,8 @@
  */
 enum index_frame {
 	/*
-	 * OPEN: str ticket (auth/ticket.h). Makes or refreshes the tree and the index.
+	 * OPEN: str ticket (auth/ticket.h). Makes or refreshes the tree and the index. With a
+	 * ticket of a guest the connection is his: see below.
 	 * -> OPENED: str user, str maildir (absolute path), str index directory (absolute path),
 	 * u64 generation. When the generation differs from the one that a client's open LMDB
 	 * environment came with, the environment's file was replaced: close it and open it anew.
@@ -151,6 +152,32 @@ enum index_frame {
 	 */
 	INDEX_SLEEP_SEAL = 48,
 	INDEX_SLEEP_TOKEN = 49,
+
+	/*
+	 * ---- guests ----
+	 *
+	 * -> SHARED: u32 n, n * (str owner, str ticket): who has given rights to the user, each
+	 * with a ticket to OPEN his mail as his guest.
+	 *
+	 * OPENED tells a guest no Maildir ("") and the directory of an index that has what he may
+	 * see, and his own \Seen. Each of his requests is checked against the rights of that
+	 * moment: E_NOTFOUND for a mailbox of which he may not know, E_ACCESS for what he may not
+	 * do. SUBSCRIBE, REPLACE, LOCATE, CLAIM_RECENT and QUOTA_GET are not for him; CACHE_PUT and
+	 * FACTS_PUT are passed over; CORRUPT is of his index. The files of APPEND lie in tmp/ of
+	 * his own INBOX, where they stay; what is said of them but flags and keywords is passed
+	 * over.
+	 */
+	INDEX_SHARED_GET = 70, /* not from guests */
+	INDEX_SHARED = 71,
+	/* u32 mailbox, u32 uid -> CONTENT: the file as it is stored, as a descriptor. E_NOTFOUND.
+	 */
+	INDEX_CONTENT_OPEN = 72,
+	INDEX_CONTENT = 73,
+	/* u32 mailbox -> ENTRIES: u32 n, n * (str name, str value): rights of all identifiers, or
+	   the annotations that are "/shared/". */
+	INDEX_ACL_GET = 74,
+	INDEX_METADATA_GET = 75,
+	INDEX_ENTRIES = 76,
 
 	/*
 	 * ---- run/index-sleep: roost-idle asks for news of the mailboxes of those who sleep ----

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "index/index_service.h"
+#include "index/index_request.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +20,8 @@ index_answer_error(struct index_conn *c, uint32_t request, enum err e, const cha
 	index_answer_send(c, INDEX_ERROR, request, &body);
 }
 
-static void
-answer_ok(struct index_conn *c, uint32_t request)
+void
+index_answer_ok(struct index_conn *c, uint32_t request)
 {
 	struct buf body = {0};
 
@@ -29,8 +29,8 @@ answer_ok(struct index_conn *c, uint32_t request)
 }
 
 /* Ascending and disjoint ranges; else E_PROTO in r->err. */
-static void
-get_set(struct ipc_reader *r, struct numset *out)
+void
+index_frame_get_set(struct ipc_reader *r, struct numset *out)
 {
 	uint32_t n = ipc_get_u32(r);
 	uint64_t least = 0;
@@ -50,8 +50,8 @@ get_set(struct ipc_reader *r, struct numset *out)
 	}
 }
 
-static void
-put_set(struct buf *b, const struct numset *s)
+void
+index_frame_put_set(struct buf *b, const struct numset *s)
 {
 	ipc_put_u32(b, (uint32_t)s->count);
 	for (size_t i = 0; i < s->count; i++) {
@@ -61,8 +61,8 @@ put_set(struct buf *b, const struct numset *s)
 }
 
 /* At most INDEX_KEYWORDS_MAX; the strings are borrowed from the frame. */
-static size_t
-get_keywords(struct ipc_reader *r, struct str words[INDEX_KEYWORDS_MAX])
+size_t
+index_frame_get_keywords(struct ipc_reader *r, struct str words[INDEX_KEYWORDS_MAX])
 {
 	uint32_t n = ipc_get_u32(r);
 
@@ -92,6 +92,7 @@ run_create(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	e = index_core_create(c->user->core, name, use, &id);
 	if (e)
 		return e;
+	index_shared_learn(c->user);
 	ipc_put_u32(&body, id);
 	index_answer_send(c, INDEX_MAILBOX, request, &body);
 	return OK;
@@ -106,8 +107,10 @@ run_delete(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	if (ipc_reader_end(r))
 		return E_PROTO;
 	e = index_core_delete(c->user->core, name);
-	if (e == OK)
-		answer_ok(c, request);
+	if (e == OK) {
+		index_shared_learn(c->user);
+		index_answer_ok(c, request);
+	}
 	return e;
 }
 
@@ -120,8 +123,10 @@ run_rename(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	if (ipc_reader_end(r))
 		return E_PROTO;
 	e = index_core_rename(c->user->core, from, to);
-	if (e == OK)
-		answer_ok(c, request);
+	if (e == OK) {
+		index_shared_learn(c->user);
+		index_answer_ok(c, request);
+	}
 	return e;
 }
 
@@ -136,7 +141,7 @@ run_subscribe(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 		return E_PROTO;
 	e = index_core_subscribe(c->user->core, name, on);
 	if (e == OK)
-		answer_ok(c, request);
+		index_answer_ok(c, request);
 	return e;
 }
 
@@ -153,15 +158,15 @@ get_id(struct ipc_reader *r, unsigned char out[16])
 		r->err = E_PROTO;
 }
 
-static void
-get_append(struct ipc_reader *r, struct index_core_append *m)
+void
+index_frame_get_append(struct ipc_reader *r, struct index_core_append *m)
 {
 	struct str *words = mem_alloc(INDEX_KEYWORDS_MAX * sizeof(*words));
 
 	m->tmp_name = ipc_get_str(r);
 	m->flags = ipc_get_u8(r);
 	m->keywords = words;
-	m->keyword_count = get_keywords(r, words);
+	m->keyword_count = index_frame_get_keywords(r, words);
 	m->size = ipc_get_u64(r);
 	m->stored_size = ipc_get_u64(r);
 	get_id(r, m->email_id);
@@ -175,9 +180,9 @@ get_append(struct ipc_reader *r, struct index_core_append *m)
 	}
 }
 
-static void
-committed_send(struct index_conn *c, uint32_t request, uint32_t uidvalidity, uint64_t modseq,
-	uint32_t first, uint32_t n)
+void
+index_answer_committed(struct index_conn *c, uint32_t request, uint32_t uidvalidity,
+	uint64_t modseq, uint32_t first, uint32_t n)
 {
 	struct buf body = {0};
 
@@ -201,13 +206,13 @@ run_append(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 		return E_PROTO;
 	msgs = mem_zalloc(n * sizeof(*msgs));
 	for (uint32_t i = 0; i < n && !r->err; i++)
-		get_append(r, &msgs[i]);
+		index_frame_get_append(r, &msgs[i]);
 	e = ipc_reader_end(r);
 	if (e == OK)
 		e = index_core_append(
 			c->user->core, mailbox, msgs, n, &uidvalidity, &modseq, &first);
 	if (e == OK)
-		committed_send(c, request, uidvalidity, modseq, first, n);
+		index_answer_committed(c, request, uidvalidity, modseq, first, n);
 	for (uint32_t i = 0; i < n; i++)
 		free((void *)msgs[i].keywords);
 	free(msgs);
@@ -225,13 +230,13 @@ run_replace(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 
 	if (r->err || n != 1)
 		return E_PROTO;
-	get_append(r, &m);
+	index_frame_get_append(r, &m);
 	e = ipc_reader_end(r);
 	if (e == OK)
 		e = index_core_replace(
 			c->user->core, from, uid, mailbox, &m, &uidvalidity, &modseq, &new_uid);
 	if (e == OK)
-		committed_send(c, request, uidvalidity, modseq, new_uid, 1);
+		index_answer_committed(c, request, uidvalidity, modseq, new_uid, 1);
 	free((void *)m.keywords);
 	return e;
 }
@@ -248,18 +253,18 @@ run_store(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	unsigned op;
 	enum err e;
 
-	get_set(r, &uids);
+	index_frame_get_set(r, &uids);
 	op = ipc_get_u8(r);
 	s.op = (enum index_store_op)op;
 	s.flags = ipc_get_u8(r);
 	s.unchanged_since = ipc_get_u64(r);
-	s.keyword_count = get_keywords(r, words);
+	s.keyword_count = index_frame_get_keywords(r, words);
 	e = op > INDEX_STORE_REPLACE ? E_PROTO : ipc_reader_end(r);
 	if (e == OK)
 		e = index_core_store(c->user->core, mailbox, &s, &conflicts, &modseq);
 	if (e == OK) {
 		ipc_put_u64(&body, modseq);
-		put_set(&body, &conflicts);
+		index_frame_put_set(&body, &conflicts);
 		index_answer_send(c, INDEX_STORED, request, &body);
 	}
 	numset_free(&uids);
@@ -277,14 +282,14 @@ run_expunge(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	uint64_t modseq;
 	enum err e;
 
-	get_set(r, &uids);
+	index_frame_get_set(r, &uids);
 	e = ipc_reader_end(r);
 	if (e == OK)
 		e = index_core_expunge(
 			c->user->core, mailbox, all ? NULL : &uids, force, &gone, &modseq);
 	if (e == OK) {
 		ipc_put_u64(&body, modseq);
-		put_set(&body, &gone);
+		index_frame_put_set(&body, &gone);
 		index_answer_send(c, INDEX_EXPUNGED, request, &body);
 	}
 	numset_free(&uids);
@@ -303,7 +308,7 @@ run_copy(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	size_t count;
 	enum err e;
 
-	get_set(r, &uids);
+	index_frame_get_set(r, &uids);
 	e = ipc_reader_end(r);
 	if (e == OK)
 		e = index_core_copy(
@@ -412,7 +417,7 @@ run_metadata_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	else
 		e = E_PROTO;
 	if (e == OK)
-		answer_ok(c, request);
+		index_answer_ok(c, request);
 	free(list);
 	return e;
 }
@@ -428,8 +433,10 @@ run_acl_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	if (ipc_reader_end(r) || op > INDEX_ACL_DELETE)
 		return E_PROTO;
 	e = index_core_acl_set(c->user->core, mailbox, identifier, (enum index_acl_op)op, rights);
-	if (e == OK)
-		answer_ok(c, request);
+	if (e == OK) {
+		index_shared_learn(c->user);
+		index_answer_ok(c, request);
+	}
 	return e;
 }
 
@@ -446,7 +453,7 @@ run_refresh(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	else if (e == OK)
 		e = index_core_refresh(c->user->core, mailbox);
 	if (e == OK)
-		answer_ok(c, request);
+		index_answer_ok(c, request);
 	return e;
 }
 
@@ -473,7 +480,7 @@ run_watch(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	/* What another program did before the kernel watched is news now or never. */
 	if (on && index_core_refresh(c->user->core, mailbox) == E_CORRUPT)
 		return E_CORRUPT;
-	answer_ok(c, request);
+	index_answer_ok(c, request);
 	return OK;
 }
 
@@ -522,10 +529,25 @@ run_corrupt(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 		return E_PROTO;
 	log_event(
 		LOGL_ERROR, "index.corrupt reported", "user", u->name, "what", log_str(what), NULL);
-	answer_ok(c, request);
+	index_answer_ok(c, request);
 	u->corrupt = 1;
 	event_add(u->background, &now);
 	return OK;
+}
+
+static enum err
+run_shared_get(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	struct buf body = {0};
+	enum err e;
+
+	if (ipc_reader_end(r))
+		return E_PROTO;
+	e = index_shared_grants(c->user, &body);
+	if (e == OK)
+		index_answer_send(c, INDEX_SHARED, request, &body);
+	buf_free(&body);
+	return e;
 }
 
 static const struct {
@@ -553,6 +575,7 @@ static const struct {
 	{INDEX_QUOTA_GET, run_quota_get, "quota"},
 	{INDEX_CORRUPT, run_corrupt, "corrupt"},
 	{INDEX_SLEEP_SEAL, run_sleep_seal, "sleep seal"},
+	{INDEX_SHARED_GET, run_shared_get, "shared"},
 };
 
 static enum err
@@ -584,7 +607,12 @@ index_request_run(struct index_conn *c, struct ipc_msg *m)
 		index_answer_error(c, m->request, E_TEMPFAIL, "the index is being rebuilt");
 		return OK;
 	}
-	e = dispatch(c, m, &name);
+	if (c->guest)
+		e = index_guest_dispatch(c, m, &name);
+	else
+		e = dispatch(c, m, &name);
+	if (c->user != u)
+		return OK;
 	if (e && e != E_PROTO)
 		index_answer_error(c, m->request, e, name);
 	index_user_touch(u);

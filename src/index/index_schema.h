@@ -45,6 +45,10 @@ enum index_db {
 enum index_meta {
 	INDEX_META_ENTRIES = 'm', /* modseq of the last change of its annotations */
 	INDEX_META_KEYWORDS = 'k', /* modseq when bits of keywords were last given back */
+	/* Of a guest's index (core_guest.h): his rights, and the owner's modseq up to which it
+	   follows. */
+	INDEX_META_RIGHTS = 'G',
+	INDEX_META_FOLLOWED = 'F',
 };
 
 /* ---- keys ---- */

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,6 +54,36 @@ join_rules(const struct config *conf, const char *own)
 	return buf_steal(&text);
 }
 
+/* A guest's index lies beside his own, where his sessions may map it. */
+static enum err
+guest_paths(const struct config *conf, const struct ticket *t, struct index_open *o)
+{
+	char *own = NULL, *slash;
+	struct buf dir = {0};
+	struct stat st;
+	enum err e = index_paths(conf, t->guest_home, &o->guest_maildir, &own);
+
+	if (e)
+		return e;
+	/* Mail that is gone is not made anew for a guest. */
+	if (stat(o->maildir, &st) != 0) {
+		free(own);
+		return E_NOTFOUND;
+	}
+	slash = strrchr(own, '/');
+	(void)buf_printf(&dir, "%.*s/shared/", (int)(slash - own), own);
+	for (const char *p = t->user; *p; p++) {
+		if (*p == '/' || *p == '%' || (*p == '.' && p == t->user))
+			(void)buf_printf(&dir, "%%%02X", (unsigned char)*p);
+		else
+			(void)buf_add_char(&dir, *p);
+	}
+	o->guest = mem_strdup(t->guest);
+	o->guest_dir = buf_steal(&dir);
+	free(own);
+	return OK;
+}
+
 static enum err
 make_open(const struct config *conf, const struct ticket *t, struct index_open **out)
 {
@@ -60,6 +91,8 @@ make_open(const struct config *conf, const struct ticket *t, struct index_open *
 	enum err e = index_paths(conf, t->home, &o->maildir, &o->index_dir);
 
 	o->fd = -1;
+	if (e == OK && t->guest)
+		e = guest_paths(conf, t, o);
 	if (e) {
 		index_open_free(o);
 		*out = NULL;
@@ -76,10 +109,16 @@ make_open(const struct config *conf, const struct ticket *t, struct index_open *
 		.messages = t->quota_messages,
 		.grace_bytes = conf->quota_grace,
 		.rules = o->rules,
-		.issued = (int64_t)t->expires - TICKET_LIFETIME_S};
+		/* Of an index that knows any limits a guest's ticket changes none. */
+		.issued = t->guest ? 1 : (int64_t)t->expires - TICKET_LIFETIME_S};
 	o->fsync = conf->mail_fsync;
 	o->expunge_keep_s = conf->expunge_keep / 1000;
 	o->watches_max = (size_t)conf->index_inotify_watches;
+	index_owner_copy(&o->owner, &(struct index_owner){.user = t->user,
+					    .home = t->home,
+					    .quota_bytes = t->quota_bytes,
+					    .quota_messages = t->quota_messages,
+					    .quota_rules = t->quota_rules});
 	*out = o;
 	return OK;
 }
@@ -124,6 +163,8 @@ on_open(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 	if (e) {
 		log_event(LOGL_WARN, "index.open refused", "user", t.user, "reason", err_word(e),
 			NULL);
+		if (e == E_NOTFOUND)
+			index_shared_forget(s->shared, t.user);
 		refuse(c, m->request, e == E_RANGE ? E_TEMPFAIL : e, "ticket");
 	} else {
 		o->request = m->request;
@@ -261,6 +302,9 @@ begin(struct service_run *run)
 	enum err e = OK;
 
 	index_core_damage_init();
+	s->shared = index_shared_open(service_conf(run)->index_dir[0] ? service_conf(run)->index_dir
+								      : service_conf(run)->mail_dir,
+		service_conf(run)->mail_dir, service_conf(run)->acl_other_domains);
 	if (index_parser_start(&s->parser, (size_t)service_conf(run)->index_parse_threads))
 		log_event(LOGL_ERROR, "index.threads failed", "for", "parse", NULL);
 	e = index_openers_start(&s->openers);
@@ -299,6 +343,7 @@ stop(struct service_run *run)
 	index_sleep_stop(s);
 	index_inotify_fini(&s->inotify);
 	free(s->workers);
+	index_shared_close(&s->shared);
 	free(s->ticket_key);
 	index_queue_fini(&s->queue);
 	free(s);

@@ -116,6 +116,15 @@ struct index_warnings {
 struct index_warnings *index_warnings_create(const struct config *conf, const char *host);
 void index_warnings_free(struct index_warnings **w);
 
+/* index_shared.c: who shares something, and with whom. */
+struct index_owner {
+	char *user, *home;
+	uint64_t quota_bytes, quota_messages;
+	char *quota_rules;
+};
+
+struct index_guest;
+
 struct index_user_entry {
 	struct index_user_entry *next;
 	struct index_worker *worker;
@@ -151,6 +160,10 @@ struct index_user_entry {
 	int is_idle;
 	struct index_user_entry *idle_prev, *idle_next;
 	int corrupt; /* to be discarded as soon as nothing is under way */
+	/* As the last ticket said, for those with whom the user shares something. */
+	struct index_owner owner;
+	struct index_guest *guests; /* who have a connection */
+	struct event *guests_event;
 };
 
 /* index_notes.c: notes wait until there are many, or for INDEX_NOTES_MS. The blob is copied. */
@@ -166,6 +179,7 @@ struct index_conn {
 	struct ipc_conn *ipc; /* NULL: the client went away */
 	struct index_worker *worker;
 	struct index_user_entry *user;
+	struct index_guest *guest; /* NULL: the user himself */
 	struct numset watch;
 	int watch_all;
 	/* Notices that had no room (INDEX_NOTICES_MAX): sent when it has read the others. */
@@ -254,6 +268,7 @@ struct index_service_state {
 	size_t worker_count;
 	struct index_queue queue; /* back to the main thread */
 	char *ticket_key; /* of the settings, for all threads; it never changes */
+	struct index_shared *shared;
 	struct index_sleep_conn *sleep_conns; /* main thread */
 	uint64_t sleep_conn_last;
 	size_t drained;
@@ -273,6 +288,9 @@ struct index_open {
 	size_t watches_max;
 	int fsync;
 	int64_t expunge_keep_s;
+	struct index_owner owner;
+	/* Whose guest the client is: his name, his own Maildir, where his index is; or NULL. */
+	char *guest, *guest_maildir, *guest_dir;
 };
 void index_open_free(struct index_open *o);
 
@@ -302,6 +320,8 @@ enum err index_user_flush(struct index_user_entry *u);
  */
 enum err index_user_look_for_files(struct index_user_entry *u);
 void index_conn_release(struct index_conn *c);
+/* Ends a connection from our side. */
+void index_conn_end(struct index_conn *c);
 unsigned index_user_hash(const char *name);
 
 /* ---- index_opening.c: opening in threads of their own, and how many users stay open ---- */
@@ -359,6 +379,46 @@ int index_sync_is_idle(const struct index_worker *w);
 enum err index_request_run(struct index_conn *c, struct ipc_msg *m);
 void index_answer_error(struct index_conn *c, uint32_t request, enum err e, const char *text);
 
+/* ---- index_shared.c: a dictionary of who shares something ----
+ *
+ * What is true stands in the folders' files of rights; the dictionary, a file of the service's own,
+ * is there so that not all users have to be looked at. It is made anew when it is gone.
+ */
+
+/* other_domains: users may share with those of other domains too. */
+struct index_shared *index_shared_open(const char *dir, const char *mail_dir, int other_domains);
+void index_shared_close(struct index_shared **s);
+/* Looks through the user's rights; in his worker's thread. */
+void index_shared_learn(struct index_user_entry *u);
+/* His mail is gone. */
+void index_shared_forget(struct index_shared *s, const char *user);
+/* The body of SHARED for the user as a guest of others. */
+enum err index_shared_grants(struct index_user_entry *u, struct buf *body);
+void index_owner_copy(struct index_owner *to, const struct index_owner *from);
+void index_owner_free(struct index_owner *o);
+
+/* ---- index_guest.c: a user's guests ---- */
+
+/* The connection is of a guest from now on, and his index in step. */
+enum err index_guest_enter(struct index_conn *c, const struct index_open *o);
+/* Before the connection leaves its user. */
+void index_guest_leave(struct index_conn *c);
+/* Something changed; mailbox 0: the tree. Guests hear of it from the loop. */
+void index_guest_note(struct index_user_entry *u, uint32_t mailbox);
+/*
+ * What was noted is in the guest's index when this returns; others' watchers are told. E_CORRUPT,
+ * others: the guest's connections are closed, c->user is NULL.
+ */
+enum err index_guest_settle(struct index_conn *c);
+/* His index is to be made anew: his connections are closed. */
+void index_guest_discard(struct index_conn *c);
+void index_guest_event(evutil_socket_t fd, short what, void *user);
+struct core_guest *index_guest_core(const struct index_guest *g);
+const char *index_guest_name(const struct index_guest *g);
+/* tmp/ of his own INBOX, from where APPEND takes files. */
+const char *index_guest_tmp(const struct index_guest *g);
+const char *index_guest_dir(const struct index_guest *g);
+
 /* ---- index_job.c: what roostctl has done with an open user ---- */
 
 /* *result: what is answered; NULL: nothing. */
@@ -375,6 +435,8 @@ void index_watch_sync(struct index_user_entry *u);
 void index_watch_again(struct index_user_entry *u);
 void index_watch_end(struct index_user_entry *u);
 void index_watch_notify(uint32_t mailbox, uint64_t modseq, void *user);
+/* A notice to a client that watches the mailbox; 0: the tree, to one that watches all. */
+void index_watch_tell(struct index_conn *c, uint32_t mailbox, uint64_t modseq);
 /* For ipc_conn_on_drained. */
 void index_watch_drained(struct ipc_conn *ipc, void *conn);
 /* Lets the timer behind inotify run. */

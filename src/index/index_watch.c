@@ -23,26 +23,35 @@
  */
 
 void
+index_watch_tell(struct index_conn *c, uint32_t mailbox, uint64_t modseq)
+{
+	struct buf body = {0};
+
+	if (!c->ipc || !(c->watch_all || (mailbox && numset_contains(&c->watch, mailbox))))
+		return;
+	ipc_put_u32(&body, mailbox);
+	ipc_put_u64(&body, modseq);
+	/* Of who does not read, what it will be told is kept once for each mailbox. */
+	if (ipc_conn_pending(c->ipc) < INDEX_NOTICES_MAX)
+		ipc_conn_send(c->ipc, INDEX_CHANGED, 0, buf_str(&body), NULL, 0);
+	else if (mailbox)
+		numset_add(&c->missed, mailbox);
+	else
+		c->missed_tree = 1;
+	buf_free(&body);
+}
+
+void
 index_watch_notify(uint32_t mailbox, uint64_t modseq, void *arg)
 {
 	struct index_user_entry *u = arg;
-	struct buf body = {0};
 
-	ipc_put_u32(&body, mailbox);
-	ipc_put_u64(&body, modseq);
-	for (struct index_conn *c = u->conns; c; c = c->next) {
-		if (!c->ipc || !(c->watch_all || (mailbox && numset_contains(&c->watch, mailbox))))
-			continue;
-		/* Of who does not read, what it will be told is kept once for each mailbox. */
-		if (ipc_conn_pending(c->ipc) < INDEX_NOTICES_MAX)
-			ipc_conn_send(c->ipc, INDEX_CHANGED, 0, buf_str(&body), NULL, 0);
-		else if (mailbox)
-			numset_add(&c->missed, mailbox);
-		else
-			c->missed_tree = 1;
-	}
-	buf_free(&body);
+	/* Guests hear of it when their index has it. */
+	for (struct index_conn *c = u->conns; c; c = c->next)
+		if (!c->guest)
+			index_watch_tell(c, mailbox, modseq);
 	index_sleep_notify(u->worker, u->name, mailbox);
+	index_guest_note(u, mailbox);
 	/* A folder that came is to be watched too. */
 	if (mailbox == 0) {
 		u->news_lost = 1;

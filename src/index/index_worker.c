@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "index/core_guest.h"
 #include "index/index_proto.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -34,6 +35,10 @@ index_open_free(struct index_open *o)
 	free(o->host);
 	free(o->rules);
 	index_warnings_free(&o->warnings);
+	index_owner_free(&o->owner);
+	free(o->guest);
+	free(o->guest_maildir);
+	free(o->guest_dir);
 	free(o);
 }
 
@@ -128,6 +133,8 @@ user_free(struct index_user_entry *u, int clean)
 	event_free(u->news);
 	event_free(u->slow);
 	event_free(u->parse);
+	event_free(u->guests_event);
+	index_owner_free(&u->owner);
 	numset_free(&u->news_boxes);
 	free(u->maildir);
 	free(u->index_dir);
@@ -174,9 +181,10 @@ tell_rebuilt(struct index_user_entry *u)
 
 	ipc_put_u64(&body, index_core_generation(u->core));
 	for (struct index_conn *c = u->conns; c; c = c->next)
-		if (c->ipc)
+		if (c->ipc && !c->guest)
 			ipc_conn_send(c->ipc, INDEX_REBUILT, 0, buf_str(&body), NULL, 0);
 	buf_free(&body);
+	index_guest_note(u, 0);
 }
 
 /* All of a user's clients have to come again; the index is made anew for the first of them. */
@@ -187,6 +195,7 @@ disconnect_all(struct index_user_entry *u)
 		struct index_conn *c = u->conns;
 
 		u->conns = c->next;
+		index_guest_leave(c);
 		ipc_conn_free(&c->ipc);
 		c->user = NULL;
 		index_conn_release(c);
@@ -269,6 +278,7 @@ conn_leave(struct index_conn *c)
 	struct index_user_entry *u = c->user;
 	struct index_conn **at;
 
+	index_guest_leave(c);
 	c->user = NULL;
 	if (!u)
 		return;
@@ -281,6 +291,14 @@ conn_leave(struct index_conn *c)
 		return;
 	index_user_set_idle(u, 1);
 	after_ms(u->idle, INDEX_IDLE_CLOSE_MS);
+}
+
+void
+index_conn_end(struct index_conn *c)
+{
+	ipc_conn_free(&c->ipc);
+	conn_leave(c);
+	index_conn_release(c);
 }
 
 static void
@@ -318,9 +336,7 @@ on_message(struct ipc_conn *ipc, struct ipc_msg *m, void *arg)
 	if (e == E_PROTO) {
 		log_event(LOGL_WARN, "index.client bad", "user", c->user->name, "frame",
 			log_u64(m->type), NULL);
-		ipc_conn_free(&c->ipc);
-		conn_leave(c);
-		index_conn_release(c);
+		index_conn_end(c);
 		return;
 	}
 	if (e == E_CORRUPT)
@@ -367,12 +383,15 @@ user_make(struct index_worker *w, const struct index_open *o, struct index_core 
 	u->news = evtimer_new(w->base, index_watch_news, u);
 	u->slow = evtimer_new(w->base, index_watch_slow_look, u);
 	u->parse = evtimer_new(w->base, index_user_parse_event, u);
+	u->guests_event = evtimer_new(w->base, index_guest_event, u);
+	index_owner_copy(&u->owner, &o->owner);
 	*user_slot(w, u->name) = u;
 	atomic_fetch_add(&w->users_open, 1);
 	index_core_set_watcher(u->core, index_watch_notify, u);
 	index_core_quota(u->core, &u->quota_seen);
 	index_watch_sync(u);
 	index_sleep_look(u);
+	index_shared_learn(u);
 	return u;
 }
 
@@ -388,7 +407,11 @@ user_get(struct index_worker *w, const struct index_open *o, struct index_user_e
 	*out = u;
 	if (u->corrupt)
 		return E_TEMPFAIL;
-	index_core_set_limits(u->core, &o->limits);
+	/* A guest brings what the user's own ticket said some time ago. */
+	if (!o->guest) {
+		index_core_set_limits(u->core, &o->limits);
+		index_owner_copy(&u->owner, &o->owner);
+	}
 	/* Every session and delivery opens; who selects a mailbox has that one looked at. */
 	if (io_now_ms() - u->refreshed_ms < INDEX_REFRESH_AGAIN_MS) {
 		e = index_core_refresh_tree(u->core);
@@ -411,9 +434,15 @@ answer_opened(struct index_conn *c, const struct index_open *o)
 	struct buf body = {0};
 
 	ipc_put_cstr(&body, o->user);
-	ipc_put_cstr(&body, o->maildir);
-	ipc_put_cstr(&body, o->index_dir);
-	ipc_put_u64(&body, index_core_generation(c->user->core));
+	if (c->guest) {
+		ipc_put_cstr(&body, "");
+		ipc_put_cstr(&body, index_guest_dir(c->guest));
+		ipc_put_u64(&body, core_guest_generation(index_guest_core(c->guest)));
+	} else {
+		ipc_put_cstr(&body, o->maildir);
+		ipc_put_cstr(&body, o->index_dir);
+		ipc_put_u64(&body, index_core_generation(c->user->core));
+	}
 	index_answer_send(c, INDEX_OPENED, o->request, &body);
 }
 
@@ -442,8 +471,14 @@ conn_begin(struct index_worker *w, struct index_open *o, enum err e, struct inde
 		index_user_set_idle(u, 0);
 		event_del(u->idle);
 		index_user_touch(u);
-		answer_opened(c, o);
-		if (o->readahead.len)
+		e = o->guest ? index_guest_enter(c, o) : OK;
+		if (e) {
+			index_answer_error(c, o->request, e == E_CORRUPT ? E_TEMPFAIL : e, "guest");
+			conn_leave(c);
+		} else {
+			answer_opened(c, o);
+		}
+		if (!e && o->readahead.len)
 			ipc_conn_push_input(c->ipc, buf_str(&o->readahead));
 	}
 	index_open_free(o);

@@ -67,3 +67,60 @@ rights_owner_have(const struct rights_owner *o)
 {
 	return (o->given & ~o->taken) | RIGHTS_FIXED;
 }
+
+int
+rights_identifier_means(struct str identifier, struct str guest)
+{
+	return str_is_i(identifier, RIGHTS_ANYONE) || str_is_i(identifier, RIGHTS_AUTHENTICATED) ||
+	       str_equal_i(identifier, guest);
+}
+
+void
+rights_guest_add(struct rights_guest *g, struct str guest, struct str identifier, struct str rights)
+{
+	int negative = identifier.len > 0 && identifier.p[0] == '-';
+	unsigned bits;
+
+	if (negative)
+		identifier = str_make(identifier.p + 1, identifier.len - 1);
+	if (!rights_identifier_means(identifier, guest))
+		return;
+	/* What cannot be read gives nothing and takes all, as above. */
+	if (rights_parse(rights, &bits))
+		bits = negative ? RIGHTS_ALL : 0;
+	*(negative ? &g->taken : &g->given) |= bits;
+}
+
+unsigned
+rights_guest_have(const struct rights_guest *g)
+{
+	return g->given & ~g->taken;
+}
+
+int
+rights_entry_gives(struct str identifier, struct str rights)
+{
+	return rights.len > 0 && identifier.len > 0 && identifier.p[0] != '-' &&
+	       !str_is_i(identifier, RIGHTS_OWNER);
+}
+
+void
+rights_identifier_prepare(struct str identifier, const char *owner, struct buf *out)
+{
+	const char *domain = strrchr(owner, '@');
+	size_t sign = identifier.len > 0 && identifier.p[0] == '-';
+	struct str name = str_make(identifier.p + sign, identifier.len - sign);
+
+	if (str_is_i(name, owner) || str_is_i(name, RIGHTS_OWNER)) {
+		(void)buf_add_cstr(out, sign ? RIGHTS_NOT_OWNER : RIGHTS_OWNER);
+		return;
+	}
+	for (size_t i = 0; i < identifier.len; i++) {
+		char c = identifier.p[i];
+
+		(void)buf_add_char(out, c >= 'A' && c <= 'Z' ? (char)(c | 32) : c);
+	}
+	if (domain && name.len > 0 && name.p[0] != '$' && str_find(name, 0, '@') == name.len &&
+		!str_is_i(name, RIGHTS_ANYONE) && !str_is_i(name, RIGHTS_AUTHENTICATED))
+		(void)buf_add_cstr(out, domain);
+}

@@ -2,13 +2,15 @@
 #ifndef ROOST_MAIL_RIGHTS_H
 #define ROOST_MAIL_RIGHTS_H
 
+#include "lib/buf.h"
 #include "lib/err.h"
 #include "lib/str.h"
 
 /*
- * Rights on mailboxes (RFC 4314). Nobody but its owner reaches a mailbox. He has every right as
- * long as nothing was set for him, and those of RIGHTS_FIXED whatever was set. What he takes from
- * himself, to guard a mailbox against his own programs, holds in each of them.
+ * Rights on mailboxes (RFC 4314). The owner has every right as long as nothing was set for him, and
+ * those of RIGHTS_FIXED whatever was set. What he takes from himself, to guard a mailbox against
+ * his own programs, holds in each of them. A guest has what is given to any identifier that means
+ * him, without what is taken from any such (section 2).
  */
 enum right { /* section 2.1, in the order in which they are written */
 	RIGHT_LOOKUP = 1, /* l */
@@ -50,5 +52,27 @@ void rights_owner_init(struct rights_owner *o); /* nothing is stored */
 /* One identifier and its rights. */
 void rights_owner_add(struct rights_owner *o, struct str identifier, struct str rights);
 unsigned rights_owner_have(const struct rights_owner *o);
+
+/* Identifiers that mean more than one user. */
+#define RIGHTS_ANYONE "anyone"
+#define RIGHTS_AUTHENTICATED "authenticated"
+
+/* What a guest may do, likewise; zeroed: nothing is stored. */
+struct rights_guest {
+	unsigned given, taken;
+};
+/* guest: a user's address; the identifier of one is compared in any case. */
+void rights_guest_add(
+	struct rights_guest *g, struct str guest, struct str identifier, struct str rights);
+unsigned rights_guest_have(const struct rights_guest *g);
+/*
+ * As an identifier is stored for a mailbox of owner's, appended to out: "owner" for his address,
+ * addresses in lower case, one without a domain with that of owner's; a leading "-" stays.
+ */
+void rights_identifier_prepare(struct str identifier, const char *owner, struct buf *out);
+/* Whether an entry gives anything to somebody but the owner. */
+int rights_entry_gives(struct str identifier, struct str rights);
+/* Whether an identifier, without a leading "-", means this guest. */
+int rights_identifier_means(struct str identifier, struct str guest);
 
 #endif

@@ -21,7 +21,7 @@ MESSAGE = b"From: a@example.test\r\nSubject: %d\r\n\r\nbody\r\n"
 
 
 class Storm:
-    def __init__(self, roost, user, seed):
+    def __init__(self, roost, user, seed, guest=None):
         self.roost, self.user, self.random = roost, user, random.Random(seed)
         self.port = roost.ports["imap"]
         self.serial = 0
@@ -32,8 +32,22 @@ class Storm:
         for _ in range(12):
             self.judge.run("APPEND", "APPEND INBOX", self.text())
         self.clients = [Replica(self.port, user, level) for level in levels]
+        self.judges = {"INBOX": self.judge}
+        if guest:
+            self.invite(guest)
         for client in self.clients:
             client.select()
+
+    def invite(self, guest):
+        """Three of the clients are somebody else's, who may do all that they do and has a \\Seen of his own."""
+        for mailbox in ("INBOX", "Other"):
+            self.judge.run("SETACL", f"SETACL {mailbox} {guest} lrswite")
+        inbox = f"other/{self.user.split('@')[0]}/INBOX"
+        for client in self.clients[3:]:
+            client.drop()
+        levels = ["qresync", "condstore", self.random.choice(sorted(LEVELS))]
+        self.clients[3:] = [Replica(self.port, guest, level, inbox) for level in levels]
+        self.judges[inbox] = Replica(self.port, guest, "condstore", inbox)
 
     def text(self):
         self.serial += 1
@@ -90,7 +104,10 @@ class Storm:
         text, messages = self.choose_set(client, uid)
         if messages:
             verb = r.choice(["COPY", "MOVE"])
-            client.send(Command(verb, uid), f"{'UID ' * uid}{verb} {text} {r.choice(['INBOX', 'Other', 'Other'])}")
+            other = client.mailbox.replace("INBOX", "Other")
+            # Of a guest also his own mail.
+            places = [client.mailbox, other, other] + ["INBOX"] * (client.mailbox != "INBOX")
+            client.send(Command(verb, uid), f"{'UID ' * uid}{verb} {text} {r.choice(places)}")
 
     def search(self, client):
         r = self.random
@@ -106,7 +123,8 @@ class Storm:
                 client.send(Command("EXPUNGE", True), f"UID EXPUNGE {text}")
 
     def simple(self, client):
-        text = self.random.choice(["NOOP", "CHECK", "STATUS INBOX (MESSAGES UIDNEXT UNSEEN)", "STATUS Other (MESSAGES)"])
+        text = self.random.choice(["NOOP", "CHECK", f"STATUS {client.mailbox} (MESSAGES UIDNEXT UNSEEN)",
+                                   f"STATUS {client.mailbox.replace('INBOX', 'Other')} (MESSAGES)"])
         client.send(Command(text.split(" ")[0]), text)
 
     def idle(self, client):
@@ -117,7 +135,7 @@ class Storm:
     def append(self, client):
         if len(client.messages) < 40:
             flags = " (\\Deleted $Label1)" if self.random.random() < 0.3 else ""
-            client.send(Command("APPEND"), f"APPEND INBOX{flags}", self.text())
+            client.send(Command("APPEND"), f"APPEND {client.mailbox}{flags}", self.text())
 
     def leave(self, client):
         """Away and back, by CLOSE or by SELECT of the same mailbox."""
@@ -175,9 +193,11 @@ class Storm:
         # Setting \Seen or not, nobody changes anything any more.
         for client in self.clients:
             client.settle()
-        self.judge.select("EXAMINE")
-        want = self.judge.copy()
+        for judge in self.judges.values():
+            judge.select("EXAMINE")
         for client in self.clients:
+            judge = self.judges[client.mailbox]
+            want = judge.copy()
             mine = client.copy()
             if not client.condstore:
                 mine = [(uid, flags, modseq) for (uid, flags, _), (_, _, modseq) in zip(mine, want)] \
@@ -185,12 +205,12 @@ class Storm:
             if mine != want:
                 raise AssertionError(f"{client} has\n{mine}\nbut the mailbox is\n{want}\n" + "\n".join(client.trace))
             if client.qresync:
-                highest = self.judge.modseq
+                highest = judge.modseq
                 assert client.modseq == highest, (client, client.modseq, highest, list(client.trace)[-20:])
         self.rounds += 1
 
     def close(self):
-        for client in [*self.clients, self.judge]:
+        for client in [*self.clients, *self.judges.values()]:
             client.drop()
 
 
@@ -199,7 +219,8 @@ def roost(make_instance):
     return make_instance()
 
 
-def test_every_copy_is_the_mailbox(roost):
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
+def test_every_copy_is_the_mailbox(roost, shared):
     deadline = time.monotonic() + SECONDS
     storms = 0
     totals = [0, 0, 0]
@@ -207,7 +228,7 @@ def test_every_copy_is_the_mailbox(roost):
         seed = SEED + storms
         storms += 1
         user = roost.add_user(f"storm{storms}")
-        storm = Storm(roost, user, seed)
+        storm = Storm(roost, user, seed, roost.add_user(f"guest{storms}") if shared else None)
         try:
             for _ in range(12):
                 for _ in range(60):

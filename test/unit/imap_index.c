@@ -753,7 +753,7 @@ index_watch(struct index_user *u, uint32_t mailbox, int on)
 }
 
 int
-index_watch_fd(const struct index_user *u)
+index_watch_fd(struct index_user *u)
 {
 	(void)u;
 	return -1;

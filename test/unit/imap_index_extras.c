@@ -97,3 +97,22 @@ index_acl_set(struct index_user *u, uint32_t mailbox, struct str identifier, enu
 	(void)rights;
 	return E_QUOTA;
 }
+
+/* ---- others' mailboxes: there are none ---- */
+
+int
+index_mailbox_is_shared(uint32_t mailbox)
+{
+	(void)mailbox;
+	return 0;
+}
+
+enum err
+index_guest_rights(struct index_user *u, uint32_t mailbox, const char **owner, unsigned *rights)
+{
+	(void)u;
+	(void)mailbox;
+	*owner = NULL;
+	*rights = 0;
+	return OK;
+}

@@ -208,6 +208,45 @@ test_subscriptions(void **state)
 	assert_int_equal(adopt_dovecot_uidvalidity(STR("")), 0);
 }
 
+static void
+rights(void **state)
+{
+	static const struct {
+		const char *text, *want, *exported;
+		size_t bad;
+	} rows[] = {
+		{"user=Bob@example.test lrs\nanyone lr\nowner lrwstipekxa\n-user=eve@example.test a\n",
+			"-eve@example.test=a;anyone=lr;bob@example.test=lrs;owner=aeiklprstwx;",
+			"-user=eve@example.test a\nanyone lr\nuser=bob@example.test lrs\n"
+			"owner aeiklprstwx\n",
+			0},
+		{"\"user=two words\" lr\n\n# no line\n", "two words=lr;", "\"user=two words\" lr\n",
+			0},
+		{"group=staff lr\nuser= lr\nuser=a@b lrQ\n\"\nfoo\nuser=c@d\nuser=e@f :lookup\n",
+			"c@d=;e@f=;", "user=c@d \nuser=e@f \n", 5},
+		{"", "", "", 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct entry_list l;
+		struct buf out = {0};
+		size_t bad;
+
+		adopt_dovecot_acl(str_of(rows[i].text), &l, &bad);
+		for (size_t k = 0; k < l.count; k++)
+			(void)buf_printf(&out, "%s=%.*s;", l.items[k].name,
+				STR_ARG(buf_str(&l.items[k].value)));
+		assert_string_equal(buf_cstr(&out), rows[i].want);
+		assert_int_equal(bad, rows[i].bad);
+		buf_reset(&out);
+		export_dovecot_acl(&l, &out);
+		assert_string_equal(buf_cstr(&out), rows[i].exported);
+		entry_list_free(&l);
+		buf_free(&out);
+	}
+}
+
 /* ---- whole trees ---- */
 
 struct fixture {
@@ -563,6 +602,7 @@ int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(rights),
 		cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_extensions),
 		cmocka_unit_test(test_likeness),

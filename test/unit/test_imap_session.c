@@ -179,7 +179,7 @@ small_commands(void **state)
 {
 	static const struct transcript t[] = {
 		{"a NAMESPACE\r\n",
-			"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\na OK Namespace completed\r\n"},
+			"* NAMESPACE ((\"\" \"/\")) ((\"other/\" \"/\")) ((\"Public/\" \"/\"))\r\na OK Namespace completed\r\n"},
 		{"a ID NIL\r\n", "* ID (\"name\" \"Roost\")\r\na OK Id completed\r\n"},
 		{"a ID (\"name\" \"x\" \"version\" NIL)\r\n",
 			"* ID (\"name\" \"Roost\")\r\na OK Id completed\r\n"},

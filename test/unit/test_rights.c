@@ -80,12 +80,73 @@ test_owner(void **state)
 	}
 }
 
+static void
+test_guest(void **state)
+{
+	static const struct {
+		const char *stored[6]; /* identifier, rights, ... */
+		const char *have;
+	} cases[] = {
+		{{NULL}, ""},
+		{{"anyone", "lr"}, "lr"},
+		{{"authenticated", "l", "bob@example.test", "rs"}, "lrs"},
+		{{"Bob@Example.Test", "lr"}, "lr"},
+		{{"alice@example.test", "lrswipkxtea", "owner", "lr"}, ""},
+		{{"bob@example.test", "lrsw", "-anyone", "w"}, "lrs"},
+		{{"anyone", "lrs", "-bob@example.test", "lrs"}, ""},
+		{{"anyone", "lrs", "-bob@example.test", "?"}, ""},
+		{{"bob@example.test", "l?"}, ""},
+		{{"bob", "lr", "bob@example.test.", "lr", "$anyone", "lr"}, ""},
+	};
+	char text[RIGHTS_TEXT];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct rights_guest g = {0};
+
+		for (size_t k = 0; k < 6 && cases[i].stored[k]; k += 2)
+			rights_guest_add(&g, STR("bob@example.test"), str_of(cases[i].stored[k]),
+				str_of(cases[i].stored[k + 1]));
+		rights_format(rights_guest_have(&g), text);
+		assert_string_equal(text, cases[i].have);
+	}
+}
+
+static void
+test_identifier(void **state)
+{
+	static const struct {
+		const char *given, *stored;
+	} cases[] = {
+		{"bob", "bob@example.test"},
+		{"-BOB", "-bob@example.test"},
+		{"Bob@Other.Test", "bob@other.test"},
+		{"anyone", "anyone"},
+		{"-Authenticated", "-authenticated"},
+		{"Alice@Example.test", "owner"},
+		{"-alice@example.test", "-owner"},
+		{"OWNER", "owner"},
+		{"$Staff", "$staff"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct buf b = {0};
+
+		rights_identifier_prepare(str_of(cases[i].given), "alice@example.test", &b);
+		assert_string_equal(buf_cstr(&b), cases[i].stored);
+		buf_free(&b);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_letters),
 		cmocka_unit_test(test_owner),
+		cmocka_unit_test(test_guest),
+		cmocka_unit_test(test_identifier),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

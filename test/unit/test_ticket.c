@@ -23,6 +23,25 @@ static const struct ticket sample = {
 	.quota_rules = (char *)"Trash:+100M;Junk:ignore",
 	.expires = 2000,
 };
+static char bob[] = "bob@example.test", bobs_home[] = "/mail/example.test/bob";
+
+static void
+of_a_guest(void **state)
+{
+	struct ticket with = sample, t;
+	struct buf b = {0};
+
+	(void)state;
+	with.guest = bob;
+	with.guest_home = bobs_home;
+	assert_int_equal(ticket_make(key, &with, &b), OK);
+	assert_int_equal(ticket_check(key, buf_str(&b), 1999, &t), OK);
+	assert_string_equal(t.user, sample.user);
+	assert_string_equal(t.guest, bob);
+	assert_string_equal(t.guest_home, bobs_home);
+	ticket_free(&t);
+	buf_free(&b);
+}
 
 static void
 round_trip(void **state)
@@ -40,6 +59,7 @@ round_trip(void **state)
 	assert_true(t.quota_messages == sample.quota_messages);
 	assert_string_equal(t.quota_rules, sample.quota_rules);
 	assert_true(t.expires == sample.expires);
+	assert_null(t.guest);
 	ticket_free(&t);
 	buf_free(&b);
 }
@@ -160,6 +180,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(round_trip),
+		cmocka_unit_test(of_a_guest),
 		cmocka_unit_test(expired),
 		cmocka_unit_test(forged_anywhere),
 		cmocka_unit_test(truncated_anywhere),
