@@ -124,6 +124,8 @@ admin_app_password_list(struct admin_job *j, struct directory *d)
 		admin_set_number(o, "created", db_result_get(&r, i, "created"));
 		admin_set_number(o, "expires", db_result_get(&r, i, "expires"));
 		admin_set_number(o, "last_used", db_result_get(&r, i, "last_used"));
+		admin_set_text(o, "last_used_ip", db_result_get(&r, i, "last_used_ip"));
+		admin_set_text(o, "last_used_protocol", db_result_get(&r, i, "last_used_protocol"));
 		json_array_append_new(j->value, o);
 	}
 	db_result_free(&r);

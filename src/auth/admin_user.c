@@ -73,6 +73,36 @@ messages_arg(struct admin_job *j, int *set, char text[24], const char **value)
 	return e;
 }
 
+/* The limits of connections, for user_add and user_set. */
+struct connections {
+	int set[2];
+	char text[2][24];
+};
+
+static enum err
+connections_args(struct admin_job *j, struct connections *c, struct directory_args *args)
+{
+	static const struct {
+		const char *key;
+		enum directory_arg value, set;
+	} rows[] = {{"max_connections", ARG_CONNECTIONS, ARG_SET_CONNECTIONS},
+		{"max_connections_per_ip", ARG_CONNECTIONS_PER_IP, ARG_SET_CONNECTIONS_PER_IP}};
+	enum err e = OK;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && !e; i++) {
+		uint64_t n;
+		int is_null;
+
+		e = admin_arg_number(j, rows[i].key, &c->set[i], &is_null, &n);
+		if (!e && n > UINT32_MAX)
+			e = admin_fail(j, E_PARSE, "\"%s\" is too large", rows[i].key);
+		snprintf(c->text[i], sizeof(c->text[i]), "%" PRIu64, n);
+		args->v[rows[i].value] = c->set[i] && !is_null ? c->text[i] : NULL;
+		args->v[rows[i].set] = c->set[i] ? "1" : "0";
+	}
+	return e;
+}
+
 /* *out NULL: not given; "": the rules are taken away. */
 static enum err
 rules_arg(struct admin_job *j, const char **out)
@@ -159,6 +189,7 @@ admin_user_add(struct admin_job *j, struct directory *d)
 	struct db_result r = {0};
 	const char *password = NULL, *stored = NULL, *name, *rules = NULL;
 	char quota[24], messages[24], *hash = NULL, *protocols = NULL, *networks = NULL;
+	struct connections connections;
 	struct addr a;
 	int set;
 	enum err e = admin_arg_addr(j, "address", 0, &a);
@@ -178,6 +209,8 @@ admin_user_add(struct admin_job *j, struct directory *d)
 		e = messages_arg(j, &set, messages, &args.v[ARG_MESSAGES]);
 	if (!e)
 		e = rules_arg(j, &rules);
+	if (!e)
+		e = connections_args(j, &connections, &args);
 	if (!e)
 		e = admin_arg_protocols(j, &protocols);
 	if (!e)
@@ -235,9 +268,15 @@ user_object(const struct db_result *r, size_t row)
 		json_object_set_new(o, "quota_rules", json_string(rules ? rules : ""));
 		admin_set_text(o, "protocols", db_result_get(r, row, "protocols"));
 		admin_set_text(o, "networks", db_result_get(r, row, "networks"));
+		admin_set_number(o, "max_connections", db_result_get(r, row, "max_connections"));
+		admin_set_number(o, "max_connections_per_ip",
+			db_result_get(r, row, "max_connections_per_ip"));
 		admin_set_number(o, "created", db_result_get(r, row, "created"));
 		admin_set_number(o, "changed", db_result_get(r, row, "changed"));
 		admin_set_number(o, "last_login", db_result_get(r, row, "last_login"));
+		admin_set_text(o, "last_login_ip", db_result_get(r, row, "last_login_ip"));
+		admin_set_text(
+			o, "last_login_protocol", db_result_get(r, row, "last_login_protocol"));
 	}
 	free(address);
 	return o;
@@ -319,6 +358,7 @@ admin_user_set(struct admin_job *j, struct directory *d)
 	struct db_result r = {0};
 	const char *password = NULL, *name = NULL, *rules = NULL;
 	char quota[24], messages[24], *hash = NULL, *protocols = NULL, *networks = NULL;
+	struct connections connections = {0};
 	struct addr a;
 	int set_quota = 0, set_messages = 0, set_active = 0, active;
 	enum err e = admin_arg_addr(j, "address", 0, &a);
@@ -334,16 +374,18 @@ admin_user_set(struct admin_job *j, struct directory *d)
 	if (!e)
 		e = rules_arg(j, &rules);
 	if (!e)
+		e = connections_args(j, &connections, &args);
+	if (!e)
 		e = admin_arg_protocols(j, &protocols);
 	if (!e)
 		e = admin_arg_networks(j, &networks);
 	if (!e)
 		e = admin_arg_bool(j, "active", &set_active, &active);
 	if (!e && !password && !name && !set_quota && !set_messages && !rules && !set_active &&
-		!protocols && !networks)
+		!protocols && !networks && !connections.set[0] && !connections.set[1])
 		e = admin_fail(j, E_PARSE,
 			"nothing to change; give a password, quota_bytes, quota_messages, quota_rules, "
-			"active, protocols, networks or name");
+			"active, protocols, networks, max_connections, max_connections_per_ip or name");
 	if (!e && password)
 		e = hash_password(j, password, &hash);
 	if (e)

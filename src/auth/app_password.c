@@ -15,7 +15,7 @@
 /* RFC 4648 section 6, in lower case: 32 of them, none taken for another. */
 static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
 
-enum { GROUP = 6, USED_NOTE_S = 3600 };
+enum { GROUP = 6 };
 
 void
 app_password_make(char out[APP_PASSWORD_TEXT])
@@ -55,27 +55,6 @@ enum err
 app_password_hash(const char *letters, char **out)
 {
 	return password_hash("SSHA256", str_of(letters), out);
-}
-
-static void
-note_use(struct directory *d, const struct addr *user, const char *name, const char *last_used,
-	int64_t now_s)
-{
-	char now[24];
-	struct directory_args args = {.v = {[ARG_LOCAL] = user->local,
-					      [ARG_DOMAIN] = user->domain,
-					      [ARG_NAME] = name,
-					      [ARG_NOW] = now}};
-	struct db_result r;
-	uint64_t last = 0;
-
-	if (last_used && str_to_u64(str_of(last_used), &last))
-		last = 0;
-	if (now_s < (int64_t)(last & INT64_MAX) + USED_NOTE_S)
-		return;
-	snprintf(now, sizeof(now), "%" PRId64, now_s);
-	directory_run(d, SQL_APP_PASSWORD_NOTE, &args, &r);
-	db_result_free(&r);
 }
 
 /* Whether the one of this row, whose secret was given, is good here and now. */
@@ -124,8 +103,6 @@ app_password_verify(struct directory *d, const struct addr *user, struct str pas
 			continue;
 		snprintf(from->app_password, sizeof(from->app_password), "%s", name);
 		e = judge(&r, i, from, now_s, reason);
-		if (!e)
-			note_use(d, user, name, db_result_get(&r, i, "last_used"), now_s);
 	}
 	db_result_free(&r);
 	OPENSSL_cleanse(letters, sizeof(letters));

@@ -24,8 +24,8 @@ int app_password_letters(struct str password, char out[APP_PASSWORD_LETTERS + 1]
 /* The stored form, on the heap. */
 enum err app_password_hash(const char *letters, char **out);
 /*
- * Looks for it among those of the user. OK: good here and now, its use is noted, and
- * from->app_password is its name. E_NOTFOUND: none of his; E_AUTH: not here or not any more
+ * Looks for it among those of the user. OK: good here and now, and from->app_password
+ * is its name. E_NOTFOUND: none of his; E_AUTH: not here or not any more
  * (*reason); E_TEMPFAIL.
  */
 enum err app_password_verify(struct directory *d, const struct addr *user, struct str password,

@@ -19,7 +19,11 @@ enum auth_frame {
 	AUTH_START = 1,
 	AUTH_CONTINUE = 2, /* either way: str data (decoded challenge or response) */
 	AUTH_ABORT = 3, /* proxy: the client cancelled ("*") or went away; no answer */
-	AUTH_DONE = 4, /* auth: str user, str token, str data (SASL success data, mostly empty) */
+	/*
+	 * auth: str user, str token, str data (SASL success data, mostly empty), u32 and u32: how
+	 * many connections this user may have, in all and from one address; 0: no limit
+	 */
+	AUTH_DONE = 4,
 	AUTH_FAILED = 5, /* auth: u32 enum err: E_AUTH, E_ACCESS (switched off), E_TEMPFAIL, E_PARSE
 			  * (bad response), E_UNSUPPORTED (mechanism); str text for the client. Sent
 			  * after the penalty's delay. */

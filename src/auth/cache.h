@@ -19,6 +19,7 @@ struct cache;
 struct cache_user {
 	char name[ADDR_TEXT_SIZE]; /* canonical */
 	uint64_t quota_bytes, quota_messages;
+	uint32_t max_connections, max_connections_per_ip; /* 0: no limit */
 	char quota_rules[QUOTA_RULES_USER_MAX + 1];
 };
 

@@ -39,8 +39,8 @@ struct directory_user {
 	char *protocols, *networks; /* where he may log in from: auth/access.h */
 	uint64_t quota_bytes, quota_messages; /* 0: no limit */
 	char quota_rules[QUOTA_RULES_USER_MAX + 1]; /* lib/quota_rules.h */
+	uint32_t max_connections, max_connections_per_ip; /* 0: no limit */
 	int active;
-	int64_t last_login; /* seconds; 0: never or not kept */
 };
 void directory_user_free(struct directory_user *u);
 /* The mailbox of exactly this address. *out is zeroed first. E_NOTFOUND. */
@@ -61,10 +61,7 @@ void directory_targets_free(struct directory_targets *t);
 /* What exactly this address ("@domain": the catch-all) is an alias for. E_NOTFOUND; E_TOOBIG. */
 enum err directory_alias_find(
 	struct directory *d, const struct addr *a, struct directory_targets *out);
-/* Remembers a log-in; not with a replaced query_user. */
-enum err directory_login_note(struct directory *d, const struct addr *a, int64_t now_s);
-
-/* Whether users come from our own schema, which has app passwords and keeps the last log-in. */
+/* Whether users come from our own schema, which has app passwords and keeps last log-ins. */
 int directory_users_are_ours(const struct directory *d);
 
 /* ---- administration: the statements by name ---- */
@@ -122,6 +119,11 @@ enum directory_arg {
 	ARG_PROTOCOLS,
 	ARG_NETWORKS,
 	ARG_EXPIRES,
+	ARG_IP,
+	ARG_CONNECTIONS,
+	ARG_CONNECTIONS_PER_IP,
+	ARG_SET_CONNECTIONS,
+	ARG_SET_CONNECTIONS_PER_IP,
 	ARG_COUNT
 };
 struct directory_args {

@@ -47,6 +47,12 @@ number_of(const char *text, uint64_t fallback, uint64_t *out)
 	return str_to_u64(str_of(text), out);
 }
 
+static uint32_t
+bounded(uint64_t n)
+{
+	return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
 static char *
 text_dup(const char *text)
 {
@@ -59,7 +65,7 @@ directory_user_find(struct directory *d, const struct addr *a, struct directory_
 	struct directory_args args = {
 		.v = {[ARG_ADDRESS] = a->text, [ARG_LOCAL] = a->local, [ARG_DOMAIN] = a->domain}};
 	struct db_result r;
-	uint64_t last = 0;
+	uint64_t connections, per_ip;
 	const char *password, *rules;
 	enum err e;
 
@@ -74,8 +80,11 @@ directory_user_find(struct directory *d, const struct addr *a, struct directory_
 		    directory_settings(d)->default_quota_bytes, &out->quota_bytes) ||
 		number_of(db_result_get(&r, 0, "quota_messages"),
 			directory_settings(d)->default_quota_messages, &out->quota_messages) ||
-		number_of(db_result_get(&r, 0, "last_login"), 0, &last)) {
-		garbage("query_user", "quota", a->text);
+		number_of(db_result_get(&r, 0, "max_connections"),
+			directory_settings(d)->max_connections_per_user, &connections) ||
+		number_of(db_result_get(&r, 0, "max_connections_per_ip"),
+			directory_settings(d)->max_connections_per_user_ip, &per_ip)) {
+		garbage("query_user", "a number", a->text);
 		e = E_TEMPFAIL;
 		goto out;
 	}
@@ -90,7 +99,8 @@ directory_user_find(struct directory *d, const struct addr *a, struct directory_
 	out->protocols = text_dup(db_result_get(&r, 0, "protocols"));
 	out->networks = text_dup(db_result_get(&r, 0, "networks"));
 	out->active = is_true(db_result_get(&r, 0, "active"));
-	out->last_login = (int64_t)(last & INT64_MAX);
+	out->max_connections = bounded(connections);
+	out->max_connections_per_ip = bounded(per_ip);
 out:
 	db_result_free(&r);
 	return e;
@@ -238,21 +248,4 @@ directory_users_are_ours(const struct directory *d)
 	const struct auth_settings *s = directory_settings(d);
 
 	return !s->query_user[0] && !s->is_postfixadmin;
-}
-
-enum err
-directory_login_note(struct directory *d, const struct addr *a, int64_t now_s)
-{
-	char now[24];
-	struct directory_args args = {
-		.v = {[ARG_LOCAL] = a->local, [ARG_DOMAIN] = a->domain, [ARG_NOW] = now}};
-	struct db_result r;
-	enum err e;
-
-	if (!directory_users_are_ours(d))
-		return OK;
-	snprintf(now, sizeof(now), "%" PRId64, now_s);
-	e = directory_run(d, SQL_LOGIN_NOTE, &args, &r);
-	db_result_free(&r);
-	return e;
 }

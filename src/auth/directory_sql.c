@@ -15,23 +15,28 @@
 	"(SELECT rules FROM quota q WHERE q.domain = mailbox.domain AND "                          \
 	"q.local = mailbox.local) AS quota_rules"
 
+#define LAST_LOGIN "last_login, last_login_ip, last_login_protocol"
+#define CONNECTIONS "max_connections, max_connections_per_ip"
+
 static const char *const texts[SQL_COUNT] = {
 	[SQL_DOMAIN_FIND] = "SELECT active FROM domain WHERE name = :domain",
 	[SQL_DOMAIN_FIRST] = "SELECT name FROM domain WHERE active <> 0 ORDER BY name LIMIT 1",
 	[SQL_DOMAIN_ALIAS_FIND] =
 		"SELECT target FROM domain_alias WHERE alias = :domain AND active <> 0",
-	[SQL_USER_FIND] =
-		"SELECT password, quota_bytes, quota_messages, " RULES ", active, "
-		"last_login, protocols, networks FROM mailbox WHERE domain = :domain AND local = :local",
+	[SQL_USER_FIND] = "SELECT password, quota_bytes, quota_messages, " RULES ", active, "
+			  "protocols, networks, max_connections, max_connections_per_ip "
+			  "FROM mailbox WHERE domain = :domain AND local = :local",
 	[SQL_ALIAS_FIND] = "SELECT target FROM alias WHERE domain = :domain AND local = :local "
 			   "AND active <> 0 ORDER BY target LIMIT 10001",
-	[SQL_LOGIN_NOTE] = "UPDATE mailbox SET last_login = :now "
+	[SQL_LOGIN_NOTE] = "UPDATE mailbox SET last_login = :now, last_login_ip = :ip, "
+			   "last_login_protocol = :protocols "
 			   "WHERE domain = :domain AND local = :local",
 	[SQL_APP_PASSWORD_LIST] =
 		"SELECT name, password, services AS protocols, networks, created, expires, "
-		"last_used FROM app_password WHERE domain = :domain AND local = :local "
+		"last_used, last_used_ip, last_used_protocol FROM app_password WHERE domain = :domain AND local = :local "
 		"ORDER BY name LIMIT 100",
-	[SQL_APP_PASSWORD_NOTE] = "UPDATE app_password SET last_used = :now WHERE "
+	[SQL_APP_PASSWORD_NOTE] = "UPDATE app_password SET last_used = :now, last_used_ip = :ip, "
+				  "last_used_protocol = :protocols WHERE "
 				  "domain = :domain AND local = :local AND name = :name",
 	[SQL_APP_PASSWORD_ADD] =
 		"INSERT INTO app_password (domain, local, name, password, services, networks, "
@@ -44,27 +49,38 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_ROLLBACK] = "ROLLBACK",
 	[SQL_USER_ADD] =
 		"INSERT INTO mailbox (domain, local, password, quota_bytes, "
-		"quota_messages, name, protocols, networks, created, changed) VALUES (:domain, :local, "
+		"quota_messages, name, protocols, networks, max_connections, "
+		"max_connections_per_ip, created, changed) VALUES (:domain, :local, "
 		":password, :quota, :messages, :name, COALESCE(CAST(:protocols AS TEXT), ''), "
-		"COALESCE(CAST(:networks AS TEXT), ''), :now, :now)",
+		"COALESCE(CAST(:networks AS TEXT), ''), :connections, :connections_per_ip, "
+		":now, :now)",
 	[SQL_USER_LIST] =
 		"SELECT local, domain, name, quota_bytes, quota_messages, " RULES
 		", active, created, "
-		"changed, last_login, protocols, networks, password FROM mailbox WHERE (CAST(:domain AS TEXT) IS NULL OR domain = "
+		"changed, " LAST_LOGIN ", " CONNECTIONS
+		", protocols, networks, password FROM mailbox WHERE (CAST(:domain AS TEXT) IS NULL OR domain = "
 		"CAST(:domain AS TEXT)) AND (CAST(:address AS TEXT) IS NULL OR "
 		"domain || '@' || local > CAST(:address AS TEXT)) "
 		"ORDER BY domain || '@' || local LIMIT CAST(:limit AS BIGINT)",
 	[SQL_USER_SHOW] =
 		"SELECT local, domain, name, quota_bytes, quota_messages, " RULES
 		", active, created, "
-		"changed, last_login, protocols, networks FROM mailbox WHERE domain = :domain AND local = :local",
-	/* force: 1 quota_bytes is set, also to NULL; 0: it stays. set: so for quota_messages. */
+		"changed, " LAST_LOGIN ", " CONNECTIONS
+		", protocols, networks FROM mailbox WHERE domain = :domain AND local = :local",
+	/*
+	 * force: 1 quota_bytes is set, also to NULL; 0: it stays. set: so for quota_messages, and
+	 * set_connections, set_connections_per_ip for the limits of connections.
+	 */
 	[SQL_USER_SET] =
 		"UPDATE mailbox SET password = COALESCE(CAST(:password AS TEXT), password), "
 		"quota_bytes = CASE WHEN CAST(:force AS BIGINT) = 1 THEN CAST(:quota AS BIGINT) "
 		"ELSE quota_bytes END, "
 		"quota_messages = CASE WHEN CAST(:set AS BIGINT) = 1 THEN "
 		"CAST(:messages AS BIGINT) ELSE quota_messages END, "
+		"max_connections = CASE WHEN CAST(:set_connections AS BIGINT) = 1 THEN "
+		"CAST(:connections AS BIGINT) ELSE max_connections END, "
+		"max_connections_per_ip = CASE WHEN CAST(:set_connections_per_ip AS BIGINT) = 1 "
+		"THEN CAST(:connections_per_ip AS BIGINT) ELSE max_connections_per_ip END, "
 		"active = COALESCE(CAST(:active AS SMALLINT), active), "
 		"name = COALESCE(CAST(:name AS TEXT), name), "
 		"protocols = COALESCE(CAST(:protocols AS TEXT), protocols), "
@@ -112,12 +128,29 @@ static const char *const texts[SQL_COUNT] = {
 	"ALTER TABLE mailbox ADD COLUMN networks TEXT NOT NULL DEFAULT ''; "                       \
 	"UPDATE schema_version SET version = 3"
 
+#define TO_VERSION_4                                                                               \
+	"ALTER TABLE mailbox ADD COLUMN max_connections BIGINT; "                                  \
+	"ALTER TABLE mailbox ADD COLUMN max_connections_per_ip BIGINT; "                           \
+	"ALTER TABLE mailbox ADD COLUMN last_login_ip TEXT; "                                      \
+	"ALTER TABLE mailbox ADD COLUMN last_login_protocol TEXT; "                                \
+	"ALTER TABLE app_password ADD COLUMN last_used_ip TEXT; "                                  \
+	"ALTER TABLE app_password ADD COLUMN last_used_protocol TEXT; "                            \
+	"UPDATE schema_version SET version = 4"
+
+/* The triggers name columns, so they are made anew with each version that has others. */
+#define DROP_WATCH                                                                                 \
+	"DROP TRIGGER IF EXISTS roost_directory_changed ON mailbox; "                              \
+	"DROP TRIGGER IF EXISTS roost_directory_changed ON quota; "                                \
+	"DROP TRIGGER IF EXISTS roost_directory_changed ON domain; "                               \
+	"DROP TRIGGER IF EXISTS roost_directory_changed ON domain_alias"
+
 const struct db_schema_upgrade db_schema_upgrades[DB_SCHEMA_VERSION - 1] = {
 	{TO_VERSION_2, TO_VERSION_2},
-	{TO_VERSION_3 ";\n"
+	{TO_VERSION_3, TO_VERSION_3},
+	{TO_VERSION_4 "; " DROP_WATCH ";\n"
 #include "src/auth/schema_pg_watch.inc"
 		,
-		TO_VERSION_3},
+		TO_VERSION_4},
 };
 
 static const char *const arg_names[ARG_COUNT] = {
@@ -138,6 +171,11 @@ static const char *const arg_names[ARG_COUNT] = {
 	[ARG_PROTOCOLS] = "protocols",
 	[ARG_NETWORKS] = "networks",
 	[ARG_EXPIRES] = "expires",
+	[ARG_IP] = "ip",
+	[ARG_CONNECTIONS] = "connections",
+	[ARG_CONNECTIONS_PER_IP] = "connections_per_ip",
+	[ARG_SET_CONNECTIONS] = "set_connections",
+	[ARG_SET_CONNECTIONS_PER_IP] = "set_connections_per_ip",
 };
 
 const char *

@@ -6,6 +6,7 @@
 
 #include <event2/event.h>
 
+#include "auth/last_login.h"
 #include "auth/sasl_login.h"
 #include "auth/verify.h"
 #include "lib/io.h"
@@ -16,6 +17,8 @@
  * The SASL exchanges:
  *
  *   NEW      → RUNNING   its first step is in a worker
+ *   NEW      → HELD      the check waits, for an address that guesses
+ *   HELD     → RUNNING
  *   RUNNING  → WAITING   a challenge was sent
  *   WAITING  → RUNNING   the response is in a worker
  *   RUNNING  → DELAYED   refused; the answer waits for the penalty
@@ -23,10 +26,11 @@
  *
  * and from every state but RUNNING to its end.
  */
-enum exchange_state { EX_NEW, EX_RUNNING, EX_WAITING, EX_DELAYED, EX_ORPHAN, EX_STATES };
+enum exchange_state { EX_NEW, EX_HELD, EX_RUNNING, EX_WAITING, EX_DELAYED, EX_ORPHAN, EX_STATES };
 
 static const unsigned char may_follow[EX_STATES] = {
-	[EX_NEW] = 1 << EX_RUNNING,
+	[EX_NEW] = 1 << EX_HELD | 1 << EX_RUNNING,
+	[EX_HELD] = 1 << EX_RUNNING,
 	[EX_RUNNING] = 1 << EX_WAITING | 1 << EX_DELAYED | 1 << EX_ORPHAN,
 	[EX_WAITING] = 1 << EX_RUNNING,
 };
@@ -40,7 +44,8 @@ struct exchange {
 	char *service, *mechanism, *session;
 	struct net_addr addr; /* len 0: unknown */
 	char ip[NET_ADDR_TEXT];
-	struct event *timer; /* of DELAYED and WAITING */
+	struct event *timer; /* of HELD, DELAYED and WAITING */
+	int64_t held_ms; /* what it has waited before the check */
 	enum err failure; /* DELAYED: what will be answered */
 
 	/* The worker's while RUNNING. */
@@ -55,6 +60,9 @@ struct exchange {
 	char name[ADDR_TEXT_SIZE]; /* who tried, for the log and the penalty */
 	struct cache_user user;
 	struct verify_from from;
+	const struct penalty *penalty; /* penalty_wrong alone */
+	struct siphash wrong; /* the password that was */
+	int has_wrong;
 	const char *reason;
 	enum err result;
 	int done;
@@ -178,9 +186,15 @@ check(void *arg, const char *user, struct str password)
 {
 	struct exchange *ex = arg;
 
+	enum err e;
+
 	note_name(ex, user);
-	return verify_login(
+	e = verify_login(
 		ex->directory, ex->cache, user, password, &ex->from, &ex->user, &ex->reason);
+	ex->has_wrong = e == E_AUTH;
+	if (ex->has_wrong)
+		ex->wrong = penalty_wrong(ex->penalty, guesser(ex), password);
+	return e;
 }
 
 static enum err
@@ -208,7 +222,7 @@ accept_user(void *arg, const char *user, int secret_fits)
 		ex->reason = ex->found.password ? "scheme" : "user";
 		return E_AUTH;
 	}
-	return verify_accept(ex->directory, &ex->found, &ex->from, &ex->user, &ex->reason);
+	return verify_accept(&ex->found, &ex->from, &ex->user, &ex->reason);
 }
 
 static enum err
@@ -305,8 +319,11 @@ failed(struct exchange *ex)
 	else
 		auth->logins_failed++;
 	if (e == E_AUTH)
-		delay_ms = penalty_failure(auth->penalty, &ex->addr, guesser(ex), io_now_ms(),
+		delay_ms = penalty_failure(auth->penalty, &ex->addr, guesser(ex),
+			ex->has_wrong ? &ex->wrong : NULL, io_now_ms(),
 			service_conf(auth->run)->login_delay_max);
+	/* What it has waited before counts. */
+	delay_ms = delay_ms > ex->held_ms ? delay_ms - ex->held_ms : 0;
 	if (ex->peer->front->delay_max_ms > 0 && delay_ms > ex->peer->front->delay_max_ms)
 		delay_ms = ex->peer->front->delay_max_ms;
 	if (ex->state == EX_ORPHAN)
@@ -327,7 +344,10 @@ succeeded(struct exchange *ex)
 
 	audit(ex, OK, ex->reason);
 	auth->logins_ok++;
-	penalty_success(auth->penalty, &ex->addr, guesser(ex));
+	penalty_success(auth->penalty, &ex->addr, guesser(ex), io_now_ms());
+	if (!ex->from.master[0])
+		last_login_note(auth->last_login, ex->user.name, ex->from.app_password, ex->ip,
+			ex->service);
 	if (ex->state != EX_ORPHAN) {
 		exchange_unlink(ex);
 		p->front->done(p, &success);
@@ -361,11 +381,8 @@ step_done(struct worker_job *job)
 }
 
 static void
-step_submit(struct exchange *ex, int has_in, struct str in)
+step_submit_in(struct exchange *ex)
 {
-	ex->has_in = has_in;
-	buf_reset(&ex->in);
-	buf_add_str(&ex->in, in);
 	set_state(ex, EX_RUNNING);
 	if (!worker_pool_submit(ex->peer->auth->workers, &ex->job)) {
 		ex->peer->jobs++;
@@ -374,6 +391,77 @@ step_submit(struct exchange *ex, int has_in, struct str in)
 	ex->result = E_TEMPFAIL;
 	ex->reason = "overload";
 	failed(ex);
+}
+
+static void
+step_submit(struct exchange *ex, int has_in, struct str in)
+{
+	ex->has_in = has_in;
+	buf_reset(&ex->in);
+	buf_add_str(&ex->in, in);
+	step_submit_in(ex);
+}
+
+/* ---- before the first step ---- */
+
+/* The user and password of PLAIN (RFC 4616) that came at once, from one to himself. */
+static int
+plain_parts(const struct exchange *ex, const struct login_start *start, struct addr *user,
+	struct str *password)
+{
+	struct str rest = start->initial, authzid, name;
+
+	if (strcmp(ex->mechanism, "PLAIN") != 0 || !start->has_initial)
+		return 0;
+	authzid = str_split(&rest, '\0');
+	name = str_split(&rest, '\0');
+	*password = rest;
+	return authzid.len == 0 && rest.len > 0 && !memchr(rest.p, 0, rest.len) &&
+	       !addr_parse(name, user);
+}
+
+/*
+ * A password that is remembered as good needs no worker, so that who logs in all day long does not
+ * wait behind a slow database or the hashing of others.
+ */
+static int
+is_remembered(struct exchange *ex, const struct login_start *start)
+{
+	struct str password;
+	struct addr a;
+
+	if (!plain_parts(ex, start, &a, &password) ||
+		!cache_find(ex->cache, a.text, password, io_now_ms(), &ex->user))
+		return 0;
+	note_name(ex, a.text);
+	ex->reason = "cache";
+	return 1;
+}
+
+static int64_t
+hold_ms(const struct exchange *ex, const struct login_start *start)
+{
+	struct auth_service *auth = ex->peer->auth;
+	struct str password;
+	struct addr a;
+	int known = plain_parts(ex, start, &a, &password);
+	int64_t ms = penalty_hold(auth->penalty, &ex->addr, known ? a.text : NULL, io_now_ms(),
+		service_conf(auth->run)->login_delay_max);
+	int64_t max = ex->peer->front->delay_max_ms;
+
+	return max > 0 && ms > max ? max : ms;
+}
+
+static void
+on_hold_over(evutil_socket_t fd, short what, void *arg)
+{
+	struct exchange *ex = arg;
+
+	(void)fd;
+	(void)what;
+	timer_stop(ex);
+	ex->job.is_doubtful = 1;
+	step_submit_in(ex);
 }
 
 static struct exchange *
@@ -394,6 +482,7 @@ exchange_create(struct peer *p, const struct login_start *start)
 	buf_add_str(&ex->unique, start->unique);
 	ex->hostname = mem_strdup(p->auth->settings->hostname);
 	ex->cache = p->auth->cache;
+	ex->penalty = p->auth->penalty;
 	ex->addr = start->addr;
 	if (ex->addr.len > 0)
 		net_addr_format_ip(&ex->addr, ex->ip);
@@ -461,7 +550,19 @@ login_start(struct peer *p, const struct login_start *start)
 		finish_failed(ex, E_UNSUPPORTED);
 		return;
 	}
-	step_submit(ex, start->has_initial, start->initial);
+	if (is_remembered(ex, start)) {
+		succeeded(ex);
+		return;
+	}
+	ex->held_ms = hold_ms(ex, start);
+	if (ex->held_ms == 0) {
+		step_submit(ex, start->has_initial, start->initial);
+		return;
+	}
+	ex->has_in = start->has_initial;
+	buf_add_str(&ex->in, start->initial);
+	set_state(ex, EX_HELD);
+	timer_start(ex, on_hold_over, ex->held_ms);
 }
 
 void

@@ -78,6 +78,8 @@ done(struct peer *p, const struct login_success *s)
 	ipc_put_cstr(&b, s->user->name);
 	ipc_put_cstr(&b, token);
 	ipc_put_str(&b, s->data);
+	ipc_put_u32(&b, s->user->max_connections);
+	ipc_put_u32(&b, s->user->max_connections_per_ip);
 	peer_send(p, AUTH_DONE, s->request, &b);
 	explicit_bzero(token, sizeof(token));
 }

@@ -24,6 +24,10 @@ CREATE TABLE mailbox (
 	last_login BIGINT,
 	protocols TEXT NOT NULL DEFAULT '',
 	networks TEXT NOT NULL DEFAULT '',
+	max_connections BIGINT,
+	max_connections_per_ip BIGINT,
+	last_login_ip TEXT,
+	last_login_protocol TEXT,
 	PRIMARY KEY (domain, local)
 );
 CREATE TABLE alias (
@@ -51,6 +55,8 @@ CREATE TABLE app_password (
 	created BIGINT NOT NULL DEFAULT 0,
 	expires BIGINT,
 	last_used BIGINT,
+	last_used_ip TEXT,
+	last_used_protocol TEXT,
 	UNIQUE (domain, local, name),
 	FOREIGN KEY (domain, local) REFERENCES mailbox (domain, local) ON DELETE CASCADE
 );
@@ -66,4 +72,4 @@ CREATE TABLE quota (
 	PRIMARY KEY (domain, local),
 	FOREIGN KEY (domain, local) REFERENCES mailbox (domain, local) ON DELETE CASCADE
 );
-INSERT INTO schema_version VALUES (3);
+INSERT INTO schema_version VALUES (4);

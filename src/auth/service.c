@@ -11,6 +11,7 @@
 
 #include "auth/auth_service.h"
 #include "auth/directory_pg_connect.h"
+#include "auth/last_login.h"
 #include "auth/sasl_login.h"
 #include "lib/io.h"
 #include "lib/launch.h"
@@ -169,6 +170,7 @@ begin(struct service_run *run)
 
 	auth->workers = worker_pool_create(service_base(run),
 		(size_t)service_conf(run)->auth_workers, auth->settings, auth->health);
+	auth->last_login = last_login_create(auth);
 	auth->watch = directory_watch_create(auth->settings, auth->cache);
 	return OK;
 }
@@ -230,7 +232,10 @@ auth_job_done(struct auth_service *auth)
 static void
 drain(struct service_run *run)
 {
-	auth_job_done(service_state(run));
+	struct auth_service *auth = service_state(run);
+
+	last_login_flush(auth->last_login);
+	auth_job_done(auth);
 }
 
 static void
@@ -239,6 +244,7 @@ stop(struct service_run *run)
 	struct auth_service *auth = service_state(run);
 
 	worker_pool_free(&auth->workers);
+	last_login_free(&auth->last_login);
 	directory_watch_free(&auth->watch);
 	peers_close(auth);
 	token_table_free(&auth->tokens);

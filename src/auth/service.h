@@ -28,6 +28,7 @@ struct auth_service {
 	struct directory_health *health;
 	struct worker_pool *workers;
 	struct directory_watch *watch;
+	struct last_login *last_login;
 	struct cache *cache;
 	struct penalty *penalty;
 	struct token_table *tokens;

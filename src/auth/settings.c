@@ -72,6 +72,8 @@ auth_settings_create(const struct config *conf)
 	s->mail_dir = mem_strdup(conf->mail_dir);
 	s->default_quota_bytes = conf->default_quota;
 	s->default_quota_messages = (uint64_t)conf->default_quota_messages;
+	s->max_connections_per_user = (uint64_t)conf->max_connections_per_user;
+	s->max_connections_per_user_ip = (uint64_t)conf->max_connections_per_user_ip;
 	s->allow_weak_schemes = conf->allow_weak_schemes;
 	masters_copy(conf, s);
 	s->dummy = dummy_hash(s->scheme);

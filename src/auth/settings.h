@@ -23,6 +23,7 @@ struct auth_settings {
 	char *hostname; /* never empty */
 	char *mail_dir;
 	uint64_t default_quota_bytes, default_quota_messages;
+	uint64_t max_connections_per_user, max_connections_per_user_ip; /* 0: no limit */
 	int allow_weak_schemes;
 	char **master_users; /* canonical addresses */
 	size_t master_user_count;

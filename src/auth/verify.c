@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "auth/access.h"
 #include "auth/app_password.h"
@@ -12,9 +11,6 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
-
-/* last_login is kept to the hour: a write for every log-in would cost more than the log-in. */
-enum { LOGIN_NOTE_S = 3600 };
 
 static enum err
 verify_user(struct directory *d, const struct directory_user *user, struct str password,
@@ -83,24 +79,22 @@ user_copy(const struct directory_user *user, struct cache_user *out)
 	memcpy(out->name, user->addr.text, sizeof(out->name));
 	out->quota_bytes = user->quota_bytes;
 	out->quota_messages = user->quota_messages;
+	out->max_connections = user->max_connections;
+	out->max_connections_per_ip = user->max_connections_per_ip;
 	memcpy(out->quota_rules, user->quota_rules, sizeof(out->quota_rules));
 }
 
 enum err
-verify_accept(struct directory *d, const struct directory_user *user,
-	const struct verify_from *from, struct cache_user *out, const char **reason)
+verify_accept(const struct directory_user *user, const struct verify_from *from,
+	struct cache_user *out, const char **reason)
 {
-	int64_t now_s = (int64_t)time(NULL);
 	enum err e = check_place(user, from, reason);
 
 	if (!e)
 		e = check_active(user, reason);
-	if (e)
-		return e;
-	user_copy(user, out);
-	if (now_s - user->last_login >= LOGIN_NOTE_S)
-		directory_login_note(d, &user->addr, now_s);
-	return OK;
+	if (!e)
+		user_copy(user, out);
+	return e;
 }
 
 /* The password of a user; one that does not exist costs the same. */
@@ -204,7 +198,7 @@ verify_login(struct directory *d, struct cache *cache, const char *name, struct 
 	else if (!e)
 		e = verify_find(d, name, &user, reason);
 	if (!e)
-		e = verify_accept(d, &user, from, out, reason);
+		e = verify_accept(&user, from, out, reason);
 	/* What is good in some places only is not remembered: a hit asks nobody. */
 	if (!e && !from->app_password[0] && !user.protocols[0] && !user.networks[0])
 		cache_add(cache, a.text, password, io_now_ms(), generation, out);

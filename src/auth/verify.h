@@ -37,7 +37,7 @@ enum err verify_login(struct directory *d, struct cache *cache, const char *user
 enum err verify_find(
 	struct directory *d, const char *name, struct directory_user *out, const char **reason);
 /* The secret was proved. OK with *out set; E_ACCESS: switched off; E_AUTH: not from here. */
-enum err verify_accept(struct directory *d, const struct directory_user *user,
-	const struct verify_from *from, struct cache_user *out, const char **reason);
+enum err verify_accept(const struct directory_user *user, const struct verify_from *from,
+	struct cache_user *out, const char **reason);
 
 #endif

@@ -20,8 +20,9 @@ struct job_list {
 struct worker_pool {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	struct job_list queued, finished; /* under the lock */
+	struct job_list queued, doubtful, finished; /* under the lock */
 	size_t queued_count;
+	size_t doubtful_running, doubtful_max;
 	int stopping;
 	struct auth_settings *settings;
 	struct directory_health *health;
@@ -54,19 +55,31 @@ list_pop(struct job_list *l)
 	return job;
 }
 
+/* Under the lock; NULL: nothing that may start now. */
+static struct worker_job *
+job_next(struct worker_pool *p)
+{
+	struct worker_job *job = list_pop(&p->queued);
+
+	if (!job && p->doubtful_running < p->doubtful_max) {
+		job = list_pop(&p->doubtful);
+		p->doubtful_running += job != NULL;
+	}
+	if (job)
+		p->queued_count--;
+	return job;
+}
+
 /* The next job, with the settings to run it under; NULL: the end. */
 static struct worker_job *
 job_wait(struct worker_pool *p, struct directory **d)
 {
 	struct auth_settings *settings;
-	struct worker_job *job;
+	struct worker_job *job = NULL;
 
 	pthread_mutex_lock(&p->lock);
-	while (!p->stopping && !p->queued.first)
+	while (!p->stopping && !(job = job_next(p)))
 		pthread_cond_wait(&p->wake, &p->lock);
-	job = p->stopping ? NULL : list_pop(&p->queued);
-	if (job)
-		p->queued_count--;
 	settings = auth_settings_ref(p->settings);
 	pthread_mutex_unlock(&p->lock);
 	if (*d && directory_settings(*d) != settings)
@@ -89,6 +102,7 @@ worker_main(void *arg)
 
 		job->run(job, d);
 		pthread_mutex_lock(&p->lock);
+		p->doubtful_running -= job->is_doubtful != 0;
 		list_push(&p->finished, job);
 		pthread_mutex_unlock(&p->lock);
 		/* A full counter already wakes the loop. */
@@ -130,6 +144,8 @@ worker_pool_create(struct event_base *base, size_t threads, struct auth_settings
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->wake, NULL);
 	p->queued.last = &p->queued.first;
+	p->doubtful.last = &p->doubtful.first;
+	p->doubtful_max = threads < WORKERS_PER_DOUBTFUL ? 1 : threads / WORKERS_PER_DOUBTFUL;
 	p->finished.last = &p->finished.first;
 	p->settings = auth_settings_ref(settings);
 	p->health = health;
@@ -183,7 +199,7 @@ worker_pool_submit(struct worker_pool *p, struct worker_job *job)
 	if (p->thread_count == 0 || p->queued_count >= WORKER_QUEUE_MAX) {
 		e = E_TEMPFAIL;
 	} else {
-		list_push(&p->queued, job);
+		list_push(job->is_doubtful ? &p->doubtful : &p->queued, job);
 		p->queued_count++;
 		p->pending++;
 		pthread_cond_signal(&p->wake);

@@ -11,7 +11,8 @@ struct event_base;
 
 /*
  * Threads for what blocks: SQL and hashing. Each has its own connection to the directory. Jobs
- * start in the order they came.
+ * start in the order they came, but for the doubtful ones: few of them run at a time, and only
+ * while nothing else waits.
  */
 struct worker_pool;
 
@@ -19,9 +20,10 @@ struct worker_job {
 	struct worker_job *next; /* the pool's */
 	void (*run)(struct worker_job *job, struct directory *d); /* in a worker */
 	void (*done)(struct worker_job *job); /* afterwards, in the loop */
+	int is_doubtful;
 };
 
-enum { WORKER_QUEUE_MAX = 20000 };
+enum { WORKER_QUEUE_MAX = 20000, WORKERS_PER_DOUBTFUL = 8 /* one of so many threads */ };
 
 /* Starts the threads; call it when the sandbox is closed, which threads inherit. */
 struct worker_pool *worker_pool_create(struct event_base *base, size_t threads,

@@ -13,7 +13,7 @@
 
 static const char *const user_columns[] = {"address", "active", "quota_bytes", "name", NULL};
 static const char *const app_password_columns[] = {
-	"name", "protocols", "networks", "expires", "last_used", NULL};
+	"name", "protocols", "networks", "expires", "last_used", "last_used_ip", NULL};
 static const char *const domain_columns[] = {"domain", "active", "users", NULL};
 static const char *const alias_columns[] = {"address", "targets", "active", NULL};
 static const char *const domain_alias_columns[] = {"alias", "target", NULL};
@@ -104,13 +104,39 @@ ask_with_word(struct tool *t, int argc, char **argv, const char *verb, const cha
 	return e ? e : ask(t, verb, json_pack("{s:s}", key, a.positional[0]), NULL);
 }
 
+/* --max-connections and --max-connections-per-ip: a number, or "default". */
+static enum err
+add_connections(json_t *args, const char *const values[2])
+{
+	static const char *const keys[] = {"max_connections", "max_connections_per_ip"};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		uint32_t n;
+
+		if (!values[i])
+			continue;
+		if (strcmp(values[i], "default") == 0) {
+			json_object_set_new(args, keys[i], json_null());
+		} else if (str_to_u32(str_of(values[i]), &n)) {
+			tool_error(
+				"--max-connections %s: write a number, 0 for no limit, or default",
+				values[i]);
+			return E_PARSE;
+		} else {
+			json_object_set_new(args, keys[i], json_integer(n));
+		}
+	}
+	return OK;
+}
+
 /* ---- users ---- */
 
 static enum err
 user_add(struct tool *t, int argc, char **argv)
 {
 	static const struct tool_option options[] = {{"password", 0}, {"quota", 0}, {"name", 0},
-		{"scheme", 0}, {"protocols", 0}, {"networks", 0}, {0}};
+		{"scheme", 0}, {"protocols", 0}, {"networks", 0}, {"max-connections", 0},
+		{"max-connections-per-ip", 0}, {0}};
 	struct tool_args a;
 	char *password = NULL;
 	json_t *args;
@@ -126,6 +152,8 @@ user_add(struct tool *t, int argc, char **argv)
 	add_text(args, "protocols", a.values[4]);
 	add_text(args, "networks", a.values[5]);
 	e = add_quota(args, a.values[1]);
+	if (!e)
+		e = add_connections(args, &a.values[6]);
 	if (e)
 		json_decref(args);
 	else
@@ -159,8 +187,9 @@ user_show(struct tool *t, int argc, char **argv)
 static enum err
 user_set(struct tool *t, int argc, char **argv)
 {
-	static const struct tool_option options[] = {
-		{"quota", 0}, {"active", 0}, {"name", 0}, {"protocols", 0}, {"networks", 0}, {0}};
+	static const struct tool_option options[] = {{"quota", 0}, {"active", 0}, {"name", 0},
+		{"protocols", 0}, {"networks", 0}, {"max-connections", 0},
+		{"max-connections-per-ip", 0}, {0}};
 	struct tool_args a;
 	json_t *args;
 	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
@@ -171,6 +200,8 @@ user_set(struct tool *t, int argc, char **argv)
 	e = add_quota(args, a.values[0]);
 	if (!e)
 		e = add_active(args, a.values[1]);
+	if (!e)
+		e = add_connections(args, &a.values[5]);
 	add_text(args, "name", a.values[2]);
 	add_text(args, "protocols", a.values[3]);
 	add_text(args, "networks", a.values[4]);
@@ -455,12 +486,13 @@ BULK(domain_alias, "domain-alias")
 const struct tool_verb tool_verbs_directory[] = {
 	{"user", "add",
 		"ADDRESS [--password PW] [--scheme SCHEME] [--quota SIZE] [--name NAME] "
-		"[--protocols LIST] [--networks LIST]",
+		"[--protocols LIST] [--networks LIST] [--max-connections N] [--max-connections-per-ip N]",
 		"Makes a mailbox; the password is read from standard input unless given", user_add},
 	{"user", "list", "[DOMAIN]", "Lists users", user_list},
 	{"user", "show", "ADDRESS", "Shows one user", user_show},
 	{"user", "set",
-		"ADDRESS [--quota SIZE] [--active yes|no] [--name NAME] [--protocols LIST] [--networks LIST]",
+		"ADDRESS [--quota SIZE] [--active yes|no] [--name NAME] [--protocols LIST] [--networks LIST] "
+		"[--max-connections N] [--max-connections-per-ip N]",
 		"Changes a user; an empty list of protocols or networks allows all", user_set},
 	{"user", "password", "ADDRESS [--password PW] [--scheme SCHEME]",
 		"Sets a password; the old one fails from then on", user_password},

@@ -49,6 +49,7 @@ client_close(struct client *c, const char *reason)
 	buf_free(&c->header);
 	if (c->counted)
 		limits_leave(px->limits, &c->peer);
+	limits_login_leave(px->limits, &c->login);
 	if (c->refused)
 		px->refused_count--;
 	if (c->prev)

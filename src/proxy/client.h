@@ -26,6 +26,7 @@ struct client {
 	char id[PROXY_ID_SIZE];
 	struct buf header; /* of the PROXY protocol, so far */
 	int counted; /* in the limits */
+	struct limits_login login; /* the same, once logged in */
 	int refused; /* there is no room: only a goodbye is said */
 	enum prelogin_reply refusal;
 	int tls_wanted, handover_wanted;

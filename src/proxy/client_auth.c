@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The exchange of a client with roost-auth (auth/auth_proto.h). */
 #include <stddef.h>
+#include <stdlib.h>
 
 #include "auth/auth_proto.h"
 #include "lib/log.h"
@@ -43,14 +44,43 @@ on_failed(struct client *c, struct ipc_reader *r)
 		ipc_reader_end(r) || code == OK || code >= ERR_COUNT ? E_TEMPFAIL : (enum err)code);
 }
 
+/* 0: the user has as many connections as he may; the client has been told. */
+static int
+is_within_limits(struct client *c, struct str user, uint32_t max, uint32_t max_per_ip)
+{
+	char *name = str_dup(user), ip[NET_ADDR_TEXT];
+	enum limits_login_verdict verdict;
+
+	/* An earlier log-in that the client broke off at its last line. */
+	limits_login_leave(c->px->limits, &c->login);
+	verdict = limits_login_enter(c->px->limits, name, &c->peer, max, max_per_ip, &c->login);
+	if (verdict != LIMITS_LOGIN_OK) {
+		net_addr_format_ip(&c->peer, ip);
+		log_event(LOGL_WARN, "proxy.login refused", "session", c->id, "user", name,
+			"service", c->listener->name, "ip", ip, "limit",
+			verdict == LIMITS_USER ? "max_connections_per_user"
+					       : "max_connections_per_user_ip",
+			NULL);
+		c->px->refused++;
+		prelogin_auth_limited(&c->prelogin);
+	}
+	free(name);
+	return verdict == LIMITS_LOGIN_OK;
+}
+
 static void
 on_done(struct client *c, struct ipc_reader *r)
 {
 	struct str user = ipc_get_str(r), token = ipc_get_str(r), data = ipc_get_str(r);
+	uint32_t max = ipc_get_u32(r), max_per_ip = ipc_get_u32(r);
 
 	finish(c);
 	if (ipc_reader_end(r)) {
 		failed(c, E_TEMPFAIL);
+		return;
+	}
+	if (!is_within_limits(c, user, max, max_per_ip)) {
+		client_run(c);
 		return;
 	}
 	c->px->logins++;

@@ -40,6 +40,7 @@ struct absent {
 	struct proxy *px;
 	const struct prelogin_protocol *proto;
 	struct net_addr peer;
+	struct limits_login login;
 };
 
 static void
@@ -51,6 +52,7 @@ on_absent_answer(struct link_request *request, struct ipc_msg *m)
 		return;
 	link_forget(proxy_target_link(a->px, a->proto), request);
 	limits_leave(a->px->limits, &a->peer);
+	limits_login_leave(a->px->limits, &a->login);
 	a->px->absent_count--;
 	free(a);
 }
@@ -64,6 +66,8 @@ count_until_ended(struct client *c, struct link_request *request)
 	a->px = c->px;
 	a->proto = c->listener->proto;
 	a->peer = c->peer;
+	a->login = c->login;
+	c->login = (struct limits_login){0};
 	c->counted = 0;
 	c->px->absent_count++;
 	link_hand_on(proxy_target_link(c->px, a->proto), request, &a->request);
@@ -78,12 +82,14 @@ taken(struct client *c)
 	log_event(LOGL_DEBUG, "proxy.handover ok", "session", c->id, "service", c->listener->name,
 		NULL);
 	if (c->conn.ssl) {
+		struct relay_client who = {
+			.peer = c->peer, .counted = c->counted, .login = c->login, .id = c->id};
 		int fd = c->session_fd;
-		int counted = c->counted;
 
 		c->session_fd = -1;
 		c->counted = 0;
-		relay_start(px, &c->conn, fd, &c->peer, counted, c->id);
+		c->login = (struct limits_login){0};
+		relay_start(px, &c->conn, fd, &who);
 	}
 	client_close(c, "handed over");
 }

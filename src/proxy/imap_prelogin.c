@@ -474,6 +474,8 @@ const struct prelogin_protocol prelogin_imap = {
 			[REPLY_AUTH_RESPONSE] = "% BAD Invalid authentication response\r\n",
 			[REPLY_AUTH_TEMPFAIL] =
 				"% NO [UNAVAILABLE] Temporary authentication failure, try later\r\n",
+			/* RFC 5530 section 3. */
+			[REPLY_AUTH_LIMIT] = "% NO [LIMIT] Too many connections of this user\r\n",
 			[REPLY_NEED_TLS] = "% NO [PRIVACYREQUIRED] Plaintext log-in needs TLS\r\n",
 			[REPLY_LINE_TOO_LONG] = "* BYE [TOOBIG] Command too long\r\n",
 			[REPLY_TOO_MANY_ATTEMPTS] = "* BYE Too many failed log-ins\r\n",

@@ -16,6 +16,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/siphash.h"
 
 /*
  * A slot is one word, so that a reader never sees half of it: a tag of 40 bits of the address's
@@ -68,7 +69,8 @@ limits_create(uint64_t max_connections, int *fd_out)
 	*fd_out = -1;
 	if (fd < 0)
 		return err_from_errno(errno);
-	while (slots < 2 * max_connections && slots < LIMITS_SLOTS_MAX)
+	/* An address, a user, and a user at an address. */
+	while (slots < 4 * max_connections && slots < LIMITS_SLOTS_MAX)
 		slots *= 2;
 	head.slots = slots;
 	io_random(head.key, sizeof head.key);
@@ -179,57 +181,27 @@ limits_close(struct limits **l)
 	MEM_FREE(*l);
 }
 
-/* ---- hash of an address: SipHash-2-4, so that nobody can aim at one window ---- */
+/* ---- hashes, so that nobody can aim at one window ---- */
 
+/* Never 0. */
 static uint64_t
-rotate(uint64_t x, int bits)
+hash_of(const struct limits *l, struct str text)
 {
-	return x << bits | x >> (64 - bits);
+	struct siphash_key key;
+	uint64_t h;
+
+	memcpy(&key, l->key, sizeof key);
+	h = siphash_128(&key, text).a;
+	return h ? h : 1;
 }
 
-static void
-sip_round(uint64_t v[4])
-{
-	v[0] += v[1];
-	v[1] = rotate(v[1], 13) ^ v[0];
-	v[0] = rotate(v[0], 32);
-	v[2] += v[3];
-	v[3] = rotate(v[3], 16) ^ v[2];
-	v[0] += v[3];
-	v[3] = rotate(v[3], 21) ^ v[0];
-	v[2] += v[1];
-	v[1] = rotate(v[1], 17) ^ v[2];
-	v[2] = rotate(v[2], 32);
-}
-
-/* Of 16 bytes. */
-static uint64_t
-hash16(const unsigned char key[16], const unsigned char in[16])
-{
-	uint64_t k[2], m[3] = {0, 0, UINT64_C(16) << 56};
-
-	memcpy(k, key, sizeof k);
-	memcpy(m, in, 16);
-	uint64_t v[4] = {k[0] ^ UINT64_C(0x736f6d6570736575), k[1] ^ UINT64_C(0x646f72616e646f6d),
-		k[0] ^ UINT64_C(0x6c7967656e657261), k[1] ^ UINT64_C(0x7465646279746573)};
-	for (int i = 0; i < 3; i++) {
-		v[3] ^= m[i];
-		sip_round(v);
-		sip_round(v);
-		v[0] ^= m[i];
-	}
-	v[2] ^= 0xff;
-	for (int i = 0; i < 4; i++)
-		sip_round(v);
-	return v[0] ^ v[1] ^ v[2] ^ v[3];
-}
+enum { HOST_BYTES = 16 };
 
 /* 0: not counted by address. */
-static uint64_t
-host_hash(const struct limits *l, const struct net_addr *a)
+static int
+host_bytes(const struct net_addr *a, char bytes[HOST_BYTES])
 {
-	unsigned char bytes[16] = {0};
-
+	memset(bytes, 0, HOST_BYTES);
 	if (net_addr_is_loopback(a))
 		return 0;
 	if (a->sa.ss_family == AF_INET) {
@@ -248,8 +220,36 @@ host_hash(const struct limits *l, const struct net_addr *a)
 	} else {
 		return 0;
 	}
-	uint64_t h = hash16(l->key, bytes);
-	return h ? h : 1;
+	return 1;
+}
+
+/* 0: not counted by address. */
+static uint64_t
+host_hash(const struct limits *l, const struct net_addr *a)
+{
+	char bytes[HOST_BYTES];
+
+	return host_bytes(a, bytes) ? hash_of(l, str_make(bytes, sizeof bytes)) : 0;
+}
+
+/* A letter in front keeps the kinds apart: an address begins with 4 or 6. */
+static void
+login_hash(const struct limits *l, const char *user, const struct net_addr *peer,
+	struct limits_login *out)
+{
+	struct buf text = {0};
+	char bytes[HOST_BYTES];
+
+	(void)buf_printf(&text, "u%s", user);
+	out->user = hash_of(l, buf_str(&text));
+	if (host_bytes(peer, bytes)) {
+		buf_reset(&text);
+		(void)buf_add_char(&text, 'h');
+		(void)buf_add(&text, bytes, sizeof bytes);
+		(void)buf_add_cstr(&text, user);
+		out->user_host = hash_of(l, buf_str(&text));
+	}
+	buf_free(&text);
 }
 
 /* The tag must not be 0, or an entry with count 0 could look free. */
@@ -281,7 +281,7 @@ find(const struct limits *l, unsigned column, uint64_t hash, _Atomic uint64_t **
 }
 
 static uint64_t
-host_total(const struct limits *l, uint64_t hash)
+total_of(const struct limits *l, uint64_t hash)
 {
 	uint64_t n = 0;
 
@@ -307,7 +307,7 @@ limits_total(const struct limits *l)
 
 /* 0: no room in the window. */
 static int
-host_count(struct limits *l, uint64_t hash)
+count(struct limits *l, uint64_t hash)
 {
 	_Atomic uint64_t *vacant, *at = find(l, l->column, hash, &vacant);
 
@@ -322,7 +322,7 @@ host_count(struct limits *l, uint64_t hash)
 }
 
 static void
-host_uncount(struct limits *l, uint64_t hash)
+uncount(struct limits *l, uint64_t hash)
 {
 	_Atomic uint64_t *at = find(l, l->column, hash, NULL);
 
@@ -347,12 +347,12 @@ limits_enter(struct limits *l, const struct net_addr *peer, uint64_t max_all, ui
 	}
 	if (hash == 0)
 		return LIMITS_OK;
-	if (!host_count(l, hash)) {
+	if (!count(l, hash)) {
 		atomic_fetch_sub(total, 1);
 		return LIMITS_HOST;
 	}
-	if (host_total(l, hash) > max_host) {
-		host_uncount(l, hash);
+	if (total_of(l, hash) > max_host) {
+		uncount(l, hash);
 		atomic_fetch_sub(total, 1);
 		return LIMITS_HOST;
 	}
@@ -366,5 +366,45 @@ limits_leave(struct limits *l, const struct net_addr *peer)
 
 	atomic_fetch_sub(&l->h->columns[l->column].total, 1);
 	if (hash != 0)
-		host_uncount(l, hash);
+		uncount(l, hash);
+}
+
+/* Counts, and takes it back when that is more than max. 0: no, too many. */
+static int
+login_count(struct limits *l, uint64_t hash, uint64_t max)
+{
+	if (!count(l, hash))
+		return 0;
+	if (max == 0 || total_of(l, hash) <= max)
+		return 1;
+	uncount(l, hash);
+	return 0;
+}
+
+enum limits_login_verdict
+limits_login_enter(struct limits *l, const char *user, const struct net_addr *peer,
+	uint64_t max_user, uint64_t max_user_host, struct limits_login *out)
+{
+	struct limits_login login = {0};
+
+	memset(out, 0, sizeof *out);
+	login_hash(l, user, peer, &login);
+	if (!login_count(l, login.user, max_user))
+		return LIMITS_USER;
+	if (login.user_host && !login_count(l, login.user_host, max_user_host)) {
+		uncount(l, login.user);
+		return LIMITS_USER_HOST;
+	}
+	*out = login;
+	return LIMITS_LOGIN_OK;
+}
+
+void
+limits_login_leave(struct limits *l, struct limits_login *login)
+{
+	if (login->user)
+		uncount(l, login->user);
+	if (login->user_host)
+		uncount(l, login->user_host);
+	memset(login, 0, sizeof *login);
 }

@@ -189,6 +189,8 @@ const struct prelogin_protocol prelogin_pop3 = {
 			[REPLY_AUTH_RESPONSE] = "-ERR Invalid authentication response\r\n",
 			[REPLY_AUTH_TEMPFAIL] =
 				"-ERR [SYS/TEMP] Temporary authentication failure\r\n",
+			[REPLY_AUTH_LIMIT] =
+				"-ERR [SYS/TEMP] Too many connections of this user\r\n",
 			[REPLY_NEED_TLS] = "-ERR Plaintext log-in needs TLS: send STLS first\r\n",
 			[REPLY_LINE_TOO_LONG] = "-ERR Line too long\r\n",
 			[REPLY_TOO_MANY_ATTEMPTS] = "-ERR Too many failed log-ins\r\n",

@@ -294,6 +294,14 @@ prelogin_auth_failed(struct prelogin *p, enum err e)
 }
 
 void
+prelogin_auth_limited(struct prelogin *p)
+{
+	prelogin_set_state(p, PRELOGIN_COMMAND);
+	prelogin_reply(p, REPLY_AUTH_LIMIT);
+	prelogin_input(p);
+}
+
+void
 prelogin_handover_failed(struct prelogin *p)
 {
 	prelogin_reply(p, REPLY_NO_SESSION);

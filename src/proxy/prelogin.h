@@ -51,6 +51,7 @@ enum prelogin_reply {
 	REPLY_AUTH_MECHANISM, /* no such mechanism */
 	REPLY_AUTH_RESPONSE, /* the mechanism did not understand the response */
 	REPLY_AUTH_TEMPFAIL, /* auth or its database is down */
+	REPLY_AUTH_LIMIT, /* too many connections of this user */
 	REPLY_NEED_TLS, /* not without TLS */
 	/* The connection ends behind these. */
 	REPLY_FAREWELL,
@@ -156,6 +157,8 @@ void prelogin_auth_done(
 	struct prelogin *p, struct str user, struct str token, struct str success_data);
 /* e as in AUTH_FAILED. */
 void prelogin_auth_failed(struct prelogin *p, enum err e);
+/* The password was right, but this user has too many connections. */
+void prelogin_auth_limited(struct prelogin *p);
 void prelogin_handover_failed(struct prelogin *p);
 
 /* ---- for the protocols ---- */

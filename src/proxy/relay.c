@@ -31,6 +31,7 @@ struct relay {
 	int64_t progress_ms; /* when the client last took something */
 	struct event stall;
 	struct net_addr peer;
+	struct limits_login login;
 	char id[PROXY_ID_SIZE];
 };
 
@@ -47,6 +48,7 @@ relay_free(struct relay *r, const char *reason)
 	free(r->to_session.p);
 	if (r->counted)
 		limits_leave(px->limits, &r->peer);
+	limits_login_leave(px->limits, &r->login);
 	if (r->prev)
 		r->prev->next = r->next;
 	else
@@ -182,16 +184,16 @@ on_ready(void *arg)
 }
 
 void
-relay_start(struct proxy *px, struct conn *client, int session_fd, const struct net_addr *peer,
-	int counted, const char *id)
+relay_start(struct proxy *px, struct conn *client, int session_fd, const struct relay_client *who)
 {
 	struct relay *r = MEM_NEW(struct relay);
 
 	r->px = px;
-	r->peer = *peer;
-	r->counted = counted;
+	r->peer = who->peer;
+	r->counted = who->counted;
+	r->login = who->login;
 	r->progress_ms = io_now_ms();
-	snprintf(r->id, sizeof r->id, "%s", id);
+	snprintf(r->id, sizeof r->id, "%s", who->id);
 	conn_move(&r->client, client, on_ready, r);
 	conn_init(&r->session, px->base, session_fd, on_ready, r);
 	evtimer_assign(&r->stall, px->base, on_stall, r);

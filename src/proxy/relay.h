@@ -4,6 +4,7 @@
 
 #include "lib/net.h"
 #include "proxy/conn.h"
+#include "proxy/limits.h"
 
 struct proxy;
 
@@ -13,12 +14,15 @@ struct proxy;
  */
 struct relay;
 
-/*
- * Takes over client (empty then) and session_fd. counted: limits_leave is due at the end. id:
- * copied.
- */
-void relay_start(struct proxy *px, struct conn *client, int session_fd, const struct net_addr *peer,
-	int counted, const char *id);
+struct relay_client {
+	struct net_addr peer;
+	int counted; /* limits_leave is due at the end */
+	struct limits_login login; /* so is limits_login_leave */
+	const char *id; /* copied */
+};
+/* Takes over client (empty then) and session_fd. */
+void relay_start(
+	struct proxy *px, struct conn *client, int session_fd, const struct relay_client *who);
 void relay_close_all(struct proxy *px);
 
 #endif

@@ -240,6 +240,7 @@ success(struct prelogin *p)
 		[REPLY_AUTH_MECHANISM] = "504 5.5.4 Unsupported authentication mechanism\r\n",     \
 		[REPLY_AUTH_RESPONSE] = "501 5.5.2 Invalid authentication response\r\n",           \
 		[REPLY_AUTH_TEMPFAIL] = "454 4.7.0 Temporary authentication failure\r\n",          \
+		[REPLY_AUTH_LIMIT] = "454 4.7.0 Too many connections of this user\r\n",            \
 		[REPLY_NEED_TLS] = "538 5.7.11 Encryption required: send STARTTLS first\r\n",      \
 		[REPLY_LINE_TOO_LONG] = "500 5.5.6 Line too long\r\n",                             \
 		[REPLY_TOO_MANY_ATTEMPTS] = "421 4.7.0 Too many failed log-ins\r\n",               \

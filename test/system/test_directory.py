@@ -274,7 +274,12 @@ def test_app_passwords(roost, user):
     later = roost.ctl("user", "app-password", "add", user, "--name", "later", "--expires", "2d")
     passwords = [p["password"] for p in (elsewhere, here, old, later)]
     assert [can_log_in(roost, user, p) for p in passwords] == [False, True, False, True]
-    listed = {p["name"]: p for p in roost.ctl("user", "app-password", "list", user)}
+
+    def app_passwords():
+        return {p["name"]: p for p in roost.ctl("user", "app-password", "list", user)}
+
+    wait_until(lambda: app_passwords()["later"]["last_used"], what="the last use is recorded")
+    listed = app_passwords()
     assert sorted(listed) == ["here", "later", "office", "old", "phone"]
     assert listed["phone"]["protocols"] == "imap smtp" and abs(listed["phone"]["last_used"] - time.time()) < 60
     assert listed["office"]["last_used"] is None and listed["old"]["expires"] == 1580428800

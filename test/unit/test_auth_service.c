@@ -232,6 +232,8 @@ receive(uint32_t request, char **token)
 		assert_true(str_is(ipc_get_str(&r), "alice@example.test"));
 		*token = ipc_get_dup(&r);
 		ipc_get_str(&r);
+		assert_int_equal(ipc_get_u32(&r), 0);
+		assert_int_equal(ipc_get_u32(&r), 20);
 		e = OK;
 	} else {
 		assert_int_equal(m.type, AUTH_FAILED);

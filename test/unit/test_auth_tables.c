@@ -51,6 +51,39 @@ addr_of(const char *text)
 	return a;
 }
 
+/* A phone with an old password, and the honest behind an address that guesses. */
+static void
+penalties_spare(void **state)
+{
+	struct penalty *p = penalty_create();
+	struct net_addr a = addr_of("192.0.2.1:1000"), b = addr_of("192.0.2.2:1000");
+	struct siphash old = penalty_wrong(p, "u@x.test", STR("old")),
+		       other = penalty_wrong(p, "v@x.test", STR("old"));
+	char name[32];
+
+	(void)state;
+	assert_false(siphash_equal(old, other));
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(penalty_failure(p, &a, "u@x.test", &old, i, 15000), 250);
+	/* Elsewhere a first mistake is a second one for the user, and no more. */
+	assert_int_equal(penalty_failure(p, &b, "u@x.test", &other, 100, 15000), 500);
+	penalty_success(p, &b, "u@x.test", 100);
+	assert_int_equal(penalty_failure(p, &a, "u@x.test", &old, 101, 15000), 250);
+	/* One address that guesses with other names. */
+	for (int i = 0; i < PENALTY_HOLD_AFTER; i++) {
+		assert_int_equal(penalty_hold(p, &b, "w@x.test", 200, 15000), 0);
+		snprintf(name, sizeof(name), "n%d@x.test", i);
+		penalty_failure(p, &b, name, NULL, 200, 15000);
+	}
+	assert_int_equal(penalty_hold(p, &b, "w@x.test", 200, 15000), 15000);
+	assert_int_equal(penalty_hold(p, &b, NULL, 200, 15000), 15000);
+	assert_int_equal(penalty_hold(p, &a, "w@x.test", 200, 15000), 0);
+	/* He has logged in from there. */
+	assert_int_equal(penalty_hold(p, &b, "u@x.test", 200, 15000), 0);
+	assert_int_equal(penalty_hold(p, &b, NULL, 201 + PENALTY_FORGET_MS, 15000), 0);
+	penalty_free(&p);
+}
+
 static void
 penalties_grow(void **state)
 {
@@ -61,19 +94,20 @@ penalties_grow(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 8; i++)
-		assert_int_equal(penalty_failure(p, i % 2 ? &a : &b, NULL, 0, 15000), want[i]);
+		assert_int_equal(
+			penalty_failure(p, i % 2 ? &a : &b, NULL, NULL, 0, 15000), want[i]);
 	/* A user is counted from every address. */
-	assert_int_equal(penalty_failure(p, NULL, "u@x.test", 0, 15000), 250);
-	assert_int_equal(penalty_failure(p, NULL, "u@x.test", 0, 15000), 500);
-	assert_int_equal(penalty_failure(p, &a, "v@x.test", 0, 15000), 15000);
+	assert_int_equal(penalty_failure(p, NULL, "u@x.test", NULL, 0, 15000), 250);
+	assert_int_equal(penalty_failure(p, NULL, "u@x.test", NULL, 0, 15000), 500);
+	assert_int_equal(penalty_failure(p, &a, "v@x.test", NULL, 0, 15000), 15000);
 	penalty_counts(p, &addresses, &users);
 	assert_int_equal(addresses, 1);
 	assert_int_equal(users, 2);
-	penalty_success(p, NULL, "u@x.test");
-	assert_int_equal(penalty_failure(p, NULL, "u@x.test", 0, 15000), 250);
+	penalty_success(p, NULL, "u@x.test", 0);
+	assert_int_equal(penalty_failure(p, NULL, "u@x.test", NULL, 0, 15000), 250);
 	/* Forgotten after a while. */
-	assert_int_equal(penalty_failure(p, &a, NULL, PENALTY_FORGET_MS + 1, 15000), 250);
-	assert_int_equal(penalty_failure(p, &a, NULL, 0, 0), 0);
+	assert_int_equal(penalty_failure(p, &a, NULL, NULL, PENALTY_FORGET_MS + 1, 15000), 250);
+	assert_int_equal(penalty_failure(p, &a, NULL, NULL, 0, 0), 0);
 	penalty_flush(p, NULL);
 	penalty_counts(p, &addresses, &users);
 	assert_int_equal(addresses + users, 0);
@@ -91,14 +125,14 @@ penalties_by_network(void **state)
 	struct net_addr none = {0};
 
 	(void)state;
-	assert_int_equal(penalty_failure(p, &l4, NULL, 0, 15000), 0);
-	assert_int_equal(penalty_failure(p, &l6, NULL, 0, 15000), 0);
-	assert_int_equal(penalty_failure(p, &unix_addr, NULL, 0, 15000), 0);
-	assert_int_equal(penalty_failure(p, &none, NULL, 0, 15000), 0);
-	assert_int_equal(penalty_failure(p, &l4, "u", 0, 15000), 250);
-	assert_int_equal(penalty_failure(p, &a, NULL, 0, 15000), 250);
-	assert_int_equal(penalty_failure(p, &b, NULL, 0, 15000), 500);
-	assert_int_equal(penalty_failure(p, &c, NULL, 0, 15000), 250);
+	assert_int_equal(penalty_failure(p, &l4, NULL, NULL, 0, 15000), 0);
+	assert_int_equal(penalty_failure(p, &l6, NULL, NULL, 0, 15000), 0);
+	assert_int_equal(penalty_failure(p, &unix_addr, NULL, NULL, 0, 15000), 0);
+	assert_int_equal(penalty_failure(p, &none, NULL, NULL, 0, 15000), 0);
+	assert_int_equal(penalty_failure(p, &l4, "u", NULL, 0, 15000), 250);
+	assert_int_equal(penalty_failure(p, &a, NULL, NULL, 0, 15000), 250);
+	assert_int_equal(penalty_failure(p, &b, NULL, NULL, 0, 15000), 500);
+	assert_int_equal(penalty_failure(p, &c, NULL, NULL, 0, 15000), 250);
 	penalty_free(&p);
 }
 
@@ -213,6 +247,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lru_bounded),
 		cmocka_unit_test(penalties_grow),
+		cmocka_unit_test(penalties_spare),
 		cmocka_unit_test(penalties_by_network),
 		cmocka_unit_test(tokens_once),
 		cmocka_unit_test(cache_forgets),

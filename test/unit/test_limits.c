@@ -24,6 +24,47 @@ addr(const char *text)
 }
 
 static void
+test_login_limit(void **state)
+{
+	struct limits *l;
+	struct limits_login held[4], extra;
+	struct net_addr a = addr("192.0.2.1"), b = addr("192.0.2.2"), lo = addr("127.0.0.1");
+	int fd;
+	(void)state;
+
+	assert_int_equal(limits_create(100, &fd), OK);
+	assert_int_equal(limits_open(fd, &l), OK);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(
+			limits_login_enter(l, "u@x.test", &a, 4, 2, &held[i]), LIMITS_LOGIN_OK);
+	assert_int_equal(limits_login_enter(l, "u@x.test", &a, 4, 2, &extra), LIMITS_USER_HOST);
+	/* A refused one holds nothing: another user and another address are not touched. */
+	limits_login_leave(l, &extra);
+	assert_int_equal(limits_login_enter(l, "v@x.test", &a, 1, 1, &extra), LIMITS_LOGIN_OK);
+	limits_login_leave(l, &extra);
+	for (int i = 2; i < 4; i++)
+		assert_int_equal(
+			limits_login_enter(l, "u@x.test", &b, 4, 2, &held[i]), LIMITS_LOGIN_OK);
+	assert_int_equal(limits_login_enter(l, "u@x.test", &lo, 4, 2, &extra), LIMITS_USER);
+	assert_int_equal(limits_login_enter(l, "u@x.test", &lo, 0, 2, &extra), LIMITS_LOGIN_OK);
+	limits_login_leave(l, &extra);
+	limits_login_leave(l, &held[0]);
+	assert_int_equal(held[0].user, 0);
+	limits_login_leave(l, &held[0]);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(
+			limits_login_enter(l, "u@x.test", &lo, 4, 1, &extra), LIMITS_LOGIN_OK);
+		limits_login_leave(l, &extra);
+	}
+	assert_int_equal(limits_login_enter(l, "u@x.test", &a, 4, 2, &held[0]), LIMITS_LOGIN_OK);
+	assert_int_equal(limits_login_enter(l, "u@x.test", &a, 0, 2, &extra), LIMITS_USER_HOST);
+	/* Nobody counts in all by having logged in. */
+	assert_int_equal(limits_total(l), 0);
+	limits_close(&l);
+	close(fd);
+}
+
+static void
 test_host_limit(void **state)
 {
 	struct limits *l;
@@ -149,6 +190,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_host_limit),
+		cmocka_unit_test(test_login_limit),
 		cmocka_unit_test(test_processes),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_bad_file),
