@@ -310,8 +310,30 @@ fail:
 	return saved == EADDRINUSE ? E_CONFLICT : err_from_errno(saved);
 }
 
+/* Any port: the kernel takes one that is free towards the peer. */
+static enum err
+bind_source(int fd, const struct net_addr *from)
+{
+	struct net_addr any = *from;
+	int on = 1;
+
+	if (any.sa.ss_family == AF_INET)
+		((struct sockaddr_in *)&any.sa)->sin_port = 0;
+	else if (any.sa.ss_family == AF_INET6)
+		((struct sockaddr_in6 *)&any.sa)->sin6_port = 0;
+	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	return bind(fd, (const struct sockaddr *)&any.sa, any.len) == 0 ? OK
+									: err_from_errno(errno);
+}
+
 enum err
 net_connect(const struct net_addr *a, int timeout_ms, int *fd_out)
+{
+	return net_connect_from(NULL, a, timeout_ms, fd_out);
+}
+
+enum err
+net_connect_from(const struct net_addr *from, const struct net_addr *a, int timeout_ms, int *fd_out)
 {
 	const struct sockaddr *sa = (const struct sockaddr *)&a->sa;
 	int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -323,6 +345,9 @@ net_connect(const struct net_addr *a, int timeout_ms, int *fd_out)
 	*fd_out = -1;
 	if (fd < 0)
 		return err_from_errno(errno);
+	e = from ? bind_source(fd, from) : OK;
+	if (e)
+		goto fail;
 	while (connect(fd, sa, a->len) < 0) {
 		if (errno == EINTR || errno == EALREADY)
 			continue;

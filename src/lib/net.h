@@ -48,6 +48,9 @@ int net_cidr_match(const struct net_cidr *c, const struct net_addr *a);
 enum err net_listen(const struct net_addr *a, int backlog, unsigned unix_mode, int *fd_out);
 /* Connects within timeout_ms; the descriptor is blocking and close-on-exec. */
 enum err net_connect(const struct net_addr *a, int timeout_ms, int *fd_out);
+/* The same from this address of ours, whose port does not count; NULL: the kernel chooses. */
+enum err net_connect_from(
+	const struct net_addr *from, const struct net_addr *a, int timeout_ms, int *fd_out);
 /* Connects to a UNIX socket path. */
 enum err net_connect_unix(const char *path, int timeout_ms, int *fd_out);
 

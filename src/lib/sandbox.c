@@ -31,6 +31,7 @@
 #define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
 #endif
 #define LANDLOCK_NET_BIND_TCP (1ULL << 0)
+#define LANDLOCK_NET_PORT_RULE 2
 #define LANDLOCK_NET_CONNECT_TCP (1ULL << 1)
 #define LANDLOCK_SCOPED_ABSTRACT_UNIX (1ULL << 0)
 #define LANDLOCK_SCOPED_SIGNAL (1ULL << 1)
@@ -140,6 +141,19 @@ add_rule(int ruleset, const struct path_rule *rule, uint64_t handled)
 	return e;
 }
 
+/* Port 0 stands for one that the kernel chooses. */
+static enum err
+add_source_rule(int ruleset)
+{
+	const struct {
+		uint64_t access, port;
+	} rule = {LANDLOCK_NET_BIND_TCP, 0};
+
+	return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_NET_PORT_RULE, &rule, 0) == 0
+		       ? OK
+		       : err_from_errno(errno);
+}
+
 static enum err
 enter_landlock(const struct sandbox *sb)
 {
@@ -173,6 +187,8 @@ enter_landlock(const struct sandbox *sb)
 			log_event(LOGL_ERROR, "sandbox.path failed", "path", sb->rules[i].path,
 				"error", err_word(e), NULL);
 	}
+	if (!e && abi >= 4 && (sb->can & SANDBOX_CAN_BIND_SOURCE))
+		e = add_source_rule(ruleset);
 	if (!e && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
 		e = err_from_errno(errno);
 	close(ruleset);

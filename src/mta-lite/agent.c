@@ -56,6 +56,7 @@ prepare_send(struct agent *a)
 
 	a->rcpts = mem_zalloc((j->rcpt_count + 1) * sizeof(*a->rcpts));
 	a->answers = mem_zalloc((j->rcpt_count + 1) * sizeof(*a->answers));
+	a->mtas = mem_zalloc((j->rcpt_count + 1) * sizeof(*a->mtas));
 	for (i = 0; i < j->rcpt_count; i++)
 		a->rcpts[i] = (struct smtp_send_rcpt){
 			j->rcpts[i].address, j->rcpts[i].orcpt, j->rcpts[i].notify};
@@ -64,6 +65,8 @@ prepare_send(struct agent *a)
 		.envid = j->envid,
 		.ret = j->ret <= DSN_RET_HDRS ? (enum dsn_ret)j->ret : DSN_RET_NONE,
 		.has_8bit = (j->flags & QUEUE_8BIT) != 0,
+		.flags = j->flags,
+		.priority = j->priority,
 		.size = j->content_len,
 		.rcpts = a->rcpts,
 		.rcpt_count = j->rcpt_count,
@@ -72,17 +75,43 @@ prepare_send(struct agent *a)
 	};
 }
 
-enum err
+void
 agent_open(struct agent *a, struct session *s)
 {
-	struct ipc_msg m;
-	enum err e;
-
 	memset(a, 0, sizeof(*a));
 	a->session = s;
 	a->conf = s->conf;
 	a->channel = stream_fd(s->client);
 	a->file = -1;
+}
+
+static void
+forget_job(struct agent *a)
+{
+	size_t i;
+
+	for (i = 0; a->answers && i < a->job.rcpt_count; i++) {
+		smtp_answer_free(&a->answers[i]);
+		free(a->mtas[i]);
+	}
+	free(a->answers);
+	free(a->rcpts);
+	free(a->mtas);
+	a->answers = NULL;
+	a->rcpts = NULL;
+	a->mtas = NULL;
+	a->site_failed = 0;
+	io_close(&a->file);
+	job_free(&a->job);
+}
+
+enum err
+agent_next(struct agent *a)
+{
+	struct ipc_msg m;
+	enum err e;
+
+	forget_job(a);
 	e = ipc_recv(a->channel, &m, AGENT_JOB_WAIT_MS);
 	if (e == OK && (m.type != JOB_START || m.fds[0] < 0))
 		e = E_PROTO;
@@ -92,8 +121,8 @@ agent_open(struct agent *a, struct session *s)
 		a->file = m.fds[0];
 		m.fds[0] = -1;
 		prepare_send(a);
-		session_report(s, a->job.sender, a->job.nexthop);
-	} else {
+		session_report(a->session, a->job.sender, a->job.nexthop);
+	} else if (e != E_CLOSED && e != E_CANCELLED) {
 		log_event(LOGL_ERROR, "agent.job malformed", "error", err_word(e), NULL);
 	}
 	ipc_msg_free(&m);
@@ -101,56 +130,85 @@ agent_open(struct agent *a, struct session *s)
 }
 
 void
-agent_answer_all(struct agent *a, const struct smtp_answer *answer)
+agent_answer_rest(struct agent *a, const struct smtp_answer *answer)
 {
-	size_t i;
-
-	for (i = 0; i < a->job.rcpt_count; i++)
-		smtp_answer_copy(&a->answers[i], answer);
-}
-
-void
-agent_forget_answers(struct agent *a)
-{
-	size_t i;
-
-	for (i = 0; a->answers && i < a->job.rcpt_count; i++)
-		smtp_answer_free(&a->answers[i]);
-}
-
-void
-agent_report(struct agent *a, const char *mta)
-{
-	struct buf body = {0};
 	size_t i;
 
 	for (i = 0; i < a->job.rcpt_count; i++) {
+		if (a->answers[i].text == NULL)
+			smtp_answer_copy(&a->answers[i], answer);
+	}
+}
+
+void
+agent_forget_pending(struct agent *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->job.rcpt_count; i++) {
+		if (a->answers[i].status != QUEUE_PENDING)
+			continue;
+		smtp_answer_free(&a->answers[i]);
+		free(a->mtas[i]);
+		a->mtas[i] = NULL;
+	}
+}
+
+int
+agent_has_pending(const struct agent *a)
+{
+	size_t i;
+
+	for (i = 0; i < a->job.rcpt_count; i++) {
+		if (a->answers[i].status == QUEUE_PENDING)
+			return 1;
+	}
+	return 0;
+}
+
+void
+agent_note_mta(struct agent *a, const char *mta)
+{
+	size_t i;
+
+	for (i = 0; i < a->job.rcpt_count; i++) {
+		if (a->answers[i].text && a->mtas[i] == NULL)
+			a->mtas[i] = mem_strdup(mta);
+	}
+}
+
+void
+agent_report(struct agent *a)
+{
+	struct buf body = {0};
+	enum err e = OK;
+	size_t i;
+
+	for (i = 0; i < a->job.rcpt_count && e == OK; i++) {
 		const struct smtp_answer *answer = &a->answers[i];
 		struct job_result r = {
 			.index = a->job.rcpts[i].index,
 			.status = answer->status,
 			.dsn = str_of(answer->dsn),
 			.text = str_of(answer->text),
-			.mta = str_of(mta),
+			.mta = str_of(a->mtas[i]),
 		};
 
 		if (answer->text == NULL)
 			continue; /* silence is "try again" */
 		buf_reset(&body);
 		job_result_put(&body, &r);
-		if (ipc_send(a->channel, JOB_RESULT, 0, buf_str(&body), NULL, 0, 10000))
-			break;
+		e = ipc_send(a->channel, JOB_RESULT, 0, buf_str(&body), NULL, 0, 10000);
 	}
-	(void)ipc_send(a->channel, JOB_DONE, 0, str_make("", 0), NULL, 0, 10000);
+	buf_reset(&body);
+	ipc_put_u8(&body, (uint8_t)a->site_failed);
+	if (e == OK)
+		(void)ipc_send(a->channel, JOB_DONE, 0, buf_str(&body), NULL, 0, 10000);
 	buf_free(&body);
 }
 
 void
 agent_close(struct agent *a)
 {
-	agent_forget_answers(a);
-	free(a->answers);
-	free(a->rcpts);
-	io_close(&a->file);
-	job_free(&a->job);
+	forget_job(a);
 }

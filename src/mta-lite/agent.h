@@ -6,7 +6,10 @@
 #include "mta-lite/job.h"
 #include "mta-lite/smtp_client.h"
 
-/* What the delivery processes have in common: the job, the file, the results. */
+/*
+ * What the delivery processes have in common: one job after the other, the file, the results. qmgr
+ * sends the next job for the same destination when it has one, and closes the channel when not.
+ */
 struct agent {
 	struct session *session;
 	const struct config *conf;
@@ -16,16 +19,23 @@ struct agent {
 	struct smtp_send send; /* of the job; content read from the file */
 	struct smtp_send_rcpt *rcpts;
 	struct smtp_answer *answers; /* one for each recipient */
+	char **mtas; /* who gave them; on the heap, or NULL */
+	int site_failed; /* the destination as a whole could not be reached */
 };
 
-/* Receives the job. Not OK: logged, agent_close all the same. */
-enum err agent_open(struct agent *a, struct session *s);
-/* Tells qmgr the answers; mta: who gave them. */
-void agent_report(struct agent *a, const char *mta);
-/* The same answer for all recipients. */
-void agent_answer_all(struct agent *a, const struct smtp_answer *answer);
-/* Throws the answers away, for another try. */
-void agent_forget_answers(struct agent *a);
+void agent_open(struct agent *a, struct session *s);
+/* Waits for the next job. E_CLOSED: there is none; other errors are logged. */
+enum err agent_next(struct agent *a);
+/* Tells qmgr the answers and that the job is done. */
+void agent_report(struct agent *a);
+/* The same answer for all recipients that have none. */
+void agent_answer_rest(struct agent *a, const struct smtp_answer *answer);
+/* Throws answers that ask to try again away, for another try now. */
+void agent_forget_pending(struct agent *a);
+/* Whether a recipient has no final answer. */
+int agent_has_pending(const struct agent *a);
+/* Who gave the answers that have no name beside them yet. */
+void agent_note_mta(struct agent *a, const char *mta);
 void agent_close(struct agent *a);
 
 #endif

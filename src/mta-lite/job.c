@@ -6,6 +6,8 @@
 
 #include "lib/mem.h"
 
+enum { JOB_PRIORITY_BIAS = 100 }; /* on the wire it is unsigned */
+
 void
 job_put(struct buf *body, const struct job *j)
 {
@@ -16,11 +18,13 @@ job_put(struct buf *body, const struct job *j)
 	ipc_put_cstr(body, j->envid);
 	ipc_put_u32(body, j->ret);
 	ipc_put_u32(body, j->flags);
+	ipc_put_u8(body, (uint8_t)(j->priority + JOB_PRIORITY_BIAS));
 	ipc_put_u64(body, (uint64_t)j->arrival);
 	ipc_put_u64(body, j->content_offset);
 	ipc_put_u64(body, j->content_len);
 	ipc_put_cstr(body, j->nexthop);
 	ipc_put_u8(body, (uint8_t)j->relayhost);
+	ipc_put_u8(body, (uint8_t)j->lmtp);
 	ipc_put_u32(body, (uint32_t)j->rcpt_count);
 	for (i = 0; i < j->rcpt_count; i++) {
 		ipc_put_u32(body, j->rcpts[i].index);
@@ -42,11 +46,13 @@ job_get(struct str body, struct job *out)
 	out->envid = ipc_get_dup(&r);
 	out->ret = ipc_get_u32(&r);
 	out->flags = ipc_get_u32(&r);
+	out->priority = (int)ipc_get_u8(&r) - JOB_PRIORITY_BIAS;
 	out->arrival = (int64_t)ipc_get_u64(&r);
 	out->content_offset = ipc_get_u64(&r);
 	out->content_len = ipc_get_u64(&r);
 	out->nexthop = ipc_get_dup(&r);
 	out->relayhost = ipc_get_u8(&r);
+	out->lmtp = ipc_get_u8(&r);
 	out->rcpt_count = ipc_get_u32(&r);
 	if (r.err || out->rcpt_count > JOB_RCPTS_MAX) {
 		out->rcpt_count = 0;

@@ -14,14 +14,15 @@ enum qmgr_frame {
 
 /*
  * Frames on the socket pair between qmgr and a delivery process. qmgr hands one end over with
- * SESSION_HANDOVER and sends JOB_START with the queue file's descriptor (read only) on the other.
+ * SESSION_HANDOVER and sends JOB_START with the queue file's descriptor (read only) on the other;
+ * another JOB_START may follow JOB_DONE, until qmgr closes its end.
  * The end of the pair without JOB_DONE is a crash of the agent: its recipients without a result
  * are tried again.
  */
 enum job_frame {
 	JOB_START = 1, /* struct job in order; descriptor attached */
 	JOB_RESULT = 2, /* struct job_result in order */
-	JOB_DONE = 3, /* no fields */
+	JOB_DONE = 3, /* u8: the destination as a whole could not be reached */
 };
 
 struct job_rcpt {
@@ -34,10 +35,13 @@ struct job_rcpt {
 struct job {
 	char *id, *sender, *envid;
 	unsigned ret, flags; /* enum dsn_ret, enum queue_flag */
+	int priority;
 	int64_t arrival;
 	uint64_t content_offset, content_len;
-	char *nexthop; /* a domain, a relayhost as in the settings; "" for LMTP here */
-	int relayhost; /* nexthop is the setting's value */
+	/* A domain, or hosts as relayhost has them; "unix:PATH" of LMTP, "" of LMTP here. */
+	char *nexthop;
+	int relayhost; /* nexthop was chosen here and not by the address */
+	int lmtp; /* speak LMTP */
 	struct job_rcpt *rcpts;
 	size_t rcpt_count;
 };

@@ -4,8 +4,6 @@
 #include "mta-lite/qmgr.h"
 
 #include <stdlib.h>
-#include <string.h>
-#include <strings.h>
 #include <time.h>
 
 #include "lib/log.h"
@@ -74,47 +72,50 @@ message_json(const struct qmgr_message *m)
 	return o;
 }
 
+/* A message that was read for a look only goes back to where it was. */
 static void
-add_to_list(struct qmgr_message *m, void *arg)
+done_looking(struct qmgr_message *m)
 {
-	json_array_append_new(arg, message_json(m));
+	if (m->dir != QUEUE_ACTIVE && m->jobs == 0 && !m->reporting)
+		qmgr_drop(m);
+}
+
+static int
+list_one(struct qmgr *q, struct qmgr_message *m, json_t *list)
+{
+	(void)q;
+	json_array_append_new(list, message_json(m));
+	done_looking(m);
+	return 1;
 }
 
 static void
 verb_list(struct service_run *run, struct ctl_request *req, const json_t *args)
 {
-	json_t *list = json_array();
+	static const struct qmgr_verb verb = {
+		.run = list_one,
+		.lists = 1,
+		.dirs = 1u << QUEUE_ACTIVE | 1u << QUEUE_DEFERRED | 1u << QUEUE_HOLD |
+			1u << QUEUE_INCOMING,
+	};
 
-	(void)args;
-	qmgr_each(service_state(run), add_to_list, list);
-	ctl_reply_ok(req, list);
-}
-
-/* The message named in the arguments; NULL: the request is answered. */
-static struct qmgr_message *
-find_message(struct service_run *run, struct ctl_request *req, const json_t *args)
-{
-	const char *id = json_string_value(json_object_get(args, "id"));
-	struct qmgr_message *m = id ? qmgr_find(service_state(run), str_of(id)) : NULL;
-
-	if (id == NULL)
-		ctl_reply_error(req, E_PARSE, "the message's id is missing");
-	else if (m == NULL)
-		ctl_reply_error(req, E_NOTFOUND,
-			"no message %.30s in the queue; `roostctl queue list` shows what is there",
-			id);
-	return m;
+	qmgr_select(service_state(run), req, args, &verb);
 }
 
 static void
 verb_show(struct service_run *run, struct ctl_request *req, const json_t *args)
 {
-	struct qmgr_message *m = find_message(run, req, args);
+	const char *id = json_string_value(json_object_get(args, "id"));
+	struct qmgr_message *m = id ? qmgr_load(service_state(run), str_of(id)) : NULL;
 	json_t *o, *rcpts;
 	size_t i;
 
-	if (m == NULL)
+	if (m == NULL) {
+		ctl_reply_error(req, id ? E_NOTFOUND : E_PARSE,
+			"no message %.30s in the queue; `roostctl queue list` shows what is there",
+			id ? id : "");
 		return;
+	}
 	o = message_json(m);
 	rcpts = json_array();
 	for (i = 0; i < m->entry.rcpt_count; i++)
@@ -122,130 +123,153 @@ verb_show(struct service_run *run, struct ctl_request *req, const json_t *args)
 	json_object_set_new(o, "recipients", rcpts);
 	json_object_set_new(o, "client", clean_text(m->entry.client));
 	json_object_set_new(o, "envid", clean_text(m->entry.envid));
+	json_object_set_new(o, "priority", json_integer(m->entry.priority));
+	if (m->entry.hold_until)
+		json_object_set_new(o, "hold_until", time_text(m->entry.hold_until));
 	json_object_set_new(o, "jobs", json_integer((json_int_t)m->jobs));
 	ctl_reply_ok(req, o);
+	done_looking(m);
 }
 
-struct flush {
-	const char *destination; /* NULL: all */
-	struct qmgr_message **found;
-	size_t count, size;
-};
+/* Back-off begins anew where asked; everything pending is tried at once. */
+static int
+go_on(struct qmgr_message *m, int anew)
+{
+	size_t i;
+
+	if (m->jobs || m->reporting)
+		return 0;
+	for (i = 0; i < m->entry.rcpt_count && anew; i++) {
+		if (m->entry.rcpts[i].status == QUEUE_PENDING)
+			m->entry.rcpts[i].attempts = 0;
+	}
+	m->held = 0;
+	m->entry.hold_until = 0;
+	qmgr_activate(m, 1);
+	return 1;
+}
 
 static int
-goes_to(const struct qmgr_message *m, const char *destination)
+flush_one(struct qmgr *q, struct qmgr_message *m, json_t *list)
 {
-	size_t i;
-
-	for (i = 0; i < m->entry.rcpt_count; i++) {
-		const struct queue_rcpt *r = &m->entry.rcpts[i];
-		const char *at = strrchr(r->address, '@');
-
-		if (r->status == QUEUE_PENDING && at && strcasecmp(at + 1, destination) == 0)
-			return 1;
-	}
-	return 0;
+	(void)q;
+	(void)list;
+	return go_on(m, 0);
 }
 
-static void
-collect(struct qmgr_message *m, void *arg)
+static int
+release_one(struct qmgr *q, struct qmgr_message *m, json_t *list)
 {
-	struct flush *f = arg;
-
-	if (m->dir != QUEUE_DEFERRED || m->jobs || m->reporting)
-		return;
-	if (f->destination && !goes_to(m, f->destination))
-		return;
-	if (f->count < f->size)
-		f->found[f->count++] = m;
-}
-
-static void
-verb_flush(struct service_run *run, struct ctl_request *req, const json_t *args)
-{
-	struct qmgr *q = service_state(run);
-	struct flush f = {0};
-	size_t i;
-
-	f.size = q->counts[QUEUE_DEFERRED];
-	f.found = calloc(f.size + 1, sizeof(struct qmgr_message *));
-	if (f.found == NULL) {
-		ctl_reply_error(req, E_TEMPFAIL, "out of memory");
-		return;
-	}
-	if (json_object_get(args, "id")) {
-		struct qmgr_message *m = find_message(run, req, args);
-
-		if (m == NULL) {
-			free(f.found);
-			return;
-		}
-		collect(m, &f);
-	} else {
-		f.destination = json_string_value(json_object_get(args, "destination"));
-		/* Collected first: a message that is activated may leave the tree. */
-		qmgr_each(q, collect, &f);
-	}
-	for (i = 0; i < f.count; i++)
-		qmgr_activate(f.found[i], 1);
-	qmgr_pump(q);
-	ctl_reply_ok(req, json_pack("{s:I}", "messages", (json_int_t)f.count));
-	free(f.found);
-}
-
-static void
-verb_hold(struct service_run *run, struct ctl_request *req, const json_t *args)
-{
-	struct qmgr_message *m = find_message(run, req, args);
-	enum err e;
-
-	if (m == NULL)
-		return;
-	qmgr_jobs_cancel(m);
-	if (m->jobs || m->reporting) {
-		ctl_reply_error(req, E_CONFLICT,
-			"the message is being delivered right now; try again in a moment");
-		return;
-	}
-	e = qmgr_move(m, QUEUE_HOLD);
-	if (e) {
-		ctl_reply_error(req, e, "the file could not be moved: %s", err_text(e));
-		return;
-	}
-	log_event(LOGL_INFO, "qmgr.message held", "queue_id", m->entry.id, NULL);
-	ctl_reply_ok(req, NULL);
-}
-
-static void
-verb_release(struct service_run *run, struct ctl_request *req, const json_t *args)
-{
-	struct qmgr_message *m = find_message(run, req, args);
-
-	if (m == NULL)
-		return;
-	if (m->dir != QUEUE_HOLD) {
-		ctl_reply_error(req, E_STATE, "the message is not on hold");
-		return;
-	}
+	(void)q;
+	(void)list;
 	log_event(LOGL_INFO, "qmgr.message released", "queue_id", m->entry.id, NULL);
-	qmgr_activate(m, 1);
-	qmgr_pump(service_state(run));
-	ctl_reply_ok(req, NULL);
+	return go_on(m, 0);
 }
 
-static void
-verb_delete(struct service_run *run, struct ctl_request *req, const json_t *args)
+static int
+requeue_one(struct qmgr *q, struct qmgr_message *m, json_t *list)
 {
-	struct qmgr_message *m = find_message(run, req, args);
+	(void)q;
+	(void)list;
+	log_event(LOGL_INFO, "qmgr.message requeued", "queue_id", m->entry.id, NULL);
+	return go_on(m, 1);
+}
 
-	if (m == NULL)
-		return;
+static int
+hold_one(struct qmgr *q, struct qmgr_message *m, json_t *list)
+{
+	(void)q;
+	(void)list;
+	return qmgr_hold(m) == OK;
+}
+
+static int
+delete_one(struct qmgr *q, struct qmgr_message *m, json_t *list)
+{
+	(void)q;
+	(void)list;
 	log_event(LOGL_INFO, "qmgr.message deleted", "queue_id", m->entry.id, NULL);
 	m->deleted = 1;
 	qmgr_jobs_cancel(m);
 	if (m->jobs == 0 && !m->reporting)
 		qmgr_remove(m);
-	ctl_reply_ok(req, NULL);
+	return 1;
+}
+
+/* Of everything nothing is read but what there is room for, one after the other. */
+static int
+flush_all(struct qmgr *q, struct ctl_request *req, const json_t *args)
+{
+	static const char *const selectors[] = {
+		"ids", "sender", "recipient", "destination", "older", "newer", "queue"};
+	size_t i;
+
+	for (i = 0; i < sizeof(selectors) / sizeof(selectors[0]); i++) {
+		if (json_object_get(args, selectors[i]))
+			return 0;
+	}
+	deferred_hurry(q->deferred);
+	qmgr_look_soon(q);
+	ctl_reply_ok(req, json_pack("{s:I}", "messages", (json_int_t)deferred_count(q->deferred)));
+	return 1;
+}
+
+static void
+verb_flush(struct service_run *run, struct ctl_request *req, const json_t *args)
+{
+	static const struct qmgr_verb verb = {.run = flush_one, .dirs = 1u << QUEUE_DEFERRED};
+	struct qmgr *q = service_state(run);
+
+	schedule_revive(q->schedule);
+	if (!flush_all(q, req, args))
+		qmgr_select(q, req, args, &verb);
+}
+
+static void
+verb_hold(struct service_run *run, struct ctl_request *req, const json_t *args)
+{
+	static const struct qmgr_verb verb = {
+		.run = hold_one,
+		.needs_selection = 1,
+		.dirs = 1u << QUEUE_ACTIVE | 1u << QUEUE_DEFERRED | 1u << QUEUE_INCOMING,
+	};
+
+	qmgr_select(service_state(run), req, args, &verb);
+}
+
+static void
+verb_release(struct service_run *run, struct ctl_request *req, const json_t *args)
+{
+	static const struct qmgr_verb verb = {
+		.run = release_one, .needs_selection = 1, .dirs = 1u << QUEUE_HOLD};
+
+	qmgr_select(service_state(run), req, args, &verb);
+}
+
+static void
+verb_requeue(struct service_run *run, struct ctl_request *req, const json_t *args)
+{
+	static const struct qmgr_verb verb = {
+		.run = requeue_one,
+		.needs_selection = 1,
+		.dirs = 1u << QUEUE_DEFERRED | 1u << QUEUE_HOLD,
+	};
+
+	schedule_revive(((struct qmgr *)service_state(run))->schedule);
+	qmgr_select(service_state(run), req, args, &verb);
+}
+
+static void
+verb_delete(struct service_run *run, struct ctl_request *req, const json_t *args)
+{
+	static const struct qmgr_verb verb = {
+		.run = delete_one,
+		.needs_selection = 1,
+		.dirs = 1u << QUEUE_ACTIVE | 1u << QUEUE_DEFERRED | 1u << QUEUE_HOLD |
+			1u << QUEUE_INCOMING,
+	};
+
+	qmgr_select(service_state(run), req, args, &verb);
 }
 
 void
@@ -254,9 +278,10 @@ qmgr_status(struct service_run *run, json_t *object)
 	struct qmgr *q = service_state(run);
 	int dir;
 
-	for (dir = 0; dir < QUEUE_CORRUPT; dir++)
+	for (dir = QUEUE_ACTIVE; dir < QUEUE_DIR_COUNT; dir++)
 		json_object_set_new(object, queue_dir_name((enum queue_dir)dir),
 			json_integer((json_int_t)q->counts[dir]));
+	json_object_set_new(object, "in_memory", json_integer((json_int_t)q->active));
 	json_object_set_new(
 		object, "running", json_integer((json_int_t)schedule_running(q->schedule)));
 	json_object_set_new(
@@ -264,7 +289,7 @@ qmgr_status(struct service_run *run, json_t *object)
 	json_object_set_new(object, "destinations",
 		json_integer((json_int_t)schedule_destinations(q->schedule)));
 	json_object_set_new(object, "delivered", json_integer((json_int_t)q->delivered));
-	json_object_set_new(object, "deferred_tries", json_integer((json_int_t)q->deferred));
+	json_object_set_new(object, "deferred_tries", json_integer((json_int_t)q->deferrals));
 	json_object_set_new(object, "failed", json_integer((json_int_t)q->bounced));
 }
 
@@ -274,6 +299,7 @@ const struct ctl_verb qmgr_verbs[] = {
 	{"queue-flush", verb_flush},
 	{"queue-hold", verb_hold},
 	{"queue-release", verb_release},
+	{"queue-requeue", verb_requeue},
 	{"queue-delete", verb_delete},
 	{NULL, NULL},
 };

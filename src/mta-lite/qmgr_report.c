@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,13 +33,50 @@ struct reporter {
 	struct event *event;
 };
 
-int
-qmgr_report_needed(const struct qmgr_message *m)
+static int
+any_due(const struct qmgr_message *m, int (*is_due)(const struct queue_rcpt *r))
 {
 	size_t i;
 
 	for (i = 0; i < m->entry.rcpt_count; i++) {
-		if (report_is_due(&m->entry.rcpts[i]))
+		if (is_due(&m->entry.rcpts[i]))
+			return 1;
+	}
+	return 0;
+}
+
+/* Nobody is told that a report of ours takes long. */
+static int
+delay_is_due(const struct qmgr_message *m)
+{
+	const struct config *conf = service_conf(m->q->run);
+	const struct queue_entry *e = &m->entry;
+	int64_t start = e->hold_until > e->arrival ? e->hold_until : e->arrival;
+	int64_t age_ms = ((int64_t)time(NULL) - start) * 1000;
+
+	return conf->delay_warning_time > 0 && age_ms >= conf->delay_warning_time && e->sender[0] &&
+	       any_due(m, report_delay_is_due);
+}
+
+int
+qmgr_report_needed(const struct qmgr_message *m)
+{
+	return any_due(m, report_is_due) || delay_is_due(m);
+}
+
+static enum report_kind
+kind_of(const struct qmgr_message *m)
+{
+	return any_due(m, report_is_due) ? REPORT_FINAL : REPORT_DELAY;
+}
+
+static int
+is_notified(const struct config *conf, const char *class)
+{
+	size_t i;
+
+	for (i = 0; i < conf->notify_classes.count; i++) {
+		if (strcasecmp(conf->notify_classes.items[i], class) == 0)
 			return 1;
 	}
 	return 0;
@@ -52,46 +90,78 @@ struct target {
 	unsigned flags;
 };
 
-/*
- * To whom? A report about a report goes to the postmaster here, and about that one to nobody.
- * E_NOTFOUND: to nobody.
- */
+/* Where mail for it goes. E_NOTFOUND: nowhere. */
 static enum err
-choose_target(const struct config *conf, const struct queue_entry *e, struct target *t)
+look_up_target(const struct config *conf, struct target *t)
 {
-	struct auth_client *auth;
-	struct buf to = BUF_INIT(SMTP_ADDRESS_SIZE - 1);
-	enum err err;
+	struct auth_client *auth = auth_client_create(conf);
+	enum err err = auth_lookup_rcpt(auth, str_of(t->to), &t->found);
 
-	t->flags = QUEUE_BOUNCE;
-	if (e->sender[0]) {
-		buf_add_cstr(&to, e->sender);
-	} else {
-		if (!(e->flags & QUEUE_BOUNCE) || (e->flags & QUEUE_DOUBLE_BOUNCE))
-			return E_NOTFOUND;
-		t->flags |= QUEUE_DOUBLE_BOUNCE;
-		buf_printf(&to, "postmaster@%s", smtp_hostname(conf));
-	}
-	if (to.err) {
-		buf_free(&to);
-		return E_NOTFOUND;
-	}
-	memcpy(t->to, to.p, to.len);
-	t->to[to.len] = '\0';
-	buf_free(&to);
-	auth = auth_client_create(conf);
-	err = auth_lookup_rcpt(auth, str_of(t->to), &t->found);
 	auth_client_free(&auth);
 	if (err == E_PARSE || err == E_RANGE || err == E_TOOBIG)
 		return E_NOTFOUND;
 	if (err)
 		return err;
 	if (t->found.kind == AUTH_RCPT_REMOTE)
-		return t->flags & QUEUE_DOUBLE_BOUNCE ? E_NOTFOUND : OK;
+		return OK;
 	return t->found.target_count > 0 && (t->found.kind == AUTH_RCPT_MAILBOX ||
 						    t->found.kind == AUTH_RCPT_ALIAS)
 		       ? OK
 		       : E_NOTFOUND;
+}
+
+/* recipient: without a domain it is here. E_NOTFOUND: too long. */
+static enum err
+set_target(const struct config *conf, const char *recipient, struct target *t)
+{
+	struct buf to = BUF_INIT(SMTP_ADDRESS_SIZE - 1);
+	enum err e;
+
+	buf_add_cstr(&to, recipient);
+	if (strchr(recipient, '@') == NULL)
+		buf_printf(&to, "@%s", smtp_hostname(conf));
+	e = to.err ? E_NOTFOUND : OK;
+	if (e == OK) {
+		memcpy(t->to, to.p, to.len);
+		t->to[to.len] = '\0';
+	}
+	buf_free(&to);
+	return e;
+}
+
+/* The postmaster's copy of a report. Reports about it go to nobody. */
+static enum err
+choose_postmaster(const struct config *conf, const char *recipient, struct target *t)
+{
+	enum err e = set_target(conf, recipient, t);
+
+	t->flags = QUEUE_BOUNCE | QUEUE_DOUBLE_BOUNCE;
+	return e ? e : look_up_target(conf, t);
+}
+
+/*
+ * To whom? A report about a report goes to the postmaster, and about that one to nobody.
+ * E_NOTFOUND: to nobody.
+ */
+static enum err
+choose_target(const struct config *conf, const struct queue_entry *e, struct target *t)
+{
+	enum err err;
+
+	if (e->sender[0] == '\0') {
+		if (!(e->flags & QUEUE_BOUNCE) || (e->flags & QUEUE_DOUBLE_BOUNCE) ||
+			!is_notified(conf, "2bounce"))
+			return E_NOTFOUND;
+		err = choose_postmaster(conf, conf->bounce_notice_recipient, t);
+		/* Only one of here: no report wanders from postmaster to postmaster. */
+		return err == OK && t->found.kind == AUTH_RCPT_REMOTE &&
+				       strchr(conf->bounce_notice_recipient, '@') == NULL
+			       ? E_NOTFOUND
+			       : err;
+	}
+	t->flags = QUEUE_BOUNCE;
+	err = set_target(conf, e->sender, t);
+	return err ? err : look_up_target(conf, t);
 }
 
 enum { REPORT_HEADER_MAX = 64 * 1024, REPORT_SIZE_MAX = 16 << 20 };
@@ -126,7 +196,9 @@ static enum err
 write_report(struct qmgr_message *m, const struct target *t, char id[QUEUE_ID_SIZE])
 {
 	const struct config *conf = service_conf(m->q->run);
-	int whole = report_returns_whole(&m->entry);
+	int postmaster = (t->flags & QUEUE_DOUBLE_BOUNCE) != 0;
+	int whole = report_returns_whole(&m->entry) && !(postmaster && m->entry.sender[0]);
+	unsigned flags = t->flags | (m->entry.flags & QUEUE_REQUIRETLS);
 	struct buf original = {0}, text = BUF_INIT(REPORT_SIZE_MAX);
 	struct queue_entry out = {0};
 	size_t i;
@@ -136,17 +208,21 @@ write_report(struct qmgr_message *m, const struct target *t, char id[QUEUE_ID_SI
 	e = read_original(m, whole, &original);
 	if (e == OK) {
 		struct report r = {
+			.kind = kind_of(m),
 			.entry = &m->entry,
 			.hostname = smtp_hostname(conf),
 			.to = t->to,
 			.id = id,
 			.now = (int64_t)time(NULL),
-			.double_bounce = (t->flags & QUEUE_DOUBLE_BOUNCE) != 0,
+			.retry_until = m->entry.arrival + conf->maximal_queue_lifetime / 1000,
+			.postmaster = postmaster,
 			.content = buf_str(&original),
 			.whole = whole,
 		};
 
 		e = report_write(&r, &text);
+		if (report_needs_utf8(&r) || (m->entry.flags & QUEUE_SMTPUTF8))
+			flags |= QUEUE_SMTPUTF8;
 	}
 	if (e)
 		goto done;
@@ -154,7 +230,7 @@ write_report(struct qmgr_message *m, const struct target *t, char id[QUEUE_ID_SI
 	out.sender = mem_strdup("");
 	out.envid = mem_strdup("");
 	out.client = mem_strdup("delivery report");
-	out.flags = t->flags | (str_is_ascii(buf_str(&text)) ? 0 : QUEUE_8BIT);
+	out.flags = flags | (str_is_ascii(buf_str(&text)) ? 0 : QUEUE_8BIT);
 	out.arrival = (int64_t)time(NULL);
 	/* RFC 3461 section 6.1: no report about a report. */
 	if (t->found.kind == AUTH_RCPT_REMOTE)
@@ -171,6 +247,35 @@ done:
 	return e;
 }
 
+static int
+is_failed(const struct queue_rcpt *r)
+{
+	return r->status == QUEUE_FAILED && report_is_due(r);
+}
+
+/* What the postmaster wants to see of other people's reports. A copy that fails is no harm. */
+static void
+copy_to_postmaster(struct qmgr_message *m)
+{
+	const struct config *conf = service_conf(m->q->run);
+	int delay = kind_of(m) == REPORT_DELAY;
+	struct target t = {0};
+	char id[QUEUE_ID_SIZE];
+
+	if (!is_notified(conf, delay ? "delay" : "bounce") || m->entry.sender[0] == '\0' ||
+		(!delay && !any_due(m, is_failed)))
+		return;
+	if (choose_postmaster(conf,
+		    delay ? conf->delay_notice_recipient : conf->bounce_notice_recipient,
+		    &t) == OK &&
+		write_report(m, &t, id) == OK) {
+		log_event(LOGL_INFO, "qmgr.report copied", "queue_id", m->entry.id, "report", id,
+			"to", t.to, NULL);
+		/* qmgr finds it with its next scan at the latest. */
+		queue_store_notify(conf, id);
+	}
+}
+
 static void __attribute__((noreturn)) child_main(struct qmgr_message *m, int fd)
 {
 	struct target t = {0};
@@ -178,6 +283,7 @@ static void __attribute__((noreturn)) child_main(struct qmgr_message *m, int fd)
 	enum err e;
 
 	service_leave_in_child(m->q->run, &fd, 1);
+	copy_to_postmaster(m);
 	e = choose_target(service_conf(m->q->run), &m->entry, &t);
 	if (e == E_NOTFOUND) {
 		log_event(LOGL_WARN, "qmgr.report dropped", "queue_id", m->entry.id, "from",
@@ -204,10 +310,13 @@ static void
 mark_reported(struct qmgr_message *m)
 {
 	size_t *list = mem_zalloc((m->entry.rcpt_count + 1) * sizeof(*list)), i, n = 0;
+	int delay = kind_of(m) == REPORT_DELAY;
 
 	for (i = 0; i < m->entry.rcpt_count; i++) {
-		if (report_is_due(&m->entry.rcpts[i])) {
-			m->entry.rcpts[i].reported = 1;
+		struct queue_rcpt *r = &m->entry.rcpts[i];
+
+		if (delay ? report_delay_is_due(r) : report_is_due(r)) {
+			r->reported |= delay ? QUEUE_WARNED : QUEUE_REPORTED;
 			list[n++] = i;
 		}
 	}
@@ -240,7 +349,7 @@ on_report(evutil_socket_t fd, short what, void *arg)
 	if (ok) {
 		mark_reported(m);
 		if (id[0] != '-')
-			qmgr_take_in(q, QUEUE_INCOMING, id);
+			qmgr_take_in(q, QUEUE_INCOMING, id, 0);
 	}
 	qmgr_report_done(m, ok);
 	qmgr_pump(q);

@@ -4,6 +4,7 @@
 #include "mta-lite/queue_file.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +17,10 @@
 
 static const char magic[8] = {'R', 'O', 'O', 'S', 'T', 'Q', '1', '\n'};
 enum { QUEUE_TEXT_MAX = 900 };
+enum { QUEUE_PRIORITY_MAX = 9 }; /* RFC 6710 section 4.1 */
+
+/* Keys of the attributes behind the recipients: never another meaning for an old one. */
+enum attribute { ATTRIBUTE_PRIORITY = 1, ATTRIBUTE_HOLD_UNTIL = 2, ATTRIBUTE_FILTER = 3 };
 
 static uint32_t
 crc_of(const char *p, size_t len)
@@ -78,7 +83,24 @@ queue_entry_free(struct queue_entry *q)
 	free(q->sender);
 	free(q->envid);
 	free(q->client);
+	free(q->filter);
 	memset(q, 0, sizeof(*q));
+}
+
+void
+queue_entry_copy_envelope(const struct queue_entry *q, struct queue_entry *out)
+{
+	memset(out, 0, sizeof(*out));
+	memcpy(out->id, q->id, sizeof(out->id));
+	out->sender = mem_strdup(q->sender ? q->sender : "");
+	out->envid = mem_strdup(q->envid ? q->envid : "");
+	out->client = mem_strdup(q->client ? q->client : "");
+	out->filter = mem_strdup(q->filter ? q->filter : "");
+	out->ret = q->ret;
+	out->flags = q->flags;
+	out->arrival = q->arrival;
+	out->priority = q->priority;
+	out->hold_until = q->hold_until;
 }
 
 static void
@@ -135,6 +157,33 @@ put_status_fields(const struct queue_rcpt *r, struct buf *out)
 	ipc_put_cstr(out, r->mta);
 }
 
+static void
+put_attribute(struct buf *out, enum attribute key, const char *value)
+{
+	ipc_put_u8(out, (uint8_t)key);
+	ipc_put_cstr(out, value);
+}
+
+static void
+put_attribute_number(struct buf *out, enum attribute key, int64_t n)
+{
+	char text[24];
+
+	(void)snprintf(text, sizeof(text), "%lld", (long long)n);
+	put_attribute(out, key, text);
+}
+
+static void
+put_attributes(const struct queue_entry *q, struct buf *out)
+{
+	if (q->priority)
+		put_attribute_number(out, ATTRIBUTE_PRIORITY, q->priority);
+	if (q->hold_until)
+		put_attribute_number(out, ATTRIBUTE_HOLD_UNTIL, q->hold_until);
+	if (q->filter && q->filter[0])
+		put_attribute(out, ATTRIBUTE_FILTER, q->filter);
+}
+
 enum err
 queue_header_write(const struct queue_entry *q, uint64_t content_len, struct buf *out)
 {
@@ -160,6 +209,7 @@ queue_header_write(const struct queue_entry *q, uint64_t content_len, struct buf
 		ipc_put_u8(&h, (uint8_t)r->local);
 		put_status_fields(r, &h);
 	}
+	put_attributes(q, &h);
 	e = h.err;
 	if (e == OK) {
 		memcpy(prefix, magic, sizeof(magic));
@@ -220,7 +270,7 @@ get_status_fields(struct ipc_reader *r, struct queue_rcpt *rcpt)
 	if (r->err)
 		return;
 	queue_rcpt_set(rcpt, (enum queue_status)status, dsn, text, mta);
-	rcpt->reported = reported != 0;
+	rcpt->reported = reported & (QUEUE_REPORTED | QUEUE_WARNED);
 	rcpt->attempts = attempts;
 	rcpt->next_try = (int64_t)next_try;
 }
@@ -246,6 +296,46 @@ get_rcpt(struct ipc_reader *r, struct queue_entry *q)
 	get_status_fields(r, queue_entry_add_rcpt(q, address, orcpt, notify, local));
 	free(address);
 	free(orcpt);
+}
+
+/* E_CORRUPT in r->err when it is no number within these bounds. */
+static int64_t
+number_of(struct ipc_reader *r, struct str text, int64_t min, int64_t max)
+{
+	int negative = text.len > 0 && text.p[0] == '-';
+	uint64_t n;
+	int64_t value;
+
+	if (str_to_u64(str_make(text.p + negative, text.len - (size_t)negative), &n) ||
+		n > INT64_MAX) {
+		r->err = E_CORRUPT;
+		return 0;
+	}
+	value = negative ? -(int64_t)n : (int64_t)n;
+	if (value < min || value > max)
+		r->err = E_CORRUPT;
+	return r->err ? 0 : value;
+}
+
+static void
+get_attributes(struct ipc_reader *r, struct queue_entry *q)
+{
+	while (!r->err && r->len > 0) {
+		unsigned key = ipc_get_u8(r);
+		struct str value = ipc_get_str(r);
+
+		if (r->err || str_has_control(value)) {
+			r->err = E_CORRUPT;
+		} else if (key == ATTRIBUTE_PRIORITY) {
+			q->priority =
+				(int)number_of(r, value, -QUEUE_PRIORITY_MAX, QUEUE_PRIORITY_MAX);
+		} else if (key == ATTRIBUTE_HOLD_UNTIL) {
+			q->hold_until = number_of(r, value, 0, INT64_MAX);
+		} else if (key == ATTRIBUTE_FILTER) {
+			free(q->filter);
+			q->filter = str_dup(value);
+		}
+	}
 }
 
 enum err
@@ -276,6 +366,7 @@ queue_header_parse(struct str header, uint32_t crc, struct queue_entry *q)
 		r.err = E_CORRUPT;
 	for (i = 0; i < n && !r.err; i++)
 		get_rcpt(&r, q);
+	get_attributes(&r, q);
 	if (r.err || ipc_reader_end(&r)) {
 		queue_entry_free(q);
 		return E_CORRUPT;

@@ -14,7 +14,8 @@
  *
  * - prefix, 32 bytes: "ROOSTQ1\n", u32 header length, u32 CRC-32 of the header, u64 content
  *   length, u32 0, u32 CRC-32 of the 28 bytes before;
- * - header: envelope and recipients, length-prefixed fields, never changed;
+ * - header: envelope and recipients, length-prefixed fields, then attributes, each a u8 key and a
+ *   length-prefixed text, of which unknown ones are passed over; never changed;
  * - content: the message with CRLF line ends, never changed;
  * - statuses, appended one by one: u32 length, u32 CRC-32, fields; the last for a recipient counts.
  *   A torn or broken record ends the list: it was never promised to anybody.
@@ -37,6 +38,17 @@ enum queue_flag {
 	QUEUE_8BIT = 1, /* the content has bytes over 0x7f */
 	QUEUE_BOUNCE = 2, /* a delivery report of ours */
 	QUEUE_DOUBLE_BOUNCE = 4, /* a report about an undeliverable report: dropped if it fails */
+	QUEUE_SMTPUTF8 = 8, /* sent with SMTPUTF8 (RFC 6531) */
+	QUEUE_REQUIRETLS = 16, /* sent with REQUIRETLS (RFC 8689) */
+	QUEUE_TLS_OPTIONAL = 32, /* its header says "TLS-Required: No" (RFC 8689 section 5) */
+	QUEUE_BINARY = 64, /* BODY=BINARYMIME (RFC 3030): any bytes, lines of any length */
+	QUEUE_HELD = 128, /* goes from incoming to hold */
+};
+
+/* What the sender has been told about a recipient: a set. */
+enum queue_reported {
+	QUEUE_REPORTED = 1, /* how it ended, or it need not be told */
+	QUEUE_WARNED = 2, /* that it takes long */
 };
 
 struct queue_rcpt {
@@ -47,7 +59,7 @@ struct queue_rcpt {
 	int local; /* by LMTP */
 	/* What the last status record says. */
 	enum queue_status status;
-	int reported; /* the sender knows, or need not know */
+	unsigned reported; /* enum queue_reported */
 	uint32_t attempts;
 	int64_t next_try; /* Unix time, seconds */
 	char *dsn; /* "5.1.1"; "" before the first try */
@@ -63,6 +75,10 @@ struct queue_entry {
 	enum dsn_ret ret;
 	unsigned flags; /* enum queue_flag */
 	int64_t arrival; /* Unix time, seconds */
+	/* Attributes: 0, NULL or "" when not given. */
+	int priority; /* MT-PRIORITY (RFC 6710), -9 to 9 */
+	int64_t hold_until; /* FUTURERELEASE (RFC 4865): Unix time before which nothing is tried */
+	char *filter; /* TRANSPORT:NEXTHOP that gets the message, whatever its recipients */
 	struct queue_rcpt *rcpts;
 	size_t rcpt_count;
 	uint64_t content_offset, content_len;
@@ -73,6 +89,8 @@ struct queue_entry {
 struct queue_rcpt *queue_entry_add_rcpt(
 	struct queue_entry *q, const char *address, const char *orcpt, unsigned notify, int local);
 void queue_entry_free(struct queue_entry *q);
+/* Copies all but the recipients and the places in the file; *out is overwritten. */
+void queue_entry_copy_envelope(const struct queue_entry *q, struct queue_entry *out);
 /* Sets the changeable part; dsn, text and mta are copied, control bytes in them become "?". */
 void queue_rcpt_set(struct queue_rcpt *r, enum queue_status status, struct str dsn, struct str text,
 	struct str mta);

@@ -260,6 +260,32 @@ queue_store_move(const struct config *conf, enum queue_dir from, enum queue_dir 
 }
 
 enum err
+queue_store_defer(const struct config *conf, enum queue_dir from, const char *id, int64_t next_try)
+{
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = (time_t)next_try}};
+	enum err e = from == QUEUE_DEFERRED ? OK : queue_store_move(conf, from, QUEUE_DEFERRED, id);
+	char *path = file_path(conf, QUEUE_DEFERRED, id);
+
+	/* Without it the message is looked at too early, and nothing worse. */
+	if (e == OK)
+		(void)utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW);
+	free(path);
+	return e;
+}
+
+enum err
+queue_store_next_try(const struct config *conf, const char *id, int64_t *when)
+{
+	char *path = file_path(conf, QUEUE_DEFERRED, id);
+	struct stat st;
+	enum err e = lstat(path, &st) == 0 ? OK : err_from_errno(errno);
+
+	*when = e == OK ? (int64_t)st.st_mtime : 0;
+	free(path);
+	return e;
+}
+
+enum err
 queue_store_remove(const struct config *conf, enum queue_dir dir, const char *id)
 {
 	char *path = file_path(conf, dir, id);

@@ -41,6 +41,11 @@ enum err queue_store_open(
 	const struct config *conf, enum queue_dir dir, const char *id, int flags, int *fd);
 enum err queue_store_move(
 	const struct config *conf, enum queue_dir from, enum queue_dir to, const char *id);
+/* Into DEFERRED; the file's mtime becomes the time of its next try, for the scan at start. */
+enum err queue_store_defer(
+	const struct config *conf, enum queue_dir from, const char *id, int64_t next_try);
+/* The next try as queue_store_defer noted it. E_NOTFOUND. */
+enum err queue_store_next_try(const struct config *conf, const char *id, int64_t *when);
 enum err queue_store_remove(const struct config *conf, enum queue_dir dir, const char *id);
 /*
  * Appends status records for the recipients whose index is in list, as one write behind the last

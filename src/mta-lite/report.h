@@ -12,21 +12,32 @@
  * for people, fields for programs, and the message or its header.
  */
 
-/* Whether the sender is to hear about this recipient now. */
+/* Whether the sender is to hear how it ended with this recipient. */
 int report_is_due(const struct queue_rcpt *r);
+/* Whether the sender, of a message that has waited long, is to hear that it waits for this one. */
+int report_delay_is_due(const struct queue_rcpt *r);
+
+enum report_kind {
+	REPORT_FINAL, /* about recipients for which report_is_due() */
+	REPORT_DELAY, /* about those for which report_delay_is_due() */
+};
 
 struct report {
-	const struct queue_entry *entry; /* recipients for which report_is_due() */
+	enum report_kind kind;
+	const struct queue_entry *entry;
 	const char *hostname; /* ours */
-	const char *to; /* who gets it: the header's To; printable ASCII */
+	const char *to; /* who gets it: the header's To */
 	const char *id; /* queue id of the report, for its Message-ID and boundary */
 	int64_t now; /* Unix time */
-	int double_bounce; /* about a report that could not be delivered */
+	int64_t retry_until; /* DELAY: Unix time */
+	int postmaster; /* a copy for the postmaster */
 	struct str content; /* the original message, or at least its header */
 	int whole; /* content is all of it */
 };
 /* Appends the whole message with CRLF line ends. E_TOOBIG. */
 enum err report_write(const struct report *r, struct buf *out);
+/* Whether addresses or text in the report need SMTPUTF8 (RFC 6533). */
+int report_needs_utf8(const struct report *r);
 /* Whether the original is to be returned whole: asked for, and not too large; or a small failure.
  */
 int report_returns_whole(const struct queue_entry *q);

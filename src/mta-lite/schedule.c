@@ -12,26 +12,55 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 
+/* Urgent, normal and patient jobs of a destination. */
+enum { BANDS = 3 };
+/* Deliveries in a row over one connection while others wait for a place. */
+enum { FOLLOW_MAX = 10 };
+/* How long a destination's good name lasts without mail for it. */
+enum { KNOWN_MS = 60 * 60 * 1000 };
+/* Senders whose line is looked for before a job opens another one; a bound on the work. */
+enum { SENDERS_LOOKED_AT = 32 };
+
 struct schedule_job {
 	TAILQ_ENTRY(schedule_job) link;
 	struct destination *destination;
-	int running;
+	struct sender_queue *queue; /* NULL once it runs */
+	unsigned followed; /* jobs before it on the same connection */
 	void *arg;
 };
 
-struct destination {
-	char *name; /* first: the tree compares through it */
-	TAILQ_HEAD(, schedule_job) jobs; /* waiting */
-	TAILQ_ENTRY(destination) link;
-	unsigned running, waiting;
-	int ready; /* in the list of those that may start a job */
+/* The jobs of one sender in one band of one destination. */
+TAILQ_HEAD(sender_queues, sender_queue);
+struct sender_queue {
+	TAILQ_ENTRY(sender_queue) link;
+	TAILQ_HEAD(, schedule_job) jobs;
+	struct destination *destination;
+	unsigned band;
+	char *sender;
 };
 
+enum list { LIST_NONE, LIST_GOOD, LIST_NEW, LIST_DELAYED, LIST_DEAD, LIST_COUNT };
+
+struct destination {
+	char *name; /* first: the tree compares through it */
+	TAILQ_ENTRY(destination) link;
+	enum list list; /* where it is linked */
+	struct sender_queues bands[BANDS];
+	unsigned running, waiting;
+	unsigned window; /* deliveries at once; 0: not heard of yet */
+	unsigned credit; /* successes towards a larger window */
+	int dead;
+	int64_t dead_until_ms, next_start_ms, heard_ms;
+	char *reason;
+};
+
+TAILQ_HEAD(destinations, destination);
 struct schedule {
 	void *tree; /* of destinations, by name */
-	TAILQ_HEAD(, destination) ready; /* whose turn comes first */
-	unsigned per_destination, total;
-	unsigned running, waiting, count;
+	struct destinations lists[LIST_COUNT];
+	struct schedule_limits limits;
+	unsigned running, running_new, waiting, busy;
+	unsigned turn; /* counts starts: who is next of several lists */
 };
 
 static int
@@ -42,43 +71,154 @@ compare(const void *a, const void *b)
 }
 
 struct schedule *
-schedule_create(unsigned per_destination, unsigned total)
+schedule_create(const struct schedule_limits *limits)
 {
 	struct schedule *s = MEM_NEW(struct schedule);
+	int i;
 
-	TAILQ_INIT(&s->ready);
-	s->per_destination = per_destination;
-	s->total = total;
+	for (i = 0; i < LIST_COUNT; i++)
+		TAILQ_INIT(&s->lists[i]);
+	s->limits = *limits;
 	return s;
+}
+
+static void
+destination_free(struct schedule *s, struct destination *d)
+{
+	if (d->list != LIST_NONE)
+		TAILQ_REMOVE(&s->lists[d->list], d, link);
+	(void)tdelete(d, &s->tree, compare);
+	free(d->name);
+	free(d->reason);
+	free(d);
+}
+
+static void
+put_in_list(struct schedule *s, struct destination *d, enum list list)
+{
+	if (d->list == list)
+		return;
+	if (d->list != LIST_NONE)
+		TAILQ_REMOVE(&s->lists[d->list], d, link);
+	if (list != LIST_NONE)
+		TAILQ_INSERT_TAIL(&s->lists[list], d, link);
+	d->list = list;
+}
+
+static unsigned
+window_of(const struct schedule *s, const struct destination *d)
+{
+	unsigned window = d->window ? d->window : 1;
+
+	if (s->limits.rate_delay_ms > 0)
+		return 1;
+	return window < s->limits.per_destination ? window : s->limits.per_destination;
+}
+
+/* Where a destination belongs, as it is. */
+static void
+place(struct schedule *s, struct destination *d)
+{
+	if (d->waiting == 0)
+		put_in_list(s, d, LIST_NONE);
+	else if (d->dead)
+		put_in_list(s, d, LIST_DEAD);
+	else if (d->running >= window_of(s, d))
+		put_in_list(s, d, LIST_NONE);
+	else if (d->next_start_ms)
+		put_in_list(s, d, LIST_DELAYED);
+	else
+		put_in_list(s, d, d->window ? LIST_GOOD : LIST_NEW);
+}
+
+/* twalk(3) must not see the tree change: nodes are collected first. */
+struct collect {
+	struct destination **v;
+	size_t n, size;
+};
+
+static void
+collect(const void *node, VISIT which, void *arg)
+{
+	struct collect *c = arg;
+
+	if (which != postorder && which != leaf)
+		return;
+	if (c->n == c->size) {
+		c->size = c->size ? c->size * 2 : 64;
+		c->v = mem_realloc(c->v, c->size, sizeof(struct destination *));
+	}
+	c->v[c->n++] = *(struct destination *const *)node;
+}
+
+static struct collect
+all_destinations(struct schedule *s)
+{
+	struct collect c = {0};
+
+	twalk_r(s->tree, collect, &c);
+	return c;
 }
 
 void
 schedule_free(struct schedule **s)
 {
+	struct collect c;
+	size_t i;
+
 	if (*s == NULL)
 		return;
-	ROOST_ASSERT((*s)->count == 0);
+	ROOST_ASSERT((*s)->running == 0 && (*s)->waiting == 0);
+	c = all_destinations(*s);
+	for (i = 0; i < c.n; i++)
+		destination_free(*s, c.v[i]);
+	free(c.v);
 	MEM_FREE(*s);
 }
 
-static void
-update_ready(struct schedule *s, struct destination *d)
+void
+schedule_set_limits(struct schedule *s, const struct schedule_limits *limits)
 {
-	int ready = d->waiting > 0 && d->running < s->per_destination;
+	struct collect c = all_destinations(s);
+	size_t i;
 
-	if (ready && !d->ready)
-		TAILQ_INSERT_TAIL(&s->ready, d, link);
-	else if (!ready && d->ready)
-		TAILQ_REMOVE(&s->ready, d, link);
-	d->ready = ready;
+	s->limits = *limits;
+	for (i = 0; i < c.n; i++)
+		place(s, c.v[i]);
+	free(c.v);
 }
 
 void
-schedule_set_limits(struct schedule *s, unsigned per_destination, unsigned total)
+schedule_revive(struct schedule *s)
 {
-	/* Destinations over or under the new limit move at their next job. */
-	s->per_destination = per_destination;
-	s->total = total;
+	struct collect c = all_destinations(s);
+	size_t i;
+
+	for (i = 0; i < c.n; i++) {
+		c.v[i]->dead = 0;
+		place(s, c.v[i]);
+	}
+	free(c.v);
+}
+
+void
+schedule_sweep(struct schedule *s, int64_t now_ms)
+{
+	struct collect c = all_destinations(s);
+	size_t i;
+
+	for (i = 0; i < c.n; i++) {
+		struct destination *d = c.v[i];
+
+		if (d->dead && now_ms >= d->dead_until_ms) {
+			d->dead = 0;
+			place(s, d);
+		}
+		if (d->running == 0 && d->waiting == 0 && !d->dead &&
+			(d->window == 0 || now_ms - d->heard_ms > KNOWN_MS))
+			destination_free(s, d);
+	}
+	free(c.v);
 }
 
 static struct destination *
@@ -86,75 +226,321 @@ find_or_make(struct schedule *s, const char *name)
 {
 	struct destination key = {.name = (char *)(uintptr_t)name};
 	struct destination **at = tfind(&key, &s->tree, compare), *d;
+	int i;
 
 	if (at)
 		return *at;
 	d = MEM_NEW(struct destination);
 	d->name = mem_strdup(name);
-	TAILQ_INIT(&d->jobs);
+	for (i = 0; i < BANDS; i++)
+		TAILQ_INIT(&d->bands[i]);
 	(void)tsearch(d, &s->tree, compare);
-	s->count++;
 	return d;
 }
 
+int
+schedule_is_unproven(struct schedule *s, const char *destination, unsigned waiting)
+{
+	struct destination key = {.name = (char *)(uintptr_t)destination};
+	struct destination **at = tfind(&key, &s->tree, compare);
+
+	return at && (*at)->window == 0 && (*at)->waiting >= waiting;
+}
+
+/* ---- jobs of a destination ---- */
+
+/* The sender's queue. Senders are few at most destinations; a list keeps their turn. */
+static struct sender_queue *
+queue_of(struct destination *d, unsigned band, const char *sender)
+{
+	struct sender_queue *q;
+	unsigned looked = 0;
+
+	TAILQ_FOREACH_REVERSE(q, &d->bands[band], sender_queues, link)
+	{
+		if (strcasecmp(q->sender, sender) == 0)
+			return q;
+		if (++looked == SENDERS_LOOKED_AT)
+			break;
+	}
+	q = MEM_NEW(struct sender_queue);
+	q->destination = d;
+	q->band = band;
+	q->sender = mem_strdup(sender);
+	TAILQ_INIT(&q->jobs);
+	TAILQ_INSERT_TAIL(&d->bands[band], q, link);
+	return q;
+}
+
+static void
+unlink_job(struct schedule *s, struct schedule_job *job)
+{
+	struct destination *d = job->destination;
+	struct sender_queue *q = job->queue;
+
+	TAILQ_REMOVE(&q->jobs, job, link);
+	job->queue = NULL;
+	d->waiting--;
+	s->waiting--;
+	if (TAILQ_EMPTY(&q->jobs)) {
+		TAILQ_REMOVE(&d->bands[q->band], q, link);
+		free(q->sender);
+		free(q);
+	}
+}
+
+/* The sender whose turn it is goes to the end of the line. */
+static struct schedule_job *
+first_job(struct destination *d)
+{
+	unsigned band;
+
+	for (band = 0; band < BANDS; band++) {
+		struct sender_queue *q = TAILQ_FIRST(&d->bands[band]);
+
+		if (q) {
+			TAILQ_REMOVE(&d->bands[band], q, link);
+			TAILQ_INSERT_TAIL(&d->bands[band], q, link);
+			return TAILQ_FIRST(&q->jobs);
+		}
+	}
+	return NULL;
+}
+
 struct schedule_job *
-schedule_add(struct schedule *s, const char *destination, void *arg)
+schedule_add(
+	struct schedule *s, const char *destination, const char *sender, int priority, void *arg)
 {
 	struct schedule_job *job = MEM_NEW(struct schedule_job);
 	struct destination *d = find_or_make(s, destination);
+	unsigned band = priority > 0 ? 0 : priority == 0 ? 1 : 2;
 
+	if (d->waiting == 0 && d->running == 0)
+		s->busy++;
 	job->destination = d;
 	job->arg = arg;
-	TAILQ_INSERT_TAIL(&d->jobs, job, link);
+	job->queue = queue_of(d, band, sender);
+	TAILQ_INSERT_TAIL(&job->queue->jobs, job, link);
 	d->waiting++;
 	s->waiting++;
-	update_ready(s, d);
+	place(s, d);
 	return job;
+}
+
+static void
+count_start(struct schedule *s, struct destination *d, int64_t now_ms)
+{
+	d->running++;
+	s->running++;
+	if (d->window == 0)
+		s->running_new++;
+	if (s->limits.rate_delay_ms > 0)
+		d->next_start_ms = now_ms + s->limits.rate_delay_ms;
+}
+
+static struct schedule_job *
+start_first(struct schedule *s, struct destination *d, int64_t now_ms)
+{
+	struct schedule_job *job = first_job(d);
+
+	unlink_job(s, job);
+	count_start(s, d, now_ms);
+	/* To the end of the line. */
+	put_in_list(s, d, LIST_NONE);
+	place(s, d);
+	return job;
+}
+
+static void
+wake_delayed(struct schedule *s, int64_t now_ms)
+{
+	struct destination *d = TAILQ_FIRST(&s->lists[LIST_DELAYED]);
+
+	while (d) {
+		struct destination *next = TAILQ_NEXT(d, link);
+
+		if (now_ms >= d->next_start_ms) {
+			d->next_start_ms = 0;
+			place(s, d);
+		}
+		d = next;
+	}
+}
+
+/* What those that have not proved themselves may take: never all. */
+static unsigned
+slots_for_new(const struct schedule *s)
+{
+	unsigned reserve = s->limits.total / 5;
+
+	if (reserve == 0 && s->limits.total > 1)
+		reserve = 1;
+	return s->limits.total - reserve;
 }
 
 struct schedule_job *
-schedule_next(struct schedule *s)
+schedule_next(struct schedule *s, int64_t now_ms)
 {
-	struct destination *d = TAILQ_FIRST(&s->ready);
+	struct destination *good, *fresh;
+
+	if (!TAILQ_EMPTY(&s->lists[LIST_DELAYED]))
+		wake_delayed(s, now_ms);
+	if (s->running >= s->limits.total)
+		return NULL;
+	good = TAILQ_FIRST(&s->lists[LIST_GOOD]);
+	fresh = s->running_new < slots_for_new(s) ? TAILQ_FIRST(&s->lists[LIST_NEW]) : NULL;
+	s->turn++;
+	if (fresh && (s->turn & 4))
+		fresh = TAILQ_LAST(&s->lists[LIST_NEW], destinations);
+	if (good && (fresh == NULL || (s->turn & 3)))
+		return start_first(s, good, now_ms);
+	return fresh ? start_first(s, fresh, now_ms) : NULL;
+}
+
+struct schedule_job *
+schedule_next_dead(struct schedule *s, int64_t now_ms)
+{
+	struct destination *d;
 	struct schedule_job *job;
 
-	if (d == NULL || s->running >= s->total)
+	while ((d = TAILQ_FIRST(&s->lists[LIST_DEAD])) != NULL && now_ms >= d->dead_until_ms) {
+		d->dead = 0;
+		place(s, d);
+	}
+	if (d == NULL)
 		return NULL;
-	job = TAILQ_FIRST(&d->jobs);
-	TAILQ_REMOVE(&d->jobs, job, link);
-	job->running = 1;
-	d->waiting--;
-	d->running++;
-	s->waiting--;
-	s->running++;
-	/* To the end of the line. */
-	TAILQ_REMOVE(&s->ready, d, link);
-	d->ready = 0;
-	update_ready(s, d);
+	job = first_job(d);
+	unlink_job(s, job);
+	count_start(s, d, 0);
+	d->next_start_ms = 0;
+	place(s, d);
 	return job;
 }
 
+int64_t
+schedule_wait_ms(const struct schedule *s, int64_t now_ms)
+{
+	const struct destination *d;
+	int64_t least = -1;
+
+	if (s->running >= s->limits.total)
+		return -1;
+	TAILQ_FOREACH(d, &s->lists[LIST_DELAYED], link)
+	{
+		int64_t wait = d->next_start_ms > now_ms ? d->next_start_ms - now_ms : 0;
+
+		if (least < 0 || wait < least)
+			least = wait;
+	}
+	return least;
+}
+
+/* ---- ends ---- */
+
+static void
+count_end(struct schedule *s, struct destination *d)
+{
+	d->running--;
+	s->running--;
+	if (d->window == 0)
+		s->running_new--;
+}
+
+static void
+note_reached(struct schedule *s, struct destination *d, int64_t now_ms)
+{
+	d->heard_ms = now_ms;
+	d->dead = 0;
+	if (d->window == 0) {
+		/* Those of it that run are not new any more. */
+		s->running_new -= d->running;
+		d->window = s->limits.initial;
+		return;
+	}
+	if (d->window < s->limits.per_destination && ++d->credit >= d->window) {
+		d->window++;
+		d->credit = 0;
+	}
+}
+
+static void
+note_unreached(struct schedule *s, struct destination *d, int64_t now_ms)
+{
+	d->credit = 0;
+	if (d->window > 1) {
+		d->window--;
+		return;
+	}
+	if (d->window == 1) {
+		d->window = 0;
+		s->running_new += d->running;
+	}
+	d->dead = 1;
+	d->dead_until_ms = now_ms + s->limits.dead_ms;
+}
+
 void
-schedule_done(struct schedule *s, struct schedule_job **job)
+schedule_done(struct schedule *s, struct schedule_job **job, enum schedule_outcome outcome,
+	int64_t now_ms)
 {
 	struct destination *d = (*job)->destination;
 
-	if ((*job)->running) {
-		d->running--;
-		s->running--;
-	} else {
-		TAILQ_REMOVE(&d->jobs, *job, link);
-		d->waiting--;
-		s->waiting--;
-	}
-	update_ready(s, d);
+	if ((*job)->queue)
+		unlink_job(s, *job);
+	else
+		count_end(s, d);
+	if (outcome == SCHEDULE_REACHED)
+		note_reached(s, d, now_ms);
+	else if (outcome == SCHEDULE_UNREACHED)
+		note_unreached(s, d, now_ms);
+	place(s, d);
 	if (d->running == 0 && d->waiting == 0) {
-		(void)tdelete(d, &s->tree, compare);
-		free(d->name);
-		free(d);
-		s->count--;
+		s->busy--;
+		if (d->window == 0 && !d->dead)
+			destination_free(s, d);
 	}
 	MEM_FREE(*job);
+}
+
+struct schedule_job *
+schedule_follow(struct schedule *s, struct schedule_job **job, int64_t now_ms)
+{
+	struct destination *d = (*job)->destination;
+	unsigned followed = (*job)->followed + 1;
+	int others = !TAILQ_EMPTY(&s->lists[LIST_GOOD]) || !TAILQ_EMPTY(&s->lists[LIST_NEW]);
+	struct schedule_job *next;
+
+	if (d->waiting == 0 || d->dead || s->limits.rate_delay_ms > 0 ||
+		d->running > s->limits.per_destination || s->running > s->limits.total)
+		return NULL;
+	if (s->running >= s->limits.total && others && followed >= FOLLOW_MAX)
+		return NULL;
+	next = first_job(d);
+	unlink_job(s, next);
+	count_start(s, d, now_ms);
+	next->followed = followed;
+	schedule_done(s, job, SCHEDULE_REACHED, now_ms);
+	return next;
+}
+
+void
+schedule_set_reason(struct schedule *s, struct schedule_job *job, const char *reason)
+{
+	(void)s;
+	free(job->destination->reason);
+	job->destination->reason = mem_strdup(reason);
+}
+
+const char *
+schedule_reason(const struct schedule_job *job)
+{
+	return job->destination->reason ? job->destination->reason : "";
+}
+
+int64_t
+schedule_dead_until_ms(const struct schedule_job *job)
+{
+	return job->destination->dead_until_ms;
 }
 
 void *
@@ -184,7 +570,7 @@ schedule_waiting(const struct schedule *s)
 unsigned
 schedule_destinations(const struct schedule *s)
 {
-	return s->count;
+	return s->busy;
 }
 
 int64_t

@@ -66,6 +66,8 @@ smtp_client_free(struct smtp_client **c)
 	}
 	smtp_io_free(&(*c)->io);
 	smtp_reply_free(&(*c)->reply);
+	buf_free(&(*c)->mechanisms);
+	buf_free(&(*c)->peer_name);
 	MEM_FREE(*c);
 }
 
@@ -85,6 +87,19 @@ const char *
 smtp_client_tls_text(const struct smtp_client *c)
 {
 	return smtp_io_tls_text(c->io);
+}
+
+/* Both are ended by a NUL where they are filled. */
+const char *
+smtp_client_peer_name(const struct smtp_client *c)
+{
+	return c->peer_name.len ? c->peer_name.p : "";
+}
+
+const char *
+smtp_client_mechanisms(const struct smtp_client *c)
+{
+	return c->mechanisms.len ? c->mechanisms.p : "";
 }
 
 int
@@ -166,9 +181,22 @@ smtp_client_answer(struct smtp_client *c, enum err e, const char *step, struct s
 	}
 }
 
-/* Reads the extensions out of the reply's lines; the first one is the greeting's text. */
 static void
-take_extensions(struct smtp_client *c)
+take_limits(struct smtp_client *c, struct str line)
+{
+	while (line.p) {
+		struct str word = str_split(&line, ' ');
+		size_t value = sizeof("RCPTMAX=") - 1;
+
+		if (str_starts_i(word, "RCPTMAX="))
+			(void)str_to_u32(
+				str_make(word.p + value, word.len - value), &c->rcpt_limit);
+	}
+}
+
+/* A line of the reply to EHLO. */
+static void
+take_extension(struct smtp_client *c, struct str line)
 {
 	static const struct {
 		const char *word;
@@ -179,23 +207,53 @@ take_extensions(struct smtp_client *c)
 		{"8BITMIME", SMTP_EXT_8BITMIME},
 		{"DSN", SMTP_EXT_DSN},
 		{"STARTTLS", SMTP_EXT_STARTTLS},
+		{"SMTPUTF8", SMTP_EXT_SMTPUTF8},
+		{"CHUNKING", SMTP_EXT_CHUNKING},
+		{"BINARYMIME", SMTP_EXT_BINARYMIME},
+		{"REQUIRETLS", SMTP_EXT_REQUIRETLS},
+		{"MT-PRIORITY", SMTP_EXT_PRIORITY},
+		{"AUTH", SMTP_EXT_AUTH},
 	};
-	struct str text = buf_str(&c->reply.text);
+	struct str word = str_split(&line, ' ');
 	size_t i;
 
+	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (str_is_i(word, known[i].word))
+			c->ext |= known[i].bit;
+	}
+	if (str_is_i(word, "SIZE")) {
+		(void)str_to_u64(str_trim(line), &c->size_limit);
+	} else if (str_is_i(word, "LIMITS")) {
+		take_limits(c, line);
+	} else if (str_is_i(word, "AUTH")) {
+		buf_reset(&c->mechanisms);
+		buf_add_str(&c->mechanisms, line);
+		buf_add_char(&c->mechanisms, '\0');
+	}
+}
+
+static void
+forget_extensions(struct smtp_client *c)
+{
 	c->ext = 0;
 	c->size_limit = 0;
-	(void)str_split(&text, '\n');
-	while (text.p) {
-		struct str line = str_split(&text, '\n'), word = str_split(&line, ' ');
+	c->rcpt_limit = 0;
+	buf_reset(&c->mechanisms);
+	buf_reset(&c->peer_name);
+}
 
-		for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-			if (str_is_i(word, known[i].word))
-				c->ext |= known[i].bit;
-		}
-		if (str_is_i(word, "SIZE"))
-			(void)str_to_u64(str_trim(line), &c->size_limit);
-	}
+/* Reads the extensions out of the reply's lines; the first one is the greeting's text. */
+static void
+take_extensions(struct smtp_client *c)
+{
+	struct str text = buf_str(&c->reply.text), first;
+
+	forget_extensions(c);
+	first = str_split(&text, '\n');
+	buf_add_str(&c->peer_name, str_split(&first, ' '));
+	buf_add_char(&c->peer_name, '\0');
+	while (text.p)
+		take_extension(c, str_split(&text, '\n'));
 }
 
 /* RFC 5321 section 4.1.1.1; HELO for servers that do not know EHLO (section 3.2). */
@@ -211,7 +269,7 @@ say_hello(struct smtp_client *c, struct smtp_answer *why)
 		return OK;
 	}
 	if (e == OK && smtp_reply_class(&c->reply) == 5 && !c->lmtp) {
-		c->ext = 0;
+		forget_extensions(c);
 		e = smtp_client_command(c, "HELO %s", c->helo);
 		if (e == OK)
 			e = smtp_client_reply(c, SMTP_WAIT_GREETING_MS);
@@ -235,23 +293,82 @@ smtp_client_hello(struct smtp_client *c, struct smtp_answer *why)
 	return say_hello(c, why);
 }
 
+/* The handshake; a certificate that does not do is told with its reason. */
+static enum err
+handshake(struct smtp_client *c, SSL *ssl, struct smtp_answer *why)
+{
+	enum err e = smtp_io_start_tls_with(c->io, ssl);
+	long verdict = smtp_io_verify_result(c->io);
+
+	if (e == OK)
+		return OK;
+	c->broken = 1;
+	if (e == E_PROTO && verdict != X509_V_OK)
+		smtp_answer_set(why, QUEUE_PENDING, "4.7.5",
+			"the server's certificate is not trusted: %s",
+			X509_verify_cert_error_string(verdict));
+	else
+		smtp_answer_set(
+			why, QUEUE_PENDING, "4.7.5", "TLS handshake failed: %s", err_text(e));
+	return e;
+}
+
 enum err
-smtp_client_starttls(struct smtp_client *c, SSL_CTX *ctx, const char *name, struct smtp_answer *why)
+smtp_client_starttls(struct smtp_client *c, SSL *ssl, struct smtp_answer *why)
 {
 	enum err e = smtp_client_command(c, "STARTTLS");
 
 	if (e == OK)
 		e = smtp_client_reply(c, SMTP_WAIT_DATA_MS);
 	if (e || smtp_reply_class(&c->reply) != 2) {
+		SSL_free(ssl);
 		smtp_client_answer(c, e, "STARTTLS", why);
 		return e ? e : E_PROTO;
 	}
-	e = smtp_io_start_tls(c->io, ctx, name);
-	if (e) {
-		c->broken = 1;
-		smtp_answer_set(
-			why, QUEUE_PENDING, "4.7.5", "TLS handshake failed: %s", err_text(e));
+	e = handshake(c, ssl, why);
+	return e ? e : say_hello(c, why);
+}
+
+enum err
+smtp_client_tls(struct smtp_client *c, SSL *ssl, struct smtp_answer *why)
+{
+	smtp_io_set_timeout(c->io, SMTP_WAIT_DATA_MS);
+	return handshake(c, ssl, why);
+}
+
+static enum err
+auth_reply(struct smtp_client *c, enum err e, int *code, struct str *text)
+{
+	*code = 0;
+	*text = str_make("", 0);
+	if (e == OK)
+		e = smtp_client_reply(c, SMTP_WAIT_ENVELOPE_MS);
+	if (e)
 		return e;
-	}
-	return say_hello(c, why);
+	*code = c->reply.code;
+	*text = buf_str(&c->reply.text);
+	return OK;
+}
+
+enum err
+smtp_client_auth(struct smtp_client *c, const char *mechanism, const char *initial, int *code,
+	struct str *text)
+{
+	enum err e = initial ? smtp_client_command(
+				       c, "AUTH %s %s", mechanism, initial[0] ? initial : "=")
+			     : smtp_client_command(c, "AUTH %s", mechanism);
+
+	return auth_reply(c, e, code, text);
+}
+
+enum err
+smtp_client_auth_next(struct smtp_client *c, const char *response, int *code, struct str *text)
+{
+	return auth_reply(c, smtp_client_command(c, "%s", response), code, text);
+}
+
+void
+smtp_client_last_answer(struct smtp_client *c, const char *step, struct smtp_answer *a)
+{
+	smtp_client_answer(c, c->broken ? E_CLOSED : OK, step, a);
 }

@@ -21,6 +21,12 @@ enum smtp_extension {
 	SMTP_EXT_8BITMIME = 4,
 	SMTP_EXT_DSN = 8,
 	SMTP_EXT_STARTTLS = 16,
+	SMTP_EXT_SMTPUTF8 = 32, /* RFC 6531 */
+	SMTP_EXT_CHUNKING = 64, /* RFC 3030 */
+	SMTP_EXT_BINARYMIME = 128, /* RFC 3030 */
+	SMTP_EXT_REQUIRETLS = 256, /* RFC 8689 */
+	SMTP_EXT_PRIORITY = 512, /* RFC 6710 */
+	SMTP_EXT_AUTH = 1024, /* RFC 4954 */
 };
 
 /* What became of one recipient, or of the connection. */
@@ -43,15 +49,34 @@ void smtp_client_free(struct smtp_client **c);
 void smtp_client_set_deadline(struct smtp_client *c, int64_t deadline_ms);
 unsigned smtp_client_extensions(const struct smtp_client *c);
 const char *smtp_client_tls_text(const struct smtp_client *c);
+/* The name that the server gave itself in its answer to EHLO; "". Borrowed. */
+const char *smtp_client_peer_name(const struct smtp_client *c);
+/* The server's SASL mechanisms, separated by blanks; "". Borrowed. */
+const char *smtp_client_mechanisms(const struct smtp_client *c);
 
 /*
  * Greeting and EHLO (HELO if it is refused) or LHLO. Not OK: *why is set; the connection is of no
  * more use.
  */
 enum err smtp_client_hello(struct smtp_client *c, struct smtp_answer *why);
-/* STARTTLS, handshake and EHLO again. Not OK: *why is set; the connection is of no more use. */
-enum err smtp_client_starttls(
-	struct smtp_client *c, SSL_CTX *ctx, const char *name, struct smtp_answer *why);
+/*
+ * STARTTLS, handshake and EHLO again. ssl: what is to be checked, taken over. Not OK: *why is set;
+ * the connection is of no more use.
+ */
+enum err smtp_client_starttls(struct smtp_client *c, SSL *ssl, struct smtp_answer *why);
+/* TLS from the first byte on (port 465), to be called before smtp_client_hello. */
+enum err smtp_client_tls(struct smtp_client *c, SSL *ssl, struct smtp_answer *why);
+/*
+ * AUTH (RFC 4954): one line of the exchange, and the reply's code and text. initial: the response
+ * sent with the command, NULL for none; the texts are base64 already. *text is borrowed until the
+ * next call.
+ */
+enum err smtp_client_auth(struct smtp_client *c, const char *mechanism, const char *initial,
+	int *code, struct str *text);
+enum err smtp_client_auth_next(
+	struct smtp_client *c, const char *response, int *code, struct str *text);
+/* The last reply as an answer. */
+void smtp_client_last_answer(struct smtp_client *c, const char *step, struct smtp_answer *a);
 
 struct smtp_send_rcpt {
 	const char *address, *orcpt;
@@ -61,6 +86,8 @@ struct smtp_send {
 	const char *sender, *envid;
 	enum dsn_ret ret;
 	int has_8bit;
+	unsigned flags; /* enum queue_flag: SMTPUTF8, REQUIRETLS and BINARY count */
+	int priority; /* MT-PRIORITY; 0: not said */
 	uint64_t size;
 	const struct smtp_send_rcpt *rcpts;
 	size_t rcpt_count;

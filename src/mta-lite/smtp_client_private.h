@@ -21,6 +21,8 @@ struct smtp_client {
 	int lmtp;
 	unsigned ext;
 	uint64_t size_limit; /* 0: none told */
+	uint32_t rcpt_limit; /* LIMITS RCPTMAX (RFC 9422); 0: none told */
+	struct buf mechanisms, peer_name;
 	struct smtp_reply reply; /* the last one */
 	int broken; /* nothing more can be said */
 	int closing; /* the server said 421 */

@@ -12,16 +12,18 @@
 #include "lib/mem.h"
 #include "mta-lite/ehlo.h"
 
-enum { ADDRESSES_PER_HOST = 4, ADDRESSES_MAX = 8 };
+enum { ADDRESSES_PER_HOST = 4, ADDRESSES_MAX = 8, SESSIONS_MAX = 3 };
 
 struct delivery {
+	struct smtp_session *s;
 	struct agent *a;
-	struct dns *dns;
-	SSL_CTX *tls;
+	struct str text; /* the hop that is being tried, as it is written */
 	struct nexthop hop;
-	unsigned tried;
+	struct tls_policy policy;
+	int mx_secure;
+	unsigned tried; /* addresses */
+	unsigned sessions; /* in which mail was offered */
 	struct smtp_answer last; /* why the last host was of no use */
-	char *mta;
 	int done;
 };
 
@@ -34,99 +36,96 @@ next_random(void)
 	return n;
 }
 
-/* A connection with greeting and EHLO done; NULL: d->last says why not. */
-static struct smtp_client *
-open_host(struct delivery *d, const char *host, const struct net_addr *addr)
+void
+smtp_session_close(struct smtp_session *s)
 {
-	const struct config *conf = d->a->conf;
-	char text[NET_ADDR_TEXT];
-	struct smtp_client *c;
-	enum err e;
-	int fd;
-
-	net_addr_format(addr, text);
-	e = net_connect(addr, (int)conf->smtp_connect_timeout, &fd);
-	if (e) {
-		smtp_answer_set(&d->last, QUEUE_PENDING, e == E_TIMEOUT ? "4.4.2" : "4.4.1",
-			"connect to %s %s: %s", host, text, err_text(e));
-		return NULL;
-	}
-	c = smtp_client_create(fd, smtp_hostname(conf), 0);
-	if (smtp_client_hello(c, &d->last))
-		smtp_client_free(&c);
-	return c;
+	smtp_client_free(&s->client);
+	free(s->hop);
+	s->hop = NULL;
 }
 
-/* Encrypts as the settings want it. 0: the connection is gone, *plain_next asks for one without. */
-static int
-secure(struct delivery *d, struct smtp_client **c, const char *host, int *plain_next)
-{
-	const char *level = d->a->conf->smtp_tls_security_level;
-	int must = strcmp(level, "encrypt") == 0;
-
-	*plain_next = 0;
-	if (strcmp(level, "none") == 0)
-		return 1;
-	if (!(smtp_client_extensions(*c) & SMTP_EXT_STARTTLS)) {
-		if (!must)
-			return 1;
-		smtp_answer_set(&d->last, QUEUE_PENDING, "4.7.4",
-			"TLS is required, and %s does not offer it", host);
-		smtp_client_free(c);
-		return 0;
-	}
-	if (smtp_client_starttls(*c, d->tls, host, &d->last) == OK)
-		return 1;
-	smtp_client_free(c);
-	*plain_next = !must;
-	log_event(LOGL_WARN, "smtp.tls failed", "relay", host, "status", d->last.text, "next",
-		must ? "later" : "plaintext", NULL);
-	return 0;
-}
-
+/*
+ * Offers the recipients without a final answer on the open connection. Afterwards d->done, unless
+ * another server may do better for some of them.
+ */
 static void
-log_sent(struct delivery *d, const struct smtp_client *c, const char *text)
+offer(struct delivery *d)
 {
-	log_event(LOGL_INFO, "smtp.session", "relay", d->mta, "ip", text, "tls",
-		smtp_client_tls_text(c)[0] ? smtp_client_tls_text(c) : NULL, "rcpts",
-		log_u64(d->a->job.rcpt_count), NULL);
-}
-
-static void
-try_address(struct delivery *d, const char *host, const struct net_addr *addr)
-{
-	struct smtp_client *c = open_host(d, host, addr);
-	char text[NET_ADDR_TEXT];
-	int plain, sent = 0;
+	struct smtp_session *s = d->s;
+	int sent = 0;
 	enum err e;
 
-	d->tried++;
-	(void)snprintf(d->mta, DNS_NAME_SIZE, "%s", host);
-	if (c && !secure(d, &c, host, &plain) && plain)
-		c = open_host(d, host, addr);
-	if (c == NULL)
-		return;
-	net_addr_format_ip(addr, text);
-	agent_forget_answers(d->a);
-	e = smtp_client_send(c, &d->a->send, d->a->answers, &sent);
-	log_sent(d, c, text);
-	smtp_client_free(&c);
+	d->sessions++;
+	agent_forget_pending(d->a);
+	e = smtp_client_send(s->client, &d->a->send, d->a->answers, &sent);
+	agent_note_mta(d->a, s->host);
+	log_event(LOGL_INFO, "smtp.session", "queue_id", d->a->job.id, "relay", s->host, "ip",
+		s->ip, "tls",
+		smtp_client_tls_text(s->client)[0] ? smtp_client_tls_text(s->client) : NULL,
+		"rcpts", log_u64(d->a->job.rcpt_count), NULL);
+	if (e || !smtp_client_is_usable(s->client))
+		smtp_session_close(s);
 	if (e && !sent) {
 		/* Nothing was handed over; another host may be better. */
-		smtp_answer_set(&d->last, QUEUE_PENDING, "4.4.2", "connection to %s %s: %s", host,
-			text, err_text(e));
+		smtp_answer_set(&d->last, QUEUE_PENDING, "4.4.2", "connection to %s %s: %s",
+			s->host, s->ip, err_text(e));
 		return;
 	}
-	d->done = 1;
+	/* What was sent and not answered may have arrived: no second copy by another way. */
+	d->done = e != OK || !agent_has_pending(d->a) || d->sessions >= SESSIONS_MAX;
+}
+
+static void
+try_address(struct delivery *d, const char *host, const struct net_addr *addr,
+	const struct tlsa_set *tlsa)
+{
+	struct smtp_session *s = d->s;
+	char *hop = str_dup(d->text);
+	struct smtp_target target = {
+		.hop = hop,
+		.name = d->hop.name,
+		.host = host,
+		.addr = addr,
+		.tlsa = tlsa,
+		.mx_secure = d->mx_secure,
+		.by_mx = !d->hop.no_mx && !d->a->job.relayhost,
+		.lmtp = d->a->job.lmtp,
+		.flags = d->a->job.flags,
+		.policy = d->policy,
+	};
+
+	d->tried++;
+	smtp_session_close(s);
+	s->client = smtp_connect(s->out, &target, &d->last);
+	if (s->client) {
+		s->hop = mem_strdup(d->a->job.nexthop);
+		s->flags = d->a->job.flags & SMTP_SESSION_FLAGS;
+		(void)snprintf(s->host, sizeof(s->host), "%s", host);
+		net_addr_format_ip(addr, s->ip);
+		offer(d);
+	}
+	free(hop);
+}
+
+static int
+wants_tlsa(const struct delivery *d)
+{
+	int dane = d->policy.level == TLS_LEVEL_DANE || d->policy.level == TLS_LEVEL_DANE_ONLY;
+
+	return dns_validates(d->s->out->dns) && (dane || (d->a->job.flags & QUEUE_REQUIRETLS)) &&
+	       !d->a->job.lmtp;
 }
 
 static void
 try_host(struct delivery *d, const char *host)
 {
 	struct net_addr v[ADDRESSES_PER_HOST];
+	struct tlsa_set *tlsa = NULL;
+	struct dns_trust trust;
 	size_t n, i;
 
-	switch (dns_addresses(d->dns, host, d->hop.port, v, ADDRESSES_PER_HOST, &n)) {
+	switch (dns_addresses(
+		d->s->out->dns, host, d->hop.port, v, ADDRESSES_PER_HOST, &n, &trust)) {
 	case DNS_FOUND:
 		break;
 	case DNS_FAILED:
@@ -140,19 +139,27 @@ try_host(struct delivery *d, const char *host)
 				&d->last, QUEUE_FAILED, "5.4.4", "host %s has no address", host);
 		return;
 	}
+	if (wants_tlsa(d)) {
+		tlsa = MEM_NEW(struct tlsa_set);
+		dns_tlsa(d->s->out->dns, host, &trust, d->hop.port, tlsa);
+	}
 	for (i = 0; i < n && !d->done && d->tried < ADDRESSES_MAX; i++)
-		try_address(d, host, &v[i]);
+		try_address(d, host, &v[i], tlsa);
+	if (tlsa)
+		tlsa_set_free(tlsa);
+	free(tlsa);
 }
 
 /* 0: d->last says why there are no hosts. */
 static int
 find_hosts(struct delivery *d, struct mx_host v[MX_MAX], size_t *n)
 {
+	const struct smtp_out *o = d->s->out;
 	const char *domain = d->hop.name;
 	struct net_addr addr;
 	size_t found;
 
-	switch (dns_mx(d->dns, domain, v, n)) {
+	switch (dns_mx(o->dns, domain, v, n, &d->mx_secure)) {
 	case DNS_FOUND:
 		break;
 	case DNS_NO_DATA:
@@ -160,7 +167,7 @@ find_hosts(struct delivery *d, struct mx_host v[MX_MAX], size_t *n)
 		*n = 1;
 		v[0].preference = 0;
 		memcpy(v[0].name, domain, sizeof(v[0].name));
-		if (dns_addresses(d->dns, domain, 25, &addr, 1, &found) == DNS_NO_DATA) {
+		if (dns_addresses(o->dns, domain, 25, &addr, 1, &found, NULL) == DNS_NO_DATA) {
 			smtp_answer_set(&d->last, QUEUE_FAILED, "5.4.4",
 				"domain %s has no mail server", domain);
 			return 0;
@@ -181,7 +188,7 @@ find_hosts(struct delivery *d, struct mx_host v[MX_MAX], size_t *n)
 		return 0;
 	}
 	mx_order(v, *n, next_random);
-	*n = mx_drop_self(v, *n, smtp_hostname(d->a->conf));
+	*n = mx_drop_self(v, *n, smtp_hostname(o->conf));
 	if (*n == 0) {
 		smtp_answer_set(&d->last, QUEUE_FAILED, "5.4.6",
 			"mail for %s loops back to this server", domain);
@@ -190,43 +197,94 @@ find_hosts(struct delivery *d, struct mx_host v[MX_MAX], size_t *n)
 	return 1;
 }
 
+/* One next hop of what may be a list. */
 static void
 try_hop(struct delivery *d)
 {
+	uint16_t port = d->a->job.lmtp ? 24 : (uint16_t)d->s->out->conf->smtp_port;
+	struct str text = d->text;
+	char *hop = str_dup(text);
 	struct mx_host v[MX_MAX];
 	size_t n, i;
 
-	if (d->hop.literal) {
-		try_address(d, d->hop.name, &d->hop.addr);
-	} else if (d->hop.no_mx) {
-		try_host(d, d->hop.name);
+	if (d->a->job.lmtp && str_starts_i(text, "inet:"))
+		text = str_make(text.p + 5, text.len - 5);
+	if (nexthop_parse(text, port, &d->hop)) {
+		smtp_answer_set(&d->last, d->a->job.relayhost ? QUEUE_PENDING : QUEUE_FAILED,
+			"5.4.4", "next hop %s cannot be understood", hop);
+	} else if (smtp_out_policy(d->s->out, hop, d->hop.name, &d->policy)) {
+		smtp_answer_set(&d->last, QUEUE_PENDING, "4.3.0",
+			"the TLS policy for %s is not to be had", hop);
+	} else if (d->hop.literal || d->hop.no_mx || d->a->job.lmtp) {
+		d->mx_secure = 1; /* the administrator's word */
+		if (d->hop.literal)
+			try_address(d, d->hop.name, &d->hop.addr, NULL);
+		else
+			try_host(d, d->hop.name);
 	} else if (find_hosts(d, v, &n)) {
 		for (i = 0; i < n && !d->done && d->tried < ADDRESSES_MAX; i++)
 			try_host(d, v[i].name);
 	}
+	free(hop);
+}
+
+/* Separated by blanks or commas; the next is for when the one before cannot be reached. */
+static void
+try_list(struct delivery *d, struct str list)
+{
+	while (list.p && !d->done) {
+		size_t end = 0;
+
+		while (end < list.len && list.p[end] != ',' && !str_is_space(list.p[end]))
+			end++;
+		d->text = str_make(list.p, end);
+		list = end < list.len ? str_make(list.p + end + 1, list.len - end - 1)
+				      : str_make(NULL, 0);
+		if (d->text.len > 0) {
+			d->tried = 0;
+			try_hop(d);
+		}
+	}
+}
+
+/* Whether this message may go over the connection that the one before left open. */
+static int
+can_reuse(const struct smtp_session *s, const struct job *j)
+{
+	return s->client && smtp_client_is_usable(s->client) && strcmp(s->hop, j->nexthop) == 0 &&
+	       (j->flags & SMTP_SESSION_FLAGS) == s->flags;
+}
+
+static void
+give_up(struct delivery *d)
+{
+	/* A relay of ours or a server that is unwell is no fault of the address. */
+	if (d->last.status == QUEUE_FAILED && (d->a->job.relayhost || d->tried > 0) &&
+		strcmp(d->last.dsn, "5.4.6") != 0)
+		d->last.status = QUEUE_PENDING;
+	if (d->last.text == NULL)
+		smtp_answer_set(&d->last, QUEUE_PENDING, "4.4.1", "no server was reached");
+	if (d->last.status == QUEUE_PENDING)
+		d->last.dsn[0] = '4';
+	agent_answer_rest(d->a, &d->last);
+	/* Nobody there to talk to: others for this destination need not find that out as well. */
+	d->a->site_failed = d->last.status == QUEUE_PENDING && d->sessions == 0;
 }
 
 void
-smtp_deliver(struct agent *a, struct dns *dns, SSL_CTX *tls, char *mta)
+smtp_deliver(struct smtp_session *s, struct agent *a)
 {
-	struct delivery d = {.a = a, .dns = dns, .tls = tls, .mta = mta};
+	struct delivery d = {.s = s, .a = a};
 
-	mta[0] = '\0';
-	if (nexthop_parse(str_of(a->job.nexthop), (uint16_t)a->conf->smtp_port, &d.hop))
-		smtp_answer_set(&d.last, a->job.relayhost ? QUEUE_PENDING : QUEUE_FAILED, "5.4.4",
-			"next hop %s cannot be understood", a->job.nexthop);
-	else
-		try_hop(&d);
-	if (!d.done) {
-		/* A relay of ours or a server that is unwell is no fault of the address. */
-		if (d.last.status == QUEUE_FAILED && (a->job.relayhost || d.tried > 0))
-			d.last.status = QUEUE_PENDING;
-		if (d.last.text == NULL)
-			smtp_answer_set(&d.last, QUEUE_PENDING, "4.4.1", "no server was reached");
-		if (d.last.status == QUEUE_PENDING)
-			d.last.dsn[0] = '4';
-		agent_forget_answers(a);
-		agent_answer_all(a, &d.last);
+	if (can_reuse(s, &a->job)) {
+		offer(&d);
+		d.sessions = d.done ? d.sessions : 0;
 	}
+	if (!d.done)
+		try_list(&d, str_of(a->job.nexthop));
+	if (!d.done && s->out->conf->smtp_fallback_relay[0])
+		try_list(&d, str_of(s->out->conf->smtp_fallback_relay));
+	if (!d.done)
+		give_up(&d);
 	smtp_answer_free(&d.last);
 }

@@ -3,13 +3,28 @@
 #define ROOST_MTA_SMTP_DELIVER_H
 
 #include "mta-lite/agent.h"
-#include "mta-lite/dns.h"
+#include "mta-lite/smtp_out.h"
 
 /*
- * Delivers the job to its next hop over SMTP: finds the hosts (RFC 5321 section 5.1), tries them in
- * order until one has taken or refused the message. mta (DNS_NAME_SIZE bytes) is who answered.
- * All answers are set afterwards.
+ * A process's way to one destination: the connection stays open from one message to the next.
+ * Zeroed but for out at first.
  */
-void smtp_deliver(struct agent *a, struct dns *dns, SSL_CTX *tls, char *mta);
+struct smtp_session {
+	const struct smtp_out *out;
+	struct smtp_client *client; /* NULL: none */
+	char *hop; /* where it leads, as the job had it */
+	unsigned flags; /* of the messages that it is good for: SMTP_SESSION_FLAGS */
+	char host[DNS_NAME_SIZE];
+	char ip[NET_ADDR_TEXT];
+};
+/* Messages with other ones of these want a connection of their own. */
+enum { SMTP_SESSION_FLAGS = QUEUE_REQUIRETLS | QUEUE_TLS_OPTIONAL };
+
+/*
+ * Delivers the job to its next hop: finds the hosts (RFC 5321 section 5.1), tries them in order
+ * until each recipient was taken or refused. All answers are set afterwards.
+ */
+void smtp_deliver(struct smtp_session *s, struct agent *a);
+void smtp_session_close(struct smtp_session *s);
 
 #endif

@@ -261,17 +261,17 @@ smtp_io_read(struct smtp_io *io, char *p, size_t len, size_t *got)
 }
 
 enum err
-smtp_io_start_tls(struct smtp_io *io, SSL_CTX *ctx, const char *name)
+smtp_io_start_tls_with(struct smtp_io *io, SSL *ssl)
 {
-	if (io->err)
+	if (io->err == OK && (io->in_pos != io->in_len || io->ssl || ssl == NULL))
+		io->err = E_PROTO;
+	if (io->err) {
+		SSL_free(ssl);
 		return io->err;
-	if (io->in_pos != io->in_len)
+	}
+	io->ssl = ssl;
+	if (SSL_set_fd(io->ssl, io->fd) != 1)
 		return io->err = E_PROTO;
-	io->ssl = SSL_new(ctx);
-	if (io->ssl == NULL || SSL_set_fd(io->ssl, io->fd) != 1)
-		return io->err = E_PROTO;
-	if (name && name[0])
-		(void)SSL_set_tlsext_host_name(io->ssl, name);
 	for (;;) {
 		int ret;
 
@@ -287,6 +287,22 @@ smtp_io_start_tls(struct smtp_io *io, SSL_CTX *ctx, const char *name)
 	(void)snprintf(io->tls_text, sizeof(io->tls_text), "%s %s", SSL_get_version(io->ssl),
 		SSL_get_cipher_name(io->ssl));
 	return OK;
+}
+
+enum err
+smtp_io_start_tls(struct smtp_io *io, SSL_CTX *ctx, const char *name)
+{
+	SSL *ssl = SSL_new(ctx);
+
+	if (ssl && name && name[0])
+		(void)SSL_set_tlsext_host_name(ssl, name);
+	return smtp_io_start_tls_with(io, ssl);
+}
+
+long
+smtp_io_verify_result(const struct smtp_io *io)
+{
+	return io->ssl ? SSL_get_verify_result(io->ssl) : X509_V_OK;
 }
 
 int

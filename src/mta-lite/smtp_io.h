@@ -35,6 +35,13 @@ enum err smtp_io_flush(struct smtp_io *io);
  * E_CLOSED, E_PROTO (handshake failed; logged). Certificates are not checked (opportunistic TLS).
  */
 enum err smtp_io_start_tls(struct smtp_io *io, SSL_CTX *ctx, const char *name);
+/*
+ * The same with a connection's state that the caller has prepared (names, what to check), which is
+ * taken over.
+ */
+enum err smtp_io_start_tls_with(struct smtp_io *io, SSL *ssl);
+/* Why the peer's certificate was refused or would have been: X509_V_OK if it was not. */
+long smtp_io_verify_result(const struct smtp_io *io);
 /* "TLSv1.3 TLS_AES_256_GCM_SHA384", or "" in plaintext. Borrowed. */
 const char *smtp_io_tls_text(const struct smtp_io *io);
 /* Whether the peer has closed or said something unasked: an idle connection is then of no use. */

@@ -1,28 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 #include "lib/session.h"
 
-#include <openssl/ssl.h>
-
-#include "lib/log.h"
 #include "mta-lite/ehlo.h"
 #include "mta-lite/smtp_deliver.h"
 
-/* Made once in the parent and never changed; every delivery is a child of its own. */
-static struct dns *resolver;
-static SSL_CTX *tls_context;
+static struct smtp_out shared;
 
 static int
 run(struct session *s)
 {
-	char mta[DNS_NAME_SIZE];
+	struct smtp_session session = {.out = &shared};
 	struct agent a;
 	int status = 1;
 
-	if (agent_open(&a, s) == OK) {
-		smtp_deliver(&a, resolver, tls_context, mta);
-		agent_report(&a, mta);
+	agent_open(&a, s);
+	while (agent_next(&a) == OK) {
+		smtp_deliver(&session, &a);
+		agent_report(&a);
 		status = 0;
 	}
+	smtp_session_close(&session);
 	agent_close(&a);
 	return status;
 }
@@ -31,23 +28,16 @@ static enum err
 warm(const struct config *conf)
 {
 	(void)smtp_hostname(conf);
-	tls_context = SSL_CTX_new(TLS_client_method());
-	if (tls_context == NULL) {
-		log_event(LOGL_ERROR, "smtp.start failed", "error", "no TLS context", NULL);
-		return E_IO;
-	}
-	/* What is older than TLS 1.2 is no better than plaintext. */
-	(void)SSL_CTX_set_min_proto_version(tls_context, TLS1_2_VERSION);
-	SSL_CTX_set_verify(tls_context, SSL_VERIFY_NONE, NULL);
-	SSL_CTX_set_mode(tls_context, SSL_MODE_AUTO_RETRY);
-	return dns_open(conf, &resolver);
+	return smtp_out_open(conf, &shared);
 }
 
 static void
 sandbox(const struct config *conf, struct sandbox *sb)
 {
-	(void)conf;
 	sandbox_allow(sb, SANDBOX_CAN_FORK | SANDBOX_CAN_CONNECT_TCP | SANDBOX_CAN_UDP);
+	if (conf->smtp_bind_address[0] || conf->smtp_bind_address6[0])
+		sandbox_allow(sb, SANDBOX_CAN_BIND_SOURCE);
+	maps_sandbox(shared.maps, sb);
 }
 
 static const struct session_program smtp_program = {

@@ -6,17 +6,19 @@
 
 #include "lib/buf.h"
 #include "lib/mem.h"
-#include "mail/convert.h"
 #include "mta-lite/smtp_client_private.h"
 #include "mta-lite/smtp_data.h"
+#include "mta-lite/smtp_fit.h"
 
 /* Commands that may be on their way unanswered: both sides' socket buffers hold as many. */
 enum { SMTP_WINDOW = 100 };
 
 struct transaction {
 	struct smtp_client *c;
-	const struct smtp_send *m;
+	const struct smtp_send *m; /* as it is sent */
+	const struct smtp_fit *fit;
 	struct smtp_answer *answers;
+	unsigned char *wanted; /* to be named in RCPT, one for each recipient */
 	unsigned char *accepted; /* by RCPT, one for each recipient */
 	size_t accepted_count;
 	int mail_ok;
@@ -58,8 +60,16 @@ say_mail(struct transaction *t)
 	buf_printf(&line, "MAIL FROM:<%s>", m->sender);
 	if (c->ext & SMTP_EXT_SIZE)
 		buf_printf(&line, " SIZE=%llu", (unsigned long long)m->size);
-	if (m->has_8bit && (c->ext & SMTP_EXT_8BITMIME))
+	if (t->fit->bdat)
+		buf_add_cstr(&line, " BODY=BINARYMIME");
+	else if (m->has_8bit && (c->ext & SMTP_EXT_8BITMIME))
 		buf_add_cstr(&line, " BODY=8BITMIME");
+	if (t->fit->utf8)
+		buf_add_cstr(&line, " SMTPUTF8");
+	if ((m->flags & QUEUE_REQUIRETLS) && (c->ext & SMTP_EXT_REQUIRETLS))
+		buf_add_cstr(&line, " REQUIRETLS");
+	if (m->priority && (c->ext & SMTP_EXT_PRIORITY))
+		buf_printf(&line, " MT-PRIORITY=%d", m->priority);
 	if ((c->ext & SMTP_EXT_DSN) && !c->lmtp) {
 		if (m->ret != DSN_RET_NONE)
 			buf_printf(&line, " RET=%s", m->ret == DSN_RET_FULL ? "FULL" : "HDRS");
@@ -115,7 +125,11 @@ read_mail_reply(struct transaction *t)
 static enum err
 read_rcpt_reply(struct transaction *t, size_t i)
 {
-	enum err e = smtp_client_reply(t->c, SMTP_WAIT_ENVELOPE_MS);
+	enum err e;
+
+	if (!t->wanted[i])
+		return OK;
+	e = smtp_client_reply(t->c, SMTP_WAIT_ENVELOPE_MS);
 
 	if (e)
 		return lost(t, e, "RCPT");
@@ -148,8 +162,8 @@ envelope_pipelined(struct transaction *t)
 		size_t group = n - done < SMTP_WINDOW ? n - done : SMTP_WINDOW;
 
 		for (i = 0; i < group && e == OK; i++)
-			e = say_rcpt(t, &t->m->rcpts[done + i]);
-		if (e == OK && done + group == n && n <= SMTP_WINDOW) {
+			e = t->wanted[done + i] ? say_rcpt(t, &t->m->rcpts[done + i]) : OK;
+		if (e == OK && done + group == n && n <= SMTP_WINDOW && !t->fit->bdat) {
 			e = smtp_client_command(t->c, "DATA");
 			t->data_said = 1;
 		}
@@ -178,10 +192,35 @@ envelope_by_steps(struct transaction *t)
 		return lost(t, e, "MAIL");
 	e = read_mail_reply(t);
 	for (i = 0; e == OK && t->mail_ok && i < t->m->rcpt_count; i++) {
-		e = say_rcpt(t, &t->m->rcpts[i]);
+		e = t->wanted[i] ? say_rcpt(t, &t->m->rcpts[i]) : OK;
 		if (e)
 			return lost(t, e, "RCPT");
 		e = read_rcpt_reply(t, i);
+	}
+	return e;
+}
+
+/*
+ * RFC 3030 section 2: one chunk, the last. Content that cannot be read to its end leaves the chunk
+ * short, and the connection is closed: no server takes that for a message.
+ */
+static enum err
+send_chunk(struct transaction *t)
+{
+	char chunk[32 * 1024];
+	uint64_t off = 0;
+	enum err e = smtp_client_command(t->c, "BDAT %llu LAST", (unsigned long long)t->m->size);
+
+	smtp_io_set_timeout(t->c->io, SMTP_WAIT_BLOCK_MS);
+	while (e == OK && off < t->m->size) {
+		struct str piece;
+
+		e = t->m->read(t->m->arg, off, chunk, sizeof(chunk), &piece);
+		if (e == OK && (piece.len == 0 || piece.len > t->m->size - off))
+			e = E_IO;
+		if (e == OK)
+			e = smtp_io_write(t->c->io, piece);
+		off += piece.len;
 	}
 	return e;
 }
@@ -257,12 +296,38 @@ read_final_replies(struct transaction *t)
 	return OK;
 }
 
+/* DATA was accepted, or BDAT needs no asking. */
+static enum err
+content_phase(struct transaction *t, int *sent)
+{
+	struct smtp_answer a = {0};
+	enum err e = t->fit->bdat ? send_chunk(t) : send_content(t);
+
+	if (e == OK) {
+		*sent = 1;
+		e = smtp_io_flush(t->c->io);
+	}
+	if (e == E_CLOSED && smtp_client_reply(t->c, SMTP_WAIT_DATA_MS) == OK &&
+		smtp_reply_class(&t->c->reply) != 2) {
+		/* It refused in the middle of the content and closed. */
+		smtp_client_answer(t->c, OK, "DATA", &a);
+		answer_rest(t, &a);
+		smtp_answer_free(&a);
+	}
+	if (e)
+		return lost(t, e, "the content");
+	t->c->dirty = 0;
+	return read_final_replies(t);
+}
+
 static enum err
 data_phase(struct transaction *t, int *sent)
 {
 	struct smtp_answer a = {0};
 	enum err e = OK;
 
+	if (t->fit->bdat)
+		return t->accepted_count > 0 ? content_phase(t, sent) : OK;
 	if (!t->data_said) {
 		if (t->accepted_count == 0)
 			return OK;
@@ -282,22 +347,7 @@ data_phase(struct transaction *t, int *sent)
 	}
 	if (t->accepted_count == 0)
 		return end_empty_data(t);
-	e = send_content(t);
-	if (e == OK) {
-		*sent = 1;
-		e = smtp_io_flush(t->c->io);
-	}
-	if (e == E_CLOSED && smtp_client_reply(t->c, SMTP_WAIT_DATA_MS) == OK &&
-		smtp_reply_class(&t->c->reply) != 2) {
-		/* It refused in the middle of the content and closed. */
-		smtp_client_answer(t->c, OK, "DATA", &a);
-		answer_rest(t, &a);
-		smtp_answer_free(&a);
-	}
-	if (e)
-		return lost(t, e, "the content");
-	t->c->dirty = 0;
-	return read_final_replies(t);
+	return content_phase(t, sent);
 }
 
 static enum err
@@ -313,101 +363,70 @@ leave_last_transaction(struct transaction *t)
 	return e ? lost(t, e, "RSET") : OK;
 }
 
-/* ---- a server without 8BITMIME (RFC 6152 section 3) ---- */
-
-static enum err
-read_all(const struct smtp_send *m, struct buf *out)
+/* Those that have an answer already are not named to the server. */
+static size_t
+count_wanted(const struct transaction *t)
 {
-	char chunk[32 * 1024];
-	struct str piece;
-	enum err e;
+	size_t i, n = 0;
 
-	do {
-		e = m->read(m->arg, out->len, chunk, sizeof(chunk), &piece);
-		if (!e)
-			e = buf_add_str(out, piece);
-	} while (!e && piece.len);
-	return !e && out->len != m->size ? E_IO : e;
+	for (i = 0; i < t->m->rcpt_count; i++)
+		n += t->answers[i].text == NULL;
+	return n;
 }
 
 static enum err
-read_converted(void *arg, uint64_t offset, void *p, size_t size, struct str *out)
+send_group(struct smtp_client *c, const struct smtp_send *m, struct smtp_answer *answers, int *sent)
 {
-	struct str content = buf_str(arg);
-	size_t at = offset < content.len ? (size_t)offset : content.len;
+	struct smtp_fit fit;
+	struct transaction t = {.c = c, .m = m, .answers = answers, .fit = &fit};
+	enum err e = smtp_fit(m, c->ext, c->size_limit, c->lmtp, &fit, answers);
 
-	(void)p;
-	*out = str_make(content.p + at, content.len - at < size ? content.len - at : size);
-	return OK;
-}
+	t.m = &fit.m;
+	t.wanted = mem_zalloc(m->rcpt_count + 1);
+	t.accepted = mem_zalloc(m->rcpt_count + 1);
+	if (e) {
+		e = lost(&t, e, "the content");
+	} else if (count_wanted(&t) > 0) {
+		size_t i;
 
-/* *m becomes the message with its bodies in 7 bits, in *converted. */
-static enum err
-convert(struct smtp_send *m, struct buf *converted)
-{
-	struct buf content = {0};
-	enum err e = read_all(m, &content);
-
-	if (!e)
-		e = mail_convert(buf_str(&content), CONVERT_7BIT, converted);
-	buf_free(&content);
-	m->has_8bit = !str_is_ascii(buf_str(converted));
-	m->size = converted->len;
-	m->read = read_converted;
-	m->arg = converted;
+		for (i = 0; i < m->rcpt_count; i++)
+			t.wanted[i] = answers[i].text == NULL;
+		e = leave_last_transaction(&t);
+		if (e == OK) {
+			c->dirty = 1;
+			e = c->ext & SMTP_EXT_PIPELINING ? envelope_pipelined(&t)
+							 : envelope_by_steps(&t);
+		}
+		if (e == OK)
+			e = data_phase(&t, sent);
+	}
+	free(t.wanted);
+	free(t.accepted);
+	smtp_fit_free(&fit);
 	return e;
-}
-
-/* What the server cannot take at all, known before a word is said. */
-static int
-refused_by_extensions(struct transaction *t)
-{
-	struct smtp_client *c = t->c;
-	struct smtp_answer a = {0};
-
-	if (c->size_limit > 0 && t->m->size > c->size_limit)
-		smtp_answer_set(&a, QUEUE_FAILED, "5.3.4",
-			"the message of %llu bytes is larger than the server's limit of %llu",
-			(unsigned long long)t->m->size, (unsigned long long)c->size_limit);
-	else if (t->m->has_8bit && !(c->ext & SMTP_EXT_8BITMIME) && !c->lmtp)
-		smtp_answer_set(&a, QUEUE_FAILED, "5.6.3",
-			"the header has 8-bit bytes and the server does not offer 8BITMIME");
-	else
-		return 0;
-	answer_rest(t, &a);
-	smtp_answer_free(&a);
-	return 1;
 }
 
 enum err
 smtp_client_send(
 	struct smtp_client *c, const struct smtp_send *m, struct smtp_answer *answers, int *sent)
 {
-	struct smtp_send narrow = *m;
-	struct transaction t = {.c = c, .m = m, .answers = answers};
-	struct buf converted = {0};
+	struct transaction all = {.c = c, .m = m, .answers = answers};
+	size_t limit = c->rcpt_limit ? c->rcpt_limit : m->rcpt_count, done = 0;
 	enum err e = OK;
 
 	*sent = 0;
 	if (c->broken || c->closing)
-		return lost(&t, E_CLOSED, "the start");
-	if (m->has_8bit && !(c->ext & SMTP_EXT_8BITMIME) && !c->lmtp) {
-		e = convert(&narrow, &converted);
-		t.m = m = &narrow;
+		return lost(&all, E_CLOSED, "the start");
+	while (e == OK && done < m->rcpt_count) {
+		struct smtp_send group = *m;
+
+		group.rcpts = m->rcpts + done;
+		group.rcpt_count = m->rcpt_count - done < limit ? m->rcpt_count - done : limit;
+		if (done > 0 && (c->broken || c->closing))
+			e = E_CLOSED;
+		else
+			e = send_group(c, &group, answers + done, sent);
+		done += group.rcpt_count;
 	}
-	if (e || refused_by_extensions(&t)) {
-		buf_free(&converted);
-		return e ? lost(&t, e, "the content") : OK;
-	}
-	t.accepted = mem_zalloc(m->rcpt_count + 1);
-	e = leave_last_transaction(&t);
-	if (e == OK) {
-		c->dirty = 1;
-		e = c->ext & SMTP_EXT_PIPELINING ? envelope_pipelined(&t) : envelope_by_steps(&t);
-	}
-	if (e == OK)
-		e = data_phase(&t, sent);
-	free(t.accepted);
-	buf_free(&converted);
-	return e;
+	return e ? lost(&all, e, "the next recipients") : OK;
 }

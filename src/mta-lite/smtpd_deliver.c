@@ -183,14 +183,7 @@ copy_unfinished(const struct queue_entry *q, struct queue_entry *out)
 {
 	size_t i;
 
-	memset(out, 0, sizeof(*out));
-	memcpy(out->id, q->id, sizeof(out->id));
-	out->sender = mem_strdup(q->sender);
-	out->envid = mem_strdup(q->envid);
-	out->client = mem_strdup(q->client);
-	out->ret = q->ret;
-	out->flags = q->flags;
-	out->arrival = q->arrival;
+	queue_entry_copy_envelope(q, out);
 	for (i = 0; i < q->rcpt_count; i++) {
 		const struct queue_rcpt *r = &q->rcpts[i];
 		struct queue_rcpt *copy;

@@ -8,7 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include <zlib.h>
 
+#include "lib/ipc.h"
 #include "lib/mem.h"
 #include "mta-lite/queue_file.h"
 #include "mta-lite/queue_store.h"
@@ -81,6 +83,71 @@ round_trip(void **state)
 	queue_entry_free(&back);
 	queue_entry_free(&q);
 	buf_free(&file);
+}
+
+static void
+attributes(void **state)
+{
+	struct queue_entry q, back, copy;
+	struct buf file = {0};
+
+	(void)state;
+	make_entry(&q);
+	make_file(&q, &file);
+	assert_int_equal(queue_file_parse(buf_str(&file), &back), OK);
+	assert_int_equal(back.priority, 0);
+	assert_int_equal(back.hold_until, 0);
+	assert_null(back.filter);
+	queue_entry_free(&back);
+	q.priority = -9;
+	q.hold_until = 1700009999;
+	q.filter = mem_strdup("smtp:[127.0.0.1]:10024");
+	q.flags = QUEUE_SMTPUTF8 | QUEUE_REQUIRETLS | QUEUE_BINARY;
+	buf_reset(&file);
+	make_file(&q, &file);
+	assert_int_equal(queue_file_parse(buf_str(&file), &back), OK);
+	queue_entry_copy_envelope(&back, &copy);
+	queue_entry_free(&back);
+	assert_int_equal(copy.priority, -9);
+	assert_int_equal(copy.hold_until, 1700009999);
+	assert_string_equal(copy.filter, "smtp:[127.0.0.1]:10024");
+	assert_int_equal(copy.flags, q.flags);
+	assert_int_equal(copy.rcpt_count, 0);
+	queue_entry_free(&copy);
+	/* Out of range. */
+	q.priority = 10;
+	buf_reset(&file);
+	make_file(&q, &file);
+	assert_int_equal(queue_file_parse(buf_str(&file), &back), E_CORRUPT);
+	queue_entry_free(&q);
+	buf_free(&file);
+}
+
+/* What a later version adds is passed over. */
+static void
+unknown_attribute(void **state)
+{
+	struct queue_entry q, back;
+	struct buf file = {0}, header = {0};
+	uint32_t len, crc;
+	uint64_t content;
+
+	(void)state;
+	make_entry(&q);
+	q.priority = 3;
+	make_file(&q, &file);
+	assert_int_equal(queue_prefix_parse(buf_str(&file), &len, &crc, &content), OK);
+	buf_add(&header, file.p + QUEUE_PREFIX_SIZE, len);
+	ipc_put_u8(&header, 200);
+	ipc_put_cstr(&header, "from the future");
+	crc = (uint32_t)crc32_z(0, (const unsigned char *)header.p, header.len);
+	assert_int_equal(queue_header_parse(buf_str(&header), crc, &back), OK);
+	assert_int_equal(back.priority, 3);
+	assert_int_equal(back.rcpt_count, 3);
+	queue_entry_free(&back);
+	queue_entry_free(&q);
+	buf_free(&file);
+	buf_free(&header);
 }
 
 static void
@@ -237,6 +304,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(round_trip),
+		cmocka_unit_test(attributes),
+		cmocka_unit_test(unknown_attribute),
 		cmocka_unit_test(no_control_bytes),
 		cmocka_unit_test(torn),
 		cmocka_unit_test(garbled),
