@@ -23,7 +23,8 @@ enum sandbox_can {
 	SANDBOX_CAN_EXEC = 4,
 	SANDBOX_CAN_THREAD = 8, /* create threads */
 	SANDBOX_CAN_UDP = 16, /* open UDP sockets (DNS) */
-	SANDBOX_CAN_BIND_SOURCE = 32, /* bind(2) TCP to an address with port 0, before a connect(2) */
+	SANDBOX_CAN_BIND_SOURCE =
+		32, /* bind(2) TCP to an address with port 0, before a connect(2) */
 };
 
 struct sandbox;

@@ -155,20 +155,36 @@ zone:
 
 
 class Nsd:
-    """Serves records, given as zone file lines below test., to Roost's resolver."""
+    """Serves records, given as zone file lines below test., to Roost's resolver; signed: with DNSSEC."""
 
-    def __init__(self, port, records):
+    def __init__(self, port, records, signed=False, spoil=None):
         self.dir = Path(tempfile.mkdtemp(prefix="peer-nsd-", dir="/tmp"))
+        self.dir.chmod(0o755)
         self.port = port
         (self.dir / "zone").write_text(
             "$ORIGIN test.\n$TTL 60\n@ IN SOA ns hostmaster 1 3600 600 86400 1\n@ IN NS ns\nns IN A 127.0.0.1\n"
             + records)
+        if signed:
+            self.sign(spoil)
         (self.dir / "nsd.conf").write_text(NSD_CONF.format(port=port, dir=self.dir))
         self.process = subprocess.Popen(["/usr/sbin/nsd", "-d", "-c", self.dir / "nsd.conf"],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                         start_new_session=True)
         wait_until(lambda: can_connect(port) or self.process.poll() is not None, what="NSD answers")
         assert self.process.poll() is None, (self.dir / "log").read_text()
+
+    def sign(self, spoil):
+        """Signs the zone; anchor is the file to trust. spoil(text) changes the zone behind its signatures."""
+        def call(*command):
+            return subprocess.run([str(c) for c in command], cwd=self.dir, check=True, capture_output=True,
+                                  text=True).stdout.strip()
+
+        key = call("ldns-keygen", "-a", "ECDSAP256SHA256", "-k", "test")
+        call("ldns-signzone", "-f", "zone.signed", "zone", key)
+        text = (self.dir / "zone.signed").read_text()
+        (self.dir / "zone").write_text(spoil(text) if spoil else text)
+        self.anchor = self.dir / f"{key}.ds"
+        self.anchor.chmod(0o644)
 
     def close(self):
         self.process.send_signal(signal.SIGTERM)

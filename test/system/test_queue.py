@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""The queue under load, and what an administrator does with it while it runs."""
+
+import email
+import email.policy
+import os
+import re
+import shutil
+import smtplib
+import subprocess
+import time
+
+import pytest
+from mail_helpers import instance_imap, make_message, subjects  # noqa: F401
+from peers import Nsd
+from queue_files import fill
+from roost_instance import BUILD, Roost, free_ports, wait_until
+from sink import Sink
+
+pytestmark = pytest.mark.skipif(not shutil.which("nsd"), reason="NSD must be installed")
+
+HANGS, LIVES = "127.0.0.21", "127.0.0.22"
+RECORDS = f"""
+*.hung IN MX 10 mx.hung
+mx.hung IN A {HANGS}
+lives IN A {LIVES}
+"""
+
+
+@pytest.fixture(scope="module")
+def ports():
+    return free_ports(2)
+
+
+@pytest.fixture(scope="module")
+def dns(ports):
+    server = Nsd(ports[1], RECORDS)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def make(dns, ports):
+    made = []
+
+    def start(**more):
+        made.append(Roost(settings={"dns_resolvers": [f"127.0.0.1@{ports[1]}"], "smtp_port": ports[0],
+                                    "smtp_tls_security_level": "none", "minimal_backoff_time": "1h",
+                                    "maximal_backoff_time": "2h", "log_level": "info", **more}))
+        return made[-1]
+
+    yield start
+    for instance in made:
+        instance.close()
+
+
+def send(roost, to, subject=None, sender="alice@example.test", **options):
+    message = make_message(sender, to, subject)
+    with smtplib.SMTP("127.0.0.1", roost.ports["smtp"]) as client:
+        client.send_message(message, sender, [to], **options)
+    return message
+
+
+def queue(roost, *selection):
+    return roost.ctl("queue", "list", *selection)
+
+
+def count(roost, verb, *selection):
+    return roost.ctl("queue", verb, *selection)["messages"]
+
+
+def wait_for_states(roost, **wanted):
+    def states():
+        rows = queue(roost)
+        return {name: sum(r["queue"] == name for r in rows) for name in wanted} == wanted
+    wait_until(states, what=f"the queue holds {wanted}")
+
+
+# ---- the administrator ----
+
+
+def test_messages_are_chosen_by_what_they_are(make, ports):
+    roost = make()
+    with Sink(ports[0], LIVES, faults={"mail": "450 4.3.2 later"}):
+        for sender, to in (("alice@example.test", "a@lives.test"), ("bob@example.test", "b@lives.test"),
+                           ("alice@example.test", "c@lives.test"), ("", "d@lives.test")):
+            send(roost, to, sender=sender, subject=f"for {to}")
+        wait_for_states(roost, deferred=4)
+        assert {m["recipients"][0] for m in queue(roost, "--sender", "alice@example.test")} == {"a@lives.test", "c@lives.test"}
+        assert [m["recipients"] for m in queue(roost, "--sender", "<>")] == [["d@lives.test"]]
+        assert len(queue(roost, "--site", "lives.test")) == 4 and queue(roost, "--site", "other.test") == []
+        assert len(queue(roost, "--recipient", "b@lives.test")) == 1
+        assert queue(roost, "--older", "1h") == [] and len(queue(roost, "--newer", "1h")) == 4
+        # What names nothing chooses nothing.
+        status, _, error = roost.ctl("queue", "delete", check=False)
+        assert status != 0 and "--all" in error and len(queue(roost)) == 4
+        assert count(roost, "hold", "--sender", "@example.test") == 3
+        wait_for_states(roost, hold=3, deferred=1)
+        assert len(queue(roost, "--queue", "hold")) == 3
+        held = queue(roost, "--recipient", "a@lives.test")[0]["id"]
+        # The text, with the field that was added on the way in.
+        cat = subprocess.run([BUILD / "roostctl", "-c", roost.conf, "queue", "cat", held], capture_output=True, check=True)
+        message = email.message_from_bytes(cat.stdout, policy=email.policy.default)
+        assert message["Subject"] == "for a@lives.test" and message["Received"] and message.get_content().strip() == "Hello."
+        assert count(roost, "delete", "--queue", "hold", "--recipient", "c@lives.test") == 1
+        # Over a restart what is held stays so.
+        roost.stop()
+        roost.start()
+        wait_for_states(roost, hold=2, deferred=1)
+    with Sink(ports[0], LIVES) as sink:
+        assert count(roost, "release", held) == 1
+        wait_until(lambda: len(sink.messages) == 1, what="the released one arrives")
+        assert count(roost, "requeue", "--all") == 2
+        wait_until(lambda: len(sink.messages) == 3, what="all arrive")
+        wait_until(lambda: queue(roost) == [], what="the queue is empty")
+
+
+def test_requeued_mail_takes_a_new_way(make, ports):
+    roost = make()
+    with Sink(ports[0], LIVES) as sink:
+        send(roost, "someone@gone.hung.test")
+        wait_for_states(roost, active=0, deferred=1)
+        roost.settings["transport_maps"] = [f"inline:{{ {{ gone.hung.test = smtp:[{LIVES}]:{ports[0]} }} }}"]
+        roost.write_conf()
+        roost.reload()
+        assert count(roost, "requeue", "--all") == 1
+        wait_until(lambda: len(sink.messages) == 1, what="it arrives")
+
+
+# ---- reports ----
+
+
+def report_to(session, subject):
+    wait_until(lambda: subject in subjects(session), what=f"{subject!r} arrives")
+    number = subjects(session).index(subject) + 1
+    _, data = session.fetch(str(number), "(BODY.PEEK[])")
+    return email.message_from_bytes(data[0][1], policy=email.policy.default)
+
+
+def test_a_delay_is_told_once(make, ports, instance_imap):  # noqa: F811
+    roost = make(delay_warning_time="1s", minimal_backoff_time="1s", maximal_backoff_time="1s",
+                 notify_classes=["delay"], delay_notice_recipient="bob@example.test")
+    with Sink(ports[0], LIVES, faults={"rcpt": "450 4.2.1 busy"}):
+        send(roost, "someone@lives.test")
+        send(roost, "other@lives.test", sender="carol@example.test", rcpt_options=["NOTIFY=FAILURE"])
+        report = report_to(instance_imap("alice@example.test", roost), "Your mail is delayed")
+        fields = list(list(report.iter_parts())[1].iter_parts())[1]
+        assert fields["Action"] == "delayed" and fields["Status"] == "4.2.1" and fields["Will-Retry-Until"]
+        report_to(instance_imap("bob@example.test", roost), "Postmaster copy: mail is delayed")
+        tried = roost.log().count("qmgr.delivery deferred")
+        wait_until(lambda: roost.log().count("qmgr.delivery deferred") > tried + 4, what="it is tried again")
+        assert subjects(instance_imap("alice@example.test", roost)) == ["Your mail is delayed"]
+        assert len(queue(roost)) == 2
+
+
+def test_the_postmaster_sees_what_bounces(make, ports, instance_imap):  # noqa: F811
+    roost = make(notify_classes=["bounce"], bounce_notice_recipient="bob@example.test")
+    with Sink(ports[0], LIVES, faults={"rcpt": "550 5.1.1 no such user"}):
+        send(roost, "nobody@lives.test", subject="lost")
+        report_to(instance_imap("alice@example.test", roost), "Mail could not be delivered")
+        copy = report_to(instance_imap("bob@example.test", roost), "Postmaster copy: mail could not be delivered")
+        # The header is enough for the postmaster.
+        assert list(copy.iter_parts())[2].get_content_type() == "text/rfc822-headers"
+        wait_until(lambda: queue(roost) == [], what="the queue is empty")
+
+
+# ---- load ----
+
+
+def memory_kb(pid):
+    """What a process has to itself."""
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        return sum(int(n) for n in re.findall(r"Private_\w+: +(\d+) kB", file.read()))
+
+
+def test_many_deferred_messages_cost_little(make):
+    roost = make()
+    before = memory_kb(roost.pids("roost-qmgr")[0])
+    roost.stop()
+    now = int(time.time())
+    fill(roost.state / "queue" / "deferred", 10000, lambda n: f"u@d{n % 100}.hung.test", now - 600, now + 3600)
+    if os.getuid() == 0:
+        shutil.chown(roost.state / "queue" / "deferred", "vmail", "vmail")
+        for path in (roost.state / "queue" / "deferred").iterdir():
+            shutil.chown(path, "vmail", "vmail")
+    roost.start()
+    status = wait_until(lambda: (s := roost.ctl("status")) and s, what="an answer")
+    assert status
+    loaded = wait_until(lambda: re.findall(r"qmgr.queue loaded .*deferred=10000.*", roost.log()), what="the queue is loaded")
+    assert loaded
+    grown = memory_kb(roost.pids("roost-qmgr")[0]) - before
+    # 32 bytes a message and some slack.
+    assert grown < 3000, grown
+    assert len(queue(roost)) == 10000
+    assert count(roost, "delete", "--site", "d7.hung.test") == 100
+    assert len(queue(roost, "--sender", "alice@example.test")) == 9900
+
+
+def test_a_crowd_of_dead_destinations_delays_nobody_else(make, ports):
+    roost = make(qmgr_message_active_limit="1000", default_process_limit="20")
+    roost.stop()
+    now = int(time.time())
+    fill(roost.state / "queue" / "deferred", 3000, lambda n: f"u@d{n % 300}.hung.test", now - 600, now - 60)
+    if os.getuid() == 0:
+        for path in (roost.state / "queue" / "deferred").iterdir():
+            shutil.chown(path, "vmail", "vmail")
+    with Sink(ports[0], HANGS, faults={"greeting": "hang"}) as dead, Sink(ports[0], LIVES) as sink:
+        roost.start()
+        wait_until(lambda: dead.sessions >= 10, what="the dead ones are being tried")
+        for n in range(5):
+            send(roost, "someone@lives.test", subject=f"past them {n}")
+            wait_until(lambda: len(sink.messages) > n, timeout=10, what="mail to the living one arrives")
