@@ -101,6 +101,7 @@ struct imap_session {
 	const struct config *conf; /* base->conf */
 	struct auth_user user;
 	struct index_user *index;
+	struct fts_client *fts; /* NULL: the setting fts is off */
 	int *auth; /* a connection for the next session; closed once this one is silent */
 	enum imap_state state;
 	unsigned enabled; /* union of enum imap_extension; set by imap_enable */

@@ -7,6 +7,7 @@
 
 #include "imap/imap.h"
 #include "imap/sleep.h"
+#include "index/fts/fts_client.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -87,6 +88,7 @@ confine(const struct config *conf, const struct index_user *index)
 	enum err e;
 
 	index_sandbox_allow(index, sb);
+	fts_client_sandbox_allow(conf, sb);
 	/* For the token of this user's next session. */
 	sandbox_allow_path(sb, auth, SANDBOX_READ | SANDBOX_WRITE);
 	free(auth);

@@ -285,7 +285,8 @@ search_other(struct multisearch *ms, const struct target *t)
 			.mailbox = t->id,
 			.view = view,
 			.keywords = keywords,
-			.keyword_count = keyword_count};
+			.keyword_count = keyword_count,
+			.fts = s->fts};
 
 		e = search_box(ms, t, &box);
 	}

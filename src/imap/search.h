@@ -22,6 +22,10 @@
 
 /* ---- the mailbox that is searched ---- */
 
+struct fts_client;
+struct search_fts;
+struct search_fts_key;
+
 /* All is borrowed. */
 struct search_box {
 	struct index_user *index;
@@ -30,6 +34,7 @@ struct search_box {
 	const struct numset *recent; /* UIDs; NULL: nothing is \Recent */
 	char *const *keywords; /* names of the mailbox's keyword bits */
 	size_t keyword_count;
+	struct fts_client *fts; /* NULL: there is no full-text index */
 };
 
 /* The session's selected mailbox, with the keywords as they are now: may send FLAGS. */
@@ -98,6 +103,7 @@ struct search_key {
 	int id_known; /* 0: no id of ours looks like what the client asks for */
 	struct buf needle; /* HEADER, BODY, TEXT: UTF-8, folded with casemap_fold */
 	int found; /* BODY, TEXT: in the message at hand, see search_content_scan */
+	const struct search_fts_key *fts; /* the same: what the index knows; NULL: nothing */
 };
 
 struct search_plan {
@@ -112,6 +118,7 @@ struct search_plan {
 	int bad_charset; /* answer NO [BADCHARSET] */
 	const struct numset *among; /* UIDs: no others are looked at; borrowed; NULL: all */
 	char *charset; /* of the keys to come; NULL: UTF-8 */
+	struct search_fts *fts; /* while it runs; see search_fts.h */
 };
 
 /*

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "imap/search_fts.h"
 #include "mail/cache.h"
 #include "mail/casemap.h"
 #include "mail/date.h"
@@ -163,6 +164,16 @@ eval_header(const struct search_key *key, struct search_message *msg)
 	return answer(block_matches(msg, msg->content, key));
 }
 
+/* ---- texts ---- */
+
+static enum search_answer
+eval_text(const struct search_key *key, const struct search_message *msg)
+{
+	enum search_answer a = key->fts ? search_fts_answer(key->fts, msg->m) : SEARCH_UNKNOWN;
+
+	return a == SEARCH_UNKNOWN && msg->has_content ? answer(key->found) : a;
+}
+
 /* ---- the tree ---- */
 
 static enum search_answer eval_key(
@@ -254,7 +265,7 @@ eval_plain(const struct search_key *key, struct search_message *msg, int64_t now
 		return eval_header(key, msg);
 	case SEARCH_BODY:
 	case SEARCH_TEXT:
-		return msg->has_content ? answer(key->found) : SEARCH_UNKNOWN;
+		return eval_text(key, msg);
 	case SEARCH_EMAILID:
 		return eval_id(key, msg->m->email_id);
 	case SEARCH_THREADID:

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "imap/scan.h"
+#include "imap/search_fts.h"
 #include "imap/seqset.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -51,6 +52,7 @@ search_box_selected(struct imap_session *s, struct search_box *out)
 		.recent = &s->recent,
 		.keywords = s->keywords,
 		.keyword_count = s->keyword_count,
+		.fts = s->fts,
 	};
 }
 
@@ -281,6 +283,7 @@ search_run(const struct search_box *box, struct search_plan *plan, struct imap_p
 	run->progress = progress;
 	run->out = out;
 	choose_messages(run);
+	search_fts_ask(plan, box, numset_size(&run->seqs));
 	run->scan = (struct imap_scan){.index = box->index,
 		.mailbox = box->mailbox,
 		.view = box->view,
@@ -295,6 +298,7 @@ search_run(const struct search_box *box, struct search_plan *plan, struct imap_p
 		e = e ? e : imap_progress_tick(progress, run->scan.next);
 	}
 	out->gone += run->scan.gone;
+	search_fts_forget(plan);
 	numset_free(&run->seqs);
 	buf_free(&run->scratch);
 	buf_free(&run->msg.decoded);

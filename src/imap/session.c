@@ -10,6 +10,7 @@
 #include "imap/notify.h"
 #include "imap/sleep.h"
 #include "imap/source.h"
+#include "index/fts/fts_client.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -307,6 +308,8 @@ imap_session_run(struct session *base, struct auth_user *user, struct index_user
 	int sleeps;
 
 	*user = (struct auth_user){0};
+	if (s.conf->fts)
+		s.fts = fts_client_create(s.conf, &s.user);
 	stream_set_timeouts(
 		s.client, (int)s.conf->imap_idle_timeout, (int)s.conf->client_write_timeout);
 	if (!base->info.since)
@@ -331,6 +334,7 @@ imap_session_run(struct session *base, struct auth_user *user, struct index_user
 		log_u64(s.bytes_out_before + stream_bytes_out(s.client)), NULL);
 	buf_free(&s.out);
 	buf_free(&s.flags_line);
+	fts_client_free(&s.fts);
 	free(s.woken.tag);
 	auth_user_free(&s.user);
 	/* After anything unusual the process is not used again. */

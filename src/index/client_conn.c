@@ -157,7 +157,7 @@ open_frame(struct index_user *u, int fd, uint64_t *generation)
 	struct buf body = {0};
 	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
 	struct ipc_reader r;
-	struct str maildir, dir;
+	struct str name, maildir, dir;
 	enum err e;
 
 	ipc_put_cstr(&body, u->ticket);
@@ -167,12 +167,13 @@ open_frame(struct index_user *u, int fd, uint64_t *generation)
 		goto out;
 	}
 	r = ipc_reader_of(buf_str(&m.body));
-	ipc_get_str(&r); /* the user, whom we know */
+	name = ipc_get_str(&r);
 	maildir = ipc_get_str(&r);
 	dir = ipc_get_str(&r);
 	*generation = ipc_get_u64(&r);
 	e = ipc_reader_end(&r);
 	if (!e && u->maildir == NULL) {
+		u->told_name = str_dup(name);
 		u->maildir = str_dup(maildir);
 		u->index_dir = str_dup(dir);
 	}
@@ -466,6 +467,28 @@ index_open(const struct config *conf, const struct auth_user *user, struct index
 }
 
 enum err
+index_ticket_places(const struct config *conf, const struct auth_user *user, char **maildir,
+	char **index_dir)
+{
+	struct index_user *u = user_new(conf, user->name);
+	enum err e;
+
+	*maildir = *index_dir = NULL;
+	set_ticket(u, user);
+	e = client_connect(u);
+	/* The ticket says whose it is: the name that came with it may be another. */
+	if (e == OK && (u->told_name == NULL || strcmp(u->told_name, user->name) != 0)) {
+		e = E_AUTH;
+	}
+	if (e == OK) {
+		*maildir = mem_strdup(u->maildir);
+		*index_dir = mem_strdup(u->index_dir);
+	}
+	index_close(&u);
+	return e;
+}
+
+enum err
 index_open_again(struct index_user *u, const struct auth_user *user)
 {
 	char *maildir = NULL, *index_dir = NULL;
@@ -526,6 +549,7 @@ index_close(struct index_user **u)
 	numset_free(&(*u)->dead);
 	free((*u)->known);
 	free((*u)->name);
+	free((*u)->told_name);
 	free((*u)->quota_rules);
 	drop_ticket(*u);
 	free((*u)->maildir);

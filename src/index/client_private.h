@@ -30,6 +30,7 @@ struct client_known {
 struct index_user {
 	const struct config *conf;
 	char *name, *ticket, *maildir, *index_dir;
+	char *told_name; /* as the service took it from the ticket */
 	int fd; /* to the service, -1 while not connected */
 	uint32_t request; /* last id used */
 	uint64_t generation; /* of the environment that the service has open */
@@ -68,7 +69,7 @@ struct index_user {
 
 /* ---- client_conn.c ---- */
 
-/* A user with its environment open but no service behind it: for tests. */
+/* A user with its environment open but no service behind it: for roost-fts and tests. */
 enum err client_user_create(const struct config *conf, const char *name, const char *maildir,
 	const char *index_dir, struct index_user **out);
 /* Nothing of it is open. */

@@ -12,6 +12,7 @@
 #include "index/adopt.h"
 #include "index/index_proto.h"
 #include "lib/io.h"
+#include "lib/link.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
@@ -270,11 +271,15 @@ static enum err
 start(struct service_run *run)
 {
 	struct index_service_state *s = MEM_NEW(struct index_service_state);
+	char *fts;
 
 	s->run = run;
 	s->ticket_key = mem_strdup(service_conf(run)->ticket_key);
 	index_queue_init(&s->queue, service_base(run), s);
 	index_inotify_init(&s->inotify);
+	fts = conf_run_path(service_conf(run), "fts-feed");
+	s->fts = link_create(service_base(run), fts);
+	free(fts);
 	service_set_state(run, s);
 	return OK;
 }
@@ -342,6 +347,7 @@ stop(struct service_run *run)
 	index_parser_fini(&s->parser);
 	index_sleep_stop(s);
 	index_inotify_fini(&s->inotify);
+	link_free(&s->fts);
 	free(s->workers);
 	index_shared_close(&s->shared);
 	free(s->ticket_key);

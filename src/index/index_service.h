@@ -61,6 +61,7 @@ enum {
 	 */
 	INDEX_PARSE_QUIET_MS = 10,
 	INDEX_PARSE_WAITS_MAX = 20,
+	INDEX_FTS_MS = 500, /* changes within so long are told of once */
 	INDEX_OPENERS_MAX = 16, /* threads */
 	/* Three of LMDB, the Maildir, and one that waits for a sync. */
 	INDEX_USER_FDS = 5,
@@ -131,7 +132,7 @@ struct index_user_entry {
 	char *name, *maildir, *index_dir;
 	struct index_core *core;
 	struct index_conn *conns;
-	struct event *background, *idle, *news, *slow;
+	struct event *background, *idle, *news, *slow, *fts;
 	struct index_watched *watched;
 	size_t watched_count, watches_max;
 	/* Whether all mailboxes have their watches, as of the last time that was tried. */
@@ -271,6 +272,7 @@ struct index_service_state {
 	struct index_shared *shared;
 	struct index_sleep_conn *sleep_conns; /* main thread */
 	uint64_t sleep_conn_last;
+	struct link *fts; /* main thread */
 	size_t drained;
 };
 
@@ -444,6 +446,12 @@ void index_watch_soon(struct index_user_entry *u);
 /* Timers. */
 void index_watch_news(evutil_socket_t fd, short what, void *user);
 void index_watch_slow_look(evutil_socket_t fd, short what, void *user);
+
+/* ---- index_fts.c: roost-fts hears whose mail has changed ---- */
+
+/* A timer, started with the first change. */
+void index_fts_changed(struct index_user_entry *u);
+void index_fts_tell(evutil_socket_t fd, short what, void *user);
 
 /* ---- index_inotify.c ---- */
 

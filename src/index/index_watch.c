@@ -52,6 +52,7 @@ index_watch_notify(uint32_t mailbox, uint64_t modseq, void *arg)
 			index_watch_tell(c, mailbox, modseq);
 	index_sleep_notify(u->worker, u->name, mailbox);
 	index_guest_note(u, mailbox);
+	index_fts_changed(u);
 	/* A folder that came is to be watched too. */
 	if (mailbox == 0) {
 		u->news_lost = 1;

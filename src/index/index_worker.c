@@ -135,6 +135,7 @@ user_free(struct index_user_entry *u, int clean)
 	event_free(u->parse);
 	event_free(u->guests_event);
 	index_owner_free(&u->owner);
+	event_free(u->fts);
 	numset_free(&u->news_boxes);
 	free(u->maildir);
 	free(u->index_dir);
@@ -385,6 +386,7 @@ user_make(struct index_worker *w, const struct index_open *o, struct index_core 
 	u->parse = evtimer_new(w->base, index_user_parse_event, u);
 	u->guests_event = evtimer_new(w->base, index_guest_event, u);
 	index_owner_copy(&u->owner, &o->owner);
+	u->fts = evtimer_new(w->base, index_fts_tell, u);
 	*user_slot(w, u->name) = u;
 	atomic_fetch_add(&w->users_open, 1);
 	index_core_set_watcher(u->core, index_watch_notify, u);

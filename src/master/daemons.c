@@ -31,6 +31,14 @@ const struct daemon_def daemon_defs[] = {
 			{"index-sleep", "index-sleep", DAEMON_USER, 0600}},
 	},
 	{
+		.name = "fts",
+		.program = "roost-fts",
+		.user = DAEMON_MAIL_USER,
+		.stage = STAGE_STORES,
+		.unix_ = {{"fts", "fts", DAEMON_MAIL_USER, 0600},
+			{"fts-feed", "fts-feed", DAEMON_MAIL_USER, 0600}},
+	},
+	{
 		.name = "lmtp",
 		.program = "roost-lmtp",
 		.user = DAEMON_MAIL_USER,
@@ -122,6 +130,8 @@ daemon_wanted(const struct daemon_def *def, const struct config *conf)
 {
 	long cores;
 
+	if (strcmp(def->name, "fts") == 0 && !conf->fts)
+		return 0;
 	if (!def->per_core)
 		return 1;
 	if (conf->proxy_processes > 0)

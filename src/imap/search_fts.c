@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+#include "imap/search_fts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "index/fts/fts_client.h"
+#include "lib/mem.h"
+
+/* Fewer are read faster than asked about. */
+enum { MESSAGES_MIN = 16 };
+
+/* A set of email ids. */
+struct id_table {
+	struct str ids; /* borrowed */
+	uint32_t *slots; /* number of the id + 1; 0: free */
+	size_t slot_count;
+};
+
+struct search_fts_key {
+	const struct numset *uids; /* that the index has */
+	int all_maybe;
+	struct id_table yes, maybe;
+};
+
+struct search_fts {
+	struct fts_reply reply;
+	struct search_fts_key keys[SEARCH_TEXTS_MAX];
+	size_t count;
+};
+
+/* ---- sets of ids: hashes already ---- */
+
+static size_t
+slot_of(const struct id_table *t, const unsigned char id[SEARCH_ID_LEN])
+{
+	uint64_t h;
+	size_t at;
+
+	memcpy(&h, id, sizeof(h));
+	for (at = (size_t)h & (t->slot_count - 1); t->slots[at];
+		at = (at + 1) & (t->slot_count - 1))
+		if (memcmp(t->ids.p + (size_t)(t->slots[at] - 1) * SEARCH_ID_LEN, id,
+			    SEARCH_ID_LEN) == 0)
+			break;
+	return at;
+}
+
+static void
+table_make(struct id_table *t, struct str ids)
+{
+	size_t count = ids.len / SEARCH_ID_LEN;
+
+	t->ids = ids;
+	t->slot_count = 16;
+	while (t->slot_count < 2 * count)
+		t->slot_count *= 2;
+	t->slots = mem_zalloc(t->slot_count * sizeof(*t->slots));
+	for (size_t i = 0; i < count; i++)
+		t->slots[slot_of(t, (const unsigned char *)ids.p + i * SEARCH_ID_LEN)] =
+			(uint32_t)i + 1;
+}
+
+static int
+table_has(const struct id_table *t, const unsigned char id[SEARCH_ID_LEN])
+{
+	return t->slots[slot_of(t, id)] != 0;
+}
+
+/* ---- asking ---- */
+
+static enum err
+ask(const struct search_plan *plan, const struct search_box *box, struct fts_reply *out)
+{
+	struct fts_key keys[SEARCH_TEXTS_MAX];
+	struct index_mailbox m = {0};
+	enum err e = index_mailbox_get_id(box->index, box->mailbox, &m);
+
+	for (size_t i = 0; i < plan->text_count; i++) {
+		keys[i].where = plan->texts[i]->kind == SEARCH_TEXT ? FTS_IN_TEXT : FTS_IN_BODY;
+		keys[i].how = FTS_SUBSTRING;
+		keys[i].needle = buf_str(&plan->texts[i]->needle);
+	}
+	e = e ? e
+	      : fts_client_ask(box->fts, m.object_id, m.uidvalidity, keys, plan->text_count, out);
+	index_mailbox_free(&m);
+	return e;
+}
+
+void
+search_fts_ask(struct search_plan *plan, const struct search_box *box, uint64_t count)
+{
+	struct search_fts *fts;
+
+	if (!box->fts || !plan->text_count || count < MESSAGES_MIN)
+		return;
+	fts = plan->fts = MEM_NEW(struct search_fts);
+	if (ask(plan, box, &fts->reply)) {
+		search_fts_forget(plan);
+		return;
+	}
+	fts->count = plan->text_count;
+	for (size_t i = 0; i < fts->count; i++) {
+		struct search_fts_key *key = &fts->keys[i];
+
+		key->uids = &fts->reply.uids;
+		key->all_maybe = fts->reply.keys[i].all_maybe;
+		table_make(&key->yes, fts->reply.keys[i].yes);
+		table_make(&key->maybe, fts->reply.keys[i].maybe);
+		plan->texts[i]->fts = key;
+	}
+}
+
+void
+search_fts_forget(struct search_plan *plan)
+{
+	struct search_fts *fts = plan->fts;
+
+	if (!fts)
+		return;
+	for (size_t i = 0; i < fts->count; i++) {
+		plan->texts[i]->fts = NULL;
+		free(fts->keys[i].yes.slots);
+		free(fts->keys[i].maybe.slots);
+	}
+	fts_reply_free(&fts->reply);
+	MEM_FREE(plan->fts);
+}
+
+enum search_answer
+search_fts_answer(const struct search_fts_key *key, const struct index_message *m)
+{
+	static const unsigned char none[SEARCH_ID_LEN];
+
+	/* Not indexed yet, or not even looked at. */
+	if (!numset_contains(key->uids, m->uid) || memcmp(m->email_id, none, sizeof(none)) == 0)
+		return SEARCH_UNKNOWN;
+	if (table_has(&key->yes, m->email_id))
+		return SEARCH_YES;
+	if (key->all_maybe || table_has(&key->maybe, m->email_id))
+		return SEARCH_UNKNOWN;
+	return SEARCH_NO;
+}
