@@ -30,6 +30,7 @@ struct tool_verb {
 extern const struct tool_verb tool_verbs_directory[];
 extern const struct tool_verb tool_verbs_import[];
 extern const struct tool_verb tool_verbs_fsck[];
+extern const struct tool_verb tool_verbs_fts[];
 extern const struct tool_verb tool_verbs_mailbox[];
 extern const struct tool_verb tool_verbs_queue[];
 extern const struct tool_verb tool_verbs_quota[];

@@ -4,9 +4,6 @@
 import imaplib
 import os
 import random
-import signal
-import time
-from pathlib import Path
 
 import fts_mail
 import pytest
@@ -56,18 +53,18 @@ def wait_indexed(instance, user, messages, timeout=60):
 
 @pytest.fixture(scope="module")
 def mail(request):
-    """(instance, user): 400 messages, all indexed."""
+    """(instance, user): 160 messages, all indexed."""
     from conftest import make_roost
 
     instance = make_roost("sqlite", request, settings={"fts_delay": "0s"})
     user = instance.add_user("reader")
     rng = random.Random(SEED)
     client = connect(instance, user)
-    for n in range(400):
+    for n in range(160):
         status, _ = client.append("INBOX", None, None, fts_mail.message(rng, n))
         assert status == "OK"
     client.logout()
-    wait_indexed(instance, user, 400)
+    wait_indexed(instance, user, 160)
     yield instance, user
     instance.close()
 

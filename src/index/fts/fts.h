@@ -27,7 +27,9 @@ struct fts_place {
 /* Shared with the service, which so knows how far it is, and at what it ended. */
 struct fts_job {
 	atomic_uint_fast64_t done, total; /* messages */
-	atomic_uint_fast64_t documents, bytes; /* of the index, when it has ended */
+	/* When it has ended: messages of the user, those that could not be read, and of the index.
+	 */
+	atomic_uint_fast64_t messages, missing, documents, bytes;
 	uint32_t mailbox, uid; /* at hand; 0: none */
 	/* A message at which a process ended in disorder: only its id is taken in. */
 	uint32_t skip_mailbox, skip_uid;

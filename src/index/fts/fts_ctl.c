@@ -67,11 +67,15 @@ describe(const struct fts_user *u)
 {
 	const struct fts_job *job = u->job;
 
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "user", u->name, "state",
-		state_names[u->state], "done", (json_int_t)(job ? atomic_load(&job->done) : 0),
-		"total", (json_int_t)(job ? atomic_load(&job->total) : 0), "documents",
+	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "user", u->name, "state",
+		u->failures && u->state == FTS_WAITS ? "failed" : state_names[u->state], "known",
+		job && u->state == FTS_RESTS && !u->changed_ms, "messages",
+		(json_int_t)(job ? atomic_load(&job->messages) : 0), "missing",
+		(json_int_t)(job ? atomic_load(&job->missing) : 0), "documents",
 		(json_int_t)(job ? atomic_load(&job->documents) : 0), "bytes",
-		(json_int_t)(job ? atomic_load(&job->bytes) : 0));
+		(json_int_t)(job ? atomic_load(&job->bytes) : 0), "done",
+		(json_int_t)(job ? atomic_load(&job->done) : 0), "total",
+		(json_int_t)(job ? atomic_load(&job->total) : 0));
 }
 
 static void

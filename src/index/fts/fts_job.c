@@ -64,7 +64,7 @@ struct run {
 	/* Since the last commit. */
 	size_t batch_messages, batch_terms;
 	int64_t batch_ms;
-	int left; /* messages that could not be read */
+	uint64_t left; /* messages that could not be read */
 };
 
 /* ---- documents that are there ---- */
@@ -242,7 +242,7 @@ compare_box(struct run *r, const struct box *box, struct fts_mailbox *state, str
 
 static enum err
 take_uids(struct run *r, const struct box *box, struct fts_mailbox *state,
-	const struct numset *missing, int *left)
+	const struct numset *missing, uint64_t *left)
 {
 	enum err e = OK;
 
@@ -254,7 +254,7 @@ take_uids(struct run *r, const struct box *box, struct fts_mailbox *state,
 				numset_add(&state->uids, (uint32_t)uid);
 			/* A file that cannot be read must not keep the others away. */
 			if (e == E_NOTFOUND || e == E_ACCESS || e == E_TEMPFAIL) {
-				*left |= e != E_NOTFOUND;
+				*left += e != E_NOTFOUND;
 				e = OK;
 			}
 			atomic_fetch_add(&r->job->done, 1);
@@ -271,7 +271,8 @@ index_box(struct run *r, const struct box *box)
 {
 	struct fts_mailbox state;
 	struct numset missing = {0};
-	int due, left = 0;
+	uint64_t left = 0;
+	int due;
 	enum err e = compare_box(r, box, &state, &missing, &due);
 
 	if (!e && due) {
@@ -281,7 +282,7 @@ index_box(struct run *r, const struct box *box)
 			state.modseq = left ? 0 : box->modseq;
 			e = fts_mailbox_put(r->store, box->object_id, &state);
 		}
-		r->left |= left;
+		r->left += left;
 	}
 	numset_free(&missing);
 	fts_mailbox_free(&state);
@@ -414,6 +415,8 @@ run_all(struct run *r)
 		e = make_anew(r);
 	if (!e) {
 		atomic_store(&r->job->documents, r->store->id_count - 1);
+		atomic_store(&r->job->messages, r->messages);
+		atomic_store(&r->job->missing, r->left);
 		if (r->job->compact || has_gaps(r))
 			e = compact(r);
 	}
