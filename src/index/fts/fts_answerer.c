@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -74,6 +75,8 @@ on_close(struct ipc_conn *c, enum err e, void *arg)
 
 static void __attribute__((noreturn)) answer_main(struct fts_user *u, int fd)
 {
+	/* Another service would take the same user for one that nobody works at. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	service_leave_in_child(u->fts->run, &fd, 1);
 	_exit(fts_answer_run(service_conf(u->fts->run), u->name, fd));
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "index/client_private.h"
+#include "index/fts/fts_extract.h"
 #include "index/fts/fts_store.h"
 #include "index/fts/fts_terms.h"
 #include "index/index_client.h"
@@ -118,6 +119,17 @@ is_skipped(const struct run *r, uint32_t mailbox, uint32_t uid)
 	return r->job->skip_uid == uid && r->job->skip_mailbox == mailbox;
 }
 
+static void
+take_attachment(const struct mime_part *part, struct str body, void *ctx)
+{
+	struct run *r = ctx;
+	struct buf text = BUF_INIT(FTS_EXTRACTED_MAX);
+
+	fts_extract(part, body, &text);
+	fts_terms_add_text(&r->terms, FTS_ATTACHED, buf_str(&text));
+	buf_free(&text);
+}
+
 static enum err
 add_content(struct run *r, const struct box *box, uint32_t uid, const struct index_content *c,
 	const unsigned char id[FTS_ID_LEN])
@@ -129,7 +141,7 @@ add_content(struct run *r, const struct box *box, uint32_t uid, const struct ind
 	r->job->mailbox = box->id;
 	r->job->uid = uid;
 	if (!skipped)
-		fts_terms_add_message(&r->terms, str_make(c->p, c->len), NULL, NULL);
+		fts_terms_add_message(&r->terms, str_make(c->p, c->len), take_attachment, r);
 	r->job->uid = 0;
 	fts_terms_finish(&r->terms);
 	e = fts_store_add(
@@ -439,6 +451,7 @@ confine(const struct fts_place *place, const char *fts_dir)
 	sandbox_allow_path(sb, lock, SANDBOX_READ | SANDBOX_WRITE);
 	sandbox_allow_path(sb, fts_dir, SANDBOX_READ | SANDBOX_WRITE);
 	sandbox_allow_path(sb, charset_path, SANDBOX_READ);
+	fts_extract_sandbox(sb);
 	e = sandbox_enter(sb);
 	sandbox_free(&sb);
 	free(lock);

@@ -6,6 +6,7 @@
 
 #include <event2/event.h>
 
+#include "index/fts/fts_extract.h"
 #include "index/fts/fts_proto.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -110,6 +111,7 @@ start(struct service_run *run)
 	struct fts *fts = MEM_NEW(struct fts);
 
 	fts->run = run;
+	fts_extract_look();
 	TAILQ_INIT(&fts->users);
 	TAILQ_INIT(&fts->queue);
 	fts->pump = evtimer_new(service_base(run), on_pump, fts);
@@ -132,6 +134,7 @@ sandbox(const struct config *conf, struct sandbox *sb)
 	}
 	sandbox_allow_path(sb, index_socket, SANDBOX_READ | SANDBOX_WRITE);
 	sandbox_allow_path(sb, "/usr/lib", SANDBOX_READ);
+	fts_extract_sandbox(sb);
 	free(index_socket);
 }
 

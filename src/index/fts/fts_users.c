@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -216,6 +217,8 @@ static void __attribute__((noreturn)) job_main(struct fts_user *u, int fd)
 {
 	struct fts_place place = {u->name, u->maildir, u->index_dir};
 
+	/* Another service would take the same user for one that nobody works at. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	service_leave_in_child(u->fts->run, &fd, 1);
 	_exit(fts_job_run(service_conf(u->fts->run), &place, u->job));
 }

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "index/fts/fts_query.h"
+#include "index/fts/fts_store.h"
+#include "index/fts/fts_terms.h"
+#include "lib/mem.h"
+#include "mail/casemap.h"
+
+static const char object_id[] = "0123456789abcdef0123456789abcdef";
+
+static int
+setup(void **state)
+{
+	char *dir = mem_strdup("/tmp/test-fts-XXXXXX");
+
+	assert_non_null(mkdtemp(dir));
+	*state = dir;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)fts_store_remove(*state, "words");
+	(void)fts_store_remove(*state, "new");
+	rmdir(*state);
+	free(*state);
+	return 0;
+}
+
+static void
+id_of(unsigned n, unsigned char id[FTS_ID_LEN])
+{
+	memset(id, 0, FTS_ID_LEN);
+	memcpy(id, &n, sizeof(n));
+	memcpy(id + 8, &n, sizeof(n));
+}
+
+/* A document with this text as its body, under UID n. */
+static enum err
+add_text(struct fts_store *s, unsigned n, enum fts_class class, const char *text)
+{
+	unsigned char id[FTS_ID_LEN];
+	struct fts_terms terms = {0};
+	enum err e;
+
+	id_of(n, id);
+	fts_terms_add_text(&terms, class, str_of(text));
+	fts_terms_finish(&terms);
+	e = fts_store_add(s, id, terms.list, terms.count, terms.incomplete);
+	fts_terms_free(&terms);
+	return e;
+}
+
+static int
+bit(const struct fts_bits *b, unsigned n)
+{
+	return (int)(b->v[n / 64] >> n % 64 & 1);
+}
+
+static struct fts_found
+ask(struct fts_store *s, enum fts_where where, const char *needle)
+{
+	struct fts_found found;
+	struct buf folded = {0};
+
+	casemap_fold(str_of(needle), &folded);
+	assert_int_equal(fts_query_run(s, where, FTS_SUBSTRING, buf_str(&folded), &found), OK);
+	buf_free(&folded);
+	return found;
+}
+
+/* 'y', 'n' or '?' of document n. */
+static char
+answer(struct fts_store *s, enum fts_where where, const char *needle, unsigned n)
+{
+	struct fts_found found = ask(s, where, needle);
+	char c = bit(&found.yes, n) ? 'y' : bit(&found.maybe, n) || found.all_maybe ? '?' : 'n';
+
+	fts_found_free(&found);
+	return c;
+}
+
+static void
+test_answers(void **state)
+{
+	struct fts_store *s;
+
+	assert_int_equal(fts_store_open(*state, "words", 0, &s), E_NOTFOUND);
+	assert_int_equal(fts_store_open(*state, "words", 1, &s), OK);
+	assert_int_equal(add_text(s, 1, FTS_BODY, "The quick brown fox"), OK);
+	assert_int_equal(add_text(s, 2, FTS_HEADER, "Subject: quickly"), OK);
+	assert_int_equal(add_text(s, 3, FTS_ATTACHED, "in the attachment, quick"), OK);
+	assert_int_equal(fts_store_commit(s), OK);
+	fts_store_close(&s);
+	assert_int_equal(fts_store_open(*state, "words", 0, &s), OK);
+	assert_int_equal(answer(s, FTS_IN_BODY, "uic", 1), 'y');
+	assert_int_equal(answer(s, FTS_IN_BODY, "uic", 2), 'n');
+	assert_int_equal(answer(s, FTS_IN_TEXT, "uic", 2), 'y');
+	assert_int_equal(answer(s, FTS_IN_TEXT, "QUICKLY", 1), 'n');
+	assert_int_equal(answer(s, FTS_IN_BODY, "quick brown", 1), '?');
+	assert_int_equal(answer(s, FTS_IN_BODY, "row quick", 1), 'n');
+	assert_int_equal(answer(s, FTS_IN_BODY, "quick brown", 2), 'n');
+	/* Nobody can look at what an extractor made: its words have to do. */
+	assert_int_equal(answer(s, FTS_IN_BODY, "e attach", 3), 'y');
+	assert_int_equal(answer(s, FTS_IN_BODY, ", ", 1), '?');
+	fts_store_close(&s);
+}
+
+static void
+test_reader_follows(void **state)
+{
+	struct fts_store *writer, *reader;
+	struct fts_mailbox box = {.uidvalidity = 7}, seen;
+
+	assert_int_equal(fts_store_open(*state, "words", 1, &writer), OK);
+	assert_int_equal(add_text(writer, 1, FTS_BODY, "one"), OK);
+	assert_int_equal(fts_store_commit(writer), OK);
+	assert_int_equal(fts_store_open(*state, "words", 0, &reader), OK);
+	assert_int_equal(add_text(writer, 2, FTS_BODY, "two"), OK);
+	numset_add_range(&box.uids, 1, 2);
+	assert_int_equal(fts_mailbox_put(writer, object_id, &box), OK);
+	assert_int_equal(fts_store_refresh(reader), OK);
+	assert_int_equal(reader->id_count, 2);
+	assert_int_equal(fts_store_commit(writer), OK);
+	assert_int_equal(fts_store_refresh(reader), OK);
+	assert_int_equal(reader->id_count, 3);
+	assert_int_equal(answer(reader, FTS_IN_BODY, "tw", 2), 'y');
+	assert_int_equal(fts_mailbox_get(reader, object_id, &seen), OK);
+	assert_int_equal(seen.uidvalidity, 7);
+	assert_int_equal(numset_size(&seen.uids), 2);
+	fts_mailbox_free(&seen);
+	fts_mailbox_free(&box);
+	fts_store_close(&writer);
+	/* Another one in its place. */
+	assert_int_equal(fts_store_compact(*state), OK);
+	assert_int_equal(fts_store_refresh(reader), E_NOTFOUND);
+	fts_store_close(&reader);
+	assert_int_equal(fts_store_open(*state, "words", 0, &reader), OK);
+	assert_int_equal(answer(reader, FTS_IN_BODY, "tw", 2), 'y');
+	fts_store_close(&reader);
+}
+
+/* More text than is kept: the message is not said to lack anything. */
+static void
+test_incomplete(void **state)
+{
+	struct buf text = {0};
+	struct fts_store *s;
+
+	for (unsigned i = 0; i < FTS_TERMS_MAX + 10; i++)
+		buf_printf(&text, "w%u ", i);
+	assert_int_equal(fts_store_open(*state, "words", 1, &s), OK);
+	assert_int_equal(add_text(s, 1, FTS_BODY, buf_cstr(&text)), OK);
+	assert_int_equal(add_text(s, 2, FTS_BODY, "w"), OK);
+	assert_int_equal(fts_store_commit(s), OK);
+	assert_int_equal(answer(s, FTS_IN_BODY, "w17", 1), 'y');
+	assert_int_equal(answer(s, FTS_IN_BODY, "absent", 1), '?');
+	assert_int_equal(answer(s, FTS_IN_BODY, "absent", 2), 'n');
+	/* More terms than are looked up: the others are unknown. */
+	assert_int_equal(answer(s, FTS_IN_BODY, "w", 1), 'y');
+	fts_store_close(&s);
+	buf_free(&text);
+}
+
+/* A term of a megabyte, and one message in which everything is one. */
+static void
+test_long_terms(void **state)
+{
+	struct buf text = {0};
+	struct fts_store *s;
+
+	for (unsigned i = 0; i < 1 << 20; i++)
+		buf_add_char(&text, (char)('a' + (i * i / 7 + i) % 26));
+	assert_int_equal(fts_store_open(*state, "words", 1, &s), OK);
+	assert_int_equal(add_text(s, 1, FTS_BODY, buf_cstr(&text)), OK);
+	assert_int_equal(fts_store_commit(s), OK);
+	for (size_t at = 0; at < text.len - 100; at += 104729) {
+		char *short_one = mem_strndup(text.p + at, 31), *long_one;
+
+		long_one = mem_strndup(text.p + at, 90);
+		assert_int_equal(answer(s, FTS_IN_BODY, short_one, 1), 'y');
+		assert_int_equal(answer(s, FTS_IN_BODY, long_one, 1), '?');
+		free(short_one);
+		free(long_one);
+	}
+	fts_store_close(&s);
+	buf_free(&text);
+}
+
+static void
+make_some(const char *dir)
+{
+	struct fts_store *s;
+
+	assert_int_equal(fts_store_remove(dir, "words"), OK);
+	assert_int_equal(fts_store_open(dir, "words", 1, &s), OK);
+	for (unsigned n = 1; n < 300; n++) {
+		char *text = mem_printf("common word%u x%ux", n, n * 7919);
+
+		assert_int_equal(add_text(s, n, FTS_BODY, text), OK);
+		free(text);
+	}
+	assert_int_equal(fts_store_commit(s), OK);
+	fts_store_close(&s);
+}
+
+/* ---- kill -9 ---- */
+
+/* Adds documents, a few in each commit, until it is killed. */
+static void __attribute__((noreturn)) add_for_ever(const char *dir)
+{
+	struct fts_mailbox box;
+	struct fts_store *s;
+
+	if (fts_store_open(dir, "words", 1, &s) || fts_mailbox_get(s, object_id, &box))
+		_exit(1);
+	for (;;) {
+		for (int i = 0; i < 3; i++) {
+			unsigned n = s->id_count;
+			char *text = mem_printf("common word%u", n);
+
+			if (add_text(s, n, FTS_BODY, text))
+				_exit(2);
+			free(text);
+			numset_add(&box.uids, n);
+		}
+		if (fts_mailbox_put(s, object_id, &box) || fts_store_commit(s))
+			_exit(3);
+	}
+}
+
+/* What a kill leaves is a store that opens, in which all that is said to be in is in. */
+static void
+check_whole(const char *dir)
+{
+	struct fts_mailbox box;
+	struct fts_store *s;
+	unsigned docs;
+	enum err e = fts_store_open(dir, "words", 1, &s);
+
+	assert_int_equal(e, OK);
+	docs = s->id_count - 1;
+	assert_int_equal(fts_mailbox_get(s, object_id, &box), OK);
+	assert_int_equal(numset_size(&box.uids), docs);
+	for (int i = 0; i < 3 && docs; i++) {
+		unsigned n = 1 + (unsigned)random() % docs;
+		char *text = mem_printf("word%u", n);
+
+		assert_int_equal(answer(s, FTS_IN_BODY, text, n), 'y');
+		assert_int_equal(answer(s, FTS_IN_BODY, "ommo", n), 'y');
+		free(text);
+	}
+	fts_mailbox_free(&box);
+	fts_store_close(&s);
+}
+
+static void
+test_killed_at_any_moment(void **state)
+{
+	enum { KILLS = 200 };
+	struct fts_store *s;
+	struct timespec begin, end;
+	unsigned docs;
+	long commit_us;
+
+	srandom(3);
+	make_some(*state);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	make_some(*state);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	assert_int_equal(fts_store_remove(*state, "words"), OK);
+	commit_us = (end.tv_sec - begin.tv_sec) * 1000000 + (end.tv_nsec - begin.tv_nsec) / 1000;
+	for (int i = 0; i < KILLS; i++) {
+		int status;
+		pid_t pid = fork();
+
+		if (pid == 0)
+			add_for_ever(*state);
+		usleep((unsigned)(random() % (2 * commit_us)));
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		check_whole(*state);
+	}
+	assert_int_equal(fts_store_open(*state, "words", 0, &s), OK);
+	docs = s->id_count - 1;
+	fts_store_close(&s);
+	assert_true(docs > 0);
+}
+
+/* ---- damage ---- */
+
+static void
+spoil(const char *dir, const char *name, size_t at, size_t len)
+{
+	char *path = mem_printf("%s/words/%s", dir, name);
+	int fd = open(path, O_WRONLY);
+	char junk[4096];
+
+	assert_true(fd >= 0);
+	memset(junk, 0x5a, sizeof(junk));
+	assert_int_equal(pwrite(fd, junk, len, (off_t)at), (ssize_t)len);
+	close(fd);
+	free(path);
+}
+
+/* It is seen to be damaged when it is opened or asked; nothing else happens. */
+static void
+test_damage_is_seen(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t at, len;
+	} cases[] = {
+		{"lexicon-body", 10, 1},
+		{"lexicon-body", 0, 100},
+		{"iamglass", 0, 40},
+		{"postlist.glass", 0, 4096},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct fts_store *s;
+		struct fts_found found;
+		enum err e;
+
+		make_some(*state);
+		spoil(*state, cases[i].name, cases[i].at, cases[i].len);
+		e = fts_store_open(*state, "words", 0, &s);
+		if (!e) {
+			e = fts_query_run(s, FTS_IN_BODY, FTS_SUBSTRING, STR("COMMON"), &found);
+			fts_found_free(&found);
+		}
+		assert_int_equal(e, E_CORRUPT);
+		fts_store_close(&s);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reader_follows, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_incomplete, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_long_terms, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_killed_at_any_moment, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_damage_is_seen, setup, teardown),
+	};
+
+	return cmocka_run_group_tests_name("fts", tests, NULL, NULL);
+}
