@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Debian's Dovecot and Postfix, and Roost, each set up below a directory of its own for `make bench`."""
 
+import itertools
 import os
 import pwd
+import random
 import shutil
 import subprocess
 import sys
@@ -117,10 +119,25 @@ service imap-hibernate {{
 """
 
 
+# As its documentation has it, but that nothing is indexed before it is asked for.
+DOVECOT_FTS = """
+mail_plugins = fts fts_xapian
+plugin {{
+  fts = xapian
+  fts_xapian = partial=3 full=20 verbose=0
+  fts_autoindex = no
+  fts_enforced = yes
+}}
+service indexer-worker {{
+  vsz_limit = 0
+}}
+"""
+
+
 class Dovecot:
     """login: "default" as packaged, or "performance", its documented high-performance log-in set-up."""
 
-    def __init__(self, login="default", hibernate=None):
+    def __init__(self, login="default", hibernate=None, fts=False):
         self.dir = Path(tempfile.mkdtemp(prefix="bench-dovecot-", dir="/tmp"))
         self.dir.chmod(0o755)
         self.ports = dict(zip(["imap", "imaps", "lmtp"], free_ports(3)))
@@ -135,7 +152,8 @@ class Dovecot:
             dir=self.dir, password=PASSWORD, **self.ports,
             login="service_count = 0\n  process_min_avail = 2\n  client_limit = 10000" if fast else "",
             imap_service="service_count = 100\n  process_min_avail = 4" if fast else "")
-            + (DOVECOT_HIBERNATE.format(after=hibernate) if hibernate else ""))
+            + (DOVECOT_HIBERNATE.format(after=hibernate) if hibernate else "")
+            + (DOVECOT_FTS.format() if fts else ""))
         self.process = subprocess.Popen(["dovecot", "-F", "-c", self.dir / "dovecot.conf"],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                         start_new_session=True)
@@ -146,6 +164,12 @@ class Dovecot:
 
     def pids(self):
         return descendants(self.process.pid)
+
+    def index(self, user):
+        run("doveadm", "-c", self.dir / "dovecot.conf", "index", "-u", f"{user}@{DOMAIN}", "INBOX")
+
+    def index_bytes(self, user):
+        return tree_bytes(self.home(user) / "Maildir" / "xapian-indexes")
 
     def close(self):
         self.process.terminate()
@@ -196,6 +220,16 @@ class BenchRoost(Roost):
 
     def all_pids(self):
         return descendants(self.process.pid)
+
+    def index(self, user):
+        self.ctl("fts", "rescan", f"{user}@{DOMAIN}", timeout=3600)
+
+    def index_bytes(self, user):
+        return tree_bytes(self.home(user) / "index" / "fts")
+
+
+def tree_bytes(top):
+    return sum(p.stat().st_size for p in top.rglob("*") if p.is_file())
 
 
 def descendants(root):
@@ -253,6 +287,34 @@ def make_big_maildir(maildir, count, uid, gid, body_lines=lambda n: 30):
                 + "A line of text that says little.\n" * body_lines(n))
         size, lines = len(text), text.count("\n")
         path = maildir / "cur" / f"{now + n // 1000}.M{n}P1.bench,S={size},W={size + lines}:2,S"
+        path.write_text(text)
+        os.chown(path, uid, gid)
+    for path in [maildir.parent, maildir, *(maildir / n for n in ("cur", "new", "tmp"))]:
+        os.chown(path, uid, gid)
+
+
+def make_words_maildir(maildir, count, uid, gid):
+    """count messages of some 4.9 KB, words by Zipf's law, as a person's mail has them: one in fourteen has
+    "lighthouse", and all but one in eighteen "because"."""
+    rng = random.Random(7)
+    words = ["".join(rng.choices("etaoinshrdlucmfwypvbgk", k=rng.randrange(2, 11))) for _ in range(60000)]
+    weights = list(itertools.accumulate(1 / (n + 2.7) for n in range(len(words))))
+    for name in ("cur", "new", "tmp"):
+        (maildir / name).mkdir(parents=True, exist_ok=True)
+    now = int(time.time())
+    for n in range(count):
+        some = rng.choices(words, cum_weights=weights, k=720)
+        some[100] = "lighthouse" if n % 14 == 0 else some[100]
+        some[200] = "because" if n % 18 else some[200]
+        lines = [" ".join(some[at:at + 12]) for at in range(0, len(some), 12)]
+        text = (f"Received: from mx{n % 5}.example.org (mx{n % 5}.example.org [192.0.2.{n % 250}])\n"
+                f"\tby mail.example.test with ESMTPS id {rng.getrandbits(60):x}; Fri, 20 Nov 2026 10:00:00 +0000\n"
+                f"From: Sender {n % 97} <sender{n % 97}@example.org>\nTo: user0@example.test\n"
+                f"Subject: {' '.join(some[:5])}\nMessage-ID: <{rng.getrandbits(60):x}.{n}@example.org>\n"
+                f"Date: Fri, 20 Nov 2026 {n // 3600 % 24:02}:{n // 60 % 60:02}:{n % 60:02} +0000\n"
+                f"MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n\n" + "\n".join(lines) + "\n")
+        size, crlf = len(text), len(text) + text.count("\n")
+        path = maildir / "cur" / f"{now + n // 1000}.M{n}P1.bench,S={size},W={crlf}:2,S"
         path.write_text(text)
         os.chown(path, uid, gid)
     for path in [maildir.parent, maildir, *(maildir / n for n in ("cur", "new", "tmp"))]:

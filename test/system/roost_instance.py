@@ -201,10 +201,10 @@ class Roost:
 
     # ---- administration ----
 
-    def ctl(self, *args, check=True, stdin=""):
+    def ctl(self, *args, check=True, stdin="", timeout=60):
         """Runs roostctl --json; returns the result, or with check=False (exit status, result, stderr)."""
         result = subprocess.run([BUILD / "roostctl", "-c", self.conf, "--json", *map(str, args)],
-                                input=stdin, capture_output=True, text=True, timeout=60)
+                                input=stdin, capture_output=True, text=True, timeout=timeout)
         document = None
         if result.stdout.strip():
             document = json.loads(result.stdout)
