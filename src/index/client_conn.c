@@ -467,8 +467,8 @@ index_open(const struct config *conf, const struct auth_user *user, struct index
 }
 
 enum err
-index_ticket_places(const struct config *conf, const struct auth_user *user, char **maildir,
-	char **index_dir)
+index_ticket_places(
+	const struct config *conf, const struct auth_user *user, char **maildir, char **index_dir)
 {
 	struct index_user *u = user_new(conf, user->name);
 	enum err e;

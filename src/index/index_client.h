@@ -84,8 +84,8 @@ void index_close(struct index_user **u);
  * Whether the service takes the ticket as user's, and where it says his mail and index are: heap
  * strings, the caller frees them (NULL after an error). Nothing is opened. E_AUTH, E_TEMPFAIL.
  */
-enum err index_ticket_places(const struct config *conf, const struct auth_user *user,
-	char **maildir, char **index_dir);
+enum err index_ticket_places(
+	const struct config *conf, const struct auth_user *user, char **maildir, char **index_dir);
 /*
  * For the next session of the same user in this process: as index_open, with what was opened for
  * the last one, and with no more than a look at the connection when that is only a moment

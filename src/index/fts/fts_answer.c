@@ -16,6 +16,7 @@
 #include "lib/ipc.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 #include "lib/sandbox.h"
 
 /*
@@ -135,12 +136,14 @@ static enum err
 answer_query(struct answer *a, int fd, const struct ipc_msg *m)
 {
 	struct buf out = {0};
+	int64_t begin = metrics_now_us();
 	enum err e = E_CONFLICT;
 
 	for (int i = 0; i < TRIES && e == E_CONFLICT; i++) {
 		buf_reset(&out);
 		e = answer_once(a, buf_str(&m->body), &out);
 	}
+	metrics_observe_us(METRIC_FTS_QUERY_DURATION, metrics_now_us() - begin);
 	if (!e)
 		e = ipc_send(fd, FTS_FOUND, m->request, buf_str(&out), NULL, 0, FRAME_MS) ? E_PROTO
 											  : OK;

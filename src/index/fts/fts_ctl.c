@@ -6,6 +6,7 @@
 
 #include "index/index_schema.h"
 #include "lib/io.h"
+#include "lib/metrics.h"
 
 /* What roostctl asks: `status` of one user, and work that is begun; roostctl asks again for how far
  * it is. */
@@ -13,33 +14,55 @@
 static const char *const state_names[] = {
 	[FTS_RESTS] = "idle", [FTS_WAITS] = "waiting", [FTS_RUNS] = "indexing"};
 
+struct totals {
+	uint64_t waiting, lag_ms, documents, bytes;
+};
+
+static struct totals
+totals_of(const struct fts *fts)
+{
+	struct totals t = {0};
+	int64_t now = io_now_ms();
+	const struct fts_user *u;
+
+	TAILQ_FOREACH(u, &fts->users, entry)
+	{
+		t.waiting += u->state == FTS_WAITS;
+		if (u->changed_ms && (uint64_t)(now - u->changed_ms) > t.lag_ms)
+			t.lag_ms = (uint64_t)(now - u->changed_ms);
+		t.documents += u->job ? atomic_load(&u->job->documents) : 0;
+		t.bytes += u->job ? atomic_load(&u->job->bytes) : 0;
+	}
+	return t;
+}
+
+void
+fts_gauges_set(const struct fts *fts)
+{
+	struct totals t = totals_of(fts);
+
+	metrics_set(METRIC_FTS_LAG, t.lag_ms / 1000);
+	metrics_set(METRIC_FTS_WAITING, t.waiting);
+	metrics_set(METRIC_FTS_BYTES, t.bytes);
+}
+
 void
 fts_status(struct service_run *run, json_t *object)
 {
 	struct fts *fts = service_state(run);
-	uint64_t waiting = 0, lag_ms = 0, documents = 0, bytes = 0;
-	int64_t now = io_now_ms();
-	struct fts_user *u;
+	struct totals t = totals_of(fts);
 
-	TAILQ_FOREACH(u, &fts->users, entry)
-	{
-		waiting += u->state == FTS_WAITS;
-		if (u->changed_ms && (uint64_t)(now - u->changed_ms) > lag_ms)
-			lag_ms = (uint64_t)(now - u->changed_ms);
-		documents += u->job ? atomic_load(&u->job->documents) : 0;
-		bytes += u->job ? atomic_load(&u->job->bytes) : 0;
-	}
 	json_object_set_new(object, "indexing", json_integer((json_int_t)fts->running));
-	json_object_set_new(object, "waiting", json_integer((json_int_t)waiting));
-	json_object_set_new(object, "lag_ms", json_integer((json_int_t)lag_ms));
+	json_object_set_new(object, "waiting", json_integer((json_int_t)t.waiting));
+	json_object_set_new(object, "lag_ms", json_integer((json_int_t)t.lag_ms));
 	json_object_set_new(object, "answering", json_integer((json_int_t)fts->answering));
 	json_object_set_new(object, "clients", json_integer((json_int_t)fts->questions));
 	json_object_set_new(object, "messages_indexed", json_integer((json_int_t)fts->indexed));
 	json_object_set_new(object, "jobs", json_integer((json_int_t)fts->jobs));
 	json_object_set_new(object, "jobs_failed", json_integer((json_int_t)fts->failed));
-	json_object_set_new(object, "documents", json_integer((json_int_t)documents));
-	json_object_set_new(object, "bytes", json_integer((json_int_t)bytes));
-	json_object_set_new(object, "disk_full", json_boolean(now < fts->full_until_ms));
+	json_object_set_new(object, "documents", json_integer((json_int_t)t.documents));
+	json_object_set_new(object, "bytes", json_integer((json_int_t)t.bytes));
+	json_object_set_new(object, "disk_full", json_boolean(io_now_ms() < fts->full_until_ms));
 }
 
 /* The user, with the place that roostctl found in the directory. NULL: answered. */

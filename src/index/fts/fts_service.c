@@ -12,7 +12,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 
-enum { OPEN_BODY_MAX = 64 * 1024, FEED_BODY_MAX = 64 * 1024 };
+enum { OPEN_BODY_MAX = 64 * 1024, FEED_BODY_MAX = 64 * 1024, GAUGES_S = 2 };
 
 void
 fts_place_put(const struct fts_place *place, struct buf *out)
@@ -105,9 +105,18 @@ on_pump(evutil_socket_t fd, short what, void *arg)
 	fts_pump(arg);
 }
 
+static void
+on_gauges(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	fts_gauges_set(arg);
+}
+
 static enum err
 start(struct service_run *run)
 {
+	const struct timeval gauges_every = {GAUGES_S, 0};
 	struct fts *fts = MEM_NEW(struct fts);
 
 	fts->run = run;
@@ -115,6 +124,8 @@ start(struct service_run *run)
 	TAILQ_INIT(&fts->users);
 	TAILQ_INIT(&fts->queue);
 	fts->pump = evtimer_new(service_base(run), on_pump, fts);
+	fts->gauges = event_new(service_base(run), -1, EV_PERSIST, on_gauges, fts);
+	event_add(fts->gauges, &gauges_every);
 	service_set_state(run, fts);
 	return OK;
 }
@@ -153,6 +164,7 @@ stop(struct service_run *run)
 
 	fts_users_stop(fts);
 	event_free(fts->pump);
+	event_free(fts->gauges);
 	free(fts);
 	service_set_state(run, NULL);
 }

@@ -49,7 +49,7 @@ struct fts {
 	struct service_run *run;
 	struct fts_users users, queue;
 	unsigned running, answering;
-	struct event *pump;
+	struct event *pump, *gauges;
 	int64_t full_until_ms; /* the disk was full: nothing is indexed */
 	uint64_t indexed, jobs, failed, questions; /* since the start */
 };
@@ -79,5 +79,7 @@ void fts_answer_end(struct fts_user *u);
 
 extern const struct ctl_verb fts_ctl_verbs[];
 void fts_status(struct service_run *run, json_t *object);
+/* Metrics of what is now. */
+void fts_gauges_set(const struct fts *fts);
 
 #endif

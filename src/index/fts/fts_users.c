@@ -18,6 +18,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 
 enum {
 	RETRY_MS = 2 * 1000, /* after a failure; twice as long after each further one */
@@ -169,6 +170,12 @@ job_ended(struct fts_user *u, int status)
 	fts->jobs++;
 	fts->indexed += atomic_load(&u->job->done);
 	set_state(u, FTS_RESTS);
+	metrics_add(METRIC_FTS_MESSAGES, atomic_load(&u->job->done));
+	metrics_add_labels(METRIC_FTS_JOBS, 1,
+		end == FTS_JOB_DONE   ? "done"
+		: end == FTS_JOB_FULL ? "full"
+				      : "failed",
+		NULL);
 	if (end == FTS_JOB_DONE) {
 		u->failures = 0;
 		u->job->skip_uid = 0;
