@@ -249,6 +249,17 @@ net_cidr_match(const struct net_cidr *c, const struct net_addr *a)
 	return rest == 0 || ((bytes[whole] ^ c->addr[whole]) >> (8 - rest)) == 0;
 }
 
+int
+net_in_networks(char *const *networks, size_t n, const struct net_addr *a)
+{
+	struct net_cidr net;
+
+	for (size_t i = 0; i < n; i++)
+		if (net_cidr_parse(str_of(networks[i]), &net) == OK && net_cidr_match(&net, a))
+			return 1;
+	return 0;
+}
+
 /* "*" where the kernel has no IPv6: 0.0.0.0. 0 when a is something else. */
 static int
 any_without_ipv6(const struct net_addr *a, struct net_addr *out)

@@ -40,6 +40,8 @@ struct net_cidr {
 };
 enum err net_cidr_parse(struct str text, struct net_cidr *out);
 int net_cidr_match(const struct net_cidr *c, const struct net_addr *a);
+/* Whether a is in one of n networks written as text; what is no network is passed over. */
+int net_in_networks(char *const *networks, size_t n, const struct net_addr *a);
 
 /*
  * Binds and listens, non-blocking and close-on-exec. For a UNIX path an old socket there is

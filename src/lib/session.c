@@ -129,8 +129,11 @@ child_start(struct service_run *run, int fd, struct session_info *info)
 	struct child *c = take ? children_reuse(run, fd, info) : NULL;
 	pid_t pid = -1;
 
-	if (take && !c)
+	if (take && !c) {
+		if (p->program->refresh)
+			p->program->refresh(service_conf(run));
 		pid = fork();
+	}
 	if (pid == 0)
 		session_child_main(run, p->program, p->reports[1], fd, info);
 	if (pid > 0)

@@ -90,6 +90,8 @@ struct session_program {
 	enum err (*warm)(const struct config *conf);
 	/* The parent's sandbox, inherited by all children; each child narrows it further. */
 	void (*sandbox)(const struct config *conf, struct sandbox *sb);
+	/* In the parent before each fork: brings up to date what children share. May be NULL. */
+	void (*refresh)(const struct config *conf);
 	/* The child: serves the client, returns the exit status or SESSION_AGAIN. */
 	int (*run)(struct session *s);
 	/* Frees s->kept when no other client came. NULL for a program without SESSION_AGAIN. */

@@ -24,6 +24,7 @@ enum {
 struct stream {
 	int fd;
 	int read_ms, write_ms;
+	int64_t deadline_ms; /* of reads; 0: none */
 	struct buf in; /* in.p + at .. in.p + in.len is unread */
 	size_t at;
 	struct buf out;
@@ -77,6 +78,26 @@ stream_release_fd(struct stream *s)
 	s->fd = -1;
 	s->err = E_CLOSED;
 	return fd;
+}
+
+void
+stream_set_deadline(struct stream *s, int64_t deadline_ms)
+{
+	s->deadline_ms = deadline_ms;
+}
+
+/* How long a read may wait now. */
+static int
+read_patience(const struct stream *s)
+{
+	int64_t left;
+
+	if (s->deadline_ms == 0)
+		return s->read_ms;
+	left = s->deadline_ms - io_now_ms();
+	if (left <= 0)
+		return 0;
+	return left < s->read_ms ? (int)left : s->read_ms;
 }
 
 void
@@ -389,6 +410,9 @@ fill(struct stream *s)
 	e = stream_flush(s);
 	if (e)
 		return e;
+	/* One that always has a byte ready never waits. */
+	if (s->deadline_ms && io_now_ms() >= s->deadline_ms)
+		return E_TIMEOUT;
 	compact(s);
 	for (;;) {
 		struct buf *b = s->filter ? &s->raw : &s->in;
@@ -414,7 +438,7 @@ fill(struct stream *s)
 		if (errno != EAGAIN)
 			return fail(s, err_from_errno(errno));
 		shrink(s);
-		e = wait_events(s, POLLIN, s->read_ms);
+		e = wait_events(s, POLLIN, read_patience(s));
 		if (e)
 			return e;
 	}

@@ -27,6 +27,11 @@ int stream_release_fd(struct stream *s);
 
 /* How long a read may wait for the next byte, and a write for the peer to take one. */
 void stream_set_timeouts(struct stream *s, int read_ms, int write_ms);
+/*
+ * Reads wait no longer than up to this point of io_now_ms(), whatever trickles in until then; 0:
+ * none.
+ */
+void stream_set_deadline(struct stream *s, int64_t deadline_ms);
 /* Bytes to be read before those of the socket (what a proxy had read ahead). */
 void stream_push_input(struct stream *s, struct str bytes);
 /* Bytes that can be read without waiting for the socket. */

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "master/daemons.h"
 
+#include <fnmatch.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "lib/log.h"
+
+static const char *const smtpd_restart_for[] = {"smtpd_*", "submission_restrictions",
+	"relay_clientcerts", "mynetworks", "dns_resolvers", NULL};
 
 const struct daemon_def daemon_defs[] = {
 	{
@@ -72,6 +76,7 @@ const struct daemon_def daemon_defs[] = {
 	{
 		.name = "smtpd",
 		.program = "roost-smtpd",
+		.restart_for = smtpd_restart_for,
 		.user = DAEMON_MAIL_USER,
 		.stage = STAGE_CLIENTS,
 		/* Any local user may send, as with every sendmail. */
@@ -138,6 +143,33 @@ daemon_wanted(const struct daemon_def *def, const struct config *conf)
 		return (unsigned)conf->proxy_processes;
 	cores = sysconf(_SC_NPROCESSORS_ONLN);
 	return cores < 1 ? 1 : cores > 64 ? 64 : (unsigned)cores;
+}
+
+static int
+differs(const char *name, const struct config *was, const struct config *is)
+{
+	struct buf a = {0}, b = {0};
+	int differ;
+
+	conf_value_text(was, name, &a);
+	conf_value_text(is, name, &b);
+	differ = !str_equal(buf_str(&a), buf_str(&b));
+	buf_free(&a);
+	buf_free(&b);
+	return differ;
+}
+
+int
+daemon_must_restart(const struct daemon_def *def, const struct config *was, const struct config *is)
+{
+	size_t count;
+	const struct conf_row *rows = conf_rows(&count);
+
+	for (const char *const *want = def->restart_for; want && *want; want++)
+		for (size_t i = 0; i < count; i++)
+			if (fnmatch(*want, rows[i].name, 0) == 0 && differs(rows[i].name, was, is))
+				return 1;
+	return 0;
 }
 
 const char *

@@ -44,6 +44,12 @@ struct daemon_def {
 	int per_core; /* proxy_processes of them */
 	int limits; /* gets the table of connection counts */
 	int metrics; /* reads what all the others count */
+	/*
+	 * Settings that it cannot take over while it runs (files that it opens before its sandbox):
+	 * another process takes its place. Names, ended by NULL; one that ends in "*" stands for
+	 * all that begin so. May be NULL.
+	 */
+	const char *const *restart_for;
 	struct daemon_tcp tcp[DAEMON_TCP_MAX];
 	struct daemon_unix unix_[DAEMON_UNIX_MAX];
 };
@@ -53,6 +59,9 @@ extern const size_t daemon_def_count;
 
 /* How many processes of it there are to be. */
 unsigned daemon_wanted(const struct daemon_def *def, const struct config *conf);
+/* Whether one of its restart_for differs. */
+int daemon_must_restart(
+	const struct daemon_def *def, const struct config *was, const struct config *is);
 /* The user's name, "" to stay what we are. Borrowed from conf. */
 const char *daemon_user_name(enum daemon_user user, const struct config *conf);
 /* The addresses in the setting a listener is made from. */

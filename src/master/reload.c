@@ -47,18 +47,20 @@ copy_setting(char **to, const char *from)
 }
 
 /*
- * Those whose sockets changed are replaced: the new one serves the new sockets, the old one ends
- * when its clients are done. All others get the settings sent.
+ * Those whose sockets changed, or settings that they cannot take over, are replaced: the new one
+ * serves the new sockets, the old one ends when its clients are done. All others get the settings
+ * sent.
  */
 static void
-spread(struct master *m, const struct listeners *old)
+spread(struct master *m, const struct listeners *old, const struct config *old_conf)
 {
 	struct child *end = NULL;
 
 	for (struct child *c = m->children; c; c = c->next)
 		end = c;
 	for (struct child *c = m->children; c; c = c->next) {
-		if (!listeners_same(old, &m->listeners, c->def)) {
+		if (!listeners_same(old, &m->listeners, c->def) ||
+			daemon_must_restart(c->def, old_conf, m->conf)) {
 			c->retired = 1;
 			if (c->state == CHILD_WAITING)
 				child_stop(c);
@@ -129,7 +131,7 @@ reload_checked(struct master *m, struct config *fresh, struct buf *problems)
 	m->listeners = listeners;
 	setup_log_use(fresh, log_fd);
 	spread_log(m, log_fd);
-	spread(m, &old);
+	spread(m, &old, old_conf);
 	listeners_close(&old);
 	conf_free(&old_conf);
 	io_close(&log_fd);
