@@ -322,3 +322,29 @@ dns_tlsa(struct dns *d, const char *host, const struct dns_trust *trust, uint16_
 		ask_tlsa(d, host, port, out);
 	}
 }
+
+/* ---- any records ---- */
+
+enum dns_verdict
+dns_records(struct dns *d, const char *name, int type, struct dns_records *out)
+{
+	struct ub_result *result = NULL;
+	enum dns_verdict verdict = ask(d, name, type, &result);
+	int i;
+
+	memset(out, 0, sizeof(*out));
+	out->result = result;
+	for (i = 0; verdict == DNS_FOUND && result->data[i] && out->count < DNS_RECORDS_MAX; i++) {
+		if (result->len[i] >= 0)
+			out->v[out->count++] = str_make(result->data[i], (size_t)result->len[i]);
+	}
+	return verdict;
+}
+
+void
+dns_records_free(struct dns_records *r)
+{
+	ub_resolve_free(r->result);
+	r->result = NULL;
+	r->count = 0;
+}

@@ -3,6 +3,7 @@
 #define ROOST_MTA_DNS_H
 
 #include "lib/conf.h"
+#include "lib/str.h"
 #include "mta-lite/nexthop.h"
 #include "mta-lite/tlsa.h"
 
@@ -11,6 +12,8 @@
  * before the sandbox (it reads resolv.conf and hosts), and used in children.
  */
 struct dns;
+
+enum { DNS_RECORDS_MAX = 32 };
 
 /* E_IO: logged. A trust anchor that cannot be read is one. */
 enum err dns_open(const struct config *conf, struct dns **out);
@@ -46,5 +49,15 @@ void dns_tlsa(struct dns *d, const char *host, const struct dns_trust *trust, ui
 	struct tlsa_set *out);
 /* Whether there is a trust anchor, without which nothing is secure. */
 int dns_validates(const struct dns *d);
+
+/* Any records of a name, as bytes; the names of their types are in RFC 1035 and others. */
+struct dns_records {
+	struct str v[DNS_RECORDS_MAX];
+	size_t count;
+	void *result;
+};
+/* *out is zeroed first; dns_records_free is due in every case. */
+enum dns_verdict dns_records(struct dns *d, const char *name, int type, struct dns_records *out);
+void dns_records_free(struct dns_records *r);
 
 #endif

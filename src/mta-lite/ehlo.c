@@ -51,6 +51,11 @@ smtp_ehlo_write(struct buf *out, const struct config *conf, const struct smtp_eh
 		buf_add_cstr(out, "250-STARTTLS\r\n"); /* RFC 3207 */
 	if (opt->auth && opt->auth[0])
 		buf_printf(out, "250-AUTH %s\r\n", opt->auth); /* RFC 4954 */
+	if (opt->xclient)
+		buf_add_cstr(out, "250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN REVERSE_NAME\r\n");
+	buf_add_cstr(out, "250-CHUNKING\r\n"); /* RFC 3030 */
+	buf_printf(out, "250-LIMITS RCPTMAX=%lld\r\n", /* RFC 9422 */
+		(long long)conf->smtpd_recipient_limit);
 	buf_add_cstr(out, "250-ENHANCEDSTATUSCODES\r\n"); /* RFC 2034 */
 	buf_add_cstr(out, "250-8BITMIME\r\n"); /* RFC 6152 */
 	buf_add_cstr(out, "250 DSN\r\n"); /* RFC 3461 */

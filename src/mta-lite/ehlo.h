@@ -12,6 +12,7 @@
 struct smtp_ehlo_options {
 	const char *hostname; /* NULL or "": smtp_hostname() */
 	int tls_available; /* STARTTLS can be said now */
+	int xclient; /* XCLIENT is for this peer */
 	const char *auth; /* "PLAIN LOGIN"; NULL or "": AUTH is not offered */
 };
 

@@ -66,7 +66,7 @@ queue_entry_add_rcpt(
 }
 
 void
-queue_entry_free(struct queue_entry *q)
+queue_entry_drop_rcpts(struct queue_entry *q)
 {
 	size_t i;
 
@@ -79,7 +79,14 @@ queue_entry_free(struct queue_entry *q)
 		free(r->text);
 		free(r->mta);
 	}
-	free(q->rcpts);
+	MEM_FREE(q->rcpts);
+	q->rcpt_count = 0;
+}
+
+void
+queue_entry_free(struct queue_entry *q)
+{
+	queue_entry_drop_rcpts(q);
 	free(q->sender);
 	free(q->envid);
 	free(q->client);

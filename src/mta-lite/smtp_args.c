@@ -172,3 +172,23 @@ smtp_rcpt_parse(struct str args, int esmtp, struct smtp_rcpt *out)
 	}
 	return NULL;
 }
+
+struct str
+smtp_args_add_brackets(struct str args, struct buf *space)
+{
+	size_t colon = str_find(args, 0, ':'), end;
+	struct str address;
+
+	if (colon == args.len)
+		return args;
+	address = str_trim(str_make(args.p + colon + 1, args.len - colon - 1));
+	end = str_find(address, 0, ' ');
+	/* With brackets it is for the strict parser to say what is wrong. */
+	if (end == 0 || memchr(address.p, '<', end) || memchr(address.p, '>', end))
+		return args;
+	buf_reset(space);
+	buf_add(space, args.p, colon + 1);
+	buf_printf(space, "<%.*s>", (int)end, address.p);
+	buf_add(space, address.p + end, address.len - end);
+	return buf_str(space);
+}

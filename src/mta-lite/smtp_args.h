@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "lib/buf.h"
 #include "lib/str.h"
 #include "mta-lite/dsn.h"
 #include "mta-lite/smtp_path.h"
@@ -31,5 +32,11 @@ struct smtp_rcpt {
  */
 const char *smtp_mail_parse(struct str args, int esmtp, int auth, struct smtp_mail *out);
 const char *smtp_rcpt_parse(struct str args, int esmtp, struct smtp_rcpt *out);
+
+/*
+ * For clients that leave out the angle brackets (strict_rfc821_envelopes = no): puts them around
+ * the address. *space holds the result, which is args itself where nothing is to be done.
+ */
+struct str smtp_args_add_brackets(struct str args, struct buf *space);
 
 #endif

@@ -39,12 +39,22 @@ keep_node(void *node)
 }
 
 void
+smtpd_forget_targets(struct smtpd *d)
+{
+	struct smtpd_transaction *t = &d->t;
+
+	/* The tree's keys are the entry's. */
+	tdestroy(t->seen, keep_node);
+	t->seen = NULL;
+	queue_entry_drop_rcpts(&t->entry);
+}
+
+void
 smtpd_transaction_reset(struct smtpd *d)
 {
 	struct smtpd_transaction *t = &d->t;
 
-	tdestroy(t->seen, keep_node);
-	t->seen = NULL;
+	smtpd_forget_targets(d);
 	queue_entry_free(&t->entry);
 	memset(&t->mail, 0, sizeof(t->mail));
 	t->open = 0;
@@ -53,11 +63,14 @@ smtpd_transaction_reset(struct smtpd *d)
 	spool_reset(&t->spool);
 	t->data = SMTP_DATA_INIT;
 	buf_reset(&t->head);
+	t->bdat = t->bdat_failed = 0;
+	t->content_bytes = 0;
+	restrict_effects_free(&t->effects);
 	t->started_ms = 0;
 }
 
-static void
-set_helo(struct smtpd *d, struct str name)
+void
+smtpd_set_helo(struct smtpd *d, struct str name)
 {
 	size_t i;
 
@@ -85,12 +98,13 @@ hello(struct smtpd *d, struct str args, int esmtp)
 		return;
 	}
 	smtpd_transaction_reset(d);
-	set_helo(d, args);
+	smtpd_set_helo(d, args);
 	d->esmtp = esmtp;
 	if (!esmtp) {
 		smtpd_reply(d, "250 %s", smtp_hostname(d->conf));
 		return;
 	}
+	opt.xclient = d->xclient;
 	smtp_ehlo_write(&out, d->conf, &opt);
 	(void)stream_write_str(d->io, buf_str(&out));
 	buf_free(&out);
@@ -137,28 +151,11 @@ cmd_noop(struct smtpd *d, struct str args)
 }
 
 static void
-cmd_vrfy(struct smtpd *d, struct str args)
-{
-	junk(d);
-	if (args.len == 0)
-		smtpd_reply(d, "501 5.5.4 Syntax: VRFY address");
-	else
-		smtpd_reply(d, "252 2.0.0 Send a message to find out");
-}
-
-static void
-cmd_expn(struct smtpd *d, struct str args)
-{
-	(void)args;
-	smtpd_reply(d, "502 5.5.1 Lists are not shown here");
-}
-
-static void
 cmd_help(struct smtpd *d, struct str args)
 {
 	(void)args;
 	junk(d);
-	smtpd_reply(d, "214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT");
+	smtpd_reply(d, "214 2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY EXPN HELP QUIT");
 }
 
 static void
@@ -187,13 +184,15 @@ static const struct {
 	{"MAIL", smtpd_mail},
 	{"RCPT", smtpd_rcpt},
 	{"DATA", smtpd_data},
+	{"BDAT", smtpd_bdat},
 	{"QUIT", cmd_quit},
 	{"RSET", cmd_rset},
 	{"EHLO", cmd_ehlo},
 	{"HELO", cmd_helo},
 	{"NOOP", cmd_noop},
-	{"VRFY", cmd_vrfy},
-	{"EXPN", cmd_expn},
+	{"VRFY", smtpd_vrfy},
+	{"EXPN", smtpd_expn},
+	{"XCLIENT", smtpd_xclient},
 	{"HELP", cmd_help},
 	{"STARTTLS", cmd_too_late},
 	{"AUTH", cmd_too_late},
@@ -211,6 +210,10 @@ dispatch(struct smtpd *d, struct str line)
 	}
 	line = str_trim(line);
 	verb = str_split(&line, ' ');
+	/* RFC 2920 section 3.1: these are the last of their group. */
+	if (stream_input_available(d->io) > 0 &&
+		(str_is_i(verb, "DATA") || str_is_i(verb, "EHLO") || str_is_i(verb, "HELO")))
+		d->pipelined = 1;
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (str_is_i(verb, commands[i].verb)) {
 			commands[i].run(d, str_trim(line));
@@ -252,6 +255,8 @@ serve(struct smtpd *d)
 			log_event(LOGL_INFO, "smtpd.errors limit", "ip", d->peer_ip, NULL);
 			break;
 		}
+		/* A command that trickles in is given up too. */
+		stream_set_deadline(d->io, io_now_ms() + d->conf->smtpd_timeout);
 		e = stream_read_line(d->io, SMTPD_LINE_MAX, &line, NULL);
 		if (e == E_TOOBIG) {
 			smtpd_reply(d, "500 5.5.2 Line too long");
@@ -259,6 +264,7 @@ serve(struct smtpd *d)
 			if (e == OK)
 				continue;
 		}
+		stream_set_deadline(d->io, 0);
 		if (e)
 			return say_goodbye(d, e);
 		dispatch(d, line);
@@ -267,18 +273,10 @@ serve(struct smtpd *d)
 	return 0;
 }
 
-static int
-in_mynetworks(const struct config *conf, const struct net_addr *peer)
+int
+smtpd_in_networks(const struct conf_list *list, const struct net_addr *peer)
 {
-	struct net_cidr net;
-	size_t i;
-
-	for (i = 0; i < conf->mynetworks.count; i++) {
-		if (net_cidr_parse(str_of(conf->mynetworks.items[i]), &net) == OK &&
-			net_cidr_match(&net, peer))
-			return 1;
-	}
-	return 0;
+	return net_in_networks(list->items, list->count, peer);
 }
 
 static long
@@ -300,14 +298,16 @@ identify(struct smtpd *d)
 	struct auth_user user;
 	enum err e;
 
-	net_addr_format_ip(&info->peer, d->peer_ip);
+	d->peer = info->peer;
+	net_addr_format_ip(&d->peer, d->peer_ip);
 	if (strcmp(info->service, "sendmail") == 0) {
 		d->kind = SMTPD_LOCAL;
 		d->trusted = 1;
 		d->local_uid = peer_uid(stream_fd(d->io));
 	} else if (strcmp(info->service, "smtp") == 0) {
 		d->kind = SMTPD_MX;
-		d->trusted = in_mynetworks(d->conf, &info->peer);
+		d->trusted = smtpd_in_networks(&d->conf->mynetworks, &d->peer);
+		d->xclient = smtpd_in_networks(&d->conf->smtpd_authorized_xclient_hosts, &d->peer);
 	} else {
 		d->kind = SMTPD_SUBMISSION;
 	}
@@ -333,7 +333,7 @@ smtpd_run(struct session *s)
 	d.spool_dir = queue_dir_path(s->conf, QUEUE_INCOMING);
 	d.auth = auth_client_create(s->conf);
 	d.esmtp = s->info.esmtp;
-	set_helo(&d, str_of(s->info.helo));
+	smtpd_set_helo(&d, str_of(s->info.helo));
 	spool_init(&d.t.spool, d.spool_dir);
 	stream_set_timeouts(d.io, (int)s->conf->smtpd_timeout, (int)s->conf->client_write_timeout);
 	e = identify(&d);
@@ -354,6 +354,8 @@ smtpd_run(struct session *s)
 	buf_free(&d.t.head);
 	smtp_client_free(&d.lmtp);
 	auth_client_free(&d.auth);
+	buf_free(&d.verdict);
+	free(d.known_address);
 	free(d.user);
 	free(d.helo);
 	free(d.spool_dir);

@@ -5,6 +5,7 @@
 #include "auth/auth_client.h"
 #include "lib/session.h"
 #include "mta-lite/queue_file.h"
+#include "mta-lite/restrict.h"
 #include "mta-lite/smtp_args.h"
 #include "mta-lite/smtp_client.h"
 #include "mta-lite/smtp_data.h"
@@ -33,6 +34,10 @@ struct smtpd_transaction {
 	struct smtp_data data;
 	struct buf head; /* header fields that we add */
 	int64_t started_ms;
+	int bdat, bdat_failed; /* content came by BDAT; one of them was refused */
+	int64_t content_ms; /* BDAT: when the first came, and how much since */
+	uint64_t content_bytes;
+	struct restrict_effects effects; /* what tables said of the message */
 };
 
 struct smtpd {
@@ -41,11 +46,19 @@ struct smtpd {
 	struct stream *io;
 	enum smtpd_kind kind;
 	char *user; /* logged in; or NULL */
+	int xclient; /* it may speak for others (smtpd_authorized_xclient_hosts) */
 	int trusted; /* may send to other domains */
 	long local_uid; /* LOCAL: who; -1 */
 	int esmtp;
 	char *helo; /* "" before HELO or EHLO; printable */
+	struct net_addr peer;
 	char peer_ip[NET_ADDR_TEXT];
+	struct restrict_names names; /* of the peer; see smtpd_names */
+	int names_known;
+	int pipelined; /* bytes came behind a command that must be the last of its group */
+	char *known_address; /* the last one whose kind was asked for */
+	enum auth_rcpt_kind known_kind;
+	struct buf verdict; /* what the restrictions reply */
 	unsigned errors, junk;
 	int quit;
 	char *spool_dir;
@@ -60,13 +73,37 @@ int smtpd_run(struct session *s);
 /* The one way back to the start: nothing of a message, accepted or not, survives it. */
 void smtpd_transaction_reset(struct smtpd *d);
 
+/* The DNS for checks of this session. */
+struct dns_source smtpd_dns(struct smtpd *d);
+
+/* The client's name, made printable and short. */
+void smtpd_set_helo(struct smtpd *d, struct str name);
+
+/* Whether the peer is in one of the networks. */
+int smtpd_in_networks(const struct conf_list *list, const struct net_addr *peer);
+
 /* Sends a reply line, CRLF is added. A 4xx or 5xx one counts as an error. */
 void smtpd_reply(struct smtpd *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Adds the final addresses of a recipient. */
+void smtpd_add_targets(
+	struct smtpd *d, const struct smtp_rcpt *rcpt, const struct auth_rcpt *found);
+/* Drops all final addresses; those who were accepted stay counted. */
+void smtpd_forget_targets(struct smtpd *d);
+/* HOLD, FILTER, REDIRECT and BCC of access tables. NULL: done; else the reply for the message. */
+const char *smtpd_effects_apply(struct smtpd *d);
+
+/* A refusal of the whole message, for the log. */
+void smtpd_log_reject(struct smtpd *d, const char *reply);
 
 /* Commands; args: what stands behind the verb, trimmed. */
 void smtpd_mail(struct smtpd *d, struct str args);
 void smtpd_rcpt(struct smtpd *d, struct str args);
 void smtpd_data(struct smtpd *d, struct str args);
+void smtpd_bdat(struct smtpd *d, struct str args);
+void smtpd_vrfy(struct smtpd *d, struct str args);
+void smtpd_expn(struct smtpd *d, struct str args);
+void smtpd_xclient(struct smtpd *d, struct str args);
 
 /*
  * A complete message is in d->t: cut-through, queue, reply. Header fields to be added are in

@@ -226,9 +226,25 @@ void
 smtpd_deliver(struct smtpd *d)
 {
 	struct queue_entry *q = &d->t.entry;
-	size_t *index = mem_zalloc((q->rcpt_count + 1) * sizeof(*index)), n;
+	const char *problem;
+	size_t *index, n;
 
+	if (d->t.effects.discard) {
+		log_result(d, "smtpd.accept", "discard", "2.0.0", d->t.effects.discard);
+		smtpd_reply(d, "250 2.0.0 Ok: queued as %s", q->id);
+		return;
+	}
+	problem = smtpd_effects_apply(d);
+	if (problem) {
+		smtpd_log_reject(d, problem);
+		smtpd_reply(d, "%s", problem);
+		return;
+	}
+	index = mem_zalloc((q->rcpt_count + 1) * sizeof(*index));
 	n = choose_cut_through(q, index);
+	/* Nobody has it yet who is to see it first. */
+	if (d->t.effects.hold || d->t.effects.filter)
+		n = 0;
 	if (n > 0)
 		cut_through(d, index, n);
 	free(index);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "mta-lite/smtpd.h"
+#include "mta-lite/smtpd_rules.h"
 
 #include <search.h>
 #include <stdlib.h>
@@ -39,28 +39,10 @@ queue_has_room(struct smtpd *d, uint64_t size)
 	return (uint64_t)fs.f_bavail * fs.f_frsize >= need;
 }
 
-/* NULL: this client may use this sender. */
-static const char *
-sender_reject(struct smtpd *d, const struct smtp_mail *mail)
-{
-	if (d->kind == SMTPD_SUBMISSION && d->user == NULL)
-		return "530 5.7.0 Authentication required";
-	if (d->user == NULL || mail->from.address[0] == '\0')
-		return NULL;
-	switch (auth_may_send_as(d->auth, d->user, str_of(mail->from.address))) {
-	case OK:
-		return NULL;
-	case E_ACCESS:
-	case E_NOTFOUND:
-		return "553 5.7.1 Sender address not owned by the logged-in user";
-	default:
-		return "451 4.3.0 Directory not available, try again later";
-	}
-}
-
 void
 smtpd_mail(struct smtpd *d, struct str args)
 {
+	struct restrict_effects effects;
 	struct smtp_mail mail;
 	const char *reject;
 
@@ -68,13 +50,19 @@ smtpd_mail(struct smtpd *d, struct str args)
 		smtpd_reply(d, "503 5.5.1 MAIL was said already");
 		return;
 	}
-	if (d->helo[0] == '\0') {
+	if (d->kind == SMTPD_SUBMISSION && d->user == NULL) {
+		smtpd_reply(d, "530 5.7.0 Authentication required");
+		return;
+	}
+	if (d->helo[0] == '\0' && d->conf->smtpd_helo_required) {
 		smtpd_reply(d, "503 5.5.1 Say HELO or EHLO first");
 		return;
 	}
+	if (!d->conf->strict_rfc821_envelopes)
+		args = smtp_args_add_brackets(args, &d->verdict);
 	reject = smtp_mail_parse(args, d->esmtp, d->user != NULL, &mail);
 	if (reject == NULL)
-		reject = sender_reject(d, &mail);
+		reject = smtpd_rules_mail(d, mail.from.address);
 	if (reject == NULL && mail.size > d->conf->max_message_size)
 		reject = "552 5.3.4 Message too large";
 	if (reject == NULL && !queue_has_room(d, mail.size))
@@ -83,9 +71,13 @@ smtpd_mail(struct smtpd *d, struct str args)
 		log_event(LOGL_INFO, "smtpd.reject", "ip", d->peer_ip, "helo", d->helo, "user",
 			d->user, "from", mail.from.address, "reply", reject, NULL);
 		smtpd_reply(d, "%s", reject);
+		restrict_effects_free(&d->t.effects);
 		return;
 	}
+	effects = d->t.effects;
+	d->t.effects = (struct restrict_effects){0};
 	smtpd_transaction_reset(d);
+	d->t.effects = effects; /* what the lists noted before the answer */
 	d->t.mail = mail;
 	d->t.open = 1;
 	d->t.started_ms = io_now_ms();
@@ -116,8 +108,8 @@ add_target(struct smtpd *d, const char *address, const struct smtp_rcpt *rcpt, u
  * RFC 3461 section 5.2.7.3 (c): of an alias with several targets, SUCCESS is answered by an
  * "expanded" report and not passed on; with one target everything is passed on (5.2.7.2).
  */
-static void
-add_targets(struct smtpd *d, const struct smtp_rcpt *rcpt, const struct auth_rcpt *found)
+void
+smtpd_add_targets(struct smtpd *d, const struct smtp_rcpt *rcpt, const struct auth_rcpt *found)
 {
 	unsigned notify = rcpt->notify;
 	size_t i;
@@ -141,8 +133,19 @@ add_targets(struct smtpd *d, const struct smtp_rcpt *rcpt, const struct auth_rcp
 		add_target(d, found->targets[i].address, rcpt, notify, found->targets[i].local);
 }
 
+static const char no_such_user[] = "User unknown in virtual mailbox table";
+
 static const char *
-lookup_reject(struct smtpd *d, enum err e, const struct auth_rcpt *found)
+about(struct smtpd *d, const char *codes, const char *address, const char *text)
+{
+	buf_reset(&d->verdict);
+	buf_printf(&d->verdict, "%s <%s>: Recipient address rejected: %s", codes, address, text);
+	return buf_cstr(&d->verdict);
+}
+
+/* What the directory says of a recipient that the restrictions let through. */
+static const char *
+lookup_reject(struct smtpd *d, enum err e, const char *address, const struct auth_rcpt *found)
 {
 	if (e)
 		return e == E_PARSE || e == E_RANGE || e == E_TOOBIG
@@ -152,18 +155,19 @@ lookup_reject(struct smtpd *d, enum err e, const struct auth_rcpt *found)
 	case AUTH_RCPT_MAILBOX:
 	case AUTH_RCPT_ALIAS:
 		if (found->target_count == 0)
-			return "550 5.1.1 No such user here";
+			return about(d, "550 5.1.1", address, no_such_user);
 		if (found->target_count > QUEUE_RCPTS_MAX - d->t.entry.rcpt_count - 1)
 			return "452 4.5.3 Too many recipients";
 		return NULL;
 	case AUTH_RCPT_REMOTE:
-		return d->trusted ? NULL : "554 5.7.1 Relay access denied";
+		/* The lists let it through; smtpd_relay_restrictions is always one of them. */
+		return NULL;
 	case AUTH_RCPT_UNKNOWN:
-		return "550 5.1.1 No such user here";
+		return about(d, "550 5.1.1", address, no_such_user);
 	case AUTH_RCPT_DISABLED:
-		return "550 5.2.1 Mailbox disabled";
+		return about(d, "550 5.2.1", address, "Mailbox disabled");
 	case AUTH_RCPT_LOOP:
-		return "554 5.4.6 Alias loop";
+		return about(d, "554 5.4.6", address, "Alias loop");
 	}
 	return "451 4.3.0 Directory not available, try again later";
 }
@@ -176,20 +180,25 @@ smtpd_rcpt(struct smtpd *d, struct str args)
 	const char *reject;
 	enum err e;
 
-	if (!d->t.open) {
-		smtpd_reply(d, "503 5.5.1 Need MAIL before RCPT");
+	if (!d->t.open || d->t.bdat) {
+		smtpd_reply(
+			d, "503 5.5.1 %s", d->t.bdat ? "RCPT after BDAT" : "Need MAIL before RCPT");
 		return;
 	}
+	if (!d->conf->strict_rfc821_envelopes)
+		args = smtp_args_add_brackets(args, &d->verdict);
 	reject = smtp_rcpt_parse(args, d->esmtp, &rcpt);
 	if (reject == NULL && d->t.rcpt_count >= (unsigned)d->conf->smtpd_recipient_limit)
 		reject = "452 4.5.3 Too many recipients";
 	if (reject == NULL && d->t.entry.rcpt_count + 2 >= QUEUE_RCPTS_MAX)
 		reject = "452 4.5.3 Too many recipients";
+	if (reject == NULL)
+		reject = smtpd_rules_rcpt(d, rcpt.to.address);
 	if (reject == NULL) {
 		e = auth_lookup_rcpt(d->auth, str_of(rcpt.to.address), &found);
-		reject = lookup_reject(d, e, &found);
+		reject = lookup_reject(d, e, rcpt.to.address, &found);
 		if (reject == NULL) {
-			add_targets(d, &rcpt, &found);
+			smtpd_add_targets(d, &rcpt, &found);
 			if (d->t.rcpt_count++ == 0)
 				d->t.first_rcpt = mem_strdup(rcpt.to.address);
 		}

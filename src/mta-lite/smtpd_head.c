@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "mta-lite/smtpd.h"
+#include "mta-lite/smtpd_rules.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -74,9 +74,13 @@ add_received(struct smtpd *d, const char *date)
 		buf_printf(
 			h, "by %s (Roost, from userid %ld)", smtp_hostname(d->conf), d->local_uid);
 	} else {
-		buf_add_cstr(h, "from ");
-		buf_add_cstr(h, d->helo);
-		buf_printf(h, " ([%s%s])\r\n", ip6 ? "IPv6:" : "", d->peer_ip);
+		const char *name =
+			d->conf->smtpd_peername_lookup ? smtpd_names(d)->name : "unknown";
+
+		buf_printf(h, "from %s (", d->helo[0] ? d->helo : "unknown");
+		if (strcmp(name, "unknown") != 0)
+			buf_printf(h, "%s ", name);
+		buf_printf(h, "[%s%s])\r\n", ip6 ? "IPv6:" : "", d->peer_ip);
 		if (info->tls && info->tls_text[0]) {
 			buf_add_cstr(h, "\t(using ");
 			add_clean(h, info->tls_text);
@@ -120,12 +124,15 @@ smtpd_head_write(struct smtpd *d, struct str header, unsigned *hops)
 	struct buf date = {0};
 	time_t now = time(NULL);
 	struct seen seen;
+	size_t i;
 
 	header.len = header_block_len(header);
 	scan(header, &seen);
 	*hops = seen.received;
 	(void)date_format_rfc5322(now, date_local_zone(now), &date);
 	buf_reset(&d->t.head);
+	for (i = 0; i < d->t.effects.prepend_count; i++)
+		buf_printf(&d->t.head, "%s\r\n", d->t.effects.prepend[i]);
 	add_received(d, buf_cstr(&date));
 	if (d->kind != SMTPD_MX)
 		add_missing(d, &seen, buf_cstr(&date));

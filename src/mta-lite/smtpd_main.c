@@ -6,8 +6,8 @@
 
 #include "mail/date.h"
 #include "mta-lite/queue_store.h"
-#include "mta-lite/smtpd.h"
 #include "mta-lite/ehlo.h"
+#include "mta-lite/smtpd_rules.h"
 
 static enum err
 smtpd_warm(const struct config *conf)
@@ -15,6 +15,8 @@ smtpd_warm(const struct config *conf)
 	/* Looked up while files can still be read. */
 	(void)smtp_hostname(conf);
 	(void)date_local_zone(time(NULL));
+	if (smtpd_rules_open(conf))
+		return E_IO;
 	return queue_store_init(conf);
 }
 
@@ -26,6 +28,7 @@ smtpd_sandbox(const struct config *conf, struct sandbox *sb)
 
 	sandbox_allow_path(sb, incoming, SANDBOX_READ | SANDBOX_WRITE);
 	sandbox_allow(sb, SANDBOX_CAN_FORK);
+	smtpd_rules_sandbox(conf, sb);
 	free(incoming);
 }
 
@@ -37,6 +40,7 @@ static const struct session_program smtpd_program = {
 	.accept = smtpd_accept,
 	.warm = smtpd_warm,
 	.sandbox = smtpd_sandbox,
+	.refresh = smtpd_rules_refresh,
 	.run = smtpd_run,
 };
 

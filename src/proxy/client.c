@@ -261,6 +261,9 @@ client_begin(struct client *c)
 	log_event(LOGL_DEBUG, "proxy.connect", "session", c->id, "service", c->listener->name, "ip",
 		ip, NULL);
 	p->loopback = net_addr_is_loopback(&c->peer);
+	p->xclient = p->proto == &prelogin_smtp &&
+		     net_in_networks(conf->smtpd_authorized_xclient_hosts.items,
+			     conf->smtpd_authorized_xclient_hosts.count, &c->peer);
 	switch (limits_enter(c->px->limits, &c->peer, (uint64_t)conf->max_connections,
 		(uint64_t)conf->max_connections_per_ip)) {
 	case LIMITS_OK:

@@ -128,6 +128,7 @@ struct prelogin {
 	int tls; /* TLS is active */
 	int tls_available; /* STARTTLS can be offered */
 	int loopback; /* the client is on this machine */
+	int xclient; /* SMTP: it may say XCLIENT */
 	int helo_seen, esmtp;
 	unsigned attempts, errors, commands;
 	char *tag; /* IMAP: of the command being answered */

@@ -64,6 +64,7 @@ run_ehlo(struct prelogin *p, struct str args)
 	p->esmtp = 1;
 	options.hostname = smtp_hostname(p->conf);
 	options.tls_available = !p->tls && p->tls_available;
+	options.xclient = p->xclient;
 	if (is_submission(p) && prelogin_mechanisms(p)[0])
 		options.auth = prelogin_mechanisms(p);
 	smtp_ehlo_write(&p->out, p->conf, &options);
@@ -169,7 +170,8 @@ static const struct command commands[] = {
 };
 
 /* What roost-smtpd knows beyond the table above. */
-static const char *const mail_commands[] = {"MAIL", "RCPT", "DATA", "BDAT", "EXPN", "ETRN"};
+static const char *const mail_commands[] = {
+	"MAIL", "RCPT", "DATA", "BDAT", "VRFY", "EXPN", "XCLIENT"};
 
 /*
  * Not in the table. 1: a reply was given; 0: the client is handed over with the line unused. A
@@ -209,6 +211,9 @@ command(struct prelogin *p)
 	for (size_t i = 0; i < sizeof commands / sizeof *commands && !cmd; i++)
 		if (str_is_i(name, commands[i].name))
 			cmd = &commands[i];
+	/* Who has it answered in earnest leaves that to roost-smtpd. */
+	if (cmd && cmd->run == run_vrfy && !p->conf->disable_vrfy_command)
+		cmd = NULL;
 	if (cmd)
 		cmd->run(p, args);
 	else if (!other(p, name))

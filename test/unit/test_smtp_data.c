@@ -6,6 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "mta-lite/smtp_bdat.h"
 #include "mta-lite/smtp_data.h"
 
 /* The content behind DATA: nothing but CRLF.CRLF ends it, however the bytes are cut up. */
@@ -166,10 +167,86 @@ way_out(void **state)
 	}
 }
 
+/* Content in chunks: the same is found wherever they end. */
+static void
+chunks(void **state)
+{
+	static const struct {
+		const char *in;
+		size_t len;
+		int bare_lf, bare_cr, nul, eight;
+		uint64_t longest;
+	} cases[] = {
+		{"", 0, 0, 0, 0, 0, 0},
+		{"a\r\nbc\r\n", 7, 0, 0, 0, 0, 2},
+		{"a\nb\r\n", 5, 1, 0, 0, 0, 3},
+		{"a\rb\r\n", 5, 0, 1, 0, 0, 1},
+		{"a\r\r\n", 4, 0, 1, 0, 0, 1},
+		{"a\r", 2, 0, 1, 0, 0, 1},
+		{"a\0b", 3, 0, 0, 1, 0, 3},
+		{"\xc3\xa4\r\n", 4, 0, 0, 0, 1, 2},
+		{".\r\n.\r\n", 6, 0, 0, 0, 0, 1},
+	};
+	size_t i, cut;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (cut = 0; cut <= cases[i].len; cut++) {
+			struct smtp_data d = SMTP_DATA_INIT;
+
+			smtp_bdat_look(&d, str_make(cases[i].in, cut));
+			smtp_bdat_look(&d, str_make(cases[i].in + cut, cases[i].len - cut));
+			smtp_bdat_end(&d);
+			assert_int_equal(d.bare_lf, cases[i].bare_lf);
+			assert_int_equal(d.bare_cr, cases[i].bare_cr);
+			assert_int_equal(d.has_nul, cases[i].nul);
+			assert_int_equal(d.has_8bit, cases[i].eight);
+			assert_int_equal(d.longest >= cases[i].longest, 1);
+		}
+	}
+}
+
+static void
+chunk_arguments(void **state)
+{
+	static const struct {
+		const char *args;
+		enum err e;
+		uint64_t size;
+		int last;
+	} cases[] = {
+		{"0", OK, 0, 0},
+		{"86 LAST", OK, 86, 1},
+		{"86 last", OK, 86, 1},
+		{"18446744073709551615", OK, UINT64_MAX, 0},
+		{"18446744073709551616", E_PARSE, 0, 0},
+		{"", E_PARSE, 0, 0},
+		{"-1", E_PARSE, 0, 0},
+		{"+1", E_PARSE, 0, 0},
+		{"1x", E_PARSE, 0, 0},
+		{"1 LAST LAST", E_PARSE, 0, 0},
+		{"1 FIRST", E_PARSE, 0, 0},
+		{"000000000000000000001", E_PARSE, 0, 0},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t size = 0;
+		int last = 0;
+
+		assert_int_equal(smtp_bdat_parse(str_of(cases[i].args), &size, &last), cases[i].e);
+		assert_int_equal(size, cases[i].size);
+		assert_int_equal(last, cases[i].last);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(chunks),
+		cmocka_unit_test(chunk_arguments),
 		cmocka_unit_test(contents),
 		cmocka_unit_test(all_sequences),
 		cmocka_unit_test(flags),

@@ -12,6 +12,7 @@
 
 #define EHLO(more)                                                                                 \
 	"250-mx.example.test\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n" more                      \
+	"250-CHUNKING\r\n250-LIMITS RCPTMAX=1000\r\n"                                              \
 	"250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 DSN\r\n"
 
 static const struct {
