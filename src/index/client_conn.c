@@ -470,14 +470,16 @@ enum err
 index_ticket_places(
 	const struct config *conf, const struct auth_user *user, char **maildir, char **index_dir)
 {
-	struct index_user *u = user_new(conf, user->name);
+	struct index_user *u = client_user_new(conf, user->name);
 	enum err e;
 
 	*maildir = *index_dir = NULL;
 	set_ticket(u, user);
 	e = client_connect(u);
-	/* The ticket says whose it is: the name that came with it may be another. */
-	if (e == OK && (u->told_name == NULL || strcmp(u->told_name, user->name) != 0)) {
+	/* The ticket says whose it is: the name that came with it may be another. A guest has no
+	 * Maildir. */
+	if (e == OK && (u->told_name == NULL || strcmp(u->told_name, user->name) != 0 ||
+			       u->maildir[0] == '\0')) {
 		e = E_AUTH;
 	}
 	if (e == OK) {
