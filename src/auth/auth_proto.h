@@ -13,7 +13,8 @@ enum auth_frame {
 	 * START: str service ("imap", "pop3", "submission"), str mechanism, u8 has_initial, str
 	 * initial response (decoded), str peer "ip:port", str local "ip:port", u8 tls, str session
 	 * id, str tls-exporter (RFC 9266), str tls-unique (RFC 5929): channel bindings, empty where
-	 * there are none. Pre-login LOGIN and USER/PASS come as mechanism "PLAIN" with
+	 * there are none, str the user whom the client's verified certificate names, or empty.
+	 * Pre-login LOGIN and USER/PASS come as mechanism "PLAIN" with
 	 * "\0user\0password".
 	 */
 	AUTH_START = 1,
@@ -28,9 +29,10 @@ enum auth_frame {
 			  * (bad response), E_UNSUPPORTED (mechanism); str text for the client. Sent
 			  * after the penalty's delay. */
 	/*
-	 * proxy: nothing; answer of the same type: three lists with blanks, of what is offered over
+	 * proxy: nothing; answer of the same type: four lists with blanks, of what is offered over
 	 * TLS, without TLS where a password may be sent all the same (a loopback client, or
-	 * allow_plaintext_auth), and without TLS else.
+	 * allow_plaintext_auth), without TLS else, and over TLS with a certificate that names a
+	 * user.
 	 */
 	AUTH_MECHANISMS = 6,
 

@@ -299,7 +299,8 @@ greet(struct peer *p)
 
 		for (char *c = name; *c; c++)
 			*c = str_upper(*c);
-		if (login_is_offered(conf, name, CHANNEL_PRIVATE))
+		if (login_is_offered(conf, name, CHANNEL_PRIVATE) &&
+			!(sasl_mechanism_flags(name) & SASL_IS_UNLISTED))
 			put_mechanism(&b, name);
 		free(name);
 	}

@@ -40,6 +40,7 @@ frame_start_parse(struct str body, struct frame_start *out)
 	out->session = get_bounded(&r, FRAME_SESSION_MAX, &too_big);
 	out->exporter = get_bounded(&r, FRAME_BINDING_MAX, &too_big);
 	out->unique = get_bounded(&r, FRAME_BINDING_MAX, &too_big);
+	out->certificate_user = get_bounded(&r, FRAME_USER_MAX, &too_big);
 	return finish(&r, too_big);
 }
 

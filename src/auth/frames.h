@@ -22,12 +22,14 @@ enum {
 	FRAME_SESSION_MAX = 128,
 	FRAME_BINDING_MAX = 64,
 	FRAME_RESUME_MAX = 1024,
+	FRAME_USER_MAX = 512,
 	FRAME_ADDRESS_MAX = 4096, /* longer than any good one: the resolver says what is wrong */
 };
 
 struct frame_start {
 	struct str service, mechanism, initial, peer, local, session;
 	struct str exporter, unique; /* channel bindings */
+	struct str certificate_user;
 	int has_initial, tls;
 };
 enum err frame_start_parse(struct str body, struct frame_start *out);

@@ -7,6 +7,7 @@
 #include <event2/event.h>
 
 #include "auth/last_login.h"
+#include "auth/own_mechanism.h"
 #include "auth/sasl_login.h"
 #include "auth/verify.h"
 #include "lib/io.h"
@@ -52,7 +53,10 @@ struct exchange {
 	char *hostname;
 	struct cache *cache;
 	struct directory *directory;
-	struct sasl_login *sasl;
+	struct sasl_login *sasl; /* one of these two */
+	struct own_mechanism *own;
+	char *certificate_user;
+	int flags; /* of the mechanism */
 	struct buf exporter, unique; /* channel bindings */
 	struct directory_user found; /* whom a mechanism's secret was looked up for */
 	int has_in;
@@ -103,6 +107,7 @@ exchange_free(struct exchange *ex)
 	exchange_unlink(ex);
 	peer_unref(&ex->peer);
 	sasl_login_free(&ex->sasl);
+	own_mechanism_free(&ex->own);
 	if (ex->timer)
 		event_free(ex->timer);
 	buf_wipe(&ex->in);
@@ -111,6 +116,7 @@ exchange_free(struct exchange *ex)
 	buf_free(&ex->exporter);
 	buf_free(&ex->unique);
 	directory_user_free(&ex->found);
+	free(ex->certificate_user);
 	free(ex->service);
 	free(ex->mechanism);
 	free(ex->session);
@@ -231,6 +237,10 @@ exchange_begin(struct exchange *ex)
 	const struct sasl_login_binding binding = {buf_str(&ex->exporter), buf_str(&ex->unique)};
 	const struct sasl_login_handler handler = {check, find, accept_user, ex};
 
+	if (ex->flags & SASL_IS_OURS) {
+		ex->own = own_mechanism_create(ex->mechanism, ex->certificate_user, &handler);
+		return OK;
+	}
 	return sasl_login_create(
 		ex->service, ex->hostname, ex->mechanism, &binding, &handler, &ex->sasl);
 }
@@ -240,16 +250,23 @@ step_run(struct worker_job *job, struct directory *d)
 {
 	struct exchange *ex = (struct exchange *)job;
 	struct str challenge = {0};
+	const struct str in =
+		ex->has_in ? str_make(buf_cstr(&ex->in), ex->in.len) : (struct str){0};
 
 	ex->directory = d;
 	ex->result = OK;
 	ex->done = 0;
-	if (!ex->sasl)
+	if (!ex->sasl && !ex->own)
 		ex->result = exchange_begin(ex);
-	if (!ex->result)
-		ex->result = sasl_login_step(ex->sasl,
-			ex->has_in ? str_make(buf_cstr(&ex->in), ex->in.len) : (struct str){0},
-			&challenge, &ex->done);
+	if (!ex->result && ex->own)
+		ex->result = own_mechanism_step(ex->own, directory_settings(d)->oauth, in,
+			&challenge, &ex->done, &ex->reason);
+	else if (!ex->result)
+		ex->result = sasl_login_step(ex->sasl, in, &challenge, &ex->done);
+	if (!ex->has_wrong && (ex->flags & SASL_TAKES_TOKENS)) {
+		ex->has_wrong = 1;
+		ex->wrong = penalty_wrong(ex->penalty, guesser(ex), in);
+	}
 	if (ex->result == E_AUTH && ex->user.name[0])
 		ex->reason = "authzid"; /* the password was good */
 	else if (ex->result == E_AUTH && !ex->reason)
@@ -477,7 +494,9 @@ exchange_create(struct peer *p, const struct login_start *start)
 	ex->mechanism = str_dup(start->mechanism);
 	for (char *c = ex->mechanism; *c; c++)
 		*c = str_upper(*c);
+	ex->flags = sasl_mechanism_flags(ex->mechanism);
 	ex->session = str_dup(start->session);
+	ex->certificate_user = str_dup(start->certificate_user);
 	buf_add_str(&ex->exporter, start->exporter);
 	buf_add_str(&ex->unique, start->unique);
 	ex->hostname = mem_strdup(p->auth->settings->hostname);
@@ -499,9 +518,12 @@ int
 login_is_offered(const struct config *conf, const char *mechanism, enum login_channel channel)
 {
 	int flags = sasl_mechanism_flags(mechanism);
+	int is_tls = channel == CHANNEL_TLS || channel == CHANNEL_CERTIFICATE;
 
-	if (flags < 0 || ((flags & SASL_BINDS_CHANNEL) && channel != CHANNEL_TLS) ||
-		((flags & SASL_SHOWS_PASSWORD) && channel == CHANNEL_OPEN))
+	if (flags < 0 || ((flags & SASL_BINDS_CHANNEL) && !is_tls) ||
+		((flags & SASL_SHOWS_PASSWORD) && channel == CHANNEL_OPEN) ||
+		((flags & SASL_NEEDS_CERTIFICATE) && channel != CHANNEL_CERTIFICATE) ||
+		((flags & SASL_TAKES_TOKENS) && !oauth_is_configured(conf)))
 		return 0;
 	for (size_t i = 0; i < conf->auth_mechanisms.count; i++)
 		if (str_is_i(str_of(conf->auth_mechanisms.items[i]), mechanism))

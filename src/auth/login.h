@@ -15,6 +15,7 @@ enum login_channel {
 	CHANNEL_TLS,
 	CHANNEL_PRIVATE, /* passwords may be sent all the same */
 	CHANNEL_OPEN,
+	CHANNEL_CERTIFICATE, /* TLS, and the client's certificate names a user */
 	CHANNELS
 };
 
@@ -31,6 +32,7 @@ struct login_start {
 	struct str mechanism; /* in any case */
 	struct str session; /* for the log */
 	struct str exporter, unique; /* channel bindings, or empty */
+	struct str certificate_user; /* whom the client's certificate names, or empty */
 	struct net_addr addr; /* of the client; len 0: unknown */
 	enum login_channel channel;
 	int plain_always; /* PLAIN also where it is not listed */

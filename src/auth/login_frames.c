@@ -6,6 +6,7 @@
 
 #include "auth/auth_proto.h"
 #include "auth/frames.h"
+#include "auth/sasl_login.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -115,11 +116,14 @@ on_start(struct peer *p, struct ipc_msg *m)
 	start.session = f.session;
 	start.exporter = f.exporter;
 	start.unique = f.unique;
+	start.certificate_user = f.certificate_user;
 	if (net_addr_parse(f.peer, 0, &start.addr))
 		start.addr.len = 0;
 	/* LOGIN and USER/PASS of the dialogues come as PLAIN, whatever is listed (auth_proto.h). */
-	start.channel = f.tls ? CHANNEL_TLS
-			      : login_channel_without_tls(service_conf(p->auth->run), &start.addr);
+	start.channel =
+		f.certificate_user.len && f.tls ? CHANNEL_CERTIFICATE
+		: f.tls				? CHANNEL_TLS
+			: login_channel_without_tls(service_conf(p->auth->run), &start.addr);
 	start.has_initial = f.has_initial;
 	start.initial = f.initial;
 	login_start(p, &start);
@@ -151,7 +155,8 @@ put_offered(struct buf *b, const struct config *conf, enum login_channel channel
 
 		for (char *c = name; *c; c++)
 			*c = str_upper(*c);
-		if (login_is_offered(conf, name, channel))
+		if (login_is_offered(conf, name, channel) &&
+			!(sasl_mechanism_flags(name) & SASL_IS_UNLISTED))
 			(void)buf_printf(&list, "%s%s", list.len ? " " : "", name);
 		free(name);
 	}

@@ -46,6 +46,10 @@ static const struct {
 	{"SCRAM-SHA-1-PLUS", "libscram.", SASL_BINDS_CHANNEL},
 	{"CRAM-MD5", "libcrammd5.", 0},
 	{"DIGEST-MD5", "libdigestmd5.", 0},
+	{"EXTERNAL", NULL, SASL_IS_OURS | SASL_NEEDS_CERTIFICATE},
+	{"OAUTHBEARER", NULL, SASL_IS_OURS | SASL_SHOWS_PASSWORD | SASL_TAKES_TOKENS},
+	{"XOAUTH2", NULL, SASL_IS_OURS | SASL_SHOWS_PASSWORD | SASL_TAKES_TOKENS},
+	{"APOP", NULL, SASL_IS_OURS | SASL_IS_UNLISTED},
 };
 enum { MECHANISM_COUNT = sizeof(mechanisms) / sizeof(mechanisms[0]) };
 
@@ -138,7 +142,8 @@ verify_file(void *context, const char *file, sasl_verify_type_t type)
 	if (type != SASL_VRFY_PLUGIN)
 		return SASL_CONTINUE;
 	for (size_t i = 0; i < MECHANISM_COUNT; i++)
-		if (strncmp(base, mechanisms[i].plugin, strlen(mechanisms[i].plugin)) == 0)
+		if (mechanisms[i].plugin &&
+			strncmp(base, mechanisms[i].plugin, strlen(mechanisms[i].plugin)) == 0)
 			return SASL_OK;
 	return SASL_CONTINUE;
 }
@@ -171,7 +176,8 @@ sasl_login_init(void)
 	if (sasl_server_init(global_callbacks, "roost") != SASL_OK)
 		return E_TEMPFAIL;
 	for (size_t i = 0; i < MECHANISM_COUNT; i++) {
-		if ((mechanisms[i].flags & SASL_BINDS_CHANNEL) || has_mechanism(mechanisms[i].name))
+		if ((mechanisms[i].flags & (SASL_BINDS_CHANNEL | SASL_IS_OURS)) ||
+			has_mechanism(mechanisms[i].name))
 			continue;
 		log_event(LOGL_ERROR, "auth.sasl fail", "mechanism", mechanisms[i].name, "message",
 			"its plug-in cannot be loaded; install the package libsasl2-modules", NULL);

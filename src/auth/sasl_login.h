@@ -15,6 +15,10 @@
 enum sasl_mechanism_flags {
 	SASL_SHOWS_PASSWORD = 1, /* to who listens: only over TLS */
 	SASL_BINDS_CHANNEL = 2, /* -PLUS: only over TLS */
+	SASL_IS_OURS = 4, /* auth/own_mechanism.h does it, not Cyrus SASL */
+	SASL_NEEDS_CERTIFICATE = 8, /* only for clients whose certificate names a user */
+	SASL_TAKES_TOKENS = 16, /* only where auth/oauth.h is configured */
+	SASL_IS_UNLISTED = 32, /* no SASL mechanism, but one of a protocol's own */
 };
 /* Flags of a mechanism by its name in upper case; -1: none of ours. */
 int sasl_mechanism_flags(const char *name);

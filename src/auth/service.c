@@ -12,6 +12,7 @@
 #include "auth/auth_service.h"
 #include "auth/directory_pg_connect.h"
 #include "auth/last_login.h"
+#include "auth/oauth_introspect.h"
 #include "auth/sasl_login.h"
 #include "lib/io.h"
 #include "lib/launch.h"
@@ -152,6 +153,8 @@ start(struct service_run *run)
 		e = mail_owner_find(auth);
 	if (!e)
 		e = sasl_login_init();
+	if (!e)
+		e = oauth_introspect_init();
 	if (e)
 		return e;
 	/* What is made from now on (database files) is for this user alone. */
@@ -193,7 +196,14 @@ confine(const struct config *conf, struct sandbox *sb)
 		free(dir);
 	}
 	sandbox_allow_path(sb, "/dev/urandom", SANDBOX_READ);
-	if (strcmp(conf->db, "postgresql") != 0)
+	/* Its directory, since a new file may take its place. */
+	if (conf->oauth_jwks[0]) {
+		char *path = mem_strdup(conf->oauth_jwks);
+
+		sandbox_allow_path(sb, dirname(path), SANDBOX_READ);
+		free(path);
+	}
+	if (strcmp(conf->db, "postgresql") != 0 && !conf->oauth_introspection_url[0])
 		return;
 	sandbox_allow(sb, SANDBOX_CAN_CONNECT_TCP | SANDBOX_CAN_UDP);
 	/* Host names: resolv.conf, hosts, and the name service's libraries. */
@@ -201,6 +211,8 @@ confine(const struct config *conf, struct sandbox *sb)
 	sandbox_allow_path(sb, "/usr/lib", SANDBOX_READ);
 	sandbox_allow_path(sb, "/lib", SANDBOX_READ);
 	sandbox_allow_path(sb, "/run/systemd/resolve", SANDBOX_READ);
+	/* What HTTPS is checked with. */
+	sandbox_allow_path(sb, "/usr/share/ca-certificates", SANDBOX_READ);
 	pg_conninfo_files(conf->postgresql, allow_file, sb);
 }
 

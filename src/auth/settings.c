@@ -76,6 +76,7 @@ auth_settings_create(const struct config *conf)
 	s->max_connections_per_user_ip = (uint64_t)conf->max_connections_per_user_ip;
 	s->allow_weak_schemes = conf->allow_weak_schemes;
 	masters_copy(conf, s);
+	s->oauth = oauth_create(conf);
 	s->dummy = dummy_hash(s->scheme);
 	return s;
 }
@@ -109,6 +110,7 @@ auth_settings_unref(struct auth_settings **sp)
 		free(s->master_users[i]);
 	free(s->master_users);
 	free(s->master_separator);
+	oauth_free(&s->oauth);
 	free(s->dummy);
 	free(s);
 }

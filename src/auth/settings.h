@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "auth/oauth.h"
 #include "lib/conf.h"
 
 /*
@@ -22,6 +23,7 @@ struct auth_settings {
 	char *scheme;
 	char *hostname; /* never empty */
 	char *mail_dir;
+	struct oauth *oauth; /* NULL: not configured */
 	uint64_t default_quota_bytes, default_quota_messages;
 	uint64_t max_connections_per_user, max_connections_per_user_ip; /* 0: no limit */
 	int allow_weak_schemes;

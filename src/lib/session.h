@@ -41,6 +41,12 @@ struct session_info {
 	struct net_addr peer, local;
 	int tls; /* 1: TLS up to the proxy */
 	char *tls_text; /* "TLSv1.3 TLS_AES_256_GCM_SHA384", "" without TLS */
+	/*
+	 * The client's certificate: its SHA-256, "AB:CD:..." as Postfix writes it, "" without one;
+	 * and whether an authority in tls_client_ca vouches for it.
+	 */
+	char *cert_fingerprint;
+	int cert_verified;
 	char *user; /* who logged in, for display; "" before that. Prove it with the token. */
 	char *token; /* one-time token to redeem at auth; "" when nobody has logged in */
 	char *tag; /* IMAP: tag of the log-in command, still to be answered */

@@ -46,6 +46,8 @@ session_info_put(struct buf *body, const struct session_info *info)
 	put_addr(body, &info->local);
 	ipc_put_u8(body, info->tls != 0);
 	ipc_put_cstr(body, info->tls_text);
+	ipc_put_cstr(body, info->cert_fingerprint);
+	ipc_put_u8(body, info->cert_verified != 0);
 	ipc_put_cstr(body, info->user);
 	ipc_put_cstr(body, info->token);
 	ipc_put_cstr(body, info->tag);
@@ -70,6 +72,8 @@ session_info_get(struct str body, struct session_info *out)
 	get_addr(&r, &out->local);
 	out->tls = ipc_get_u8(&r);
 	out->tls_text = ipc_get_dup(&r);
+	out->cert_fingerprint = ipc_get_dup(&r);
+	out->cert_verified = ipc_get_u8(&r);
 	out->user = ipc_get_dup(&r);
 	out->token = ipc_get_dup(&r);
 	out->tag = ipc_get_dup(&r);
@@ -89,6 +93,7 @@ session_info_free(struct session_info *info)
 	free(info->id);
 	free(info->service);
 	free(info->tls_text);
+	free(info->cert_fingerprint);
 	free(info->user);
 	/* The token opens a mailbox as long as nobody has redeemed it. */
 	if (info->token)

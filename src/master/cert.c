@@ -171,6 +171,8 @@ cert_load(struct config *conf, int create, struct buf *problems)
 	e = read_pem(cert, &conf->tls_cert_pem, problems);
 	e2 = read_pem(key, &conf->tls_key_pem, problems);
 	e = e ? e : e2;
+	if (!e && conf->tls_client_ca[0])
+		e = read_pem(conf->tls_client_ca, &conf->tls_client_ca_pem, problems);
 	if (!e)
 		e = tls_create(conf, &tls, &why);
 	if (why.len > 0)

@@ -81,8 +81,10 @@ child_settings_fd(const struct config *conf, const struct daemon_def *def, int *
 		blank(&copy->ticket_key);
 	if (!(def->secrets & SECRET_SLEEP))
 		blank(&copy->imap_sleep_key);
-	if (!(def->secrets & SECRET_DATABASE))
+	if (!(def->secrets & SECRET_DATABASE)) {
 		blank(&copy->postgresql);
+		blank(&copy->oauth_introspection_credentials);
+	}
 	if (!(def->secrets & SECRET_TLS)) {
 		blank(&copy->tls_cert_pem);
 		blank(&copy->tls_key_pem);

@@ -186,6 +186,8 @@ client_handshake(struct client *c)
 		return;
 	}
 	}
+	client_cert_read(c->conn.ssl, proxy_conf(c->px)->tls_client_cert_user, &c->cert);
+	p->has_certificate = c->cert.user[0] != '\0';
 	c->phase = CLIENT_DIALOGUE;
 	if (c->listener->implicit_tls) {
 		p->tls = 1;

@@ -2,6 +2,7 @@
 #ifndef ROOST_PROXY_CLIENT_H
 #define ROOST_PROXY_CLIENT_H
 
+#include "proxy/client_cert.h"
 #include "proxy/conn.h"
 #include "proxy/proxy.h"
 
@@ -31,6 +32,7 @@ struct client {
 	enum prelogin_reply refusal;
 	int tls_wanted, handover_wanted;
 	enum err auth_error; /* to be told to the machine when it has returned */
+	struct client_cert cert;
 	struct event deadline; /* until logged in; then of the lingering */
 	struct event wait; /* for auth or the session daemon */
 	struct link_request auth, handover;

@@ -163,6 +163,7 @@ client_auth_start(struct prelogin *p, struct str mechanism, int has_initial, str
 	ipc_put_cstr(&body, c->id);
 	ipc_put_str(&body, str_make((const char *)exporter, exporter_len));
 	ipc_put_str(&body, str_make((const char *)unique, unique_len));
+	ipc_put_cstr(&body, c->cert.user);
 	c->auth.on_answer = on_answer;
 	c->auth_error = link_ask(c->px->auth, &c->auth, AUTH_START, buf_str(&body), NULL, 0);
 	if (!c->auth_error)

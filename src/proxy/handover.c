@@ -80,7 +80,7 @@ taken(struct client *c)
 
 	px->handed_over++;
 	log_event(LOGL_DEBUG, "proxy.handover ok", "session", c->id, "service", c->listener->name,
-		NULL);
+		"cert", c->cert.fingerprint[0] ? c->cert.fingerprint : NULL, NULL);
 	if (c->conn.ssl) {
 		struct relay_client who = {
 			.peer = c->peer, .counted = c->counted, .login = c->login, .id = c->id};
@@ -128,6 +128,8 @@ fill_info(struct client *c, struct session_info *info)
 	info->peer = c->peer;
 	info->local = c->local;
 	info->tls = p->tls;
+	info->cert_fingerprint = c->cert.fingerprint;
+	info->cert_verified = c->cert.verified;
 	info->user = p->login_user;
 	info->token = p->token;
 	info->tag = p->tag;

@@ -5,9 +5,12 @@
  */
 #include <stdlib.h>
 
+#include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "proxy/prelogin.h"
+
+enum { TIMESTAMP_BYTES = 16 };
 
 struct command {
 	const char *name;
@@ -22,10 +25,29 @@ bad(struct prelogin *p, const char *text)
 	prelogin_error(p);
 }
 
+static int
+has_apop(const struct prelogin *p)
+{
+	for (size_t i = 0; i < p->conf->auth_mechanisms.count; i++)
+		if (str_is_i(str_of(p->conf->auth_mechanisms.items[i]), "APOP"))
+			return 1;
+	return 0;
+}
+
+/* RFC 1939 section 7, APOP: the timestamp is another one in each greeting. */
 static void
 greet(struct prelogin *p)
 {
-	prelogin_say(p, "+OK Roost ready\r\n");
+	char unique[2 * TIMESTAMP_BYTES + 1];
+
+	if (!has_apop(p)) {
+		prelogin_say(p, "+OK Roost ready\r\n");
+		return;
+	}
+	io_random_hex(unique, TIMESTAMP_BYTES);
+	p->timestamp = mem_printf(
+		"<%s@%s>", unique, p->conf->hostname[0] ? p->conf->hostname : "localhost");
+	buf_printf(&p->out, "+OK Roost ready %s\r\n", p->timestamp);
 }
 
 /* RFC 2449 section 5: what holds in both states is listed in both. */
@@ -105,6 +127,33 @@ run_pass(struct prelogin *p, struct str args)
 	MEM_FREE(p->user);
 }
 
+/* APOP name digest. The name may have blanks, the digest has none. */
+static void
+run_apop(struct prelogin *p, struct str args)
+{
+	struct buf message = {0};
+	size_t space = args.len;
+
+	if (!p->timestamp) {
+		bad(p, "-ERR APOP is not offered here\r\n");
+		return;
+	}
+	MEM_FREE(p->user);
+	while (space > 0 && args.p[space - 1] != ' ')
+		space--;
+	if (space < 2 || space == args.len) {
+		bad(p, "-ERR APOP needs a name and a digest\r\n");
+		return;
+	}
+	buf_add(&message, args.p, space - 1);
+	buf_add_char(&message, '\0');
+	buf_add_cstr(&message, p->timestamp);
+	buf_add_char(&message, '\0');
+	buf_add(&message, args.p + space, args.len - space);
+	sasl_begin_own(p, "APOP", buf_str(&message));
+	buf_free(&message);
+}
+
 static void
 run_auth(struct prelogin *p, struct str args)
 {
@@ -134,6 +183,7 @@ static const struct command commands[] = {
 	{"USER", run_user},
 	{"PASS", run_pass},
 	{"AUTH", run_auth},
+	{"APOP", run_apop},
 };
 
 static int

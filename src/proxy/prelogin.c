@@ -48,7 +48,7 @@ void
 prelogin_init(struct prelogin *p, const struct prelogin_protocol *proto,
 	const struct prelogin_host *host, void *host_arg, const struct config *conf)
 {
-	static const char *const none[PRELOGIN_CHANNELS] = {"", "", ""};
+	static const char *const none[PRELOGIN_CHANNELS] = {"", "", "", ""};
 
 	memset(p, 0, sizeof *p);
 	p->proto = proto;
@@ -79,6 +79,7 @@ void
 prelogin_fini(struct prelogin *p)
 {
 	forget(p);
+	free(p->timestamp);
 	buf_free(&p->in);
 	buf_free(&p->out);
 }
@@ -129,7 +130,8 @@ const char *
 prelogin_mechanisms(const struct prelogin *p)
 {
 	if (p->tls)
-		return p->mechanisms[PRELOGIN_CHANNEL_TLS];
+		return p->mechanisms[p->has_certificate ? PRELOGIN_CHANNEL_CERTIFICATE
+							: PRELOGIN_CHANNEL_TLS];
 	return p->mechanisms[prelogin_may_auth(p) ? PRELOGIN_CHANNEL_PRIVATE
 						  : PRELOGIN_CHANNEL_OPEN];
 }

@@ -108,6 +108,7 @@ enum prelogin_channel {
 	PRELOGIN_CHANNEL_TLS,
 	PRELOGIN_CHANNEL_PRIVATE, /* loopback, or allow_plaintext_auth */
 	PRELOGIN_CHANNEL_OPEN,
+	PRELOGIN_CHANNEL_CERTIFICATE, /* TLS, and the client's certificate names a user */
 	PRELOGIN_CHANNELS
 };
 
@@ -126,6 +127,7 @@ struct prelogin {
 	size_t scanned; /* bytes at the front of in that hold no complete command */
 
 	int tls; /* TLS is active */
+	int has_certificate; /* and the client's certificate names a user */
 	int tls_available; /* STARTTLS can be offered */
 	int loopback; /* the client is on this machine */
 	int xclient; /* SMTP: it may say XCLIENT */
@@ -134,6 +136,7 @@ struct prelogin {
 	char *tag; /* IMAP: of the command being answered */
 	char *helo; /* SMTP */
 	char *user; /* POP3: from USER */
+	char *timestamp; /* POP3: of the greeting, for APOP; NULL: not offered */
 	/* After success: what auth said. */
 	char *login_user, *token;
 };
@@ -188,6 +191,8 @@ int prelogin_line(struct prelogin *p, struct str *line, size_t *used);
  * empty one, RFC 4954 section 4). Answers bad base64 itself.
  */
 void sasl_begin(struct prelogin *p, struct str mechanism, int has_initial, struct str initial);
+/* What is no SASL exchange but one message of a protocol's own (auth/own_mechanism.h). */
+void sasl_begin_own(struct prelogin *p, const char *mechanism, struct str message);
 /* LOGIN and PASS: carried as PLAIN (RFC 4616). A NUL in either is a failed log-in. */
 void sasl_begin_plain(struct prelogin *p, struct str user, struct str password);
 /* One line in PRELOGIN_SASL_LINE or PRELOGIN_SASL_FINAL. 0: incomplete. */

@@ -68,6 +68,13 @@ sasl_begin(struct prelogin *p, struct str mechanism, int has_initial, struct str
 }
 
 void
+sasl_begin_own(struct prelogin *p, const char *mechanism, struct str message)
+{
+	prelogin_set_state(p, PRELOGIN_AUTH);
+	p->host->auth_start(p, str_of(mechanism), 1, message);
+}
+
+void
 sasl_begin_plain(struct prelogin *p, struct str user, struct str password)
 {
 	struct buf message = {0};

@@ -92,6 +92,45 @@ use_certificate(SSL_CTX *ctx, const struct config *conf, struct buf *why)
 	return e;
 }
 
+static int
+take_all(int ok, X509_STORE_CTX *store)
+{
+	(void)ok;
+	(void)store;
+	/* Who has a bad certificate may still log in otherwise: client_cert_read sees the result.
+	 */
+	return 1;
+}
+
+/*
+ * Clients are asked for a certificate. No session is resumed then: a ticket would bring back what
+ * was verified with other settings.
+ */
+static enum err
+ask_client_cert(SSL_CTX *ctx, const struct config *conf, enum tls_protocol which, struct buf *why)
+{
+	BIO *pem;
+	X509 *ca;
+	int count = 0;
+
+	if (!conf->tls_client_ca_pem[0] && !(conf->tls_ask_client_cert && which == TLS_SMTP))
+		return OK;
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, take_all);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+	SSL_CTX_set_num_tickets(ctx, 0);
+	if (!conf->tls_client_ca_pem[0])
+		return OK;
+	pem = BIO_new_mem_buf(conf->tls_client_ca_pem, -1);
+	while (pem && (ca = PEM_read_bio_X509(pem, NULL, NULL, NULL)) != NULL) {
+		count += X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), ca) == 1 &&
+			 SSL_CTX_add_client_CA(ctx, ca) == 1;
+		X509_free(ca);
+	}
+	BIO_free(pem);
+	ERR_clear_error();
+	return count > 0 ? OK : fail(why, "tls_client_ca: no certificate in it");
+}
+
 /* All proxies know the tickets of all, and each protocol has keys of its own. */
 static enum err
 use_ticket_keys(SSL_CTX *ctx, const char *secret, const char *label)
@@ -139,6 +178,8 @@ make_context(const struct config *conf, enum tls_protocol which, SSL_CTX **out, 
 	if (SSL_CTX_set_cipher_list(ctx, conf->tls_ciphers) != 1)
 		return fail(why, "tls_ciphers");
 	e = use_certificate(ctx, conf, why);
+	if (!e)
+		e = ask_client_cert(ctx, conf, which, why);
 	if (!e && conf->tls_ticket_key[0])
 		e = use_ticket_keys(ctx, conf->tls_ticket_key, p->context);
 	return e;

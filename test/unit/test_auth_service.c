@@ -198,6 +198,7 @@ send_start(int fd, uint32_t request, const char *service, const char *mechanism,
 	ipc_put_cstr(&b, "session1");
 	ipc_put_cstr(&b, "");
 	ipc_put_cstr(&b, "");
+	ipc_put_cstr(&b, "");
 	assert_int_equal(ipc_send(fd, AUTH_START, request, buf_str(&b), NULL, 0, TIMEOUT_MS), OK);
 	buf_free(&b);
 }
