@@ -64,7 +64,7 @@ index_mailbox_create(
 		e = client_answer_end(g, &r);
 	}
 	if (e == OK && g != u) {
-		id = client_shared_id(u, slot, id);
+		id = client_shared_id(slot, id);
 	}
 	if (e == OK && out != NULL) {
 		e = index_mailbox_get_id(u, id, out);

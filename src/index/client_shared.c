@@ -167,9 +167,8 @@ index_share(struct index_user *u)
 /* ---- ids ---- */
 
 uint32_t
-client_shared_id(const struct index_user *u, size_t slot, uint32_t mailbox)
+client_shared_id(size_t slot, uint32_t mailbox)
 {
-	(void)u;
 	if (mailbox >> CLIENT_SHARED_ID_BITS)
 		return 0;
 	return CLIENT_SHARED_BIT | (uint32_t)slot << CLIENT_SHARED_ID_BITS | mailbox;
@@ -315,7 +314,7 @@ client_shared_name(const struct index_user *u, uint32_t id, struct index_mailbox
 static enum err
 mailbox_translate(struct index_user *u, size_t slot, struct index_mailbox *m)
 {
-	uint32_t id = client_shared_id(u, slot, m->id);
+	uint32_t id = client_shared_id(slot, m->id);
 
 	if (id) {
 		client_shared_name(u, id, m);
@@ -418,7 +417,7 @@ client_shared_news(struct index_user *u, size_t slot)
 	for (size_t i = 0; i < g->watch_boxes.count; i++)
 		for (uint64_t id = g->watch_boxes.ranges[i].first;
 			id <= g->watch_boxes.ranges[i].last; id++) {
-			uint32_t given = client_shared_id(u, slot, (uint32_t)id);
+			uint32_t given = client_shared_id(slot, (uint32_t)id);
 
 			if (given)
 				numset_add(&u->watch_boxes, given);

@@ -29,8 +29,8 @@ struct client_shared {
  * his is open then too, if it can be had. An id that no owner has leads to u, who has none such.
  */
 struct index_user *client_route(struct index_user *u, uint32_t *mailbox);
-/* The id that is given out for guest's mailbox; 0: it cannot have one. */
-uint32_t client_shared_id(const struct index_user *u, size_t slot, uint32_t mailbox);
+/* The id that is given out for an owner's mailbox; 0: it cannot have one. */
+uint32_t client_shared_id(size_t slot, uint32_t mailbox);
 /* Ends the transactions that client_route began. */
 void client_shared_release(struct index_user *u);
 void client_shared_close(struct index_user *u);

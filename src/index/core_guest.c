@@ -69,6 +69,9 @@ env_open(const struct index_core *c, struct core_guest *g)
 
 	core_damage_watch(g->shadow.damage_path);
 	e = index_env_open(g->dir, 1, c->map_size, &g->shadow.env);
+	/* Of sessions that were killed. */
+	if (e == OK)
+		(void)mdb_reader_check(g->shadow.env->env, NULL);
 	core_damage_watch(NULL);
 	return e;
 }
@@ -459,6 +462,27 @@ core_guest_seen_of(
 
 	/* What is not unseen. */
 	return find(&m, differs_one);
+}
+
+static enum err
+modseq_of_step(struct core_tx *tx, void *arg)
+{
+	struct mark *m = arg;
+	struct core_box box;
+	enum err e = core_box_get(tx, m->mailbox, &box);
+
+	m->modseq = e ? 0 : box.r.highest_modseq;
+	return e;
+}
+
+enum err
+core_guest_modseq(struct core_guest *g, uint32_t mailbox, uint64_t *modseq)
+{
+	struct mark m = {.g = g, .mailbox = mailbox};
+	enum err e = on_guest(g, 0, modseq_of_step, &m);
+
+	*modseq = m.modseq;
+	return e;
 }
 
 static enum err

@@ -51,6 +51,8 @@ enum err core_guest_conflicts(struct core_guest *g, uint32_t mailbox, const stru
  */
 enum err core_guest_seen(struct index_core *c, struct core_guest *g, uint32_t mailbox,
 	const struct numset *uids, int on, uint64_t *modseq);
+/* The mailbox's HIGHESTMODSEQ to the guest. E_NOTFOUND. */
+enum err core_guest_modseq(struct core_guest *g, uint32_t mailbox, uint64_t *modseq);
 /* Those of uids that the guest has seen. */
 enum err core_guest_seen_of(
 	struct core_guest *g, uint32_t mailbox, const struct numset *uids, struct numset *out);

@@ -741,12 +741,17 @@ guest_sleep_seal(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 {
 	uint32_t mailbox = ipc_get_u32(r);
 	struct buf token = {0}, body = {0};
+	uint64_t modseq = 0;
 	enum err e = ipc_reader_end(r);
 
 	if (e == OK)
 		e = need(c, mailbox, RIGHT_READ);
 	if (e == OK)
-		e = index_sleep_seal(c->user, mailbox, &token);
+		e = index_guest_settle(c);
+	if (e == OK)
+		e = of_guest(c, core_guest_modseq(index_guest_core(c->guest), mailbox, &modseq));
+	if (e == OK)
+		e = index_sleep_seal(c->user, mailbox, modseq, &token);
 	if (e == OK) {
 		ipc_put_str(&body, buf_str(&token));
 		index_answer_send(c, INDEX_SLEEP_TOKEN, request, &body);

@@ -492,7 +492,7 @@ run_sleep_seal(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	enum err e = ipc_reader_end(r);
 
 	if (e == OK)
-		e = index_sleep_seal(c->user, mailbox, &token);
+		e = index_sleep_seal(c->user, mailbox, 0, &token);
 	if (e == OK) {
 		ipc_put_str(&body, buf_str(&token));
 		index_answer_send(c, INDEX_SLEEP_TOKEN, request, &body);

@@ -479,8 +479,12 @@ int index_watch_is_ours(const char *name);
 
 void index_sleep_accept(struct service_run *run, int fd, const struct net_addr *peer);
 void index_sleep_stop(struct index_service_state *s);
-/* For a client: seals a token, appended to *out. E_NOTFOUND. */
-enum err index_sleep_seal(struct index_user_entry *u, uint32_t mailbox, struct buf *out);
+/*
+ * For a client: seals a token, appended to *out. E_NOTFOUND. guest_modseq: of the mailbox as a
+ * guest knows it, whose index is in step; 0: the client is the user's own.
+ */
+enum err index_sleep_seal(
+	struct index_user_entry *u, uint32_t mailbox, uint64_t guest_modseq, struct buf *out);
 struct inotify_event;
 void index_sleep_event(struct index_worker *w, const struct inotify_event *ev);
 /* In the worker's thread. */

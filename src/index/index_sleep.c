@@ -55,7 +55,8 @@ struct index_sleep_conn {
 /* ---- tokens: u32 mailbox, str user, str folder ---- */
 
 enum err
-index_sleep_seal(struct index_user_entry *u, uint32_t mailbox, struct buf *out)
+index_sleep_seal(
+	struct index_user_entry *u, uint32_t mailbox, uint64_t guest_modseq, struct buf *out)
 {
 	struct buf body = {0};
 	char *folder;
@@ -66,6 +67,8 @@ index_sleep_seal(struct index_user_entry *u, uint32_t mailbox, struct buf *out)
 	ipc_put_u32(&body, mailbox);
 	ipc_put_cstr(&body, u->name);
 	ipc_put_cstr(&body, folder);
+	ipc_put_u64(&body, guest_modseq);
+	ipc_put_u64(&body, guest_modseq ? index_core_modseq(u->core, mailbox) : 0);
 	e = seal_make(u->worker->service->ticket_key, token_label, STR(""), buf_str(&body), out);
 	buf_free(&body);
 	free(folder);
@@ -73,12 +76,14 @@ index_sleep_seal(struct index_user_entry *u, uint32_t mailbox, struct buf *out)
 }
 
 static enum err
-token_open(struct index_service_state *s, struct str token, struct index_sleeper **out)
+token_open(
+	struct index_service_state *s, struct str token, uint64_t seen, struct index_sleeper **out)
 {
 	struct str body;
 	struct ipc_reader r;
 	uint32_t mailbox;
 	struct str user, folder;
+	uint64_t guest_modseq, own_modseq;
 	enum err e = seal_open(s->ticket_key, token_label, STR(""), token, &body);
 
 	*out = NULL;
@@ -88,12 +93,19 @@ token_open(struct index_service_state *s, struct str token, struct index_sleeper
 	mailbox = ipc_get_u32(&r);
 	user = ipc_get_str(&r);
 	folder = ipc_get_str(&r);
+	guest_modseq = ipc_get_u64(&r);
+	own_modseq = ipc_get_u64(&r);
 	e = ipc_reader_end(&r);
 	if (e)
 		return e;
 	*out = mem_zalloc(sizeof(**out) + user.len + 1);
 	(*out)->service = s;
 	(*out)->mailbox = mailbox;
+	/*
+	 * What a guest has seen is of his index, which stood for this state of the owner's. One who
+	 * had not seen all of that has something to look at: no mailbox has this mod-sequence.
+	 */
+	(*out)->modseq = guest_modseq == 0 ? seen : seen == guest_modseq ? own_modseq : UINT64_MAX;
 	(*out)->wd[0] = (*out)->wd[1] = -1;
 	(*out)->folder = str_dup(folder);
 	memcpy((*out)->user, user.p, user.len);
@@ -172,13 +184,12 @@ static void
 watch(struct index_sleep_conn *c, struct ipc_msg *m, struct str token, uint64_t modseq)
 {
 	struct index_sleeper *s;
-	enum err e = token_open(c->service, token, &s);
+	enum err e = token_open(c->service, token, modseq, &s);
 	struct buf body = {0};
 
 	if (e == OK && c->service->worker_count) {
 		s->conn = c->id;
 		s->request = m->request;
-		s->modseq = modseq;
 		index_queue_add(&worker_of(c->service, s->user)->queue, worker_watch, s);
 		return;
 	}

@@ -327,6 +327,9 @@ index_watch_news(evutil_socket_t fd, short what, void *arg)
 	if (lost) {
 		u->watches_all = WATCHES_UNKNOWN;
 		index_watch_sync(u);
+		/* A folder that another program made may have come with rights. */
+		if (!u->corrupt)
+			index_shared_learn(u);
 	}
 	/* A look at a big folder must not take all of the time while somebody fills it. */
 	u->news_ms = io_now_ms();

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Mailboxes of others (RFC 4314, RFC 2342): one shares, another works in what he was given rights to."""
 
+import os
 import re
 import shutil
 
 import pytest
+from programs import run
 from roost_instance import wait_until
+from test_clients import mbsync_conf
 from test_imap_session import MESSAGE, Wire
+from test_sleep import wait_asleep
 
 
 class Person(Wire):
@@ -399,8 +403,7 @@ def test_sleeping_over_anothers_mailbox(make_instance):
     guest.ok("SELECT other/alice/INBOX")
     guest.send(b"i IDLE\r\n")
     guest.until("+ ")
-    wait_until(lambda: instance.ctl("status", "--json").count("sleep") and "imap.sleep" in instance.log() or
-               "sleep" in instance.log(), what="sleep")
+    wait_asleep(instance, guest)
     assert owner.append("INBOX").startswith("a OK")
     guest.until("* 1 EXISTS")
     guest.send(b"DONE\r\n")
@@ -431,3 +434,98 @@ def test_nothing_of_ones_own_is_made_there(roost, user):
     person.ok("CREATE Others/x")
     person.ok("CREATE Publications")
     person.socket.close()
+
+
+def test_roostctl(roost, people):
+    owner, guest = people
+    name = f"other/{owner.local}/Box"
+
+    def acl(*args, **options):
+        return roost.ctl("mailbox", "acl", *args, **options)
+
+    assert acl("list", owner.user, "Box") == []
+    assert acl("set", owner.user, "Box", guest.local, "lrd") == [{"identifier": guest.user, "rights": "elrt"}]
+    assert guest.ok(f"MYRIGHTS {name}")[0].endswith(" lrted")
+    acl("set", owner.user, "Box", f"-{guest.user}", "te")
+    assert guest.ok(f"MYRIGHTS {name}")[0].endswith(" lr")
+    assert "-" + guest.user in [row["identifier"] for row in acl("list", owner.user, "Box")]
+    acl("delete", owner.user, "Box", f"-{guest.user}")
+    acl("delete", owner.user, "Box", guest.user)
+    guest.refused(f"MYRIGHTS {name}", "NONEXISTENT")
+    for bad in (["set", owner.user, "Box", guest.user, "Q"], ["set", owner.user, "Box", guest.user], ["list", owner.user],
+                ["give", owner.user, "Box"], ["list", owner.user, "nowhere"], ["list", "nobody@example.test", "Box"]):
+        assert acl(*bad, check=False)[0] != 0, bad
+
+
+def test_public_mailboxes(make_instance):
+    instance = make_instance()
+    instance.add_user("public")
+    instance.ctl("mailbox", "create", "public@example.test", "News")
+    instance.ctl("mailbox", "create", "public@example.test", "News/Old")
+    instance.ctl("mailbox", "acl", "set", "public@example.test", "News", "anyone", "lrs")
+    instance.ctl("mailbox", "acl", "set", "public@example.test", "News", "alice@example.test", "lrswite")
+    alice, bob = Person(instance, "alice@example.test"), Person(instance, "bob@example.test")
+    assert {name for name in bob.listed() if "Public" in name} == {"Public/News"}
+    assert alice.append("Public/News").startswith("a OK")
+    assert bob.append("Public/News").startswith("a NO [NOPERM]")
+    assert bob.count("Public/News", "UNSEEN") == alice.count("Public/News", "UNSEEN") == 1
+    bob.ok("SELECT Public/News")
+    bob.ok("FETCH 1 BODY[TEXT]")
+    assert bob.count("Public/News", "UNSEEN") == 0 and alice.count("Public/News", "UNSEEN") == 1
+
+
+def test_an_owner_who_is_gone(make_instance):
+    instance = make_instance()
+    owner, guest = Person(instance, "alice@example.test"), Person(instance, "bob@example.test")
+    owner.ok("SETACL INBOX bob@example.test lrs")
+    guest.ok("SELECT other/alice/INBOX")
+    guest.ok("UNSELECT")
+    owner.socket.close()
+    guest.socket.close()
+    instance.stop()
+    shutil.rmtree(instance.home("alice"))
+    instance.start()
+    again = Person(instance, "bob@example.test")
+    assert not any("alice" in name for name in again.listed())
+    again.refused("SELECT other/alice/INBOX", "NONEXISTENT")
+    assert not instance.home("alice").exists()
+
+
+def test_mbsync_over_a_shared_mailbox(shared, roost, tmp_path):
+    owner, guest, give = shared
+    box = give("lrswite")
+    (tmp_path / "Mail").mkdir()
+    conf = mbsync_conf(roost, tmp_path, guest.user, "IMAPS")
+    text = conf.read_text().replace("Far :far:", f"Far :far:{box}").replace("Near :near:", "Near :near:Box")
+    conf.write_text(text.replace("Patterns *\n", ""))
+    run(tmp_path, "mbsync", "-c", conf, "-a")
+    folder = tmp_path / "Mail" / "Box"
+    files = sorted(path for sub in ("cur", "new") for path in (folder / sub).iterdir())
+    assert len(files) == 2
+    files[0].rename(folder / "cur" / (files[0].name.split(":")[0] + ":2,S"))
+    (folder / "new" / "1795000000.M1P1.here").write_bytes(b"Subject: from mbsync\n\nx\n")
+    owner.ok("SELECT Box")
+    owner.ok("STORE 2 +FLAGS (\\Answered)")
+    run(tmp_path, "mbsync", "-c", conf, "-a")
+    assert owner.count("Box") == 3 and owner.count("Box", "UNSEEN") == 2
+    assert guest.count(box, "UNSEEN") == 2
+    assert any(path.name.endswith("FR") or "R" in path.name.split(":2,")[-1] for path in (folder / "cur").iterdir())
+
+
+def test_rights_that_dovecot_wrote(roost, people):
+    owner, guest = people
+    folder = roost.home(owner.local) / "Maildir" / ".Old"
+    made = roost.home(owner.local).stat()
+    for path in (folder, folder / "cur", folder / "new", folder / "tmp"):
+        path.mkdir()
+        os.chown(path, made.st_uid, made.st_gid)
+    (folder / "dovecot-acl").write_text(f"user={guest.user} lrs\nuser=eve@example.test lrwstipekxa\n")
+    os.chown(folder / "dovecot-acl", made.st_uid, made.st_gid)
+    assert "Old" in owner.listed()
+    assert owner.ok("GETACL Old")[0].endswith(f"eve@example.test lrswipkxteacd {guest.user} lrs")
+    name = f"other/{owner.local}/Old"
+    wait_until(lambda: guest.command(f"MYRIGHTS {name}")[0] == f"* MYRIGHTS {name} lrs", what="the guest to be told")
+    owner.ok("SETACL Old eve@example.test lr")
+    roost.ctl("export", "--format", "dovecot", owner.user)
+    assert sorted((folder / "dovecot-acl").read_text().splitlines()) == [
+        "user=eve@example.test lr", f"user={guest.user} lrs"]
