@@ -219,7 +219,7 @@ keywords_copy(struct guest_tx *t, uint32_t mailbox)
 		e = core_tx_get(&t->to, INDEX_DB_KEYWORD, index_key_keyword(id, bit), &have);
 		if (e == E_NOTFOUND ||
 			(e == OK && (have.mv_size != v.mv_size ||
-					    memcmp(have.mv_data, v.mv_data, v.mv_size))))
+					    memcmp(have.mv_data, v.mv_data, v.mv_size) != 0)))
 			e = core_tx_put(&t->to, INDEX_DB_KEYWORD, index_key_keyword(id, bit),
 				v.mv_data, v.mv_size);
 		if (e)

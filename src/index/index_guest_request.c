@@ -279,7 +279,7 @@ come(struct index_conn *c, uint32_t request, uint32_t mailbox, struct coming *in
 			first + in->seen.ranges[i].last - 1);
 	marked = 0;
 	if (e == OK && !numset_is_empty(&uids))
-		e = mark_seen(c, mailbox, &uids, 1, &marked);
+		(void)mark_seen(c, mailbox, &uids, 1, &marked);
 	numset_free(&uids);
 	/* The messages are there; an error would say that they are not. */
 	if (c->user)

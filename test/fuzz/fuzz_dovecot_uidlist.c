@@ -5,6 +5,29 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* What is taken over can be stored as it is, and is written back in lines that are taken again. */
+static void
+rights(struct str text)
+{
+	char normal[ENTRY_RIGHTS_MAX + 1];
+	struct entry_list l, again;
+	struct buf out = {0};
+	size_t bad;
+
+	adopt_dovecot_acl(text, &l, &bad);
+	for (size_t i = 0; i < l.count; i++)
+		if (entry_identifier_check(str_of(l.items[i].name)) ||
+			entry_rights_normalize(buf_str(&l.items[i].value), normal))
+			abort();
+	export_dovecot_acl(&l, &out);
+	adopt_dovecot_acl(buf_str(&out), &again, &bad);
+	if (again.count > l.count)
+		abort();
+	entry_list_free(&l);
+	entry_list_free(&again);
+	buf_free(&out);
+}
+
 /* Any bytes as each of Dovecot's files: UIDs are unique, and below the next one. */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -35,5 +58,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)adopt_dovecot_uidvalidity(text);
 	adopt_dovecot_subscriptions(text, &out);
 	buf_free(&out);
+	rights(text);
 	return 0;
 }
