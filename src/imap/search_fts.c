@@ -92,7 +92,9 @@ search_fts_ask(struct search_plan *plan, const struct search_box *box, uint64_t 
 {
 	struct search_fts *fts;
 
-	if (!box->fts || !plan->text_count || count < MESSAGES_MIN)
+	/* The user's index has his own mail alone. */
+	if (!box->fts || !plan->text_count || count < MESSAGES_MIN ||
+		index_mailbox_is_shared(box->mailbox))
 		return;
 	fts = plan->fts = MEM_NEW(struct search_fts);
 	if (ask(plan, box, &fts->reply)) {
