@@ -3,7 +3,7 @@
 #include "import/backup.h"
 #include "import/import_verbs.h"
 
-/* Mail from elsewhere into a user's mailboxes. */
+/* Mail and settings from elsewhere. */
 
 const struct tool_verb tool_verbs_import[] = {
 	{"import", "imap",
@@ -17,6 +17,9 @@ const struct tool_verb tool_verbs_import[] = {
 		"Copies the messages of an mbox file, or of a directory of them", import_mbox},
 	{"import", "maildir", "USER DIRECTORY [--mailbox NAME]",
 		"Copies a Maildir with its folders, flags, keywords and dates", import_maildir},
+	{"import", "postfix", "DIRECTORY",
+		"Prints the roost.conf for Postfix's main.cf and master.cf, and what is not carried over",
+		import_postfix},
 	{"backup", NULL, "DIR {USER... | --all} [--incremental] | DIR --verify [NAME]",
 		"Copies users' mail as it is at one moment; or checks a copy", backup_run},
 	{"restore", NULL,

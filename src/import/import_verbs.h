@@ -8,5 +8,6 @@
 enum err import_imap(struct tool *t, int argc, char **argv);
 enum err import_mbox(struct tool *t, int argc, char **argv);
 enum err import_maildir(struct tool *t, int argc, char **argv);
+enum err import_postfix(struct tool *t, int argc, char **argv);
 
 #endif

@@ -338,6 +338,56 @@ content_body_add(struct content *c, struct str bytes)
 	return e;
 }
 
+/* Copies [from, to) of the body as it is. */
+static enum err
+copy_body(struct content *c, uint64_t from, uint64_t to, struct spool *out)
+{
+	char *chunk = mem_alloc(64 * 1024);
+	struct str piece;
+	enum err e = OK;
+
+	while (e == OK && from < to) {
+		size_t want = to - from < 64 * 1024 ? (size_t)(to - from) : 64 * 1024;
+
+		e = content_body_read(c, from, chunk, want, &piece);
+		if (e == OK && piece.len == 0)
+			e = E_IO;
+		if (e == OK)
+			e = spool_add(out, piece);
+		from += piece.len;
+	}
+	free(chunk);
+	return e;
+}
+
+enum err
+content_body_edit(struct content *c, const struct content_edit *edits, size_t n)
+{
+	struct spool made;
+	uint64_t at = 0;
+	size_t i;
+	enum err e = OK;
+
+	spool_init(&made, c->body.dir);
+	for (i = 0; e == OK && i < n; i++) {
+		e = copy_body(c, at, edits[i].offset, &made);
+		if (e == OK)
+			e = spool_add(&made, edits[i].text);
+		at = edits[i].offset + edits[i].len;
+	}
+	if (e == OK)
+		e = copy_body(c, at, content_body_size(c), &made);
+	if (e) {
+		spool_free(&made);
+		return e;
+	}
+	spool_free(&c->body);
+	c->body = made;
+	c->replaced = 1;
+	touch(c);
+	return OK;
+}
+
 static const struct buf *
 head_text(struct content *c)
 {
@@ -369,4 +419,12 @@ content_read(struct content *c, uint64_t offset, void *p, size_t size, struct st
 		return OK;
 	}
 	return content_body_read(c, offset - head->len, p, size, out);
+}
+
+enum err
+content_store(struct content *c, struct spool *out)
+{
+	enum err e = spool_add(out, buf_str(head_text(c)));
+
+	return e ? e : copy_body(c, 0, content_body_size(c), out);
 }

@@ -62,6 +62,17 @@ void content_body_replace(struct content *c);
 /* Bytes with any line ends; they become CRLF, also over the seam of two pieces. E_NOSPACE, E_IO. */
 enum err content_body_add(struct content *c, struct str bytes);
 
+/* A stretch of the body and what shall stand in its place; text may be empty. */
+struct content_edit {
+	uint64_t offset, len;
+	struct str text;
+};
+/* edits: in rising order, not overlapping, within the body. E_NOSPACE, E_IO: nothing is changed. */
+enum err content_body_edit(struct content *c, const struct content_edit *edits, size_t n);
+
+/* The whole message as it is now, into an empty spool. E_NOSPACE, E_IO. */
+enum err content_store(struct content *c, struct spool *out);
+
 /* The whole message. */
 uint64_t content_size(struct content *c);
 /* As spool_read: at most size bytes at offset, empty at the end; borrowed until the next change. */

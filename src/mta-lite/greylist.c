@@ -40,17 +40,6 @@ failed(const char *what, int rc)
 }
 
 enum err
-greylist_init(const char *dir)
-{
-	enum err e = io_mkdir_parents(dir, 0700);
-
-	if (e)
-		log_event(LOGL_ERROR, "greylist.setup failed", "path", dir, "error", err_text(e),
-			NULL);
-	return e;
-}
-
-enum err
 greylist_open(const char *dir, const struct greylist_settings *set, struct greylist **out)
 {
 	struct greylist *g = MEM_NEW(struct greylist);

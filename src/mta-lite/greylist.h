@@ -23,9 +23,7 @@ struct greylist_settings {
 	unsigned client_passes; /* so many times let in: the client is known; 0: never */
 };
 
-/* Makes the directory; before the sandbox. Logged. */
-enum err greylist_init(const char *dir);
-/* In the process that asks: an environment must not be used over a fork. Logged. */
+/* dir exists. In the process that asks: an environment must not be used over a fork. Logged. */
 enum err greylist_open(const char *dir, const struct greylist_settings *set, struct greylist **out);
 void greylist_close(struct greylist **g);
 

@@ -153,15 +153,19 @@ map_find(struct map *m, struct str key, struct buf *value)
 	buf_reset(value);
 	if (value->max == 0)
 		value->max = MAP_VALUE_MAX;
-	/* No table has a key like this. */
-	if (key.len == 0 || key.len >= sizeof(folded) || memchr(key.p, '\0', key.len))
+	/* Patterns look at text of any kind; of the others no table has a key like this. */
+	if (key.len == 0 ||
+		(!m->type->pattern && (key.len >= sizeof(folded) || memchr(key.p, '\0', key.len))))
 		return E_NOTFOUND;
-	for (i = 0; i < key.len; i++)
-		folded[i] = m->type->fold ? str_lower(key.p[i]) : key.p[i];
-	folded[key.len] = '\0';
+	if (!m->type->pattern) {
+		for (i = 0; i < key.len; i++)
+			folded[i] = m->type->fold ? str_lower(key.p[i]) : key.p[i];
+		folded[key.len] = '\0';
+		key.p = folded;
+	}
 	if (m->type->refresh)
 		m->type->refresh(m);
-	switch (m->type->find(m, str_make(folded, key.len), value)) {
+	switch (m->type->find(m, key, value)) {
 	case OK:
 		return value->err ? E_TEMPFAIL : OK;
 	case E_NOTFOUND:

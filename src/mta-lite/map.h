@@ -34,6 +34,7 @@ void maps_sandbox(const struct maps *m, struct sandbox *sb);
  */
 void maps_refresh(struct maps *m);
 
+/* A longer key is in no table; for tables of patterns there is no bound. */
 enum { MAP_KEY_MAX = 1024, MAP_VALUE_MAX = 64 * 1024 };
 
 /*

@@ -65,20 +65,31 @@ queue_entry_add_rcpt(
 	return r;
 }
 
+static void
+free_rcpt(struct queue_rcpt *r)
+{
+	free(r->address);
+	free(r->orcpt);
+	free(r->dsn);
+	free(r->text);
+	free(r->mta);
+}
+
+void
+queue_entry_drop_rcpt(struct queue_entry *q, size_t i)
+{
+	free_rcpt(&q->rcpts[i]);
+	q->rcpt_count--;
+	memmove(&q->rcpts[i], &q->rcpts[i + 1], (q->rcpt_count - i) * sizeof(*q->rcpts));
+}
+
 void
 queue_entry_drop_rcpts(struct queue_entry *q)
 {
 	size_t i;
 
-	for (i = 0; i < q->rcpt_count; i++) {
-		struct queue_rcpt *r = &q->rcpts[i];
-
-		free(r->address);
-		free(r->orcpt);
-		free(r->dsn);
-		free(r->text);
-		free(r->mta);
-	}
+	for (i = 0; i < q->rcpt_count; i++)
+		free_rcpt(&q->rcpts[i]);
 	MEM_FREE(q->rcpts);
 	q->rcpt_count = 0;
 }

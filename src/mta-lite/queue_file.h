@@ -91,6 +91,8 @@ struct queue_rcpt *queue_entry_add_rcpt(
 void queue_entry_free(struct queue_entry *q);
 /* Copies all but the recipients and the places in the file; *out is overwritten. */
 void queue_entry_copy_envelope(const struct queue_entry *q, struct queue_entry *out);
+/* Takes recipient i out; those behind it move up. */
+void queue_entry_drop_rcpt(struct queue_entry *q, size_t i);
 /* Frees the recipients; the rest stays. */
 void queue_entry_drop_rcpts(struct queue_entry *q);
 /* Sets the changeable part; dsn, text and mta are copied, control bytes in them become "?". */

@@ -42,8 +42,8 @@ file_path(const struct config *conf, enum queue_dir dir, const char *id)
 }
 
 /* As root this runs before privileges are dropped: the directory must be the later user's. */
-static enum err
-make_dir(const struct config *conf, const char *path)
+enum err
+queue_store_make_dir(const struct config *conf, const char *path)
 {
 	const struct passwd *pw;
 	struct stat st;
@@ -83,7 +83,7 @@ queue_store_init(const struct config *conf)
 	for (dir = 0; dir < QUEUE_DIR_COUNT && e == OK; dir++) {
 		char *path = queue_dir_path(conf, (enum queue_dir)dir);
 
-		e = make_dir(conf, path);
+		e = queue_store_make_dir(conf, path);
 		if (e)
 			log_event(LOGL_ERROR, "queue.directory failed", "path", path, "error",
 				log_errno(errno), NULL);

@@ -22,6 +22,8 @@ char *queue_dir_path(const struct config *conf, enum queue_dir dir);
 
 /* Makes the directories that are missing. Errors are logged. */
 enum err queue_store_init(const struct config *conf);
+/* mkdir -p for the user who owns the queue. */
+enum err queue_store_make_dir(const struct config *conf, const char *path);
 /* A new id: upper-case hex digits of the time and of random. */
 void queue_id_make(char out[QUEUE_ID_SIZE]);
 /* Whether s can be an id: 1 to 23 upper-case hex digits. Nothing else is ever made a path. */

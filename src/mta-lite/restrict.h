@@ -76,6 +76,8 @@ struct restrict_host {
 	 */
 	enum err (*policy)(
 		void *arg, const char *service, enum restrict_stage stage, struct buf *action);
+	/* Errors as greylist_check. NULL: nobody waits. */
+	enum err (*greylist)(void *arg, const char *recipient, int64_t *wait_s);
 };
 
 /* What tables say about the message besides yes and no. Zero it; free it with the message. */
@@ -92,6 +94,8 @@ struct restrict_effects {
 	char *defer_if_reject;
 };
 void restrict_effects_free(struct restrict_effects *e);
+/* A further recipient. */
+void restrict_effects_add_bcc(struct restrict_effects *e, struct str address);
 
 enum restrict_verdict { RESTRICT_DUNNO, RESTRICT_OK, RESTRICT_REJECT };
 /*

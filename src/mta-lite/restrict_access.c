@@ -56,6 +56,12 @@ add_text(char ***list, size_t *n, struct str text)
 	(*list)[(*n)++] = str_dup(text);
 }
 
+void
+restrict_effects_add_bcc(struct restrict_effects *e, struct str address)
+{
+	add_text(&e->bcc, &e->bcc_count, address);
+}
+
 static void
 say(struct restrict_run *r, const char *event, const char *action, struct str text,
 	const char *name, const char *class)
@@ -97,7 +103,7 @@ note(struct restrict_run *r, struct str word, struct str text)
 			set_text(&e->redirect, text);
 	} else if (str_is_i(word, "BCC")) {
 		if (has_at)
-			add_text(&e->bcc, &e->bcc_count, text);
+			restrict_effects_add_bcc(e, text);
 	} else if (str_is_i(word, "PREPEND")) {
 		if (is_header_field(text))
 			add_text(&e->prepend, &e->prepend_count, text);
@@ -421,6 +427,28 @@ check_policy_service(struct restrict_run *r, const struct check *c)
 	return v;
 }
 
+/* ---- the greylist ---- */
+
+static enum restrict_verdict
+run_greylist(struct restrict_run *r, const struct check *c)
+{
+	struct buf text = {0};
+	enum restrict_verdict v = RESTRICT_DUNNO;
+	int64_t wait_s = 0;
+
+	(void)c;
+	if (r->host->greylist == NULL || r->facts->recipient == NULL)
+		return RESTRICT_DUNNO;
+	/* A store that fails keeps nobody out. */
+	if (r->host->greylist(r->host->arg, r->facts->recipient, &wait_s) == E_TEMPFAIL) {
+		buf_printf(&text, "Greylisted, try again in %lld seconds", (long long)wait_s);
+		v = restrict_reject(r, 450, "4.7.1", r->facts->recipient, restrict_class_recipient,
+			buf_cstr(&text));
+	}
+	buf_free(&text);
+	return v;
+}
+
 const struct check_type restrict_access[] = {
 	{"check_client_access", ARG_TABLE, 1, check_client_access},
 	{"check_reverse_client_hostname_access", ARG_TABLE, 1, check_reverse_client_access},
@@ -438,5 +466,6 @@ const struct check_type restrict_access[] = {
 	{"check_recipient_mx_access", ARG_TABLE, 1, recipient_mx},
 	{"check_recipient_ns_access", ARG_TABLE, 1, recipient_ns},
 	{"check_policy_service", ARG_TEXT, 0, check_policy_service},
+	{"greylist", ARG_NONE, 0, run_greylist},
 	{NULL, ARG_NONE, 0, NULL},
 };

@@ -14,6 +14,7 @@
 #include "lib/mem.h"
 #include "mta-lite/ehlo.h"
 #include "mta-lite/queue_store.h"
+#include "mta-lite/smtpd_filter.h"
 
 void
 smtpd_reply(struct smtpd *d, const char *fmt, ...)
@@ -54,6 +55,7 @@ smtpd_transaction_reset(struct smtpd *d)
 {
 	struct smtpd_transaction *t = &d->t;
 
+	smtpd_filter_reset(d);
 	smtpd_forget_targets(d);
 	queue_entry_free(&t->entry);
 	memset(&t->mail, 0, sizeof(t->mail));
@@ -66,6 +68,7 @@ smtpd_transaction_reset(struct smtpd *d)
 	t->bdat = t->bdat_failed = 0;
 	t->content_bytes = 0;
 	restrict_effects_free(&t->effects);
+	t->spf_known = 0;
 	t->started_ms = 0;
 }
 
@@ -100,6 +103,8 @@ hello(struct smtpd *d, struct str args, int esmtp)
 	smtpd_transaction_reset(d);
 	smtpd_set_helo(d, args);
 	d->esmtp = esmtp;
+	/* A refusal is said to MAIL, like the lists' (smtpd_delay_reject). */
+	(void)smtpd_filter_helo(d);
 	if (!esmtp) {
 		smtpd_reply(d, "250 %s", smtp_hostname(d->conf));
 		return;
@@ -347,9 +352,11 @@ smtpd_run(struct session *s)
 	} else {
 		if (s->info.fresh)
 			smtpd_reply(&d, "220 %s ESMTP Roost", smtp_hostname(s->conf));
+		smtpd_filter_start(&d);
 		status = serve(&d);
 	}
 	smtpd_transaction_reset(&d);
+	smtpd_filter_stop(&d);
 	spool_free(&d.t.spool);
 	buf_free(&d.t.head);
 	smtp_client_free(&d.lmtp);

@@ -9,6 +9,7 @@
 #include "mta-lite/smtp_args.h"
 #include "mta-lite/smtp_client.h"
 #include "mta-lite/smtp_data.h"
+#include "mta-lite/spf.h"
 #include "mta-lite/spool.h"
 
 /*
@@ -30,6 +31,7 @@ struct smtpd_transaction {
 	unsigned rcpt_count; /* accepted RCPT commands */
 	unsigned rcpt_refused;
 	char *first_rcpt; /* as given; for Received when it is the only one */
+	const char *rcpt_now; /* while RCPT is looked at: borrowed */
 	struct spool spool;
 	struct smtp_data data;
 	struct buf head; /* header fields that we add */
@@ -38,6 +40,8 @@ struct smtpd_transaction {
 	int64_t content_ms; /* BDAT: when the first came, and how much since */
 	uint64_t content_bytes;
 	struct restrict_effects effects; /* what tables said of the message */
+	struct spf_answer spf;
+	int spf_known;
 };
 
 struct smtpd {
@@ -64,6 +68,8 @@ struct smtpd {
 	char *spool_dir;
 	struct auth_client *auth;
 	struct smtp_client *lmtp; /* kept between messages; or NULL */
+	struct smtpd_filter *filter; /* smtpd_filter.c's; or NULL */
+	struct smtpd_policy *policy; /* smtpd_policy.c's; or NULL */
 	struct smtpd_transaction t;
 };
 
@@ -88,6 +94,8 @@ void smtpd_reply(struct smtpd *d, const char *fmt, ...) __attribute__((format(pr
 /* Adds the final addresses of a recipient. */
 void smtpd_add_targets(
 	struct smtpd *d, const struct smtp_rcpt *rcpt, const struct auth_rcpt *found);
+/* Takes a recipient's final addresses away again. Errors as auth_lookup_rcpt. */
+enum err smtpd_remove_rcpt(struct smtpd *d, struct str address);
 /* Drops all final addresses; those who were accepted stay counted. */
 void smtpd_forget_targets(struct smtpd *d);
 /* HOLD, FILTER, REDIRECT and BCC of access tables. NULL: done; else the reply for the message. */

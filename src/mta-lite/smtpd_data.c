@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include "mta-lite/smtpd_filter.h"
+#include "mta-lite/smtpd_rewrite.h"
 #include "mta-lite/smtpd_rules.h"
 
 #include <errno.h>
@@ -128,7 +130,6 @@ prepare_entry(struct smtpd *d)
 {
 	struct queue_entry *q = &d->t.entry;
 
-	queue_id_make(q->id);
 	free(q->sender);
 	free(q->envid);
 	free(q->client);
@@ -152,6 +153,10 @@ finish_message(struct smtpd *d, const char *problem)
 		problem = make_head(d);
 	if (problem == NULL)
 		problem = smtpd_rules_message(d);
+	if (problem == NULL)
+		problem = smtpd_rewrite_sender(d);
+	if (problem == NULL)
+		problem = smtpd_filter_message(d);
 	if (problem) {
 		smtpd_log_reject(d, problem);
 		smtpd_reply(d, "%s", problem);
@@ -188,6 +193,8 @@ content_refusal(struct smtpd *d, const char *verb)
 		return buf_cstr(&d->verdict);
 	}
 	problem = smtpd_rules_data(d);
+	if (problem == NULL)
+		problem = smtpd_filter_data(d);
 	if (problem)
 		smtpd_log_reject(d, problem);
 	return problem;

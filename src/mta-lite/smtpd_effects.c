@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "mta-lite/smtpd.h"
+#include "mta-lite/smtpd_rewrite.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,7 @@ add_address(struct smtpd *d, const char *address, unsigned notify, const char *a
 			"reason", "it is no address", NULL);
 		return NULL;
 	}
-	e = auth_lookup_rcpt(d->auth, str_of(rcpt.to.address), &found);
+	e = smtpd_lookup_rcpt(d, str_of(rcpt.to.address), &found);
 	if (e)
 		problem = err_is_temporary(e) ? busy : NULL;
 	else if (found.kind == AUTH_RCPT_MAILBOX || found.kind == AUTH_RCPT_ALIAS ||

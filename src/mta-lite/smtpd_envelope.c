@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include "mta-lite/smtpd_filter.h"
+#include "mta-lite/smtpd_rewrite.h"
 #include "mta-lite/smtpd_rules.h"
+#include "mta-lite/smtpd_spf.h"
 
 #include <search.h>
 #include <stdlib.h>
@@ -12,6 +15,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/queue_store.h"
 
 static void
 log_reject(struct smtpd *d, const char *to, const char *reply)
@@ -37,6 +41,18 @@ queue_has_room(struct smtpd *d, uint64_t size)
 	if (statvfs(d->spool_dir, &fs) != 0)
 		return 1; /* the write will tell */
 	return (uint64_t)fs.f_bavail * fs.f_frsize >= need;
+}
+
+/* The parameters behind a path, for filters. */
+static struct str
+behind_path(struct str args)
+{
+	size_t end = str_find(args, 0, '>');
+
+	while (end + 1 < args.len && args.p[end + 1] != ' ')
+		end = str_find(args, end + 1, '>');
+	return end + 1 < args.len ? str_trim(str_make(args.p + end + 1, args.len - end - 1))
+				  : str_make(NULL, 0);
 }
 
 void
@@ -80,7 +96,16 @@ smtpd_mail(struct smtpd *d, struct str args)
 	d->t.effects = effects; /* what the lists noted before the answer */
 	d->t.mail = mail;
 	d->t.open = 1;
+	queue_id_make(d->t.entry.id);
 	d->t.started_ms = io_now_ms();
+	reject = smtpd_filter_mail(d, behind_path(args));
+	if (reject == NULL)
+		reject = smtpd_rewrite_bcc(d, REWRITE_SENDER, mail.from.address);
+	if (reject) {
+		refuse(d, NULL, reject);
+		smtpd_transaction_reset(d);
+		return;
+	}
 	smtpd_reply(d, "250 2.1.0 Ok");
 }
 
@@ -114,7 +139,7 @@ smtpd_add_targets(struct smtpd *d, const struct smtp_rcpt *rcpt, const struct au
 	unsigned notify = rcpt->notify;
 	size_t i;
 
-	if (found->kind == AUTH_RCPT_REMOTE) {
+	if (found->kind == AUTH_RCPT_REMOTE && found->target_count == 0) {
 		add_target(d, rcpt->to.address, rcpt, notify, 0);
 		return;
 	}
@@ -131,6 +156,29 @@ smtpd_add_targets(struct smtpd *d, const struct smtp_rcpt *rcpt, const struct au
 	}
 	for (i = 0; i < found->target_count; i++)
 		add_target(d, found->targets[i].address, rcpt, notify, found->targets[i].local);
+}
+
+enum err
+smtpd_remove_rcpt(struct smtpd *d, struct str address)
+{
+	struct queue_entry *q = &d->t.entry;
+	struct auth_rcpt found = {0};
+	size_t i, k;
+	enum err e = smtpd_lookup_rcpt(d, address, &found);
+
+	for (i = q->rcpt_count; e == OK && i-- > 0;) {
+		const char *target = q->rcpts[i].address;
+		int is_it = found.kind == AUTH_RCPT_REMOTE && str_is_i(address, target);
+
+		for (k = 0; k < found.target_count && !is_it; k++)
+			is_it = strcasecmp(target, found.targets[k].address) == 0;
+		if (!is_it)
+			continue;
+		(void)tdelete(target, &d->t.seen, compare_addresses);
+		queue_entry_drop_rcpt(q, i);
+	}
+	auth_rcpt_free(&found);
+	return e;
 }
 
 static const char no_such_user[] = "User unknown in virtual mailbox table";
@@ -192,11 +240,20 @@ smtpd_rcpt(struct smtpd *d, struct str args)
 		reject = "452 4.5.3 Too many recipients";
 	if (reject == NULL && d->t.entry.rcpt_count + 2 >= QUEUE_RCPTS_MAX)
 		reject = "452 4.5.3 Too many recipients";
+	d->t.rcpt_now = rcpt.to.address;
 	if (reject == NULL)
 		reject = smtpd_rules_rcpt(d, rcpt.to.address);
+	if (reject == NULL)
+		reject = smtpd_spf_rcpt(d);
+	if (reject == NULL)
+		reject = smtpd_relocated(d, rcpt.to.address);
 	if (reject == NULL) {
-		e = auth_lookup_rcpt(d->auth, str_of(rcpt.to.address), &found);
+		e = smtpd_lookup_rcpt(d, str_of(rcpt.to.address), &found);
 		reject = lookup_reject(d, e, rcpt.to.address, &found);
+		if (reject == NULL)
+			reject = smtpd_filter_rcpt(d, rcpt.to.address, behind_path(args));
+		if (reject == NULL)
+			reject = smtpd_rewrite_bcc(d, REWRITE_RECIPIENT, rcpt.to.address);
 		if (reject == NULL) {
 			smtpd_add_targets(d, &rcpt, &found);
 			if (d->t.rcpt_count++ == 0)
@@ -204,6 +261,7 @@ smtpd_rcpt(struct smtpd *d, struct str args)
 		}
 		auth_rcpt_free(&found);
 	}
+	d->t.rcpt_now = NULL;
 	if (reject) {
 		d->t.rcpt_refused++;
 		refuse(d, rcpt.to.address, reject);

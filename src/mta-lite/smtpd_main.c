@@ -7,6 +7,7 @@
 #include "mail/date.h"
 #include "mta-lite/queue_store.h"
 #include "mta-lite/ehlo.h"
+#include "mta-lite/smtpd_filter.h"
 #include "mta-lite/smtpd_rules.h"
 
 static enum err
@@ -29,6 +30,7 @@ smtpd_sandbox(const struct config *conf, struct sandbox *sb)
 	sandbox_allow_path(sb, incoming, SANDBOX_READ | SANDBOX_WRITE);
 	sandbox_allow(sb, SANDBOX_CAN_FORK);
 	smtpd_rules_sandbox(conf, sb);
+	smtpd_filter_sandbox(conf, sb);
 	free(incoming);
 }
 

@@ -9,6 +9,8 @@
 
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/smtpd_filter.h"
+#include "mta-lite/smtpd_rewrite.h"
 
 /* Made once in the warm parent; children only read it. */
 static struct {
@@ -22,6 +24,8 @@ smtpd_rules_open(const struct config *conf)
 {
 	shared.maps = maps_create(conf);
 	shared.set = restrict_create(conf, shared.maps);
+	if (smtpd_rewrite_open(conf, shared.maps) || smtpd_filter_open(conf, shared.maps))
+		return E_IO;
 	return dns_open(conf, &shared.dns);
 }
 
@@ -148,7 +152,7 @@ address_kind(void *arg, const char *address, enum auth_rcpt_kind *kind)
 		*kind = d->known_kind;
 		return OK;
 	}
-	e = auth_lookup_rcpt(d->auth, str_of(address), &found);
+	e = smtpd_lookup_rcpt(d, str_of(address), &found);
 	if (e == OK) {
 		*kind = found.kind;
 		free(d->known_address);
@@ -199,6 +203,8 @@ prepare(struct smtpd *d, struct stage_run *s)
 		.dns = smtpd_dns(d),
 		.address_kind = address_kind,
 		.may_send_as = may_send_as,
+		.policy = smtpd_policy_ask,
+		.greylist = smtpd_greylist_ask,
 	};
 }
 

@@ -568,7 +568,7 @@ check_domain(struct spf *s, const char *domain, int is_include)
 }
 
 void
-spf_check(const struct spf_dns *dns, const struct spf_query *q, struct spf_answer *out)
+spf_check(const struct dns_source *dns, const struct spf_query *q, struct spf_answer *out)
 {
 	struct spf s = {.dns = dns, .q = q, .out = out};
 	const char *at = strrchr(q->sender, '@');

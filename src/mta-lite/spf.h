@@ -6,7 +6,7 @@
 
 #include "lib/buf.h"
 #include "lib/net.h"
-#include "mta-lite/dns.h"
+#include "mta-lite/dns_names.h"
 
 /* Sender Policy Framework (RFC 7208): may this client send mail in this domain's name? */
 
@@ -19,19 +19,6 @@ enum spf_result {
 	SPF_SOFTFAIL,
 	SPF_TEMPERROR,
 	SPF_PERMERROR,
-};
-
-/* What is asked of the DNS; arg goes to each. Names have no trailing dot. */
-struct spf_dns {
-	void *arg;
-	/* Each TXT record's strings joined (RFC 7208 section 3.3), then a NUL; *n of them. */
-	enum dns_verdict (*txt)(void *arg, const char *name, struct buf *out, size_t *n);
-	/* Addresses of one family, *n at most max. */
-	enum dns_verdict (*addresses)(
-		void *arg, const char *name, int six, struct net_addr *v, size_t max, size_t *n);
-	/* Names, each with a NUL; *n may say more than SPF_NAMES_MAX, then the rest is left out. */
-	enum dns_verdict (*mx)(void *arg, const char *name, struct buf *out, size_t *n);
-	enum dns_verdict (*ptr)(void *arg, const struct net_addr *peer, struct buf *out, size_t *n);
 };
 
 enum {
@@ -55,8 +42,9 @@ struct spf_answer {
 	char explanation[256]; /* the domain's own words for SPF_FAIL; printable; may be empty */
 };
 
-/* Checks MAIL FROM, or HELO for the null path. Never fails otherwise than in *out. */
-void spf_check(const struct spf_dns *dns, const struct spf_query *q, struct spf_answer *out);
+/* dns: its addresses, mx, txt and ptr are asked. Checks MAIL FROM, or HELO for the null path. Never
+ * fails otherwise than in *out. */
+void spf_check(const struct dns_source *dns, const struct spf_query *q, struct spf_answer *out);
 
 /* "pass", "softfail" ...; for header fields (RFC 8601 section 2.7.2) and the log. */
 const char *spf_result_word(enum spf_result r);

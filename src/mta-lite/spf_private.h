@@ -8,7 +8,7 @@ enum { SPF_NAME_SIZE = 256, SPF_RECORDS_MAX = 64 * 1024, SPF_EXPANDED_MAX = 4096
 
 /* One check. */
 struct spf {
-	const struct spf_dns *dns;
+	const struct dns_source *dns;
 	const struct spf_query *q;
 	struct spf_answer *out;
 	char peer_ip[NET_ADDR_TEXT];

@@ -40,7 +40,6 @@ waits(void **state)
 
 	(void)state;
 	assert_non_null(mkdtemp(dir));
-	assert_int_equal(greylist_init(dir), OK);
 	assert_int_equal(greylist_open(dir, &settings, &g), OK);
 
 	assert_int_equal(ask(g, "192.0.2.1:1", "a@x.test", "b@y.test", 10000), 300);

@@ -148,7 +148,7 @@ addresses(void *arg, const char *name, int six, struct net_addr *v, size_t max, 
 	return verdict;
 }
 
-static const struct spf_dns dns = {.txt = txt, .addresses = addresses, .mx = mx, .ptr = ptr};
+static const struct dns_source dns = {.txt = txt, .addresses = addresses, .mx = mx, .ptr = ptr};
 
 static void
 check(const char *ip, const char *sender, struct spf_answer *out)

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "import/postfix_translate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/conf.h"
+#include "lib/mem.h"
+
+/* One run. */
+struct run {
+	const struct postfix_main *m;
+	const struct postfix_master *services;
+	struct config *check; /* takes each value, so that what is written is what Roost takes */
+	struct buf *conf, *left;
+};
+
+enum how {
+	SAME, /* a setting of Roost has this name, too */
+	TABLES, /* the same, a list of tables */
+	RENAMED,
+	ELSEWHERE, /* text says where Roost has it */
+	SILENT, /* no meaning outside of Postfix's own machinery */
+};
+
+/* What is not of the same name, or needs a word. */
+static const struct {
+	const char *name;
+	enum how how;
+	const char *text; /* RENAMED: Roost's name; ELSEWHERE: the reason */
+} known[] = {
+	{"myhostname", RENAMED, "hostname"},
+	{"message_size_limit", RENAMED, "max_message_size"},
+	{"smtpd_tls_cert_file", RENAMED, "tls_cert"},
+	{"smtpd_tls_key_file", RENAMED, "tls_key"},
+	{"smtpd_client_connection_count_limit", RENAMED, "max_connections_per_ip"},
+	{"smtpd_tls_protocols", ELSEWHERE, "tls_min_version"},
+	{"smtpd_tls_mandatory_protocols", ELSEWHERE, "tls_min_version"},
+	{"smtpd_tls_security_level", ELSEWHERE, "STARTTLS is always offered; log-ins need it"},
+	{"smtpd_use_tls", ELSEWHERE, "STARTTLS is always offered"},
+	{"smtpd_tls_auth_only", ELSEWHERE, "always so (allow_plaintext_login)"},
+	{"smtpd_tls_chain_files", ELSEWHERE, "tls_cert and tls_key"},
+	{"smtpd_sasl_type", ELSEWHERE, "roost-auth checks log-ins itself"},
+	{"smtpd_sasl_path", ELSEWHERE, "roost-auth checks log-ins itself"},
+	{"smtpd_sasl_auth_enable", ELSEWHERE, "log-ins are for the submission ports"},
+	{"smtpd_sasl_security_options", ELSEWHERE, "auth_mechanisms"},
+	{"smtpd_sasl_local_domain", ELSEWHERE, "users log in with their whole address"},
+	{"broken_sasl_auth_clients", ELSEWHERE, "not needed"},
+	{"virtual_mailbox_domains", ELSEWHERE,
+		"the directory: roostctl domain add, or queries of your database"},
+	{"virtual_mailbox_maps", ELSEWHERE,
+		"the directory: roostctl user add, or queries of your database"},
+	{"virtual_mailbox_base", ELSEWHERE, "mail_dir"},
+	{"virtual_transport", ELSEWHERE, "mail for the directory's domains goes to roost-lmtp"},
+	{"mailbox_transport", ELSEWHERE, "mail for the directory's domains goes to roost-lmtp"},
+	{"virtual_uid_maps", ELSEWHERE, "mail_user"},
+	{"virtual_gid_maps", ELSEWHERE, "mail_user"},
+	{"virtual_minimum_uid", ELSEWHERE, "mail_user"},
+	{"virtual_alias_domains", ELSEWHERE, "the directory: roostctl domain add"},
+	{"mydestination", ELSEWHERE, "the directory: roostctl domain add"},
+	{"relay_domains", ELSEWHERE, "domains to be relayed are the directory's transports"},
+	{"local_recipient_maps", ELSEWHERE, "the directory"},
+	{"alias_maps", ELSEWHERE, "the directory: roostctl alias add"},
+	{"alias_database", SILENT, NULL},
+	{"home_mailbox", ELSEWHERE, "mail_dir"},
+	{"mailbox_command", ELSEWHERE, "mail is delivered by roost-lmtp"},
+	{"mailbox_size_limit", ELSEWHERE, "the quota of each user: roostctl user set --quota"},
+	{"inet_interfaces", ELSEWHERE, "listen_smtp, listen_submission, listen_submissions"},
+	{"inet_protocols", ELSEWHERE, "listen_smtp, listen_submission, listen_submissions"},
+	{"smtpd_banner", ELSEWHERE, "the greeting is the host's name and ESMTP Roost"},
+	{"biff", SILENT, NULL},
+	{"append_dot_mydomain", SILENT, NULL},
+	{"readme_directory", SILENT, NULL},
+	{"html_directory", SILENT, NULL},
+	{"manpage_directory", SILENT, NULL},
+	{"sample_directory", SILENT, NULL},
+	{"compatibility_level", SILENT, NULL},
+	{"command_directory", SILENT, NULL},
+	{"daemon_directory", SILENT, NULL},
+	{"data_directory", SILENT, NULL},
+	{"queue_directory", SILENT, NULL},
+	{"config_directory", SILENT, NULL},
+	{"mail_owner", SILENT, NULL},
+	{"setgid_group", SILENT, NULL},
+	{"sendmail_path", SILENT, NULL},
+	{"newaliases_path", SILENT, NULL},
+	{"mailq_path", SILENT, NULL},
+	{"mydomain", SILENT, NULL},
+	{"myorigin", ELSEWHERE, "hostname"},
+	{"milter_protocol", SILENT, NULL},
+	{"smtpd_tls_session_cache_database", SILENT, NULL},
+	{"smtp_tls_session_cache_database", SILENT, NULL},
+	{"smtp_tls_CApath", SILENT, NULL},
+};
+
+static void
+leave(struct run *r, const char *name, const char *reason)
+{
+	buf_printf(r->left, "%s: %s\n", name, reason);
+}
+
+static const struct conf_row *
+row_of(const char *name)
+{
+	size_t n, i;
+	const struct conf_row *rows = conf_rows(&n);
+
+	for (i = 0; i < n; i++) {
+		if (!rows[i].internal && strcmp(rows[i].name, name) == 0)
+			return &rows[i];
+	}
+	return NULL;
+}
+
+/* ---- values ---- */
+
+/*
+ * A word that names a table: the compiled ones are read as the text that they are made from, and
+ * what Postfix reaches through its proxy Roost reaches by itself. 0: Roost has no such table.
+ */
+static int
+put_table(struct str word, struct buf *out)
+{
+	static const char *const files[] = {"hash:", "btree:", "texthash:", "dbm:", "cdb:"};
+	static const char *const none[] = {
+		"ldap:", "mysql:", "nis:", "nisplus:", "memcache:", "pipemap:", "unionmap:",
+		"socketmap:", "environ:", "randmap:", "netinfo:", "nisplus:"};
+	size_t i;
+
+	while (str_starts_i(word, "proxy:"))
+		word = str_make(word.p + 6, word.len - 6);
+	for (i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		if (str_starts_i(word, none[i]))
+			return 0;
+	}
+	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		size_t n = strlen(files[i]);
+
+		if (!str_starts_i(word, files[i]))
+			continue;
+		buf_printf(out, "file:%.*s", (int)(word.len - n), word.p + n);
+		return 1;
+	}
+	/* A path alone is of the default type. */
+	if (word.len > 0 && word.p[0] == '/')
+		buf_add_cstr(out, "file:");
+	buf_add_str(out, word);
+	return 1;
+}
+
+/* "unix:private/x" is below Postfix's queue directory. */
+static void
+put_endpoint(struct run *r, struct str word, struct buf *out)
+{
+	struct str kind = word, path;
+	size_t colon = str_find(word, 0, ':');
+
+	kind.len = colon;
+	path = colon < word.len ? str_make(word.p + colon + 1, word.len - colon - 1) : word;
+	if (!str_is_i(kind, "unix") || path.len == 0 || path.p[0] == '/') {
+		buf_add_str(out, word);
+		return;
+	}
+	buf_add_cstr(out, "unix:");
+	(void)postfix_main_expand(r->m, STR("$queue_directory"), out);
+	buf_printf(out, "/%.*s", STR_ARG(path));
+}
+
+/* Words at blanks and commas; what stands in braces is one. */
+static int
+next_word(struct str *rest, struct str *word)
+{
+	size_t i = 0;
+	unsigned depth = 0;
+
+	while (rest->len > 0 && (str_is_space(rest->p[0]) || rest->p[0] == ','))
+		*rest = str_make(rest->p + 1, rest->len - 1);
+	while (i < rest->len && (depth > 0 || (!str_is_space(rest->p[i]) && rest->p[i] != ','))) {
+		if (rest->p[i] == '{')
+			depth++;
+		else if (rest->p[i] == '}' && depth > 0)
+			depth--;
+		i++;
+	}
+	*word = str_make(rest->p, i);
+	*rest = str_make(rest->p + i, rest->len - i);
+	return i > 0;
+}
+
+static void
+quote(struct str text, struct buf *out)
+{
+	size_t i;
+
+	buf_add_char(out, '"');
+	for (i = 0; i < text.len; i++) {
+		if (text.p[i] == '"' || text.p[i] == '\\')
+			buf_add_char(out, '\\');
+		buf_add_char(out, text.p[i]);
+	}
+	buf_add_char(out, '"');
+}
+
+static int
+is_endpoint(struct str word)
+{
+	return str_starts_i(word, "unix:") || str_starts_i(word, "inet:");
+}
+
+/* A list: each word on its own, tables and endpoints in Roost's form. */
+static int
+put_list(struct run *r, const char *name, struct str value, struct buf *out, struct buf *plain)
+{
+	struct buf one = {0};
+	struct str word;
+	size_t n = 0;
+	int good = 1;
+
+	buf_add_char(out, '{');
+	while (next_word(&value, &word)) {
+		buf_reset(&one);
+		if (is_endpoint(word)) {
+			put_endpoint(r, word, &one);
+		} else if (str_find(word, 0, ':') < word.len || word.p[0] == '/') {
+			if (str_find(word, 0, ':') < word.len && word.p[0] == '[') {
+				buf_add_str(&one, word);
+			} else if (!put_table(word, &one)) {
+				buf_printf(r->left, "%s: there is no table %.*s\n", name,
+					STR_ARG(word));
+				good = 0;
+				continue;
+			}
+		} else {
+			buf_add_str(&one, word);
+		}
+		buf_printf(out, "%s", n++ ? ", " : "");
+		quote(buf_str(&one), out);
+		buf_printf(plain, "%s%s", plain->len ? " " : "", buf_cstr(&one));
+	}
+	buf_add_char(out, '}');
+	buf_free(&one);
+	return good;
+}
+
+/* "1d" is Postfix's and ours; "w" is weeks; a bare number is seconds. */
+static void
+put_duration(struct str value, struct buf *out)
+{
+	uint32_t n;
+
+	if (value.len > 1 && str_lower(value.p[value.len - 1]) == 'w' &&
+		str_to_u32(str_make(value.p, value.len - 1), &n) == OK)
+		buf_printf(out, "%lud", (unsigned long)n * 7);
+	else
+		buf_add_str(out, value);
+}
+
+static void
+write_setting(struct run *r, const char *from, const char *name, struct str value)
+{
+	const struct conf_row *row = row_of(name);
+	struct buf text = {0}, plain = {0}, why = {0};
+	enum err e;
+
+	if (strcmp(row->type, "LIST") == 0) {
+		(void)put_list(r, from, value, &text, &plain);
+	} else {
+		if (strcmp(row->type, "DURATION") == 0)
+			put_duration(value, &plain);
+		else if (strcmp(name, "relayhost") == 0 || !is_endpoint(value))
+			buf_add_str(&plain, value);
+		else
+			put_endpoint(r, value, &plain);
+		quote(buf_str(&plain), &text);
+	}
+	e = conf_set(r->check, name, buf_cstr(&plain), &why);
+	if (e)
+		buf_printf(r->left, "%s: Roost does not take %s: %s\n", from, buf_cstr(&plain),
+			why.len ? buf_cstr(&why) : err_text(e));
+	else
+		buf_printf(r->conf, "%s = %s\n", name, buf_cstr(&text));
+	buf_free(&text);
+	buf_free(&plain);
+	buf_free(&why);
+}
+
+/* ---- main.cf ---- */
+
+static void
+translate(struct run *r, const struct postfix_setting *s)
+{
+	struct buf value = BUF_INIT(POSTFIX_VALUE_MAX);
+	size_t i;
+
+	if (postfix_main_expand(r->m, str_of(s->value), &value)) {
+		leave(r, s->name, "its value refers to itself");
+		goto out;
+	}
+	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (strcmp(known[i].name, s->name) != 0)
+			continue;
+		if (known[i].how == RENAMED && row_of(known[i].text))
+			write_setting(r, s->name, known[i].text, buf_str(&value));
+		else if (known[i].how == ELSEWHERE)
+			leave(r, s->name, known[i].text);
+		goto out;
+	}
+	if (row_of(s->name))
+		write_setting(r, s->name, s->name, buf_str(&value));
+	else
+		leave(r, s->name, "no counterpart");
+out:
+	buf_free(&value);
+}
+
+/* ---- master.cf ---- */
+
+static int
+says_yes(const char *value)
+{
+	return value && strcmp(value, "yes") == 0;
+}
+
+/* "smtp", "25", "127.0.0.1:25", "[::1]:submission" to an address of ours. */
+static void
+put_listener(struct str name, struct buf *out)
+{
+	static const char *const ports[][2] = {
+		{"smtp", "25"}, {"smtps", "465"}, {"submissions", "465"}, {"submission", "587"}};
+	size_t colon = name.len, i;
+	struct str port;
+
+	while (colon > 0 && name.p[colon - 1] != ':')
+		colon--;
+	if (colon > 0)
+		buf_add(out, name.p, colon);
+	else
+		buf_add_cstr(out, "*:");
+	port = str_make(name.p + colon, name.len - colon);
+	for (i = 0; i < sizeof(ports) / sizeof(ports[0]); i++) {
+		if (str_is_i(port, ports[i][0])) {
+			buf_add_cstr(out, ports[i][1]);
+			return;
+		}
+	}
+	buf_add_str(out, port);
+}
+
+struct listeners {
+	struct buf smtp, submission, submissions;
+};
+
+static void
+take_smtpd(struct run *r, const struct postfix_service *s, struct listeners *l)
+{
+	struct buf *to = &l->smtp;
+	size_t i;
+
+	if (says_yes(postfix_service_option(s, "smtpd_tls_wrappermode")) ||
+		strcmp(s->name, "smtps") == 0 || strcmp(s->name, "submissions") == 0)
+		to = &l->submissions;
+	else if (says_yes(postfix_service_option(s, "smtpd_sasl_auth_enable")) ||
+		 strcmp(s->name, "submission") == 0)
+		to = &l->submission;
+	if (to->len > 0)
+		buf_add_char(to, ' ');
+	put_listener(str_of(s->name), to);
+	if (to != &l->smtp)
+		return; /* what Roost does on those ports is what their options mostly say */
+	for (i = 0; i < s->option_count; i++)
+		buf_printf(r->left,
+			"master.cf %s -o %s: options of one port are not carried over\n", s->name,
+			s->options[i].name);
+}
+
+static void
+write_listeners(struct run *r, const char *name, const struct buf *list)
+{
+	write_setting(r, "master.cf", name, buf_str(list));
+}
+
+static void
+translate_master(struct run *r)
+{
+	static const char *const own[] = {"pickup", "cleanup", "qmgr", "nqmgr", "tlsmgr",
+		"trivial-rewrite", "bounce", "defer", "trace", "verify", "flush", "proxymap",
+		"proxywrite", "smtp", "relay", "showq", "error", "retry", "discard", "local",
+		"virtual", "lmtp", "anvil", "scache", "postlog", "dnsblog", "tlsproxy", "smtpd"};
+	struct listeners l = {0};
+	size_t i, k;
+
+	for (i = 0; i < r->services->count; i++) {
+		const struct postfix_service *s = &r->services->v[i];
+
+		if (strcmp(s->command, "smtpd") == 0 && strcmp(s->type, "inet") == 0) {
+			take_smtpd(r, s, &l);
+			continue;
+		}
+		if (strcmp(s->command, "postscreen") == 0) {
+			put_listener(str_of(s->name), &l.smtp);
+			continue;
+		}
+		for (k = 0; k < sizeof(own) / sizeof(own[0]); k++) {
+			if (strcmp(s->command, own[k]) == 0)
+				break;
+		}
+		if (k == sizeof(own) / sizeof(own[0]))
+			buf_printf(r->left, "master.cf %s: the service %s has no counterpart\n",
+				s->name, s->command);
+	}
+	write_listeners(r, "listen_smtp", &l.smtp);
+	write_listeners(r, "listen_submission", &l.submission);
+	write_listeners(r, "listen_submissions", &l.submissions);
+	buf_free(&l.smtp);
+	buf_free(&l.submission);
+	buf_free(&l.submissions);
+}
+
+void
+postfix_translate(const struct postfix_main *main_cf, const struct postfix_master *master_cf,
+	struct buf *conf, struct buf *left)
+{
+	struct run r = {main_cf, master_cf, conf_defaults("/var/lib/roost"), conf, left};
+	size_t i;
+
+	for (i = 0; i < main_cf->count; i++)
+		translate(&r, &main_cf->v[i]);
+	if (master_cf->count > 0)
+		translate_master(&r);
+	conf_free(&r.check);
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "import/postfix_translate.h"
+
+/* main.cf and master.cf as hosts of virtual domains have them. */
+
+static const char main_cf[] =
+	"# a comment\n"
+	"myhostname = mail.example.com\n"
+	"mydestination = $myhostname, localhost\n"
+	"compatibility_level = 3.6\n"
+	"mynetworks = 127.0.0.0/8,\n"
+	"    [::1]/128\n"
+	"    # in between\n"
+	"    192.0.2.0/24\n"
+	"message_size_limit = 20480000\n"
+	"maximal_queue_lifetime = 1w\n"
+	"smtpd_tls_cert_file=/etc/ssl/mail.pem\n"
+	"virtual_mailbox_maps = proxy:pgsql:/etc/postfix/users.cf\n"
+	"virtual_alias_maps = proxy:pgsql:/etc/postfix/aliases.cf, hash:/etc/postfix/virtual\n"
+	"smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated,\n"
+	"  reject_unauth_destination,\n"
+	"  check_client_access hash:$config_directory/clients,\n"
+	"  check_policy_service unix:private/policyd, reject_rbl_client zen.example.org\n"
+	"smtpd_milters = inet:localhost:11332 unix:opendkim/opendkim.sock\n"
+	"relayhost = [smtp.example.net]:587\n"
+	"header_checks = regexp:/etc/postfix/header_checks\n"
+	"sender_canonical_maps = ldap:/etc/postfix/ldap.cf\n"
+	"relayhost = [relay.example.net]:587\n"
+	"no_such_setting = 1\n"
+	"not a setting\n"
+	"loop_a = $loop_a\n"
+	"always_bcc = archive@$mydomain\n"
+	"recipient_delimiter = +\n";
+
+static const char master_cf[] =
+	"# service type private unpriv chroot wakeup maxproc command + args\n"
+	"smtp      inet  n       -       y       -       -       smtpd\n"
+	"  -o content_filter=amavis:[127.0.0.1]:10024\n"
+	"submission inet n       -       y       -       -       smtpd\n"
+	"  -o syslog_name=postfix/submission\n"
+	"  -o smtpd_sasl_auth_enable=yes\n"
+	"  -o { smtpd_recipient_restrictions = permit_sasl_authenticated, reject }\n"
+	"127.0.0.1:10465 inet n - y - - smtpd -o smtpd_tls_wrappermode=yes\n"
+	"pickup    unix  n       -       y       60      1       pickup\n"
+	"amavis    unix  -       -       -       -       2       smtp\n"
+	"mlmmj     unix  -       n       n       -       -       pipe\n"
+	"  flags=ORhu user=mlmmj argv=/usr/bin/mlmmj-receive -L /var/spool/mlmmj/$nexthop\n"
+	"short line\n";
+
+static void
+whole(void **state)
+{
+	static const char *const wanted[] = {
+		"hostname = \"mail.example.com\"\n",
+		"mynetworks = {\"127.0.0.0/8\", \"[::1]/128\", \"192.0.2.0/24\"}\n",
+		"max_message_size = \"20480000\"\n",
+		"maximal_queue_lifetime = \"7d\"\n",
+		"tls_cert = \"/etc/ssl/mail.pem\"\n",
+		"virtual_alias_maps = {\"pgsql:/etc/postfix/aliases.cf\", \"file:/etc/postfix/virtual\"}\n",
+		"smtpd_recipient_restrictions = {\"permit_mynetworks\", \"permit_sasl_authenticated\", "
+		"\"reject_unauth_destination\", \"check_client_access\", \"file:/etc/postfix/clients\", "
+		"\"check_policy_service\", \"unix:/var/spool/postfix/private/policyd\", "
+		"\"reject_rbl_client\", \"zen.example.org\"}\n",
+		"smtpd_milters = {\"inet:localhost:11332\", "
+		"\"unix:/var/spool/postfix/opendkim/opendkim.sock\"}\n",
+		"relayhost = ",
+		"[relay.example.net]:587",
+		"header_checks = {\"regexp:/etc/postfix/header_checks\"}\n",
+		"always_bcc = \"archive@example.com\"\n",
+		"listen_smtp = {\"*:25\"}\n",
+		"listen_submission = {\"*:587\"}\n",
+		"listen_submissions = {\"127.0.0.1:10465\"}\n",
+	};
+	static const char *const unwanted[] = {
+		"smtp.example.net", "no_such_setting", "mydestination", "ldap"};
+	static const char *const left[] = {
+		"main.cf:24: this is no setting: not a setting\n",
+		"mydestination: the directory",
+		"virtual_mailbox_maps: the directory",
+		"sender_canonical_maps: there is no table ldap:/etc/postfix/ldap.cf\n",
+		"no_such_setting: no counterpart\n",
+		"loop_a: its value refers to itself\n",
+		"master.cf smtp -o content_filter: ",
+		"master.cf mlmmj: the service pipe has no counterpart\n",
+		"master.cf:13: this is no service\n",
+	};
+	struct postfix_main m;
+	struct postfix_master services;
+	struct buf conf = {0}, rest = {0};
+	size_t i;
+
+	(void)state;
+	postfix_main_parse(str_of(main_cf), &m, &rest);
+	postfix_master_parse(str_of(master_cf), &services, &rest);
+	postfix_translate(&m, &services, &conf, &rest);
+	for (i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		if (!strstr(buf_cstr(&conf), wanted[i]))
+			fail_msg("not there: %s\nin\n%s\n%s", wanted[i], buf_cstr(&conf),
+				buf_cstr(&rest));
+	}
+	for (i = 0; i < sizeof(unwanted) / sizeof(unwanted[0]); i++) {
+		if (strstr(buf_cstr(&conf), unwanted[i]))
+			fail_msg("there: %s", unwanted[i]);
+	}
+	for (i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
+		if (!strstr(buf_cstr(&rest), left[i]))
+			fail_msg("not told: %s\nin\n%s", left[i], buf_cstr(&rest));
+	}
+	postfix_main_free(&m);
+	postfix_master_free(&services);
+	buf_free(&conf);
+	buf_free(&rest);
+}
+
+static void
+expansions(void **state)
+{
+	static const struct {
+		const char *value, *expanded;
+	} cases[] = {
+		{"$myhostname", "mail.example.com"},
+		{"a${myhostname}b", "amail.example.comb"},
+		{"$(myhostname)", "mail.example.com"},
+		{"$mydomain", "example.com"},
+		{"${none?yes}", ""},
+		{"${none:no}", "no"},
+		{"${myhostname?yes}", "yes"},
+		{"${myhostname:no}", "mail.example.com"},
+		{"${none?{a}:{b $myhostname}}", "b mail.example.com"},
+		{"${myhostname?{a}:{b}}", "a"},
+		{"$$x $", "$x $"},
+		{"${", ""},
+		{"$(", ""},
+		{"${myhostname", "mail.example.co"},
+		{"$unknown.", "."},
+	};
+	struct postfix_main m;
+	struct buf problems = {0}, out = {0};
+	size_t i;
+
+	(void)state;
+	postfix_main_parse(STR("myhostname = mail.example.com\na = $b\nb = $a\n"), &m, &problems);
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		buf_reset(&out);
+		assert_int_equal(postfix_main_expand(&m, str_of(cases[i].value), &out), OK);
+		/* An open brace ends with the value; what comes of it does not matter. */
+		if (strcmp(cases[i].value, "${myhostname") != 0)
+			assert_string_equal(buf_cstr(&out), cases[i].expanded);
+	}
+	buf_reset(&out);
+	assert_int_equal(postfix_main_expand(&m, STR("$a"), &out), E_TOOBIG);
+	assert_int_equal(problems.len, 0);
+	postfix_main_free(&m);
+	buf_free(&out);
+	buf_free(&problems);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(whole),
+		cmocka_unit_test(expansions),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
