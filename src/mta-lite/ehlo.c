@@ -6,6 +6,7 @@
 #include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/str.h"
@@ -39,6 +40,18 @@ smtp_hostname(const struct config *conf)
 	return conf->hostname && conf->hostname[0] ? conf->hostname : machine_name();
 }
 
+/* RFC 4865 section 4.1: how many seconds, and until when. */
+static void
+add_future_release(struct buf *out)
+{
+	time_t last = time(NULL) + SMTP_HOLD_MAX;
+	struct tm tm;
+
+	(void)gmtime_r(&last, &tm);
+	buf_printf(out, "250-FUTURERELEASE %d %04d-%02d-%02dT%02d:%02d:%02dZ\r\n", SMTP_HOLD_MAX,
+		tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
 void
 smtp_ehlo_write(struct buf *out, const struct config *conf, const struct smtp_ehlo_options *opt)
 {
@@ -53,7 +66,13 @@ smtp_ehlo_write(struct buf *out, const struct config *conf, const struct smtp_eh
 		buf_printf(out, "250-AUTH %s\r\n", opt->auth); /* RFC 4954 */
 	if (opt->xclient)
 		buf_add_cstr(out, "250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN REVERSE_NAME\r\n");
-	buf_add_cstr(out, "250-CHUNKING\r\n"); /* RFC 3030 */
+	buf_add_cstr(out, "250-CHUNKING\r\n250-BINARYMIME\r\n"); /* RFC 3030 */
+	buf_add_cstr(out, "250-MT-PRIORITY\r\n"); /* RFC 6710 */
+	/* RFC 8689 section 2: only where it can be kept. */
+	if (opt->tls)
+		buf_add_cstr(out, "250-REQUIRETLS\r\n");
+	if (opt->submission)
+		add_future_release(out);
 	buf_printf(out, "250-LIMITS RCPTMAX=%lld\r\n", /* RFC 9422 */
 		(long long)conf->smtpd_recipient_limit);
 	buf_add_cstr(out, "250-ENHANCEDSTATUSCODES\r\n"); /* RFC 2034 */

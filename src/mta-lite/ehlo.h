@@ -12,9 +12,14 @@
 struct smtp_ehlo_options {
 	const char *hostname; /* NULL or "": smtp_hostname() */
 	int tls_available; /* STARTTLS can be said now */
+	int tls; /* the session is encrypted */
+	int submission; /* a port for users */
 	int xclient; /* XCLIENT is for this peer */
 	const char *auth; /* "PLAIN LOGIN"; NULL or "": AUTH is not offered */
 };
+
+/* The longest that a message may be held back for its sender (RFC 4865), in seconds. */
+enum { SMTP_HOLD_MAX = 30 * 24 * 3600 };
 
 /* Appends the whole reply, "250-..." lines and the last "250 " line, each with CRLF. */
 void smtp_ehlo_write(

@@ -2,6 +2,7 @@
 #include "mta-lite/smtp_args.h"
 
 #include <string.h>
+#include <time.h>
 
 static const char syntax_mail[] = "501 5.5.4 Syntax: MAIL FROM:<address>";
 static const char syntax_rcpt[] = "501 5.5.4 Syntax: RCPT TO:<address>";
@@ -68,19 +69,92 @@ copy_out(struct buf *text, char *out, size_t size)
 	return e;
 }
 
+/* RFC 6710 section 4: "-9" to "9". */
+static enum err
+priority_parse(struct str value, struct smtp_mail *out)
+{
+	int minus = value.len == 2 && value.p[0] == '-';
+
+	if (out->has_priority || value.len != (minus ? 2u : 1u) ||
+		!str_is_digit(value.p[value.len - 1]))
+		return E_PARSE;
+	out->has_priority = 1;
+	out->priority = value.p[value.len - 1] - '0';
+	if (minus)
+		out->priority = -out->priority;
+	return OK;
+}
+
+/* RFC 4865 section 4.2: at most nine digits. */
+static enum err
+hold_for_parse(struct str value, struct smtp_mail *out)
+{
+	uint32_t seconds;
+
+	if (out->hold_for || out->hold_until || value.len == 0 || value.len > 9 ||
+		str_to_u32(value, &seconds) != OK || seconds == 0)
+		return E_PARSE;
+	out->hold_for = seconds;
+	return OK;
+}
+
+/* "2026-12-24T18:00:00Z", in UTC (RFC 4865 section 4.2, RFC 3339). */
+static enum err
+hold_until_parse(struct str value, struct smtp_mail *out)
+{
+	char text[24], *end;
+	struct tm tm = {0};
+	time_t when;
+
+	if (out->hold_for || out->hold_until || value.len != 20)
+		return E_PARSE;
+	memcpy(text, value.p, value.len);
+	text[value.len] = '\0';
+	end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	if (end == NULL || *end != '\0')
+		return E_PARSE;
+	when = timegm(&tm);
+	if (when <= 0)
+		return E_PARSE;
+	out->hold_until = (int64_t)when;
+	return OK;
+}
+
+/* What one extension each brought. -1: the parameter is none of these. */
+static int
+other_parameter(struct str name, struct str value, struct smtp_mail *out)
+{
+	if (str_is_i(name, "MT-PRIORITY"))
+		return priority_parse(value, out) == OK;
+	if (str_is_i(name, "HOLDFOR"))
+		return hold_for_parse(value, out) == OK;
+	if (str_is_i(name, "HOLDUNTIL"))
+		return hold_until_parse(value, out) == OK;
+	if (str_is_i(name, "REQUIRETLS")) {
+		out->require_tls = 1;
+		return value.p == NULL;
+	}
+	return -1;
+}
+
 static const char *
 mail_parameter(struct str name, struct str value, int auth, struct smtp_mail *out)
 {
 	struct buf text = BUF_INIT(SMTP_ENVID_SIZE);
+	int known = other_parameter(name, value, out);
 	enum err e;
 
+	if (known >= 0)
+		return known ? NULL : bad_parameter;
 	if (str_is_i(name, "SIZE"))
 		return value.len <= 20 && str_to_u64(value, &out->size) == OK ? NULL
 									      : bad_parameter;
 	if (str_is_i(name, "BODY")) {
 		/* The content itself tells whether it has 8-bit bytes. */
-		return str_is_i(value, "7BIT") || str_is_i(value, "8BITMIME") ? NULL
-									      : bad_parameter;
+		out->binary = str_is_i(value, "BINARYMIME");
+		return out->binary || str_is_i(value, "7BIT") || str_is_i(value, "8BITMIME")
+			       ? NULL
+			       : bad_parameter;
 	}
 	if (str_is_i(name, "RET"))
 		return out->ret == DSN_RET_NONE && dsn_ret_parse(value, &out->ret) == OK

@@ -18,6 +18,12 @@ struct smtp_mail {
 	uint64_t size; /* SIZE= (RFC 1870); 0: not given */
 	enum dsn_ret ret;
 	char envid[SMTP_ENVID_SIZE]; /* decoded */
+	int binary; /* BODY=BINARYMIME (RFC 3030): the content comes by BDAT */
+	int require_tls; /* REQUIRETLS (RFC 8689) */
+	int has_priority, priority; /* MT-PRIORITY (RFC 6710), -9 to 9 */
+	/* FUTURERELEASE (RFC 4865): one of them at most; 0: not given. */
+	int64_t hold_for; /* seconds */
+	int64_t hold_until; /* Unix time */
 };
 
 struct smtp_rcpt {

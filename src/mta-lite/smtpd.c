@@ -109,6 +109,8 @@ hello(struct smtpd *d, struct str args, int esmtp)
 		smtpd_reply(d, "250 %s", smtp_hostname(d->conf));
 		return;
 	}
+	opt.tls = d->session->info.tls;
+	opt.submission = d->kind == SMTPD_SUBMISSION;
 	opt.xclient = d->xclient;
 	smtp_ehlo_write(&out, d->conf, &opt);
 	(void)stream_write_str(d->io, buf_str(&out));

@@ -87,8 +87,12 @@ read_content(struct smtpd *d, const char **problem)
  * what smuggled messages live on.
  */
 static const char *
-content_problem(const struct smtp_data *data)
+content_problem(const struct smtpd *d)
 {
+	const struct smtp_data *data = &d->t.data;
+
+	if (d->t.mail.binary)
+		return NULL; /* any bytes at all (RFC 3030 section 3) */
 	if (data->bare_lf)
 		return "550 5.5.2 Bare LF in the message; lines end with CRLF";
 	if (data->bare_cr)
@@ -140,6 +144,12 @@ prepare_entry(struct smtpd *d)
 	q->ret = d->t.mail.ret;
 	q->arrival = (int64_t)time(NULL);
 	q->flags = d->t.data.has_8bit ? QUEUE_8BIT : 0;
+	if (d->t.mail.binary)
+		q->flags |= QUEUE_BINARY;
+	if (d->t.mail.require_tls)
+		q->flags |= QUEUE_REQUIRETLS;
+	q->priority = d->t.mail.priority;
+	q->hold_until = d->t.mail.hold_until;
 }
 
 /* The end of the data was seen: one reply, and the dialogue is back at its start. */
@@ -148,7 +158,7 @@ finish_message(struct smtpd *d, const char *problem)
 {
 	prepare_entry(d);
 	if (problem == NULL)
-		problem = content_problem(&d->t.data);
+		problem = content_problem(d);
 	if (problem == NULL)
 		problem = make_head(d);
 	if (problem == NULL)
@@ -208,6 +218,11 @@ smtpd_data(struct smtpd *d, struct str args)
 
 	if (args.len > 0) {
 		smtpd_reply(d, "501 5.5.4 Syntax: DATA");
+		return;
+	}
+	/* RFC 3030 section 3. */
+	if (d->t.mail.binary) {
+		smtpd_reply(d, "503 5.5.1 BODY=BINARYMIME comes by BDAT");
 		return;
 	}
 	/* RFC 3030 section 2: one message does not mix them. */

@@ -89,6 +89,7 @@ cut_through(struct smtpd *d, const size_t *index, size_t n)
 		.sender = q->sender,
 		.envid = "",
 		.has_8bit = (q->flags & QUEUE_8BIT) != 0,
+		.flags = q->flags,
 		.size = d->t.head.len + d->t.spool.size,
 		.rcpts = rcpts,
 		.rcpt_count = n,
@@ -243,7 +244,7 @@ smtpd_deliver(struct smtpd *d)
 	index = mem_zalloc((q->rcpt_count + 1) * sizeof(*index));
 	n = choose_cut_through(q, index);
 	/* Nobody has it yet who is to see it first. */
-	if (d->t.effects.hold || d->t.effects.filter)
+	if (d->t.effects.hold || d->t.effects.filter || q->hold_until > q->arrival)
 		n = 0;
 	if (n > 0)
 		cut_through(d, index, n);

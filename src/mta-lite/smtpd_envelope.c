@@ -11,10 +11,12 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/statvfs.h>
+#include <time.h>
 
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/ehlo.h"
 #include "mta-lite/queue_store.h"
 
 static void
@@ -55,6 +57,32 @@ behind_path(struct str args)
 				  : str_make(NULL, 0);
 }
 
+/* Parameters that are well formed and yet not for this session. NULL: they are all right. */
+static const char *
+extension_reject(struct smtpd *d, struct smtp_mail *mail)
+{
+	int64_t now = (int64_t)time(NULL);
+
+	if (mail->require_tls && !d->session->info.tls)
+		return "530 5.7.0 REQUIRETLS wants TLS: send STARTTLS first";
+	if (mail->hold_for || mail->hold_until) {
+		if (d->kind != SMTPD_SUBMISSION)
+			return "555 5.5.4 Unsupported parameter";
+		if (mail->hold_for)
+			mail->hold_until = now + mail->hold_for;
+		if (mail->hold_until > now + SMTP_HOLD_MAX)
+			return "501 5.5.4 That is too far in the future";
+	}
+	return NULL;
+}
+
+/* RFC 6710 section 4.1: who is not trusted may be modest, but not jump the queue. */
+static int
+priority_of(const struct smtpd *d, const struct smtp_mail *mail)
+{
+	return mail->priority > 0 && !d->trusted ? 0 : mail->priority;
+}
+
 void
 smtpd_mail(struct smtpd *d, struct str args)
 {
@@ -77,6 +105,8 @@ smtpd_mail(struct smtpd *d, struct str args)
 	if (!d->conf->strict_rfc821_envelopes)
 		args = smtp_args_add_brackets(args, &d->verdict);
 	reject = smtp_mail_parse(args, d->esmtp, d->user != NULL, &mail);
+	if (reject == NULL)
+		reject = extension_reject(d, &mail);
 	if (reject == NULL)
 		reject = smtpd_rules_mail(d, mail.from.address);
 	if (reject == NULL && mail.size > d->conf->max_message_size)
@@ -106,7 +136,12 @@ smtpd_mail(struct smtpd *d, struct str args)
 		smtpd_transaction_reset(d);
 		return;
 	}
-	smtpd_reply(d, "250 2.1.0 Ok");
+	d->t.mail.priority = priority_of(d, &mail);
+	if (d->t.mail.priority != mail.priority)
+		smtpd_reply(d, "250 2.3.6 %d is the new priority assigned to the message",
+			d->t.mail.priority);
+	else
+		smtpd_reply(d, "250 2.1.0 Ok");
 }
 
 static int

@@ -18,6 +18,7 @@
 struct seen {
 	unsigned received;
 	int date, message_id, from;
+	int tls_optional; /* "TLS-Required: No" (RFC 8689 section 5) */
 };
 
 static void
@@ -36,6 +37,8 @@ scan(struct str header, struct seen *seen)
 			seen->message_id = 1;
 		else if (str_is_i(f.name, "From"))
 			seen->from = 1;
+		else if (str_is_i(f.name, "TLS-Required"))
+			seen->tls_optional = str_is_i(str_trim(f.value), "No");
 	}
 }
 
@@ -129,6 +132,9 @@ smtpd_head_write(struct smtpd *d, struct str header, unsigned *hops)
 	header.len = header_block_len(header);
 	scan(header, &seen);
 	*hops = seen.received;
+	/* RFC 8689 section 4.1: the parameter counts, then the field. */
+	if (seen.tls_optional && !d->t.mail.require_tls)
+		d->t.entry.flags |= QUEUE_TLS_OPTIONAL;
 	(void)date_format_rfc5322(now, date_local_zone(now), &date);
 	buf_reset(&d->t.head);
 	for (i = 0; i < d->t.effects.prepend_count; i++)

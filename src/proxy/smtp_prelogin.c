@@ -64,6 +64,8 @@ run_ehlo(struct prelogin *p, struct str args)
 	p->esmtp = 1;
 	options.hostname = smtp_hostname(p->conf);
 	options.tls_available = !p->tls && p->tls_available;
+	options.tls = p->tls;
+	options.submission = is_submission(p);
 	options.xclient = p->xclient;
 	if (is_submission(p) && prelogin_mechanisms(p)[0])
 		options.auth = prelogin_mechanisms(p);

@@ -83,6 +83,7 @@ virtual_mailbox_domains = example.test
 virtual_mailbox_maps = static:ok
 virtual_transport = lmtp:inet:127.0.0.1:{lmtp}
 mynetworks = 127.0.0.0/8
+smtpd_client_connection_count_limit = 0
 smtpd_recipient_restrictions = permit_mynetworks, reject
 lmtp_destination_concurrency_limit = 40
 lmtp_destination_recipient_limit = 1
@@ -189,7 +190,7 @@ class Postfix:
         (self.etc / "main.cf").write_text(POSTFIX_MAIN.format(dir=self.dir, lmtp=lmtp_port))
         master = Path("/usr/share/postfix/master.cf.dist").read_text().splitlines()
         lines = [line for line in master if not line.startswith(("smtp      inet", "pickup"))]
-        lines.insert(0, f"127.0.0.1:{self.port} inet n - n - 100 smtpd")
+        lines.insert(0, f"127.0.0.1:{self.port} inet n - n - 2000 smtpd")
         # chroot is Debian's default; the queue here is not prepared for it.
         lines = [line.replace("  y       ", "  n       ") for line in lines]
         (self.etc / "master.cf").write_text("\n".join(lines) + "\n")
@@ -198,6 +199,9 @@ class Postfix:
         shutil.chown(self.dir / "data", "postfix", "postfix")
         run("postfix", "-c", self.etc, "start")
         wait_until(lambda: can_connect(self.port), what="Postfix listens")
+
+    def pids(self):
+        return descendants(int((self.dir / "queue" / "pid" / "master.pid").read_text()))
 
     def queue_empty(self):
         for name in ("incoming", "active", "deferred"):

@@ -2,6 +2,8 @@
 """The SMTP dialogue: restrictions beside a real Postfix, tables, relaying, content in chunks."""
 
 import contextlib
+import email
+import email.policy
 import os
 import re
 import shutil
@@ -11,7 +13,6 @@ import sqlite3
 import ssl
 
 import pytest
-from conftest import make_roost
 from mail_helpers import subjects, wait_for_subject
 from peers import Nsd, Postfix
 from roost_instance import PASSWORD, Roost, free_ports, wait_until
@@ -435,7 +436,7 @@ def test_a_chunk_whose_end_nobody_knows_ends_the_session(roost, command, user):
         assert client.reply() == "closed"
 
 
-def test_too_large_in_chunks(user_limit=100 * 1024):
+def test_too_large_in_chunks():
     roost = Roost(settings={"max_message_size": "100K"})
     try:
         with client_of(roost.ports["smtp"]) as client:
@@ -449,6 +450,52 @@ def test_too_large_in_chunks(user_limit=100 * 1024):
             assert client("Subject: after\r\n\r\nx\r\n.").startswith("250")
     finally:
         roost.close()
+
+
+def test_binary_content_arrives(roost, chunks, user, imap):
+    assert "250-BINARYMIME" in chunks("EHLO client.example")
+    content = bytes(range(256)) * 20 + b"\n.\r.\n"
+    assert chunks("MAIL FROM:<a@good.example> BODY=BINARYMIME").startswith("250")
+    assert chunks(f"RCPT TO:<{user}>").startswith("250")
+    assert chunks("DATA").startswith("503")
+    head = (b"Subject: binary\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n"
+            b"Content-Transfer-Encoding: binary\r\n\r\n")
+    assert bdat(chunks, head + content, last=True).startswith("250 2.0.0")
+    session = imap(user)
+    wait_for_subject(session, "binary", timeout=60)
+    _, data = session.fetch("1", "(BODY.PEEK[])")
+    message = email.message_from_bytes(data[0][1], policy=email.policy.default)
+    assert message.get_payload(decode=True).rstrip(b"\r\n") == content.rstrip(b"\r\n")
+
+
+def test_priorities_are_not_for_strangers():
+    roost = Roost(settings={"mynetworks": []})
+    try:
+        with client_of(roost.ports["smtp"]) as client:
+            assert client("MAIL FROM:<a@good.example> MT-PRIORITY=5").startswith("250 2.3.6 0 ")
+            client("RSET")
+            assert client("MAIL FROM:<a@good.example> MT-PRIORITY=-3") == "250 2.1.0 Ok"
+            client("RSET")
+            assert client("MAIL FROM:<a@good.example> HOLDFOR=60").startswith("555 5.5.4")
+            assert client("MAIL FROM:<a@good.example> REQUIRETLS").startswith("530 5.7.0")
+    finally:
+        roost.close()
+
+
+def test_a_message_is_held_back_for_its_sender(roost, user, imap):
+    context = ssl.create_default_context(cafile=roost.tls_cert)
+    context.check_hostname = False
+    with smtplib.SMTP_SSL("127.0.0.1", roost.ports["submissions"], context=context) as client:
+        client.ehlo()
+        assert client.esmtp_features["futurerelease"].startswith("2592000 ") and client.has_extn("requiretls")
+        client.login(user, PASSWORD)
+        assert client.docmd(f"MAIL FROM:<{user}> HOLDFOR=99999999")[0] == 501
+        assert client.docmd(f"MAIL FROM:<{user}> HOLDFOR=3")[0] == 250
+        assert client.rcpt(user)[0] == 250
+        assert client.data("Subject: later\r\n\r\nx\r\n")[0] == 250
+    session = imap(user)
+    assert subjects(session) == []
+    wait_for_subject(session, "later", timeout=60)
 
 
 ENDS = {"lf": b"\n.\n", "lf-crlf": b"\n.\r\n", "crlf-lf": b"\r\n.\n", "cr": b"\r.\r", "crlf-cr": b"\r\n.\r",

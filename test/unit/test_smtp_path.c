@@ -125,7 +125,8 @@ mail_and_rcpt(void **state)
 		{"FROM:<a@b> SIZE=-1", 0, 501},
 		{"FROM:<a@b> SIZE=99999999999999999999999", 0, 501},
 		{"FROM:<a@b> SIZE", 0, 501},
-		{"FROM:<a@b> BODY=BINARYMIME", 0, 501},
+		{"FROM:<a@b> BODY=BINARYMIME", 0, 0},
+		{"FROM:<a@b> BODY=16BIT", 0, 501},
 		{"FROM:<a@b> SMTPUTF8", 0, 555},
 		{"FROM:<a@b> AUTH=<>", 0, 555},
 		{"FROM:<a@b>SIZE=1", 0, 501},
@@ -190,10 +191,85 @@ xtext(void **state)
 	buf_free(&back);
 }
 
+/* MT-PRIORITY, FUTURERELEASE, REQUIRETLS, BINARYMIME. */
+static void
+extensions(void **state)
+{
+	static const struct {
+		const char *args;
+		int good, priority, tls, binary;
+		int64_t hold_for, hold_until;
+	} cases[] = {
+		{"FROM:<a@b> MT-PRIORITY=3", 1, 3, 0, 0, 0, 0},
+		{"FROM:<a@b> MT-PRIORITY=-9", 1, -9, 0, 0, 0, 0},
+		{"FROM:<a@b> MT-PRIORITY=10", 0, 0, 0, 0, 0, 0},
+		{"FROM:<a@b> MT-PRIORITY=+1", 0, 0, 0, 0, 0, 0},
+		{"FROM:<a@b> MT-PRIORITY=-", 0, 0, 0, 0, 0, 0},
+		{"FROM:<a@b> MT-PRIORITY=1 MT-PRIORITY=1", 0, 0, 0, 0, 0, 0},
+		{"FROM:<a@b> REQUIRETLS BODY=8BITMIME", 1, 0, 1, 0, 0, 0},
+		{"FROM:<a@b> REQUIRETLS=", 0, 0, 0, 0, 0, 0},
+		{"FROM:<a@b> REQUIRETLS=yes", 0, 0, 0, 0, 0, 0},
+		{"FROM:<a@b> BODY=BINARYMIME", 1, 0, 0, 1, 0, 0},
+		{"FROM:<a@b> HOLDFOR=3600", 1, 0, 0, 0, 3600, 0},
+		{"FROM:<a@b> HOLDFOR=0", 0, 0, 0, 0, 0, 0},
+		{"FROM:<a@b> HOLDFOR=-1", 0, 0, 0, 0, 0, 0},
+		{"FROM:<a@b> HOLDFOR=1234567890", 0, 0, 0, 0, 0, 0},
+		{"FROM:<a@b> HOLDUNTIL=2026-12-24T18:00:00Z", 1, 0, 0, 0, 0, 1798135200},
+		{"FROM:<a@b> HOLDUNTIL=2026-13-24T18:00:00Z", 0, 0, 0, 0, 0, 0},
+		{"FROM:<a@b> HOLDUNTIL=2026-12-24T18:00:00", 0, 0, 0, 0, 0, 0},
+		{"FROM:<a@b> HOLDUNTIL=2026-12-24 18:00:00Z", 0, 0, 0, 0, 0, 0},
+		{"FROM:<a@b> HOLDFOR=5 HOLDUNTIL=2026-12-24T18:00:00Z", 0, 0, 0, 0, 0, 0},
+		{"FROM:<a@b> ENVID=a+00b", 0, 0, 0, 0, 0, 0},
+		{"FROM:<a@b> ENVID=a+0Ab", 0, 0, 0, 0, 0, 0},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct smtp_mail m;
+		const char *reject = smtp_mail_parse(str_of(cases[i].args), 1, 0, &m);
+
+		if ((reject == NULL) != cases[i].good)
+			fail_msg("%s: %s", cases[i].args, reject ? reject : "taken");
+		if (reject)
+			continue;
+		assert_int_equal(m.priority, cases[i].priority);
+		assert_int_equal(m.require_tls, cases[i].tls);
+		assert_int_equal(m.binary, cases[i].binary);
+		assert_int_equal(m.hold_for, cases[i].hold_for);
+		assert_int_equal(m.hold_until, cases[i].hold_until);
+	}
+}
+
+static void
+brackets(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} cases[] = {
+		{"FROM:a@b", "FROM:<a@b>"},
+		{"FROM: a@b SIZE=1", "FROM:<a@b> SIZE=1"},
+		{"FROM:<a@b>", "FROM:<a@b>"},
+		{"FROM:<a@b", "FROM:<a@b"},
+		{"FROM:", "FROM:"},
+		{"FROM", "FROM"},
+	};
+	struct buf space = {0};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_true(
+			str_is(smtp_args_add_brackets(str_of(cases[i].in), &space), cases[i].out));
+	buf_free(&space);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(extensions),
+		cmocka_unit_test(brackets),
 		cmocka_unit_test(paths),
 		cmocka_unit_test(long_paths),
 		cmocka_unit_test(mail_and_rcpt),
