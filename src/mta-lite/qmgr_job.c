@@ -23,6 +23,7 @@ void
 qmgr_job_add(
 	struct qmgr_message *m, const char *key, struct route *route, const size_t *list, size_t n)
 {
+	struct schedule_kind kind = {.priority = m->entry.priority};
 	struct qmgr_job *job = MEM_NEW(struct qmgr_job);
 
 	job->message = m;
@@ -35,7 +36,8 @@ qmgr_job_add(
 	memcpy(job->rcpts, list, n * sizeof(*list));
 	job->rcpt_count = n;
 	job->answered = mem_zalloc(n);
-	job->slot = schedule_add(m->q->schedule, key, m->entry.sender, m->entry.priority, job);
+	kind.retry = m->entry.rcpts[list[0]].attempts > 0;
+	job->slot = schedule_add(m->q->schedule, key, m->entry.sender, &kind, job);
 	TAILQ_INSERT_TAIL(&m->q->jobs, job, entry);
 	m->jobs++;
 }

@@ -21,8 +21,12 @@ enum { KNOWN_MS = 60 * 60 * 1000 };
 /* Senders whose line is looked for before a job opens another one; a bound on the work. */
 enum { SENDERS_LOOKED_AT = 32 };
 
+/* What is known of a destination, and for how many places that is good. */
+enum class { CLASS_GOOD, CLASS_NEW, CLASS_SUSPECT, CLASS_COUNT };
+
 struct schedule_job {
 	TAILQ_ENTRY(schedule_job) link;
+	enum class class; /* of its place, while it runs */
 	struct destination *destination;
 	struct sender_queue *queue; /* NULL once it runs */
 	unsigned followed; /* jobs before it on the same connection */
@@ -39,7 +43,7 @@ struct sender_queue {
 	char *sender;
 };
 
-enum list { LIST_NONE, LIST_GOOD, LIST_NEW, LIST_DELAYED, LIST_DEAD, LIST_COUNT };
+enum list { LIST_NONE, LIST_GOOD, LIST_NEW, LIST_SUSPECT, LIST_DELAYED, LIST_DEAD, LIST_COUNT };
 
 struct destination {
 	char *name; /* first: the tree compares through it */
@@ -50,6 +54,7 @@ struct destination {
 	unsigned window; /* deliveries at once; 0: not heard of yet */
 	unsigned credit; /* successes towards a larger window */
 	int dead;
+	int suspect; /* it was not reached lately, as far as anybody knows */
 	int64_t dead_until_ms, next_start_ms, heard_ms;
 	char *reason;
 };
@@ -59,7 +64,8 @@ struct schedule {
 	void *tree; /* of destinations, by name */
 	struct destinations lists[LIST_COUNT];
 	struct schedule_limits limits;
-	unsigned running, running_new, waiting, busy;
+	unsigned running, waiting, busy;
+	unsigned places[CLASS_COUNT]; /* taken by running jobs */
 	unsigned turn; /* counts starts: who is next of several lists */
 };
 
@@ -128,7 +134,7 @@ place(struct schedule *s, struct destination *d)
 	else if (d->next_start_ms)
 		put_in_list(s, d, LIST_DELAYED);
 	else
-		put_in_list(s, d, d->window ? LIST_GOOD : LIST_NEW);
+		put_in_list(s, d, d->window ? LIST_GOOD : d->suspect ? LIST_SUSPECT : LIST_NEW);
 }
 
 /* twalk(3) must not see the tree change: nodes are collected first. */
@@ -308,15 +314,21 @@ first_job(struct destination *d)
 }
 
 struct schedule_job *
-schedule_add(
-	struct schedule *s, const char *destination, const char *sender, int priority, void *arg)
+schedule_add(struct schedule *s, const char *destination, const char *sender,
+	const struct schedule_kind *kind, void *arg)
 {
 	struct schedule_job *job = MEM_NEW(struct schedule_job);
 	struct destination *d = find_or_make(s, destination);
-	unsigned band = priority > 0 ? 0 : priority == 0 ? 1 : 2;
+	unsigned band = kind->priority > 0 ? 0 : kind->priority == 0 ? 1 : 2;
 
-	if (d->waiting == 0 && d->running == 0)
+	if (d->waiting == 0 && d->running == 0) {
 		s->busy++;
+		if (kind->retry && d->window == 0)
+			d->suspect = 1;
+	}
+	/* New mail for what was not tried in this life is a reason to look. */
+	if (!kind->retry && d->reason == NULL)
+		d->suspect = 0;
 	job->destination = d;
 	job->arg = arg;
 	job->queue = queue_of(d, band, sender);
@@ -328,12 +340,14 @@ schedule_add(
 }
 
 static void
-count_start(struct schedule *s, struct destination *d, int64_t now_ms)
+count_start(struct schedule *s, struct schedule_job *job, int64_t now_ms)
 {
+	struct destination *d = job->destination;
+
+	job->class = d->window ? CLASS_GOOD : d->suspect ? CLASS_SUSPECT : CLASS_NEW;
+	s->places[job->class]++;
 	d->running++;
 	s->running++;
-	if (d->window == 0)
-		s->running_new++;
 	if (s->limits.rate_delay_ms > 0)
 		d->next_start_ms = now_ms + s->limits.rate_delay_ms;
 }
@@ -344,7 +358,7 @@ start_first(struct schedule *s, struct destination *d, int64_t now_ms)
 	struct schedule_job *job = first_job(d);
 
 	unlink_job(s, job);
-	count_start(s, d, now_ms);
+	count_start(s, job, now_ms);
 	/* To the end of the line. */
 	put_in_list(s, d, LIST_NONE);
 	place(s, d);
@@ -367,34 +381,52 @@ wake_delayed(struct schedule *s, int64_t now_ms)
 	}
 }
 
-/* What those that have not proved themselves may take: never all. */
-static unsigned
-slots_for_new(const struct schedule *s)
+/* Whether one more of the class may start: those that have not proved themselves never take all. */
+static int
+has_place(const struct schedule *s, enum class class)
 {
-	unsigned reserve = s->limits.total / 5;
+	unsigned total = s->limits.total, reserve = total / 5;
+	unsigned unproven = s->places[CLASS_NEW] + s->places[CLASS_SUSPECT];
 
-	if (reserve == 0 && s->limits.total > 1)
+	if (reserve == 0 && total > 1)
 		reserve = 1;
-	return s->limits.total - reserve;
+	if (class == CLASS_GOOD)
+		return s->running < total;
+	if (unproven >= total - reserve)
+		return 0;
+	return class == CLASS_NEW || total < 4 || s->places[CLASS_SUSPECT] < total * 3 / 5;
 }
 
 struct schedule_job *
 schedule_next(struct schedule *s, int64_t now_ms)
 {
-	struct destination *good, *fresh;
+	/* Who is asked first, in turns: most often those that answer. */
+	static const enum class orders[4][CLASS_COUNT] = {
+		{CLASS_SUSPECT, CLASS_NEW, CLASS_GOOD},
+		{CLASS_GOOD, CLASS_NEW, CLASS_SUSPECT},
+		{CLASS_NEW, CLASS_GOOD, CLASS_SUSPECT},
+		{CLASS_GOOD, CLASS_NEW, CLASS_SUSPECT},
+	};
+	static const enum list lists[] = {LIST_GOOD, LIST_NEW, LIST_SUSPECT};
+	unsigned turn, i;
 
 	if (!TAILQ_EMPTY(&s->lists[LIST_DELAYED]))
 		wake_delayed(s, now_ms);
 	if (s->running >= s->limits.total)
 		return NULL;
-	good = TAILQ_FIRST(&s->lists[LIST_GOOD]);
-	fresh = s->running_new < slots_for_new(s) ? TAILQ_FIRST(&s->lists[LIST_NEW]) : NULL;
-	s->turn++;
-	if (fresh && (s->turn & 4))
-		fresh = TAILQ_LAST(&s->lists[LIST_NEW], destinations);
-	if (good && (fresh == NULL || (s->turn & 3)))
-		return start_first(s, good, now_ms);
-	return fresh ? start_first(s, fresh, now_ms) : NULL;
+	turn = s->turn++;
+	for (i = 0; i < CLASS_COUNT; i++) {
+		enum class class = orders[turn & 3][i];
+		struct destinations *list = &s->lists[lists[class]];
+
+		if (TAILQ_EMPTY(list) || !has_place(s, class))
+			continue;
+		return start_first(s,
+			class != CLASS_GOOD && (turn & 4) ? TAILQ_LAST(list, destinations)
+							  : TAILQ_FIRST(list),
+			now_ms);
+	}
+	return NULL;
 }
 
 struct schedule_job *
@@ -411,7 +443,7 @@ schedule_next_dead(struct schedule *s, int64_t now_ms)
 		return NULL;
 	job = first_job(d);
 	unlink_job(s, job);
-	count_start(s, d, 0);
+	count_start(s, job, 0);
 	d->next_start_ms = 0;
 	place(s, d);
 	return job;
@@ -438,12 +470,11 @@ schedule_wait_ms(const struct schedule *s, int64_t now_ms)
 /* ---- ends ---- */
 
 static void
-count_end(struct schedule *s, struct destination *d)
+count_end(struct schedule *s, struct schedule_job *job)
 {
-	d->running--;
+	job->destination->running--;
 	s->running--;
-	if (d->window == 0)
-		s->running_new--;
+	s->places[job->class]--;
 }
 
 static void
@@ -451,9 +482,8 @@ note_reached(struct schedule *s, struct destination *d, int64_t now_ms)
 {
 	d->heard_ms = now_ms;
 	d->dead = 0;
+	d->suspect = 0;
 	if (d->window == 0) {
-		/* Those of it that run are not new any more. */
-		s->running_new -= d->running;
 		d->window = s->limits.initial;
 		return;
 	}
@@ -471,10 +501,8 @@ note_unreached(struct schedule *s, struct destination *d, int64_t now_ms)
 		d->window--;
 		return;
 	}
-	if (d->window == 1) {
-		d->window = 0;
-		s->running_new += d->running;
-	}
+	d->window = 0;
+	d->suspect = 1;
 	d->dead = 1;
 	d->dead_until_ms = now_ms + s->limits.dead_ms;
 }
@@ -488,7 +516,7 @@ schedule_done(struct schedule *s, struct schedule_job **job, enum schedule_outco
 	if ((*job)->queue)
 		unlink_job(s, *job);
 	else
-		count_end(s, d);
+		count_end(s, *job);
 	if (outcome == SCHEDULE_REACHED)
 		note_reached(s, d, now_ms);
 	else if (outcome == SCHEDULE_UNREACHED)
@@ -507,7 +535,8 @@ schedule_follow(struct schedule *s, struct schedule_job **job, int64_t now_ms)
 {
 	struct destination *d = (*job)->destination;
 	unsigned followed = (*job)->followed + 1;
-	int others = !TAILQ_EMPTY(&s->lists[LIST_GOOD]) || !TAILQ_EMPTY(&s->lists[LIST_NEW]);
+	int others = !TAILQ_EMPTY(&s->lists[LIST_GOOD]) || !TAILQ_EMPTY(&s->lists[LIST_NEW]) ||
+		     !TAILQ_EMPTY(&s->lists[LIST_SUSPECT]);
 	struct schedule_job *next;
 
 	if (d->waiting == 0 || d->dead || s->limits.rate_delay_ms > 0 ||
@@ -517,7 +546,7 @@ schedule_follow(struct schedule *s, struct schedule_job **job, int64_t now_ms)
 		return NULL;
 	next = first_job(d);
 	unlink_job(s, next);
-	count_start(s, d, now_ms);
+	count_start(s, next, now_ms);
 	next->followed = followed;
 	schedule_done(s, job, SCHEDULE_REACHED, now_ms);
 	return next;

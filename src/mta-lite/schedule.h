@@ -14,7 +14,8 @@
  * the limit, with each success (as Postfix does it). One that could not be reached is
  * dead for a while: its jobs are handed back at once. Destinations that have not proved themselves
  * never take the last slots, and of them the newest and the oldest start in turns, so that mail to
- * a living destination passes by a crowd of dead ones.
+ * a living destination passes by a crowd of dead ones. Those for which there are only retries get
+ * less still.
  *
  * Pure: no I/O, no clock. now_ms: monotonic, and the same clock in all calls.
  */
@@ -33,12 +34,13 @@ struct schedule *schedule_create(const struct schedule_limits *limits);
 void schedule_free(struct schedule **s);
 void schedule_set_limits(struct schedule *s, const struct schedule_limits *limits);
 
-/*
- * Queues a job for a destination (names are copied; ASCII case does not count). priority: higher
- * ones first.
- */
-struct schedule_job *schedule_add(
-	struct schedule *s, const char *destination, const char *sender, int priority, void *arg);
+struct schedule_kind {
+	int priority; /* higher ones first */
+	int retry; /* it was tried before, and not delivered */
+};
+/* Queues a job for a destination (names are copied; ASCII case does not count). */
+struct schedule_job *schedule_add(struct schedule *s, const char *destination, const char *sender,
+	const struct schedule_kind *kind, void *arg);
 /* The next job to start, counted as running from now on; NULL: nothing, or all limits reached. */
 struct schedule_job *schedule_next(struct schedule *s, int64_t now_ms);
 /* The next job for the same destination, in the place of a running one that has ended well; NULL:

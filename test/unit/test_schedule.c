@@ -27,7 +27,9 @@ make(unsigned per_destination, unsigned total, unsigned initial)
 static struct schedule_job *
 add(struct schedule *s, const char *destination)
 {
-	return schedule_add(s, destination, "a@b", 0, NULL);
+	const struct schedule_kind kind = {0};
+
+	return schedule_add(s, destination, "a@b", &kind, NULL);
 }
 
 static void
@@ -199,6 +201,34 @@ crowd(void **state)
 	schedule_free(&s);
 }
 
+/* What was tried in vain before leaves places for what is new. */
+static void
+retries(void **state)
+{
+	struct schedule *s = make(20, 10, 5);
+	struct schedule_job *job[10];
+	const struct schedule_kind retry = {.retry = 1};
+	char name[16];
+	int i, n = 0;
+
+	(void)state;
+	for (i = 0; i < 100; i++) {
+		(void)snprintf(name, sizeof(name), "dead%d", i);
+		(void)schedule_add(s, name, "a@b", &retry, NULL);
+	}
+	while ((job[n] = schedule_next(s, 0)) != NULL)
+		n++;
+	assert_int_equal(n, 6);
+	(void)add(s, "newcomer");
+	expect(s, "newcomer", &job[n++]);
+	while (n-- > 0)
+		schedule_done(s, &job[n], SCHEDULE_REACHED, 0);
+	while ((job[0] = schedule_next(s, 0)) != NULL)
+		schedule_done(s, &job[0], SCHEDULE_REACHED, 0);
+	schedule_sweep(s, INT64_C(1) << 40);
+	schedule_free(&s);
+}
+
 /* Within a destination senders take turns, and urgent mail goes first. */
 static void
 senders(void **state)
@@ -211,11 +241,12 @@ senders(void **state)
 
 	(void)state;
 	for (i = 0; i < 3; i++)
-		(void)schedule_add(s, "a", "many@b", 0, many);
+		(void)schedule_add(s, "a", "many@b", &(struct schedule_kind){.priority = 0}, many);
 	for (i = 0; i < 2; i++)
-		(void)schedule_add(s, "a", "single@b", 0, single);
-	(void)schedule_add(s, "a", "patient@b", -3, patient);
-	(void)schedule_add(s, "a", "many@b", 5, urgent);
+		(void)schedule_add(
+			s, "a", "single@b", &(struct schedule_kind){.priority = 0}, single);
+	(void)schedule_add(s, "a", "patient@b", &(struct schedule_kind){.priority = -3}, patient);
+	(void)schedule_add(s, "a", "many@b", &(struct schedule_kind){.priority = 5}, urgent);
 	for (i = 0; want[i]; i++) {
 		expect(s, "a", &job);
 		assert_int_equal(*(char *)schedule_job_arg(job), want[i]);
@@ -315,6 +346,7 @@ main(void)
 		cmocka_unit_test(window),
 		cmocka_unit_test(dead),
 		cmocka_unit_test(crowd),
+		cmocka_unit_test(retries),
 		cmocka_unit_test(senders),
 		cmocka_unit_test(rate),
 		cmocka_unit_test(follow),
