@@ -10,6 +10,9 @@
 static const char *const smtpd_restart_for[] = {"smtpd_*", "submission_restrictions",
 	"relay_clientcerts", "mynetworks", "dns_resolvers", NULL};
 
+static const char *const smtp_restart_for[] = {
+	"smtp_tls_*", "smtp_sasl_*", "smtp_bind_*", "dns_resolvers", "dns_trust_anchor", NULL};
+
 const struct daemon_def daemon_defs[] = {
 	{
 		.name = "auth",
@@ -93,6 +96,7 @@ const struct daemon_def daemon_defs[] = {
 	{
 		.name = "smtp",
 		.program = "roost-smtp",
+		.restart_for = smtp_restart_for,
 		.user = DAEMON_MAIL_USER,
 		.stage = STAGE_DELIVERY,
 		.unix_ = {{"smtp-out", "smtp-out", DAEMON_MAIL_USER, 0600}},

@@ -40,11 +40,19 @@ sandbox(const struct config *conf, struct sandbox *sb)
 	maps_sandbox(shared.maps, sb);
 }
 
+static void
+refresh(const struct config *conf)
+{
+	(void)conf;
+	maps_refresh(shared.maps);
+}
+
 static const struct session_program smtp_program = {
 	.name = "smtp",
 	.handover = "smtp-out",
 	.warm = warm,
 	.sandbox = sandbox,
+	.refresh = refresh,
 	.run = run,
 };
 
