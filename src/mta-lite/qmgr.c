@@ -332,21 +332,15 @@ sandbox(const struct config *conf, struct sandbox *sb)
 		maps_sandbox(opened_maps, sb);
 }
 
-/* New tables that cannot be opened leave the old ones in place. */
+/* The old tables go with the old settings. Without new ones mail waits, and goes nowhere else. */
 static void
 reload_routes(struct qmgr *q, const struct config *conf)
 {
-	struct maps *maps = maps_create(conf);
-	struct routes *routes = NULL;
-
-	if (routes_open(conf, maps, &routes)) {
-		maps_free(&maps);
-		return;
-	}
 	routes_free(&q->routes);
 	maps_free(&q->maps);
-	q->routes = routes;
-	q->maps = maps;
+	q->maps = maps_create(conf);
+	if (routes_open(conf, q->maps, &q->routes))
+		q->routes = NULL;
 }
 
 static void

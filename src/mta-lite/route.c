@@ -153,6 +153,8 @@ route_find(const struct routes *r, const struct queue_entry *q, const struct que
 	}
 	if (rcpt->local)
 		return set(route, ROUTE_LOCAL, 0, str_make("", 0));
+	if (r == NULL)
+		return fail(route, E_TEMPFAIL, "the transport", rcpt->address);
 	e = r->transport.count ? ask_transport(r, rcpt->address, domain, route) : E_NOTFOUND;
 	if (e != E_NOTFOUND)
 		return e ? fail(route, e, "the transport", rcpt->address) : OK;

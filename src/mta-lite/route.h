@@ -32,6 +32,7 @@ enum err routes_open(const struct config *conf, struct maps *maps, struct routes
 void routes_free(struct routes **r);
 
 /*
+ * r: NULL when the tables could not be opened: what would have asked them is E_TEMPFAIL.
  * E_TEMPFAIL: a table does not answer; E_PARSE: its entry makes no sense. route->hop says what is
  * wrong then. The caller frees with route_free in any case.
  */

@@ -9,10 +9,12 @@ static struct smtp_out shared;
 static int
 run(struct session *s)
 {
-	struct smtp_session session = {.out = &shared};
+	struct smtp_out out = shared;
+	struct smtp_session session = {.out = &out};
 	struct agent a;
 	int status = 1;
 
+	out.conf = s->conf;
 	agent_open(&a, s);
 	while (agent_next(&a) == OK) {
 		smtp_deliver(&session, &a);

@@ -15,7 +15,7 @@
  * only read in its children.
  */
 struct smtp_out {
-	const struct config *conf;
+	const struct config *conf; /* a copy of those of the start, unless a session sets its own */
 	struct dns *dns;
 	SSL_CTX *tls;
 	struct maps *maps;
@@ -26,7 +26,7 @@ struct smtp_out {
 };
 
 /* E_IO, E_PARSE: logged. */
-enum err smtp_out_open(const struct config *conf, struct smtp_out *out);
+enum err smtp_out_open(const struct config *current, struct smtp_out *out);
 
 /*
  * The policy for a destination as it is written (relayhost, transport, domain) and its bare name:
