@@ -41,9 +41,13 @@ struct directory_user {
 	char quota_rules[QUOTA_RULES_USER_MAX + 1]; /* lib/quota_rules.h */
 	uint32_t max_connections, max_connections_per_ip; /* 0: no limit */
 	int active;
+	int is_of_file; /* from passwd_file; a change there is told by nobody */
 };
 void directory_user_free(struct directory_user *u);
-/* The mailbox of exactly this address. *out is zeroed first. E_NOTFOUND. */
+/*
+ * The mailbox of exactly this address, of passwd_file or else of the database. *out is zeroed
+ * first. E_NOTFOUND.
+ */
 enum err directory_user_find(struct directory *d, const struct addr *a, struct directory_user *out);
 /* E_NOTFOUND: not a domain of ours. */
 enum err directory_domain_find(struct directory *d, const char *domain, int *active);

@@ -8,6 +8,7 @@
 
 #include <openssl/crypto.h>
 
+#include "auth/passwd_file.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
@@ -59,8 +60,8 @@ text_dup(const char *text)
 	return mem_strdup(text ? text : "");
 }
 
-enum err
-directory_user_find(struct directory *d, const struct addr *a, struct directory_user *out)
+static enum err
+database_user_find(struct directory *d, const struct addr *a, struct directory_user *out)
 {
 	struct directory_args args = {
 		.v = {[ARG_ADDRESS] = a->text, [ARG_LOCAL] = a->local, [ARG_DOMAIN] = a->domain}};
@@ -104,6 +105,15 @@ directory_user_find(struct directory *d, const struct addr *a, struct directory_
 out:
 	db_result_free(&r);
 	return e;
+}
+
+enum err
+directory_user_find(struct directory *d, const struct addr *a, struct directory_user *out)
+{
+	const struct auth_settings *s = directory_settings(d);
+	enum err e = s->passwd_file ? passwd_file_find(s->passwd_file, s, a, out) : E_NOTFOUND;
+
+	return e == E_NOTFOUND ? database_user_find(d, a, out) : e;
 }
 
 void

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "auth/penalty.h"
 
+#include <inttypes.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,9 +127,17 @@ penalty_failure(struct penalty *p, const struct net_addr *addr, const char *user
 {
 	char text[NET_ADDR_TEXT];
 	const char *key = address_key(addr, text);
-	struct count *c = user && user[0] ? lru_find(p->users, user) : NULL;
+	char of_token[2 * 16 + 1];
+	struct count *c;
 	int64_t by_address = 0, by_user = 0;
 
+	/* A bad token names nobody; it counts once all the same. */
+	if (wrong && user && !user[0]) {
+		snprintf(of_token, sizeof(of_token), "%016" PRIx64 "%016" PRIx64, wrong->a,
+			wrong->b);
+		user = of_token;
+	}
+	c = user && user[0] ? lru_find(p->users, user) : NULL;
 	if (c && wrong && !is_forgotten(c, now_ms) && was_tried(c, wrong)) {
 		c->last_ms = now_ms;
 		return delay_of(1, max_ms);

@@ -184,6 +184,17 @@ allow_file(void *arg, const char *path)
 	sandbox_allow_path(arg, path, SANDBOX_READ);
 }
 
+/* Its directory, since a new file may take its place. */
+static void
+allow_dir_of(struct sandbox *sb, const char *file)
+{
+	char *path = mem_strdup(file);
+
+	if (path[0])
+		sandbox_allow_path(sb, dirname(path), SANDBOX_READ);
+	free(path);
+}
+
 static void
 confine(const struct config *conf, struct sandbox *sb)
 {
@@ -196,13 +207,8 @@ confine(const struct config *conf, struct sandbox *sb)
 		free(dir);
 	}
 	sandbox_allow_path(sb, "/dev/urandom", SANDBOX_READ);
-	/* Its directory, since a new file may take its place. */
-	if (conf->oauth_jwks[0]) {
-		char *path = mem_strdup(conf->oauth_jwks);
-
-		sandbox_allow_path(sb, dirname(path), SANDBOX_READ);
-		free(path);
-	}
+	allow_dir_of(sb, conf->oauth_jwks);
+	allow_dir_of(sb, conf->passwd_file);
 	if (strcmp(conf->db, "postgresql") != 0 && !conf->oauth_introspection_url[0])
 		return;
 	sandbox_allow(sb, SANDBOX_CAN_CONNECT_TCP | SANDBOX_CAN_UDP);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "auth/addr.h"
+#include "auth/passwd_file.h"
 #include "auth/password.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -77,6 +78,7 @@ auth_settings_create(const struct config *conf)
 	s->allow_weak_schemes = conf->allow_weak_schemes;
 	masters_copy(conf, s);
 	s->oauth = oauth_create(conf);
+	s->passwd_file = conf->passwd_file[0] ? passwd_file_create(conf->passwd_file) : NULL;
 	s->dummy = dummy_hash(s->scheme);
 	return s;
 }
@@ -111,6 +113,7 @@ auth_settings_unref(struct auth_settings **sp)
 	free(s->master_users);
 	free(s->master_separator);
 	oauth_free(&s->oauth);
+	passwd_file_free(&s->passwd_file);
 	free(s->dummy);
 	free(s);
 }

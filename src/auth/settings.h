@@ -8,6 +8,8 @@
 #include "auth/oauth.h"
 #include "lib/conf.h"
 
+struct passwd_file;
+
 /*
  * What the workers need of the settings, in a copy that nobody changes: a reload frees the
  * configuration while they run. Shared by counting references.
@@ -24,6 +26,7 @@ struct auth_settings {
 	char *hostname; /* never empty */
 	char *mail_dir;
 	struct oauth *oauth; /* NULL: not configured */
+	struct passwd_file *passwd_file; /* NULL: none */
 	uint64_t default_quota_bytes, default_quota_messages;
 	uint64_t max_connections_per_user, max_connections_per_user_ip; /* 0: no limit */
 	int allow_weak_schemes;

@@ -200,7 +200,8 @@ verify_login(struct directory *d, struct cache *cache, const char *name, struct 
 	if (!e)
 		e = verify_accept(&user, from, out, reason);
 	/* What is good in some places only is not remembered: a hit asks nobody. */
-	if (!e && !from->app_password[0] && !user.protocols[0] && !user.networks[0])
+	if (!e && !from->app_password[0] && !user.protocols[0] && !user.networks[0] &&
+		!user.is_of_file)
 		cache_add(cache, a.text, password, io_now_ms(), generation, out);
 	directory_user_free(&user);
 	return e;

@@ -7,6 +7,8 @@
 
 #include "lib/log.h"
 
+static const char *const auth_restart_for[] = {
+	"db", "sqlite_path", "oauth_jwks", "oauth_introspection_url", "passwd_file", NULL};
 static const char *const smtpd_restart_for[] = {"smtpd_*", "submission_restrictions",
 	"relay_clientcerts", "mynetworks", "dns_resolvers", NULL};
 
@@ -20,6 +22,7 @@ const struct daemon_def daemon_defs[] = {
 		.user = DAEMON_USER,
 		.secrets = SECRET_TICKET | SECRET_DATABASE,
 		.stage = STAGE_STORES,
+		.restart_for = auth_restart_for,
 		.unix_ =
 			{
 				{"auth-login", "auth-login", DAEMON_USER, 0600},

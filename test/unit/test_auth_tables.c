@@ -69,6 +69,9 @@ penalties_spare(void **state)
 	assert_int_equal(penalty_failure(p, &b, "u@x.test", &other, 100, 15000), 500);
 	penalty_success(p, &b, "u@x.test", 100);
 	assert_int_equal(penalty_failure(p, &a, "u@x.test", &old, 101, 15000), 250);
+	/* A token that has run out, of nobody knows whom. */
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(penalty_failure(p, &a, "", &other, 150, 15000), i ? 250 : 500);
 	/* One address that guesses with other names. */
 	for (int i = 0; i < PENALTY_HOLD_AFTER; i++) {
 		assert_int_equal(penalty_hold(p, &b, "w@x.test", 200, 15000), 0);
