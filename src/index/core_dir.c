@@ -117,14 +117,29 @@ core_dir_mtime_ns(int fd)
 	return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 }
 
+static int
+stat_at(struct index_core *c, const char *dir, enum core_sub sub, struct stat *st)
+{
+	char path[MAILDIR_NAME_MAX + 8];
+
+	snprintf(path, sizeof(path), "%s%s%s", dir, dir[0] ? "/" : "", sub_names[sub]);
+	return fstatat(c->maildir_fd, path, st, AT_SYMLINK_NOFOLLOW);
+}
+
+int64_t
+core_dir_size_at(struct index_core *c, const char *dir, enum core_sub sub)
+{
+	struct stat st;
+
+	return stat_at(c, dir, sub, &st) == 0 ? (int64_t)st.st_size : 0;
+}
+
 int64_t
 core_dir_mtime_at(struct index_core *c, const char *dir, enum core_sub sub)
 {
-	char path[MAILDIR_NAME_MAX + 8];
 	struct stat st;
 
-	snprintf(path, sizeof(path), "%s%s%s", dir, dir[0] ? "/" : "", sub_names[sub]);
-	if (fstatat(c->maildir_fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+	if (stat_at(c, dir, sub, &st) != 0)
 		return 0;
 	return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 }

@@ -224,6 +224,8 @@ void core_sync_note(struct index_core *c, int fd);
 int64_t core_dir_mtime_ns(int fd);
 /* The same without opening it; 0 when it cannot be had. */
 int64_t core_dir_mtime_at(struct index_core *c, const char *dir, enum core_sub sub);
+/* Bytes that the directory's own entries take; 0 when it cannot be had. */
+int64_t core_dir_size_at(struct index_core *c, const char *dir, enum core_sub sub);
 /* Heap path of a file in a folder; file may be NULL. */
 char *core_dir_path(struct index_core *c, const char *dir, const char *file);
 /* Makes a folder with new, cur, tmp (and maildirfolder unless it is INBOX). Existing parts stay. */

@@ -207,6 +207,29 @@ scan_run(struct scan *s, int force)
 	return e;
 }
 
+/* Some 5,000 names of usual length; on file systems whose directories say no size, 20,000 messages.
+ */
+enum { LONG_LOOK_BYTES = 384 << 10, LONG_LOOK_MESSAGES = 20000 };
+
+int
+index_core_look_is_long(struct index_core *c, uint32_t mailbox)
+{
+	struct scan s = {.core = c, .mailbox = mailbox, .fd = {-1, -1}};
+	int64_t bytes;
+
+	if (core_read(c, box_step, &s))
+		return 0;
+	s.mtime_ns[0] = core_dir_mtime_at(c, s.box.dir, CORE_NEW);
+	s.mtime_ns[1] = core_dir_mtime_at(c, s.box.dir, CORE_CUR);
+	if (!s.mtime_ns[0] || !s.mtime_ns[1] || !choose_mode(&s, 0))
+		return 0;
+	bytes = core_dir_size_at(c, s.box.dir, CORE_NEW);
+	if (s.mode == SCAN_FULL)
+		bytes += core_dir_size_at(c, s.box.dir, CORE_CUR);
+	return bytes >= LONG_LOOK_BYTES ||
+	       (s.mode == SCAN_FULL && s.box.r.messages >= LONG_LOOK_MESSAGES);
+}
+
 enum err
 core_scan(struct index_core *c, uint32_t mailbox, int force)
 {

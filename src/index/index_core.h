@@ -274,6 +274,8 @@ enum err index_core_fsck_totals(struct index_core *c, int repair, index_fsck_fn 
 
 /* mailbox 0: the tree and all mailboxes. E_NOTFOUND. */
 enum err index_core_refresh(struct index_core *c, uint32_t mailbox);
+/* Whether a refresh of the mailbox would read very many names. */
+int index_core_look_is_long(struct index_core *c, uint32_t mailbox);
 /* Only which folders there are. */
 enum err index_core_refresh_tree(struct index_core *c);
 /* The last look came upon a young folder without its cur/: no event tells when that is made. */

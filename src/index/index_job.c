@@ -216,6 +216,10 @@ job_in_worker(void *owner, void *arg)
 		index_opening_wait(op, job_in_worker, j);
 		return;
 	}
+	if (u && u->away) {
+		index_away_wait(u, job_in_worker, j);
+		return;
+	}
 	if (u) {
 		j->found = 1;
 		j->e = u->corrupt ? E_CORRUPT : j->run(u, j->args, &j->result);

@@ -17,8 +17,8 @@
  */
 
 struct index_opening {
+	struct index_opener_job job;
 	struct index_opening *next; /* of the worker */
-	struct index_opening *next_job; /* of the openers */
 	struct index_worker *worker;
 	struct index_open *open;
 	struct index_core *core;
@@ -30,6 +30,15 @@ struct index_opening {
 
 static void opening_done(void *worker, void *opening);
 
+static void
+opening_run(struct index_opener_job *job)
+{
+	struct index_opening *op = (struct index_opening *)job;
+
+	op->e = index_open_core(op->open, &op->core);
+	index_queue_add(&op->worker->queue, opening_done, op);
+}
+
 static void *
 opener_thread(void *arg)
 {
@@ -37,9 +46,9 @@ opener_thread(void *arg)
 
 	pthread_mutex_lock(&p->mutex);
 	for (;;) {
-		struct index_opening *op = p->first;
+		struct index_opener_job *job = p->first;
 
-		if (!op) {
+		if (!job) {
 			if (p->stop)
 				break;
 			p->idle++;
@@ -47,13 +56,12 @@ opener_thread(void *arg)
 			p->idle--;
 			continue;
 		}
-		p->first = op->next_job;
+		p->first = job->next;
 		if (!p->first)
 			p->last = &p->first;
 		p->queued--;
 		pthread_mutex_unlock(&p->mutex);
-		op->e = index_open_core(op->open, &op->core);
-		index_queue_add(&op->worker->queue, opening_done, op);
+		job->run(job);
 		pthread_mutex_lock(&p->mutex);
 	}
 	pthread_mutex_unlock(&p->mutex);
@@ -107,6 +115,21 @@ index_openers_stop(struct index_openers *p)
 
 /* ---- in the worker's ---- */
 
+void
+index_openers_add(struct index_openers *p, struct index_opener_job *job)
+{
+	job->next = NULL;
+	pthread_mutex_lock(&p->mutex);
+	*p->last = job;
+	p->last = &job->next;
+	p->queued++;
+	/* Who waits behind long ones gets a thread; there is one at least. */
+	if (p->queued > p->idle && p->count < INDEX_OPENERS_MAX && thread_add(p))
+		log_event(LOGL_WARN, "index.threads failed", "for", "open", NULL);
+	pthread_cond_signal(&p->cond);
+	pthread_mutex_unlock(&p->mutex);
+}
+
 struct index_opening *
 index_opening_find(struct index_worker *w, const char *user)
 {
@@ -131,24 +154,16 @@ index_opening_wait(struct index_opening *op, void (*run)(void *worker, void *arg
 void
 index_opening_begin(struct index_worker *w, struct index_open *o)
 {
-	struct index_openers *p = &w->service->openers;
 	struct index_opening *op = MEM_NEW(struct index_opening);
 
+	op->job.run = opening_run;
 	op->worker = w;
 	op->open = o;
 	op->waiting_last = &op->waiting;
 	op->next = w->openings;
 	w->openings = op;
 	w->opening_count++;
-	pthread_mutex_lock(&p->mutex);
-	*p->last = op;
-	p->last = &op->next_job;
-	p->queued++;
-	/* Who waits behind long ones gets a thread; there is one at least. */
-	if (p->queued > p->idle && p->count < INDEX_OPENERS_MAX && thread_add(p))
-		log_event(LOGL_WARN, "index.threads failed", "for", "open", NULL);
-	pthread_cond_signal(&p->cond);
-	pthread_mutex_unlock(&p->mutex);
+	index_openers_add(&w->service->openers, &op->job);
 }
 
 static void

@@ -287,6 +287,10 @@ parse_done(void *worker, void *job)
 	struct parse_job *j = job;
 	struct index_user_entry *u = index_worker_find(worker, j->user);
 
+	if (u && u->away) {
+		index_away_wait(u, parse_done, j);
+		return;
+	}
 	/* The one it was for may be gone, and another one of that name be there. */
 	if (u && u->parsing == j) {
 		u->parsing = NULL;

@@ -442,6 +442,20 @@ run_acl_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 
 /* ---- news ---- */
 
+/* 1: the look takes long, is done in another thread, and the answer follows it. */
+static int
+look_elsewhere(struct index_conn *c, uint32_t mailbox, uint32_t request)
+{
+	struct numset boxes = {0};
+	int is_away;
+
+	if (mailbox)
+		numset_add(&boxes, mailbox);
+	is_away = index_away_look(c->user, mailbox ? &boxes : NULL, c, request);
+	numset_free(&boxes);
+	return is_away;
+}
+
 static enum err
 run_refresh(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 {
@@ -450,6 +464,8 @@ run_refresh(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 
 	if (e == OK && mailbox == INDEX_PROTO_TREE)
 		e = index_core_refresh_tree(c->user->core);
+	else if (e == OK && look_elsewhere(c, mailbox, request))
+		return OK;
 	else if (e == OK)
 		e = index_core_refresh(c->user->core, mailbox);
 	if (e == OK)
@@ -478,6 +494,8 @@ run_watch(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	}
 	index_watch_sync(c->user);
 	/* What another program did before the kernel watched is news now or never. */
+	if (on && look_elsewhere(c, mailbox, request))
+		return OK;
 	if (on && index_core_refresh(c->user->core, mailbox) == E_CORRUPT)
 		return E_CORRUPT;
 	index_answer_ok(c, request);

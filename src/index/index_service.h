@@ -165,6 +165,7 @@ struct index_user_entry {
 	struct index_owner owner;
 	struct index_guest *guests; /* who have a connection */
 	struct event *guests_event;
+	struct index_away *away; /* its core is in another thread's hands; or NULL */
 };
 
 /* index_notes.c: notes wait until there are many, or for INDEX_NOTES_MS. The blob is copied. */
@@ -207,6 +208,9 @@ struct index_sync {
 	int *fds;
 	size_t fd_count;
 	int failed; /* errno */
+	/* For the next round, of users who are away. */
+	int *early_fds, early_failed;
+	size_t early_count;
 	/* Answers that wait for what is being synced, and for the next round. */
 	struct index_answer *flying, *held, **held_last;
 	struct event *launch;
@@ -224,11 +228,18 @@ struct index_worker {
 	struct index_sleep_wd *sleep_wds[INDEX_USER_BUCKETS];
 	int draining;
 	struct index_opening *openings;
+	size_t away_count; /* users */
 	size_t opening_count;
 	struct index_user_entry *idle_first, *idle_last;
 	atomic_ullong users_open, connections, requests, messages, pending;
 	/* Messages parsed in the background, and by sessions that found no cache record. */
 	atomic_ullong parsed, parsed_by_sessions;
+};
+
+/* Of the openers' threads; embedded in what run needs. */
+struct index_opener_job {
+	struct index_opener_job *next;
+	void (*run)(struct index_opener_job *job);
 };
 
 struct parse_job;
@@ -242,13 +253,12 @@ struct index_parser {
 	atomic_int stopping, queued;
 };
 
-struct index_opening;
 struct index_openers {
 	pthread_t threads[INDEX_OPENERS_MAX];
 	size_t count, idle, queued;
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
-	struct index_opening *first, **last;
+	struct index_opener_job *first, **last;
 	int stop;
 };
 
@@ -338,11 +348,27 @@ void index_opening_begin(struct index_worker *w, struct index_open *o);
 struct index_opening *index_opening_find(struct index_worker *w, const char *user);
 /* Runs it when the user is open or could not be opened. */
 void index_opening_wait(struct index_opening *op, void (*run)(void *worker, void *arg), void *arg);
+/* Runs the job in one of the threads. */
+void index_openers_add(struct index_openers *p, struct index_opener_job *job);
 /* Before one more is opened: closes who had no connection for the longest time, when descriptors
  * run short. */
 void index_users_make_room(struct index_worker *w);
+/* The last connection is gone: it is closed after a while. */
+void index_user_is_left(struct index_user_entry *u);
 /* Whether the user has no connection, and may be closed. */
 void index_user_set_idle(struct index_user_entry *u, int on);
+
+/* ---- index_away.c: long looks, in the openers' threads ---- */
+
+/*
+ * Looks at the mailboxes (NULL: all, and which folders there are) in another thread, when that
+ * would take long: 1, and the user is away until then. c (may be NULL) is answered behind it. 0:
+ * nothing happened, it is for the caller to do.
+ */
+int index_away_look(struct index_user_entry *u, const struct numset *boxes, struct index_conn *c,
+	uint32_t request);
+/* Runs it when the user, who is away, is back. */
+void index_away_wait(struct index_user_entry *u, void (*run)(void *worker, void *arg), void *arg);
 
 /* ---- index_warning.c ---- */
 
@@ -373,6 +399,8 @@ void index_sync_stop(struct index_worker *w);
  * connection does, behind the next fsync. Takes body's bytes.
  */
 void index_answer_send(struct index_conn *c, uint16_t type, uint32_t request, struct buf *body);
+/* What the user's answers wait for is in the next round, without looking into its core again. */
+void index_sync_take(struct index_worker *w, struct index_user_entry *u);
 int index_sync_is_idle(const struct index_worker *w);
 
 /* ---- index_request.c ---- */
@@ -441,6 +469,8 @@ void index_watch_notify(uint32_t mailbox, uint64_t modseq, void *user);
 void index_watch_tell(struct index_conn *c, uint32_t mailbox, uint64_t modseq);
 /* For ipc_conn_on_drained. */
 void index_watch_drained(struct ipc_conn *ipc, void *conn);
+/* How long to wait behind a look that began then. */
+void index_watch_looked(struct index_user_entry *u, int64_t begin_ms);
 /* Lets the timer behind inotify run. */
 void index_watch_soon(struct index_user_entry *u);
 /* Timers. */

@@ -341,7 +341,8 @@ is_behind(struct index_worker *w, const struct index_sleeper *s)
 {
 	struct index_user_entry *u = index_worker_find(w, s->user);
 
-	return u && (u->corrupt || index_core_modseq(u->core, s->mailbox) != s->modseq);
+	/* Who is away is looked at when it is back. */
+	return u && !u->away && (u->corrupt || index_core_modseq(u->core, s->mailbox) != s->modseq);
 }
 
 static void

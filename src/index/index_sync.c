@@ -100,34 +100,59 @@ sync_thread(void *arg)
 	return NULL;
 }
 
+struct taken {
+	int *fds;
+	size_t count, cap;
+	int failed;
+};
+
+static void
+take_of(struct index_user_entry *u, struct taken *t)
+{
+	size_t n;
+	int early;
+
+	do {
+		if (t->cap - t->count < INDEX_SYNC_FDS_MAX) {
+			t->cap = t->count + INDEX_SYNC_FDS_MAX;
+			t->fds = mem_realloc(t->fds, t->cap, sizeof(int));
+		}
+		n = index_core_sync_take(u->core, t->fds + t->count, t->cap - t->count);
+		t->count += n;
+	} while (n);
+	early = index_core_sync_errno(u->core);
+	if (early)
+		t->failed = early;
+}
+
+void
+index_sync_take(struct index_worker *w, struct index_user_entry *u)
+{
+	struct index_sync *s = &w->sync;
+	struct taken t = {s->early_fds, s->early_count, s->early_count, s->early_failed};
+
+	take_of(u, &t);
+	s->early_fds = t.fds;
+	s->early_count = t.count;
+	s->early_failed = t.failed;
+}
+
 static size_t
 take_fds(struct index_worker *w, int **fds, int *failed)
 {
-	size_t count = 0, cap = 0;
+	struct index_sync *s = &w->sync;
+	struct taken t = {s->early_fds, s->early_count, s->early_count, s->early_failed};
 
-	*fds = NULL;
-	*failed = 0;
-	for (size_t i = 0; i < INDEX_USER_BUCKETS; i++) {
-		for (struct index_user_entry *u = w->users[i]; u; u = u->next) {
-			size_t n;
-			int early;
-
-			if (!u->core)
-				continue;
-			do {
-				if (cap - count < INDEX_SYNC_FDS_MAX) {
-					cap = count + INDEX_SYNC_FDS_MAX;
-					*fds = mem_realloc(*fds, cap, sizeof(int));
-				}
-				n = index_core_sync_take(u->core, *fds + count, cap - count);
-				count += n;
-			} while (n);
-			early = index_core_sync_errno(u->core);
-			if (early)
-				*failed = early;
-		}
-	}
-	return count;
+	s->early_fds = NULL;
+	s->early_count = 0;
+	s->early_failed = 0;
+	for (size_t i = 0; i < INDEX_USER_BUCKETS; i++)
+		for (struct index_user_entry *u = w->users[i]; u; u = u->next)
+			if (u->core && !u->away)
+				take_of(u, &t);
+	*fds = t.fds;
+	*failed = t.failed;
+	return t.count;
 }
 
 /* Active events run in turn: this one behind all clients that had something to say already. */
@@ -218,6 +243,9 @@ index_sync_stop(struct index_worker *w)
 	free_answers(s->flying);
 	free_answers(s->held);
 	free(s->fds);
+	for (size_t i = 0; i < s->early_count; i++)
+		close(s->early_fds[i]);
+	free(s->early_fds);
 	event_free(s->launch);
 	pthread_mutex_destroy(&s->mutex);
 	pthread_cond_destroy(&s->cond);

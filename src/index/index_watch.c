@@ -98,6 +98,8 @@ index_watch_soon(struct index_user_entry *u)
 	unsigned ms = u->news_delay_ms;
 	struct timeval tv;
 
+	if (u->away)
+		return;
 	/* Who fills a folder is looked after in pieces, a single change at once. */
 	if (ms == INDEX_NEWS_DELAY_MS && io_now_ms() - u->news_ms >= INDEX_NEWS_QUIET_MS)
 		ms = INDEX_NEWS_FIRST_MS;
@@ -251,6 +253,8 @@ index_watch_sync(struct index_user_entry *u)
 {
 	int all;
 
+	if (u->away)
+		return;
 	drop_unwanted(u);
 	all = add_files(u);
 	all &= add_selected(u);
@@ -303,12 +307,25 @@ look_again_at_half_made(struct index_user_entry *u)
 }
 
 void
+index_watch_looked(struct index_user_entry *u, int64_t begin_ms)
+{
+	int64_t delay;
+
+	/* A look at a big folder must not take all of the time while somebody fills it. */
+	u->news_ms = io_now_ms();
+	delay = (u->news_ms - begin_ms) * INDEX_NEWS_FACTOR;
+	u->news_delay_ms = delay < INDEX_NEWS_DELAY_MS	     ? INDEX_NEWS_DELAY_MS
+			   : delay > INDEX_NEWS_DELAY_MAX_MS ? INDEX_NEWS_DELAY_MAX_MS
+							     : (unsigned)delay;
+}
+
+void
 index_watch_news(evutil_socket_t fd, short what, void *arg)
 {
 	struct index_user_entry *u = arg;
 	struct numset boxes = u->news_boxes;
 	int tree = u->news_tree, files = u->news_files, lost = u->news_lost;
-	int64_t begin = io_now_ms(), delay;
+	int64_t begin = io_now_ms();
 
 	(void)fd;
 	(void)what;
@@ -320,6 +337,11 @@ index_watch_news(evutil_socket_t fd, short what, void *arg)
 	}
 	if (tree && index_core_refresh_tree(u->core) == E_CORRUPT)
 		index_user_corrupt(u);
+	if (!u->corrupt && index_away_look(u, &boxes, NULL, 0)) {
+		u->news_lost |= lost;
+		numset_free(&boxes);
+		return;
+	}
 	for (size_t i = 0; i < boxes.count && !u->corrupt; i++)
 		for (uint64_t id = boxes.ranges[i].first; id <= boxes.ranges[i].last; id++)
 			look_at(u, (uint32_t)id);
@@ -331,12 +353,7 @@ index_watch_news(evutil_socket_t fd, short what, void *arg)
 		if (!u->corrupt)
 			index_shared_learn(u);
 	}
-	/* A look at a big folder must not take all of the time while somebody fills it. */
-	u->news_ms = io_now_ms();
-	delay = (u->news_ms - begin) * INDEX_NEWS_FACTOR;
-	u->news_delay_ms = delay < INDEX_NEWS_DELAY_MS	     ? INDEX_NEWS_DELAY_MS
-			   : delay > INDEX_NEWS_DELAY_MAX_MS ? INDEX_NEWS_DELAY_MAX_MS
-							     : (unsigned)delay;
+	index_watch_looked(u, begin);
 	if (tree && !u->corrupt)
 		look_again_at_half_made(u);
 	index_user_touch(u);

@@ -80,7 +80,7 @@ index_user_touch(struct index_user_entry *u)
 {
 	struct index_quota q;
 
-	if (!u->core)
+	if (!u->core || u->away)
 		return;
 	index_core_quota(u->core, &q);
 	count_messages(u, q.messages);
@@ -94,7 +94,8 @@ void
 index_user_corrupt(struct index_user_entry *u)
 {
 	u->corrupt = 1;
-	after_ms(u->background, 0);
+	if (!u->away)
+		after_ms(u->background, 0);
 }
 
 enum err
@@ -229,8 +230,7 @@ index_user_look_for_files(struct index_user_entry *u)
 		return e;
 	}
 	index_watch_again(u);
-	index_user_set_idle(u, 1);
-	after_ms(u->idle, INDEX_IDLE_CLOSE_MS);
+	index_user_is_left(u);
 	return OK;
 }
 
@@ -273,6 +273,13 @@ index_conn_release(struct index_conn *c)
 	free(c);
 }
 
+void
+index_user_is_left(struct index_user_entry *u)
+{
+	index_user_set_idle(u, 1);
+	after_ms(u->idle, INDEX_IDLE_CLOSE_MS);
+}
+
 static void
 conn_leave(struct index_conn *c)
 {
@@ -286,12 +293,12 @@ conn_leave(struct index_conn *c)
 	for (at = &u->conns; *at != c; at = &(*at)->next)
 		;
 	*at = c->next;
+	if (u->away)
+		return; /* and looked at then */
 	if (c->watch_all || !numset_is_empty(&c->watch))
 		index_watch_sync(u);
-	if (u->conns)
-		return;
-	index_user_set_idle(u, 1);
-	after_ms(u->idle, INDEX_IDLE_CLOSE_MS);
+	if (!u->conns)
+		index_user_is_left(u);
 }
 
 void
@@ -418,8 +425,10 @@ user_get(struct index_worker *w, const struct index_open *o, struct index_user_e
 	if (io_now_ms() - u->refreshed_ms < INDEX_REFRESH_AGAIN_MS) {
 		e = index_core_refresh_tree(u->core);
 	} else {
-		e = index_core_refresh(u->core, 0);
 		u->refreshed_ms = io_now_ms();
+		if (index_away_look(u, NULL, NULL, 0))
+			return OK;
+		e = index_core_refresh(u->core, 0);
 	}
 	if (e != E_CORRUPT)
 		return e == E_NOTFOUND ? E_TEMPFAIL : e;
@@ -499,17 +508,24 @@ index_worker_open(void *worker, void *arg)
 	struct index_worker *w = worker;
 	struct index_open *o = arg;
 	struct index_opening *op = index_opening_find(w, o->user);
-	struct index_user_entry *u = NULL;
-	enum err e;
+	struct index_user_entry *u = index_worker_find(w, o->user);
+	enum err e = OK;
 
 	if (op) {
 		index_opening_wait(op, index_worker_open, o);
 		return;
 	}
-	e = w->draining ? E_TEMPFAIL : user_get(w, o, &u);
-	if (e == E_NOTFOUND) {
-		index_users_make_room(w);
-		index_opening_begin(w, o);
+	if (!u || !u->away) {
+		u = NULL;
+		e = w->draining ? E_TEMPFAIL : user_get(w, o, &u);
+		if (e == E_NOTFOUND) {
+			index_users_make_room(w);
+			index_opening_begin(w, o);
+			return;
+		}
+	}
+	if (u && u->away) {
+		index_away_wait(u, index_worker_open, o);
 		return;
 	}
 	conn_begin(w, o, e, e ? NULL : u);
@@ -598,7 +614,7 @@ index_worker_drain(void *worker, void *unused)
 	(void)unused;
 	w->draining = 1;
 	/* What was promised is answered first, and what is half open is nobody's to close. */
-	if (index_sync_is_idle(w) && !w->openings)
+	if (index_sync_is_idle(w) && !w->openings && !w->away_count)
 		close_all(w);
 	else
 		event_base_once(w->base, -1, EV_TIMEOUT, drain_again, w, &soon);

@@ -29,6 +29,9 @@
  * What the others make lies in DIR, which must not exist, and is left there.
  */
 
+/* Three of LMDB, one of the Maildir. */
+enum { USER_FDS = 4, SPARE_FDS = 64 };
+
 static double
 now_s(void)
 {
@@ -227,6 +230,10 @@ users(const char *dir, int n)
 	must(getrlimit(RLIMIT_NOFILE, &lim), "limit");
 	lim.rlim_cur = lim.rlim_max;
 	must(setrlimit(RLIMIT_NOFILE, &lim), "limit");
+	if ((rlim_t)n * USER_FDS + SPARE_FDS > lim.rlim_max) {
+		n = (int)((lim.rlim_max - SPARE_FDS) / USER_FDS);
+		printf("the limit of descriptors allows %d users\n", n);
+	}
 	for (int i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "user%d", i);
 		make_user(dir, name);
@@ -246,6 +253,7 @@ users(const char *dir, int n)
 	for (int i = 0; i < n; i++) {
 		snprintf(name, sizeof(name), "user%d", i);
 		all[i] = open_core(dir, name);
+		must_ok(index_core_sync(all[i]), "sync");
 	}
 	step("open all of them", &t, kb);
 	printf("a user: %.1f KB, %.1f descriptors\n", (double)(anonymous_kb() - kb) / n,

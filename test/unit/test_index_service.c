@@ -422,6 +422,70 @@ test_long_opening(void **state)
 	daemon_user_fini(&bob);
 }
 
+/*
+ * The same for a folder that somebody fills while it is open: its other clients wait, a new one
+ * too, and nobody else.
+ */
+static void
+test_long_look(void **state)
+{
+	enum { FILES = 15000 };
+	struct fixture *f = *state;
+	struct auth_user bob = {0};
+	struct index_user *u;
+	struct index_mailbox m, inbox;
+	struct numset uids = {0};
+	struct buf body = {0};
+	struct ipc_msg answer;
+	int first, second, served = 0;
+	uint64_t modseq;
+
+	assert_int_equal(conf_set(f->d.conf, "index_threads", "1", NULL), OK);
+	restart(f);
+	daemon_user(&f->d, "bob", &bob);
+	assert_int_equal(index_open(f->d.conf, &bob, &u), OK);
+	m = get(u, "INBOX");
+	numset_add(&uids, deliver(f->u, "INBOX"));
+	inbox = get(f->u, "INBOX");
+	first = connect_by_hand(f);
+	open_by_hand(first, bob.ticket);
+	make_files(&bob, FILES);
+	ipc_put_u32(&body, m.id);
+	assert_int_equal(ipc_send(first, INDEX_REFRESH, 2, buf_str(&body), NULL, 0, 10000), OK);
+	second = connect_by_hand(f);
+	buf_reset(&body);
+	ipc_put_cstr(&body, bob.ticket);
+	assert_int_equal(ipc_send(second, INDEX_OPEN, 3, buf_str(&body), NULL, 0, 10000), OK);
+	for (; io_wait_readable(first, 0) == E_TIMEOUT; served++)
+		assert_int_equal(index_store(f->u, inbox.id, &uids,
+					 served % 2 ? INDEX_STORE_REMOVE : INDEX_STORE_ADD,
+					 INDEX_SEEN, NULL, 0, UINT64_MAX, NULL, &modseq),
+			OK);
+	assert_int_equal(ipc_recv(first, &answer, 10000), OK);
+	assert_int_equal(answer.type, INDEX_OK);
+	assert_int_equal(answer.request, 2);
+	ipc_msg_free(&answer);
+	do {
+		assert_int_equal(ipc_recv(second, &answer, 10000), OK);
+		ipc_msg_free(&answer);
+	} while (answer.type == INDEX_WAIT);
+	assert_int_equal(answer.type, INDEX_OPENED);
+	assert_in_range(served, 3, INT_MAX);
+	index_mailbox_free(&m);
+	m = get(u, "INBOX");
+	assert_int_equal(m.messages, FILES);
+	/* Back in its own thread, all is as ever. */
+	assert_int_equal(deliver(u, "INBOX"), FILES + 1);
+	close(first);
+	close(second);
+	index_close(&u);
+	numset_free(&uids);
+	index_mailbox_free(&m);
+	index_mailbox_free(&inbox);
+	buf_free(&body);
+	daemon_user_fini(&bob);
+}
+
 /* Two who open the same user at once, and one who goes away meanwhile. */
 static void
 test_opened_by_many(void **state)
@@ -580,6 +644,7 @@ main(void)
 		TEST(test_rebuilt_while_open),
 		TEST(test_bad_frames),
 		TEST(test_long_opening),
+		TEST(test_long_look),
 		TEST(test_opened_by_many),
 		TEST(test_few_descriptors),
 	};
