@@ -203,9 +203,13 @@ away_done(void *worker, void *arg)
 	index_watch_looked(u, a->begin_ms);
 	tell_changes(u, a);
 	answer(a);
-	for (struct index_conn *c = u->conns; c; c = c->next)
-		if (c->ipc)
-			ipc_conn_pause(c->ipc, 0);
+	for (struct index_conn *c = u->conns; c; c = c->next) {
+		if (!c->ipc)
+			continue;
+		ipc_conn_pause(c->ipc, 0);
+		if (!ipc_conn_pending(c->ipc))
+			index_watch_drained(c->ipc, c);
+	}
 	index_sleep_look(u);
 	start_timers(u);
 	if (a->e == E_CORRUPT || u->corrupt)

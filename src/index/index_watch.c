@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "index/index_service.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "index/index_proto.h"
 #include "lib/io.h"
@@ -79,6 +82,8 @@ index_watch_drained(struct ipc_conn *ipc, void *arg)
 	int tree = c->missed_tree;
 
 	(void)ipc;
+	if (c->user && c->user->away)
+		return; /* and sent when it is back */
 	c->missed = (struct numset){0};
 	c->missed_tree = 0;
 	if (c->user && c->user->core && !c->user->corrupt) {
@@ -108,10 +113,16 @@ index_watch_soon(struct index_user_entry *u)
 		event_add(u->news, &tv);
 }
 
+/* A copy that another program made of such a file has an older time, or another one in front. */
 int
 index_watch_is_ours(const char *name)
 {
-	return strstr(name, ",U=") != NULL;
+	enum { JUST_NOW_S = 10 };
+	long long age = (long long)time(NULL) - strtoll(name, NULL, 10);
+	char mark[32];
+
+	snprintf(mark, sizeof(mark), "P%ldQ", (long)getpid());
+	return age >= -1 && age <= JUST_NOW_S && strstr(name, mark) && strstr(name, ",U=");
 }
 
 void
