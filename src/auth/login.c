@@ -13,6 +13,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 
 /*
  * The SASL exchanges:
@@ -163,12 +164,31 @@ guesser(const struct exchange *ex)
 	return ex->from.master[0] ? ex->from.master : ex->name;
 }
 
+static void
+count_login(const struct exchange *ex, enum err e)
+{
+	static const struct {
+		const char *mechanism, *kind;
+	} kinds[] = {{"PLAIN", "plain"}, {"LOGIN", "plain"}, {"SCRAM-SHA-256", "scram"},
+		{"SCRAM-SHA-256-PLUS", "scram"}, {"SCRAM-SHA-1", "scram"},
+		{"SCRAM-SHA-1-PLUS", "scram"}, {"CRAM-MD5", "challenge"},
+		{"DIGEST-MD5", "challenge"}, {"APOP", "challenge"}, {"OAUTHBEARER", "oauth"},
+		{"XOAUTH2", "oauth"}, {"EXTERNAL", "external"}};
+	const char *kind = "other";
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(ex->mechanism, kinds[i].mechanism) == 0)
+			kind = kinds[i].kind;
+	metrics_add_labels(METRIC_LOGINS, 1, e ? "failed" : "ok", ex->service, kind, NULL);
+}
+
 /* The one line of every attempt. */
 static void
 audit(const struct exchange *ex, enum err e, const char *reason)
 {
 	const char *user = e ? ex->name : ex->user.name;
 
+	count_login(ex, e);
 	log_event(LOGL_INFO, e ? "auth.login fail" : "auth.login ok", "user", user[0] ? user : NULL,
 		"master", ex->from.master[0] ? ex->from.master : NULL, "app",
 		ex->from.app_password[0] ? ex->from.app_password : NULL, "ip", ex->ip, "mech",

@@ -13,8 +13,8 @@
 
 static const char *const status_columns[] = {
 	"service", "pid", "uptime_s", "sessions", "state", NULL};
-static const char *const who_columns[] = {
-	"session", "user", "protocol", "address", "tls_text", "since_text", "detail", NULL};
+static const char *const who_columns[] = {"session", "user", "protocol", "address", "tls_text",
+	"since_text", "bytes_in", "bytes_out", "detail", NULL};
 
 /* Who knows who is logged in: parents of sessions, and the keeper of those that sleep. */
 static const char *const session_services[] = {"imap", "idle", "pop3", "lmtp", "smtpd", NULL};
@@ -167,7 +167,8 @@ server_stop(struct tool *t, int argc, char **argv)
 }
 
 const struct tool_verb tool_verbs_server[] = {
-	{"who", NULL, "", "Shows the sessions: user, protocol, address, TLS, since when",
+	{"who", NULL, "",
+		"Shows the sessions: user, protocol, address, TLS, since when, bytes in and out",
 		server_who},
 	{"kick", NULL, "ADDRESS|SESSION", "Ends the sessions of a user, or one session",
 		server_kick},

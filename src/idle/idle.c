@@ -10,6 +10,7 @@
 #include "idle/sleeper.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 #include "lib/session.h"
 
 enum {
@@ -69,11 +70,14 @@ who(struct service_run *run, struct ctl_request *req, const json_t *args)
 		if (session_info_get(str_make(s->handover, s->handover_len), &info) == OK) {
 			net_addr_format(&info.peer, peer);
 			json_array_append_new(list,
-				json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:I, s:i}",
+				json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:I, s:i, s:I, "
+					  "s:I}",
 					"session", info.id, "service", info.service, "user",
 					info.user, "address", peer, "detail", detail, "tls_text",
 					info.tls_text, "tls", info.tls, "protocol", info.service,
-					"since", (json_int_t)info.since, "pid", (int)getpid()));
+					"since", (json_int_t)info.since, "pid", (int)getpid(),
+					"bytes_in", (json_int_t)info.bytes_in, "bytes_out",
+					(json_int_t)info.bytes_out));
 			session_info_free(&info);
 		}
 		free(detail);

@@ -11,6 +11,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 #include "lib/session.h"
 
 enum {
@@ -43,7 +44,7 @@ sleeper_free(struct sleeper *s)
 	link_forget(idle->index, &s->watch);
 	link_forget(idle->imap, &s->wake);
 	TAILQ_REMOVE(list_of(s), s, entry);
-	idle->count--;
+	metrics_set(METRIC_SESSIONS_ASLEEP, --idle->count);
 	idle->bytes -= s->handover_len;
 	io_close(&s->fd);
 	explicit_bzero(s->handover, s->handover_len);
@@ -335,7 +336,7 @@ sleeper_take(struct idle *idle, struct ipc_conn *session, struct ipc_msg *m)
 	s->mailbox = s->handover + f.handover.len;
 	evtimer_assign(&s->event, service_base(idle->run), on_event, s);
 	TAILQ_INSERT_TAIL(list_of(s), s, entry);
-	idle->count++;
+	metrics_set(METRIC_SESSIONS_ASLEEP, ++idle->count);
 	idle->bytes += s->handover_len;
 	if (!f.watch.len) {
 		settled(s);

@@ -112,6 +112,8 @@ handover_make(struct imap_session *s, const struct imap_sleep_state *state, stru
 	info.resume_len = s->user.resume.len;
 	info.state = sealed.p;
 	info.state_len = sealed.len;
+	info.bytes_in = state->bytes_in;
+	info.bytes_out = state->bytes_out;
 	if (!e)
 		session_info_put(out, &info);
 	buf_free(&plain);

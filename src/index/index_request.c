@@ -7,6 +7,7 @@
 #include "index/index_proto.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 
 /* From frames to calls of the core and back. Each function answers unless it returns E_PROTO. */
 
@@ -615,6 +616,7 @@ index_request_run(struct index_conn *c, struct ipc_msg *m)
 {
 	struct index_user_entry *u = c->user;
 	const char *name = "unknown";
+	int64_t start = metrics_now_us();
 	enum err e;
 
 	/* Cheap, but not for nothing; where inotify works it was there before. */
@@ -633,6 +635,9 @@ index_request_run(struct index_conn *c, struct ipc_msg *m)
 		return OK;
 	if (e && e != E_PROTO)
 		index_answer_error(c, m->request, e, name);
+	if (e)
+		metrics_add(METRIC_INDEX_ERRORS, 1);
+	metrics_observe_us(METRIC_INDEX_REQUEST_DURATION, metrics_now_us() - start);
 	index_user_touch(u);
 	return e;
 }

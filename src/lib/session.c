@@ -127,17 +127,21 @@ child_start(struct service_run *run, int fd, struct session_info *info)
 						: (unsigned)service_conf(run)->max_connections;
 	int take = p->serving < max && !service_is_draining(run);
 	struct child *c = take ? children_reuse(run, fd, info) : NULL;
+	struct session_shared *shared = NULL;
 	pid_t pid = -1;
 
 	if (take && !c) {
 		if (p->program->refresh)
 			p->program->refresh(service_conf(run));
+		shared = session_pool_get(p->pool);
 		pid = fork();
 	}
 	if (pid == 0)
-		session_child_main(run, p->program, p->reports[1], fd, info);
+		session_child_main(run, p->program, p->reports[1], shared, fd, info);
 	if (pid > 0)
-		c = children_add(p, pid, info, service_conf(run)->generation);
+		c = children_add(p, pid, info, service_conf(run)->generation, shared);
+	else
+		session_pool_put(p->pool, shared);
 	if (!c)
 		log_event(LOGL_WARN, "session.start refused", "service", info->service, "session",
 			info->id, "sessions", log_u64(p->serving), "max", log_u64(max), NULL);
@@ -384,10 +388,12 @@ who_add(struct child *c, void *arg)
 	if (c->state != CHILD_SERVING)
 		return;
 	json_array_append_new(arg,
-		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:I, s:i}", "session", c->id,
-			"service", c->service, "user", c->user, "address", c->peer, "detail",
+		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:I, s:i, s:I, s:I}", "session",
+			c->id, "service", c->service, "user", c->user, "address", c->peer, "detail",
 			c->detail, "tls_text", c->tls_text, "tls", c->tls, "protocol", c->service,
-			"since", (json_int_t)c->since, "pid", (int)c->pid));
+			"since", (json_int_t)c->since, "pid", (int)c->pid, "bytes_in",
+			(json_int_t)(c->in_before + session_shared_in(c->shared)), "bytes_out",
+			(json_int_t)(c->out_before + session_shared_out(c->shared))));
 }
 
 static void
@@ -456,6 +462,7 @@ parent_start(struct service_run *run)
 	int on = 1;
 
 	p->program = the_program;
+	p->pool = session_pool_create();
 	TAILQ_INIT(&p->waiting);
 	service_set_state(run, p);
 	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, p->reports) < 0 ||
@@ -488,6 +495,7 @@ parent_stop(struct service_run *run)
 		while (p->children[i])
 			children_remove(p, &p->children[i]);
 	session_sleepers_end(&p->sleepers, 0);
+	session_pool_free(&p->pool);
 	event_free(p->report_event);
 	event_free(p->child_event);
 	event_free(p->drain_event);

@@ -62,6 +62,7 @@ struct session_info {
 	size_t resume_len;
 	char *state; /* what it remembers, state_len bytes, sealed by the program */
 	size_t state_len;
+	uint64_t bytes_in, bytes_out; /* before it slept */
 };
 
 void session_info_put(struct buf *body, const struct session_info *info);

@@ -15,6 +15,7 @@
 #include "lib/ipc_frame.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 
 enum { REPORT_MAX = 1024, REPORT_WAIT_MS = 5000 };
 
@@ -107,15 +108,21 @@ next_client(int channel, int *order, struct session_info *info, int *fd)
 }
 
 static int
-serve(const struct session_program *program, struct session *s, int fd)
+serve(const struct session_program *program, struct session *s, struct session_shared *shared,
+	int fd)
 {
 	int status;
 
 	log_set_context("session", s->info.id);
 	io_set_nonblocking(fd, 0);
 	s->client = stream_create(fd);
+	stream_count_in(s->client, shared ? &shared->traffic : NULL);
 	stream_push_input(s->client, str_make(s->info.input, s->info.input_len));
 	status = program->run(s);
+	metrics_add_labels(
+		METRIC_CLIENT_BYTES, stream_bytes_in(s->client), program->name, "in", NULL);
+	metrics_add_labels(
+		METRIC_CLIENT_BYTES, stream_bytes_out(s->client), program->name, "out", NULL);
 	stream_free(&s->client);
 	session_info_free(&s->info);
 	return status;
@@ -123,7 +130,7 @@ serve(const struct session_program *program, struct session *s, int fd)
 
 void
 session_child_main(struct service_run *run, const struct session_program *program, int channel,
-	int fd, struct session_info *info)
+	struct session_shared *shared, int fd, struct session_info *info)
 {
 	int keep[] = {fd, channel}, order = -1, status;
 	struct sigaction action = {.sa_handler = on_end_signal};
@@ -133,7 +140,7 @@ session_child_main(struct service_run *run, const struct session_program *progra
 	/* No SA_RESTART: a wait for the client must notice. */
 	sigaction(SIGTERM, &action, NULL);
 	do {
-		status = serve(program, &s, fd);
+		status = serve(program, &s, shared, fd);
 	} while (status == SESSION_AGAIN && next_client(channel, &order, &s.info, &fd));
 	if (status == SESSION_AGAIN) {
 		if (program->release)

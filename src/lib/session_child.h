@@ -4,6 +4,7 @@
 
 #include "lib/service.h"
 #include "lib/session.h"
+#include "lib/session_shared.h"
 
 /* Between the parent (session.c) and the child of the skeleton. */
 
@@ -18,9 +19,10 @@ enum { SESSION_SLEEPS = 1, SESSION_SLEEPS_LEN = 2 };
 
 /*
  * The child's whole life: serves the client behind fd, and, when the program says SESSION_AGAIN,
- * those that the parent sends after it. Takes over fd and *info. channel: to the parent.
+ * those that the parent sends after it. Takes over fd and *info. channel: to the parent. shared:
+ * what the parent looks at, or NULL.
  */
 void session_child_main(struct service_run *run, const struct session_program *program, int channel,
-	int fd, struct session_info *info) __attribute__((noreturn));
+	struct session_shared *shared, int fd, struct session_info *info) __attribute__((noreturn));
 
 #endif

@@ -46,6 +46,8 @@ child_set_info(struct child *c, const struct session_info *info)
 	net_addr_format(&info->peer, peer);
 	c->since = info->since ? (time_t)info->since : time(NULL);
 	c->tls = info->tls;
+	c->in_before = info->bytes_in;
+	c->out_before = info->bytes_out;
 	c->id = mem_strdup(info->id);
 	c->service = mem_strdup(info->service);
 	c->peer = mem_strdup(peer);
@@ -66,12 +68,14 @@ child_drop_info(struct child *c)
 }
 
 struct child *
-children_add(struct parent *p, pid_t pid, const struct session_info *info, uint64_t generation)
+children_add(struct parent *p, pid_t pid, const struct session_info *info, uint64_t generation,
+	struct session_shared *shared)
 {
 	struct child *c = MEM_NEW(struct child);
 	struct child **bucket = &p->children[(unsigned)pid % CHILD_BUCKETS];
 
 	c->pid = pid;
+	c->shared = shared;
 	c->order = -1;
 	c->owner = mem_strdup(info->user);
 	c->generation = generation;
@@ -149,6 +153,7 @@ children_remove(struct parent *p, struct child **at)
 	child_wait_end(p, c);
 	io_close(&c->order);
 	child_drop_info(c);
+	session_pool_put(p->pool, c->shared);
 	free(c->owner);
 	free(c);
 	p->count--;
@@ -230,6 +235,7 @@ children_reuse(struct service_run *run, int fd, const struct session_info *info)
 	}
 	if (!c)
 		return NULL;
+	session_shared_reset(c->shared);
 	session_info_put(&body, info);
 	e = ipc_send(c->order, SESSION_HANDOVER, 0, buf_str(&body), &fd, 1, 0);
 	buf_wipe(&body);

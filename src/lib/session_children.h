@@ -11,6 +11,7 @@
 
 #include "lib/service.h"
 #include "lib/session.h"
+#include "lib/session_shared.h"
 #include "lib/session_sleepers.h"
 
 /* The processes of a warm parent, for session.c: those that serve and those that wait to. */
@@ -37,6 +38,8 @@ struct child {
 	time_t since;
 	int tls;
 	char *id, *service, *peer, *tls_text, *user, *detail;
+	uint64_t in_before, out_before; /* bytes of the session before it slept */
+	struct session_shared *shared; /* its process's; NULL: there was none left */
 	struct ipc_conn *origin; /* who handed it over and is told of its end; or NULL */
 	uint32_t request;
 	struct session_sleeper *sleeper; /* it is giving its client away, or did */
@@ -51,15 +54,16 @@ struct parent {
 	unsigned waiting_count;
 	struct session_sleepers sleepers;
 	uint64_t served;
+	struct session_pool *pool;
 	int reports[2]; /* datagrams: [0] read by the parent, [1] written by all children */
 	struct event *report_event, *child_event, *drain_event, *waiting_event;
 };
 
 /* By process id; *result is NULL when there is none. */
 struct child **children_find(struct parent *p, pid_t pid);
-/* One that was just forked for this session. */
-struct child *children_add(
-	struct parent *p, pid_t pid, const struct session_info *info, uint64_t generation);
+/* One that was just forked for this session; shared is given back when it is removed. */
+struct child *children_add(struct parent *p, pid_t pid, const struct session_info *info,
+	uint64_t generation, struct session_shared *shared);
 /* *at has ended: it is freed. */
 void children_remove(struct parent *p, struct child **at);
 void children_each(struct parent *p, void (*call)(struct child *, void *), void *arg);

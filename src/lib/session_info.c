@@ -58,6 +58,8 @@ session_info_put(struct buf *body, const struct session_info *info)
 	ipc_put_u64(body, info->since);
 	ipc_put_str(body, str_make(info->resume, info->resume_len));
 	ipc_put_str(body, str_make(info->state, info->state_len));
+	ipc_put_u64(body, info->bytes_in);
+	ipc_put_u64(body, info->bytes_out);
 }
 
 enum err
@@ -84,6 +86,8 @@ session_info_get(struct str body, struct session_info *out)
 	out->since = ipc_get_u64(&r);
 	out->resume = get_bytes(&r, &out->resume_len);
 	out->state = get_bytes(&r, &out->state_len);
+	out->bytes_in = ipc_get_u64(&r);
+	out->bytes_out = ipc_get_u64(&r);
 	return ipc_reader_end(&r);
 }
 

@@ -35,7 +35,7 @@ struct stream {
 	int raw_more; /* the filter has more to give */
 	struct buf encoded; /* scratch */
 	int unflushed; /* the filter may hold back output */
-	uint64_t bytes_in, bytes_out;
+	struct stream_traffic own, *traffic;
 	enum err err;
 };
 
@@ -45,6 +45,7 @@ stream_create(int fd)
 	struct stream *s = MEM_NEW(struct stream);
 
 	s->fd = fd;
+	s->traffic = &s->own;
 	s->read_ms = s->write_ms = STREAM_TIMEOUT_MS;
 	return s;
 }
@@ -138,16 +139,34 @@ stream_drop_input(struct stream *s)
 	buf_reset(&s->raw);
 }
 
+/* There is one writer; the others read whole numbers. */
+static void
+count(_Atomic uint64_t *counter, size_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+		memory_order_relaxed);
+}
+
+void
+stream_count_in(struct stream *s, struct stream_traffic *where)
+{
+	uint64_t in = stream_bytes_in(s), out = stream_bytes_out(s);
+
+	s->traffic = where ? where : &s->own;
+	atomic_store_explicit(&s->traffic->in, in, memory_order_relaxed);
+	atomic_store_explicit(&s->traffic->out, out, memory_order_relaxed);
+}
+
 uint64_t
 stream_bytes_in(const struct stream *s)
 {
-	return s->bytes_in;
+	return atomic_load_explicit(&s->traffic->in, memory_order_relaxed);
 }
 
 uint64_t
 stream_bytes_out(const struct stream *s)
 {
-	return s->bytes_out;
+	return atomic_load_explicit(&s->traffic->out, memory_order_relaxed);
 }
 
 enum err
@@ -188,7 +207,7 @@ send_bytes(struct stream *s, const char *p, size_t len)
 		if (n >= 0) {
 			p += n;
 			len -= (size_t)n;
-			s->bytes_out += (uint64_t)n;
+			count(&s->traffic->out, (size_t)n);
 			continue;
 		}
 		if (errno == EINTR)
@@ -327,7 +346,7 @@ stream_send_file(struct stream *s, int file_fd, uint64_t offset, uint64_t len)
 
 		if (n > 0) {
 			len -= (uint64_t)n;
-			s->bytes_out += (uint64_t)n;
+			count(&s->traffic->out, (size_t)n);
 		} else if (n == 0) {
 			e = fail(s, E_CORRUPT); /* the file is shorter than announced */
 		} else if (errno == EAGAIN) {
@@ -426,7 +445,7 @@ fill(struct stream *s)
 		n = recv(s->fd, b->p + b->len, b->cap - b->len - 1, MSG_DONTWAIT);
 		if (n > 0) {
 			b->len += (size_t)n;
-			s->bytes_in += (uint64_t)n;
+			count(&s->traffic->in, (size_t)n);
 			if (s->filter)
 				continue;
 			return OK;

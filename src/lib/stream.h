@@ -2,6 +2,7 @@
 #ifndef ROOST_LIB_STREAM_H
 #define ROOST_LIB_STREAM_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -104,6 +105,12 @@ void *stream_filter_ctx(const struct stream *s);
 /* Whether bytes came that the filter has not made text of. */
 int stream_has_raw_input(const struct stream *s);
 
+/* What is counted, readable by another process when it lies in shared memory. */
+struct stream_traffic {
+	_Atomic uint64_t in, out;
+};
+/* Counts there from now on, beginning at what was counted before. Borrowed; NULL: in itself. */
+void stream_count_in(struct stream *s, struct stream_traffic *where);
 /* Bytes so far, for `who` and the log-out line. */
 uint64_t stream_bytes_in(const struct stream *s);
 uint64_t stream_bytes_out(const struct stream *s);

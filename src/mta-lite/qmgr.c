@@ -16,6 +16,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 #include "mail/date.h"
 #include "mta-lite/ehlo.h"
 #include "mta-lite/job.h"
@@ -257,6 +258,9 @@ on_first_scan(evutil_socket_t fd, short what, void *arg)
 	q->counts[QUEUE_HOLD] = count_files(q, QUEUE_HOLD);
 	q->counts[QUEUE_CORRUPT] = count_files(q, QUEUE_CORRUPT);
 	scan_incoming(q);
+	for (int dir = QUEUE_ACTIVE; dir < QUEUE_DIR_COUNT; dir++)
+		metrics_set_labels(METRIC_QUEUE_MESSAGES, q->counts[dir],
+			queue_dir_name((enum queue_dir)dir), NULL);
 	log_event(LOGL_INFO, "qmgr.queue loaded", "active", log_u64(q->counts[QUEUE_ACTIVE]),
 		"deferred", log_u64(q->counts[QUEUE_DEFERRED]), "hold",
 		log_u64(q->counts[QUEUE_HOLD]), "delay", log_i64(io_now_ms() - start), NULL);

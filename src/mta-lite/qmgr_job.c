@@ -11,6 +11,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 #include "mta-lite/job.h"
 #include "mta-lite/report.h"
 
@@ -76,6 +77,11 @@ qmgr_jobs_cancel(struct qmgr_message *m)
 static void
 log_delivery(const struct qmgr_message *m, const struct queue_rcpt *r)
 {
+	metrics_add_labels(METRIC_QUEUE_DELIVERIES, 1,
+		r->status == QUEUE_PENDING  ? "deferred"
+		: r->status == QUEUE_FAILED ? "failed"
+					    : "delivered",
+		NULL);
 	log_event(r->status == QUEUE_FAILED ? LOGL_WARN : LOGL_INFO,
 		r->status == QUEUE_PENDING  ? "qmgr.delivery deferred"
 		: r->status == QUEUE_FAILED ? "qmgr.delivery failed"

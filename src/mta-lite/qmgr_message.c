@@ -13,6 +13,7 @@
 
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 #include "mta-lite/job.h"
 
 /* While memory is short, mail for a destination that nobody has reached waits on disk this long. */
@@ -54,8 +55,10 @@ qmgr_drop(struct qmgr_message *m)
 static void
 count_file(struct qmgr *q, enum queue_dir dir, int by)
 {
-	if (dir != QUEUE_INCOMING)
-		q->counts[dir] += (size_t)by;
+	if (dir == QUEUE_INCOMING)
+		return;
+	q->counts[dir] += (size_t)by;
+	metrics_set_labels(METRIC_QUEUE_MESSAGES, q->counts[dir], queue_dir_name(dir), NULL);
 }
 
 static enum err

@@ -13,6 +13,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 #include "proxy/proxy_header.h"
 
 enum {
@@ -48,7 +49,7 @@ client_close(struct client *c, const char *reason)
 	prelogin_fini(&c->prelogin);
 	buf_free(&c->header);
 	if (c->counted)
-		limits_leave(px->limits, &c->peer);
+		proxy_leave(px, &c->peer);
 	limits_login_leave(px->limits, &c->login);
 	if (c->refused)
 		px->refused_count--;
@@ -180,6 +181,7 @@ client_handshake(struct client *c)
 	default: {
 		char ip[NET_ADDR_TEXT];
 		net_addr_format_ip(&c->peer, ip);
+		metrics_add_labels(METRIC_TLS_FAILURES, 1, c->listener->name, NULL);
 		log_event(LOGL_INFO, "proxy.tls failed", "session", c->id, "service",
 			c->listener->name, "ip", ip, "reason", conn_error(&c->conn), NULL);
 		client_close(c, "TLS handshake failed");
@@ -262,6 +264,7 @@ client_begin(struct client *c)
 	net_addr_format_ip(&c->peer, ip);
 	log_event(LOGL_DEBUG, "proxy.connect", "session", c->id, "service", c->listener->name, "ip",
 		ip, NULL);
+	metrics_add_labels(METRIC_CONNECTIONS_OPENED, 1, c->listener->name, NULL);
 	p->loopback = net_addr_is_loopback(&c->peer);
 	p->xclient = p->proto == &prelogin_smtp &&
 		     net_in_networks(conf->smtpd_authorized_xclient_hosts.items,
@@ -280,8 +283,12 @@ client_begin(struct client *c)
 		c->refusal = REPLY_BUSY_HOST;
 		break;
 	}
+	metrics_set(METRIC_CONNECTIONS, limits_total(c->px->limits));
 	if (c->refused) {
 		c->px->refused++;
+		metrics_add_labels(METRIC_CONNECTIONS_REFUSED, 1,
+			c->refusal == REPLY_BUSY ? "max_connections" : "max_connections_per_ip",
+			NULL);
 		log_event(LOGL_WARN, "proxy.connect refused", "session", c->id, "service",
 			c->listener->name, "ip", ip, "limit",
 			c->refusal == REPLY_BUSY ? "max_connections" : "max_connections_per_ip",

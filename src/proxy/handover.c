@@ -51,7 +51,7 @@ on_absent_answer(struct link_request *request, struct ipc_msg *m)
 	if (m && m->type != SESSION_ENDED)
 		return;
 	link_forget(proxy_target_link(a->px, a->proto), request);
-	limits_leave(a->px->limits, &a->peer);
+	proxy_leave(a->px, &a->peer);
 	limits_login_leave(a->px->limits, &a->login);
 	a->px->absent_count--;
 	free(a);

@@ -11,6 +11,7 @@
 #include "auth/auth_proto.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 #include "proxy/relay.h"
 #include "proxy/service.h"
 
@@ -26,6 +27,13 @@ const struct config *
 proxy_conf(const struct proxy *px)
 {
 	return service_conf(px->run);
+}
+
+void
+proxy_leave(struct proxy *px, const struct net_addr *peer)
+{
+	limits_leave(px->limits, peer);
+	metrics_set(METRIC_CONNECTIONS, limits_total(px->limits));
 }
 
 struct link *

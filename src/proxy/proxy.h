@@ -55,6 +55,8 @@ const struct config *proxy_conf(const struct proxy *px);
 struct link *proxy_target_link(struct proxy *px, const struct prelogin_protocol *proto);
 /* Ends the process if it is draining and nothing is left. */
 void proxy_maybe_done(struct proxy *px);
+/* A connection that was counted (limits_enter) is over. */
+void proxy_leave(struct proxy *px, const struct net_addr *peer);
 int proxy_is_trusted(const struct proxy *px, const struct net_addr *peer);
 
 /* ---- client.c: a client until it is handed over ---- */

@@ -47,7 +47,7 @@ relay_free(struct relay *r, const char *reason)
 	free(r->to_client.p);
 	free(r->to_session.p);
 	if (r->counted)
-		limits_leave(px->limits, &r->peer);
+		proxy_leave(px, &r->peer);
 	limits_login_leave(px->limits, &r->login);
 	if (r->prev)
 		r->prev->next = r->next;

@@ -5,6 +5,7 @@ import http.client
 import imaplib
 import os
 import signal
+import smtplib
 import socket
 import subprocess
 
@@ -133,3 +134,49 @@ def test_metrics_daemon_comes_back(roost):
 def test_off(make_instance):
     roost = make_instance(settings={"listen_metrics": []})
     assert not can_connect(roost.ports["metrics"])
+
+
+def test_log_ins_mail_and_connections_are_counted(roost):
+    before = metrics(roost)
+    ok = 'roost_logins_total{result="ok",protocol="imap",mechanism="plain"}'
+    failed = 'roost_logins_total{result="failed",protocol="imap",mechanism="plain"}'
+    imap_log_in(roost).logout()
+    with pytest.raises(imaplib.IMAP4.error):
+        imap_log_in(roost, password="wrong")
+    with smtplib.LMTP("127.0.0.1", roost.ports["lmtp"]) as lmtp:
+        lmtp.sendmail("a@example.org", ["alice@example.test"], "Subject: x\r\n\r\nx\r\n")
+
+    def counted():
+        now = metrics(roost)
+        return {name: now[name] - before[name] for name in now if now[name] != before[name]}
+
+    wait_until(lambda: counted().get('roost_client_bytes_total{daemon="lmtp",direction="in"}', 0) > 50,
+               what="the LMTP session is counted")
+    change = counted()
+    assert change[ok] == 1 and change[failed] == 1
+    assert change['roost_connections_opened_total{listener="imap"}'] == 2
+    assert change['roost_delivery_duration_seconds_count{result="delivered"}'] == 1
+    assert change["roost_index_request_duration_seconds_count"] > 0
+    assert change['roost_client_bytes_total{daemon="imap",direction="out"}'] > 10
+    assert "roost_index_request_errors_total" not in change
+
+
+def test_who_shows_bytes_also_of_sleepers(make_instance):
+    roost = make_instance(settings={"imap_hibernate_after": "200ms"})
+    client = imap_log_in(roost)
+    client.noop()
+
+    def who():
+        return {row["user"]: row for row in roost.ctl("who")}["alice@example.test"]
+
+    first = who()
+    assert first["protocol"] == "imap" and first["address"].startswith("127.0.0.1:") and first["since"] > 0
+    assert first["bytes_out"] > 10 and first["bytes_in"] > 0
+    wait_until(lambda: metrics(roost)["roost_sessions_asleep"] == 1, what="the session sleeps")
+    asleep = who()
+    assert asleep["bytes_in"] >= first["bytes_in"] and asleep["bytes_out"] >= first["bytes_out"]
+    client.noop()
+    awake = who()
+    assert awake["bytes_in"] > asleep["bytes_in"] and awake["bytes_out"] > asleep["bytes_out"]
+    assert awake["session"] == first["session"] and awake["since"] == first["since"]
+    client.logout()
