@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "imap/login.h"
+#include "trace/trace.h"
 
 static const struct session_program imap_program = {
 	.name = "imap",
+	.tracer = &trace_imap,
 	.handover = "imap",
 	.wake = "imap-wake",
 	.warm = imap_login_warm,

@@ -23,6 +23,7 @@
 #include "lib/service.h"
 #include "lib/session_child.h"
 #include "lib/session_children.h"
+#include "lib/session_trace.h"
 
 enum {
 	HANDOVER_BODY_MAX = 2 << 20,
@@ -106,13 +107,20 @@ on_report(evutil_socket_t fd, short what, void *arg)
 			io_close(&order);
 			continue;
 		}
+		if (c && n > SESSION_TRACE_HEAD && text[0] == SESSION_TRACE) {
+			session_trace_take(p, c, text[1], str_make(text + 2, (size_t)n - 2));
+			io_close(&order);
+			continue;
+		}
 		if (c && n == SESSION_WAITS_LEN) {
 			children_is_free(run, c, order);
 			continue;
 		}
 		io_close(&order);
-		if (c)
+		if (c) {
 			child_reported(c, text, (size_t)n);
+			session_trace_look(p, c);
+		}
 	}
 }
 
@@ -145,6 +153,8 @@ child_start(struct service_run *run, int fd, struct session_info *info)
 	if (!c)
 		log_event(LOGL_WARN, "session.start refused", "service", info->service, "session",
 			info->id, "sessions", log_u64(p->serving), "max", log_u64(max), NULL);
+	if (c)
+		session_trace_look(p, c);
 	metrics_add_labels(
 		c ? METRIC_SESSIONS_STARTED : METRIC_SESSIONS_REFUSED, 1, p->program->name, NULL);
 	session_info_free(info);
@@ -464,6 +474,7 @@ parent_start(struct service_run *run)
 	p->program = the_program;
 	p->pool = session_pool_create();
 	TAILQ_INIT(&p->waiting);
+	TAILQ_INIT(&p->traces);
 	service_set_state(run, p);
 	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, p->reports) < 0 ||
 		setsockopt(p->reports[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
@@ -495,6 +506,7 @@ parent_stop(struct service_run *run)
 		while (p->children[i])
 			children_remove(p, &p->children[i]);
 	session_sleepers_end(&p->sleepers, 0);
+	session_trace_end(p);
 	session_pool_free(&p->pool);
 	event_free(p->report_event);
 	event_free(p->child_event);
@@ -528,7 +540,9 @@ int
 session_main(const struct session_program *program, int argc, char **argv)
 {
 	struct service_listener listeners[LISTENERS_MAX] = {{0}};
-	struct ctl_verb verbs[VERBS_MAX] = {{"who", verb_who}, {"kick", verb_kick}};
+	struct ctl_verb verbs[VERBS_MAX] = {{"who", verb_who}, {"kick", verb_kick},
+		{"trace-start", session_trace_verb_start}, {"trace-read", session_trace_verb_read},
+		{"trace-stop", session_trace_verb_stop}};
 	struct service spec = {
 		.name = program->name,
 		.listeners = listeners,
@@ -539,7 +553,7 @@ session_main(const struct session_program *program, int argc, char **argv)
 		.stop = parent_stop,
 		.status = parent_status,
 	};
-	size_t n = 2;
+	size_t n = 5;
 
 	build_listeners(program, listeners);
 	for (const struct ctl_verb *v = program->ctl; v && v->name && n < VERBS_MAX - 1; v++)

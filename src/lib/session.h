@@ -87,8 +87,20 @@ struct session {
  */
 enum { SESSION_AGAIN = -1 };
 
+/*
+ * What a program's dialogue looks like to who traces it (`roostctl trace`): bytes in, lines to show
+ * out. src/trace has them.
+ */
+struct session_tracer {
+	void *(*create)(void (*line)(void *arg, int from_client, struct str line), void *arg);
+	void (*free)(void *text);
+	void (*set_content)(void *text, int content); /* messages are shown, too */
+	void (*feed)(void *text, int from_client, const char *p, size_t len);
+};
+
 struct session_program {
 	const char *name; /* "imap" */
+	const struct session_tracer *tracer; /* NULL: its sessions cannot be traced */
 	const char *handover; /* listener name, or NULL */
 	const char *wake; /* listener of the keeper of sleeping sessions, or NULL */
 	const char *const *accept; /* listener names, ended by NULL; or NULL */

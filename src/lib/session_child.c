@@ -66,6 +66,57 @@ session_sleeps(struct session *s, int asleep)
 	return OK;
 }
 
+/* ---- the trace of a session ---- */
+
+struct child_trace {
+	const struct session_tracer *tracer;
+	struct session_shared *shared;
+	void *text; /* NULL before the first byte */
+	int channel;
+	unsigned lost; /* lines that the parent could not take */
+};
+
+static int
+trace_send(const struct child_trace *t, int from_client, struct str line)
+{
+	char text[SESSION_TRACE_MAX] = {SESSION_TRACE, from_client ? 'C' : 'S'};
+	size_t room = sizeof(text) - SESSION_TRACE_HEAD;
+	size_t len = line.len < room ? line.len : room;
+
+	if (len)
+		memcpy(text + SESSION_TRACE_HEAD, line.p, len);
+	return send(t->channel, text, SESSION_TRACE_HEAD + len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+static void
+trace_line(void *arg, int from_client, struct str line)
+{
+	struct child_trace *t = arg;
+	struct buf note = {0};
+
+	/* A line is never empty, so that its report is longer than the other short ones. */
+	if (!line.len)
+		line = STR(" ");
+	if (t->lost) {
+		buf_printf(&note, "[%u lines were lost]", t->lost);
+		t->lost = trace_send(t, from_client, buf_str(&note)) ? 0 : t->lost + 1;
+		buf_free(&note);
+	}
+	if (!trace_send(t, from_client, line))
+		t->lost++;
+}
+
+static void
+trace_tap(void *arg, int from_client, const char *p, size_t len)
+{
+	struct child_trace *t = arg;
+
+	if (!t->text)
+		t->text = t->tracer->create(trace_line, t);
+	t->tracer->set_content(t->text, t->shared->trace == SESSION_TRACE_CONTENT);
+	t->tracer->feed(t->text, from_client, p, len);
+}
+
 /* Tells the parent that this process is free; *order is made the first time. 0: it cannot. */
 static int
 say_free(int channel, int *order)
@@ -111,12 +162,16 @@ static int
 serve(const struct session_program *program, struct session *s, struct session_shared *shared,
 	int fd)
 {
+	struct child_trace trace = {
+		.tracer = program->tracer, .shared = shared, .channel = s->channel};
 	int status;
 
 	log_set_context("session", s->info.id);
 	io_set_nonblocking(fd, 0);
 	s->client = stream_create(fd);
 	stream_count_in(s->client, shared ? &shared->traffic : NULL);
+	if (shared && program->tracer)
+		stream_set_tap(s->client, trace_tap, &trace, &shared->trace);
 	stream_push_input(s->client, str_make(s->info.input, s->info.input_len));
 	status = program->run(s);
 	metrics_add_labels(
@@ -125,6 +180,8 @@ serve(const struct session_program *program, struct session *s, struct session_s
 		METRIC_CLIENT_BYTES, stream_bytes_out(s->client), program->name, "out", NULL);
 	stream_free(&s->client);
 	session_info_free(&s->info);
+	if (trace.text)
+		trace.tracer->free(trace.text);
 	return status;
 }
 

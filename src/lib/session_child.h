@@ -18,6 +18,12 @@ enum { SESSION_WAITS_LEN = 1 };
 enum { SESSION_SLEEPS = 1, SESSION_SLEEPS_LEN = 2 };
 
 /*
+ * SESSION_TRACE, 'C' for the client or 'S' for us, then a line of the dialogue: to who traces the
+ * session.
+ */
+enum { SESSION_TRACE = 2, SESSION_TRACE_HEAD = 2, SESSION_TRACE_MAX = 1000 };
+
+/*
  * The child's whole life: serves the client behind fd, and, when the program says SESSION_AGAIN,
  * those that the parent sends after it. Takes over fd and *info. channel: to the parent. shared:
  * what the parent looks at, or NULL.

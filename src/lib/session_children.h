@@ -45,6 +45,8 @@ struct child {
 	struct session_sleeper *sleeper; /* it is giving its client away, or did */
 };
 
+struct session_trace; /* session_trace.h */
+
 struct parent {
 	const struct session_program *program;
 	struct child *children[CHILD_BUCKETS]; /* by process id */
@@ -55,6 +57,8 @@ struct parent {
 	struct session_sleepers sleepers;
 	uint64_t served;
 	struct session_pool *pool;
+	TAILQ_HEAD(session_traces, session_trace) traces; /* who looks at which sessions */
+	struct event *trace_event; /* NULL before the first */
 	int reports[2]; /* datagrams: [0] read by the parent, [1] written by all children */
 	struct event *report_event, *child_event, *drain_event, *waiting_event;
 };

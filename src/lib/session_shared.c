@@ -72,6 +72,7 @@ session_shared_reset(struct session_shared *s)
 		return;
 	atomic_store(&s->traffic.in, 0);
 	atomic_store(&s->traffic.out, 0);
+	atomic_store(&s->trace, SESSION_TRACE_OFF);
 }
 
 uint64_t

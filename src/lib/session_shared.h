@@ -10,7 +10,11 @@
  */
 struct session_shared {
 	struct stream_traffic traffic; /* of the session under way */
+	_Atomic unsigned trace; /* enum session_trace_level, written by the parent */
 };
+
+/* What the process is to report of its dialogue. */
+enum session_trace_level { SESSION_TRACE_OFF, SESSION_TRACE_LINES, SESSION_TRACE_CONTENT };
 
 struct session_pool;
 struct session_pool *session_pool_create(void);

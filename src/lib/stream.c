@@ -36,6 +36,9 @@ struct stream {
 	struct buf encoded; /* scratch */
 	int unflushed; /* the filter may hold back output */
 	struct stream_traffic own, *traffic;
+	stream_tap tap;
+	void *tap_arg;
+	const _Atomic unsigned *tap_on;
 	enum err err;
 };
 
@@ -119,10 +122,32 @@ compact(struct stream *s)
 }
 
 void
+stream_set_tap(struct stream *s, stream_tap tap, void *arg, const _Atomic unsigned *on)
+{
+	s->tap = tap;
+	s->tap_arg = arg;
+	s->tap_on = on;
+}
+
+static int
+is_tapped(const struct stream *s)
+{
+	return s->tap && atomic_load_explicit(s->tap_on, memory_order_relaxed);
+}
+
+static void
+show(struct stream *s, int from_client, const char *p, size_t len)
+{
+	if (len && is_tapped(s))
+		s->tap(s->tap_arg, from_client, p, len);
+}
+
+void
 stream_push_input(struct stream *s, struct str bytes)
 {
 	compact(s);
 	buf_add_str(&s->in, bytes);
+	show(s, 1, bytes.p, bytes.len);
 }
 
 size_t
@@ -227,6 +252,7 @@ send_filtered(struct stream *s, const char *p, size_t len, int flush)
 {
 	enum err e;
 
+	show(s, 0, p, len);
 	if (!s->filter)
 		return send_bytes(s, p, len);
 	do {
@@ -338,7 +364,7 @@ stream_send_file(struct stream *s, int file_fd, uint64_t offset, uint64_t len)
 	off_t at = (off_t)offset;
 	enum err e = stream_flush(s);
 
-	if (!e && s->filter)
+	if (!e && (s->filter || is_tapped(s)))
 		return send_file_filtered(s, file_fd, at, len);
 	while (!e && len) {
 		size_t chunk = len > (1 << 20) ? 1 << 20 : (size_t)len;
@@ -439,6 +465,8 @@ fill(struct stream *s)
 		ssize_t n;
 
 		e = decode(s);
+		if (s->in.len > before)
+			show(s, 1, s->in.p + before, s->in.len - before);
 		if (e || s->in.len > before)
 			return e;
 		buf_reserve(b, STREAM_IN_CHUNK);
@@ -448,6 +476,7 @@ fill(struct stream *s)
 			count(&s->traffic->in, (size_t)n);
 			if (s->filter)
 				continue;
+			show(s, 1, s->in.p + before, (size_t)n);
 			return OK;
 		}
 		if (n == 0)

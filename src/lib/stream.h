@@ -111,6 +111,12 @@ struct stream_traffic {
 };
 /* Counts there from now on, beginning at what was counted before. Borrowed; NULL: in itself. */
 void stream_count_in(struct stream *s, struct stream_traffic *where);
+/*
+ * While *on is not 0, tap is shown the text that goes both ways: what was read, and what is sent,
+ * before a filter. on and arg are borrowed.
+ */
+typedef void (*stream_tap)(void *arg, int from_client, const char *p, size_t len);
+void stream_set_tap(struct stream *s, stream_tap tap, void *arg, const _Atomic unsigned *on);
 /* Bytes so far, for `who` and the log-out line. */
 uint64_t stream_bytes_in(const struct stream *s);
 uint64_t stream_bytes_out(const struct stream *s);

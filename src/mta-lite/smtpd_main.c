@@ -9,6 +9,7 @@
 #include "mta-lite/ehlo.h"
 #include "mta-lite/smtpd_filter.h"
 #include "mta-lite/smtpd_rules.h"
+#include "trace/trace.h"
 
 static enum err
 smtpd_warm(const struct config *conf)
@@ -38,6 +39,7 @@ static const char *const smtpd_accept[] = {"sendmail", NULL};
 
 static const struct session_program smtpd_program = {
 	.name = "smtpd",
+	.tracer = &trace_smtp,
 	.handover = "smtpd",
 	.accept = smtpd_accept,
 	.warm = smtpd_warm,
