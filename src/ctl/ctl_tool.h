@@ -36,6 +36,7 @@ extern const struct tool_verb tool_verbs_mailbox[];
 extern const struct tool_verb tool_verbs_queue[];
 extern const struct tool_verb tool_verbs_quota[];
 extern const struct tool_verb tool_verbs_server[];
+extern const struct tool_verb tool_verbs_trace[];
 
 /* ctl_acl.c: a verb of tool_verbs_mailbox. */
 enum err tool_mailbox_acl(struct tool *t, int argc, char **argv);
