@@ -12,6 +12,7 @@
 #include "lib/session.h"
 #include "pop3/pop3_maildrop.h"
 #include "pop3/pop3_session.h"
+#include "trace/trace.h"
 
 enum { UIDL_FILE_MAX = 64 << 20 };
 
@@ -28,6 +29,8 @@ refusal(enum err e)
 										   */
 	case E_STATE:
 		return "-ERR [SYS/PERM] You have no right to read INBOX\r\n";
+	case E_RANGE:
+		return "-ERR [LOGIN-DELAY] It is too soon after the last log-in\r\n"; /* 8.1.1 */
 	default:
 		return "-ERR [SYS/TEMP] Mailbox not available now, try again later\r\n";
 	}
@@ -89,6 +92,7 @@ run(struct session *s)
 	e = e ? e : index_open(s->conf, &user, &index);
 	e = e ? e : confine(index);
 	e = e ? e : pop3_maildrop_open(index, &drop);
+	e = e ? e : pop3_maildrop_log_in(&drop, s->conf->pop3_login_delay);
 	net_addr_format_ip(&s->info.peer, ip);
 	if (e) {
 		log_event(LOGL_WARN, "pop3.login failed", "user", s->info.user, "ip", ip, "reason",
@@ -123,6 +127,7 @@ sandbox(const struct config *conf, struct sandbox *sb)
 
 static const struct session_program program = {
 	.name = "pop3",
+	.tracer = &trace_pop3,
 	.handover = "pop3",
 	.sandbox = sandbox,
 	.run = run,

@@ -16,6 +16,7 @@ static const struct {
 	{"RSET", POP3_RSET, 0, 0},
 	{"QUIT", POP3_QUIT, 0, 0},
 	{"CAPA", POP3_CAPA, 0, 0},
+	{"LANG", POP3_LANG, 0, 1},
 };
 
 enum err
@@ -34,6 +35,10 @@ pop3_command_parse(struct str line, struct pop3_command *out)
 		return E_UNSUPPORTED;
 	}
 	out->verb = verbs[i].verb;
+	if (out->verb == POP3_LANG) {
+		out->text = str_trim(rest);
+		return str_find(out->text, 0, ' ') < out->text.len ? E_PARSE : OK;
+	}
 	while (rest.p != NULL) {
 		struct str arg = str_split(&rest, ' ');
 		enum err e;

@@ -20,6 +20,7 @@ enum pop3_verb {
 	POP3_RSET,
 	POP3_QUIT,
 	POP3_CAPA,
+	POP3_LANG,
 };
 
 /* RFC 2449 section 4: 255 octets with the CRLF; some room for clients that pad. */
@@ -29,10 +30,11 @@ struct pop3_command {
 	enum pop3_verb verb;
 	uint32_t args[POP3_ARGS_MAX];
 	int arg_count;
+	struct str text; /* LANG: its argument, "" if none; borrowed from the line */
 };
 
 /*
- * Parses a line without its end. All arguments of these commands are numbers. E_UNSUPPORTED: no
+ * Parses a line without its end. All arguments but that of LANG are numbers. E_UNSUPPORTED: no
  * such command; E_PARSE: not the arguments it takes; E_RANGE: a number that names no message (0, or
  * over 32 bits).
  */

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "pop3/pop3_maildrop.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "lib/io.h"
 #include "lib/log.h"
@@ -84,6 +88,27 @@ pop3_maildrop_open(struct index_user *u, struct pop3_maildrop *out)
 	index_mailbox_free(&box);
 	pop3_maildrop_reset(out);
 	return e;
+}
+
+/* When that was is the time of the lock's file; a new one is empty. */
+enum err
+pop3_maildrop_log_in(struct pop3_maildrop *m, int64_t delay_ms)
+{
+	struct stat st;
+	struct timespec now;
+	int64_t past_ms;
+
+	if (delay_ms <= 0 || fstat(m->lock, &st) != 0)
+		return OK;
+	clock_gettime(CLOCK_REALTIME, &now);
+	past_ms = (now.tv_sec - st.st_mtim.tv_sec) * INT64_C(1000) +
+		  (now.tv_nsec - st.st_mtim.tv_nsec) / 1000000;
+	/* A time to come is a clock that was set back. */
+	if (st.st_size > 0 && past_ms >= 0 && past_ms < delay_ms)
+		return E_RANGE;
+	if (pwrite(m->lock, "+", 1, 0) != 1)
+		log_event(LOGL_WARN, "pop3.delay failed", "reason", log_errno(errno), NULL);
+	return OK;
 }
 
 void

@@ -38,6 +38,11 @@ struct pop3_maildrop {
  * A message whose file cannot be read, for good, is left out and logged.
  */
 enum err pop3_maildrop_open(struct index_user *u, struct pop3_maildrop *out);
+/*
+ * Notes a log-in, to whom the maildrop was opened. E_RANGE: the one before was less than delay_ms
+ * ago (0: does not matter).
+ */
+enum err pop3_maildrop_log_in(struct pop3_maildrop *m, int64_t delay_ms);
 void pop3_maildrop_close(struct pop3_maildrop *m);
 /* A message by its number that is not marked as deleted, or NULL. */
 struct pop3_message *pop3_maildrop_get(struct pop3_maildrop *m, uint32_t number);

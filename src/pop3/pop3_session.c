@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "lib/log.h"
+#include "pop3/pop3_capa.h"
 #include "pop3/pop3_command.h"
 #include "pop3/pop3_send.h"
 
@@ -156,19 +157,29 @@ run_quit(struct pop3 *p)
 
 /* ---- the loop ---- */
 
-/*
- * RFC 2449. What belongs to the AUTHORIZATION state (USER, SASL, STLS) is not said here, where it
- * cannot be used any more.
+/* RFC 2449. What belongs to the AUTHORIZATION state alone is not said: it cannot be used any more.
  */
-static const char capabilities[] = "+OK\r\n"
-				   "TOP\r\n"
-				   "UIDL\r\n"
-				   "PIPELINING\r\n"
-				   "RESP-CODES\r\n"
-				   "AUTH-RESP-CODE\r\n"
-				   "EXPIRE NEVER\r\n"
-				   "IMPLEMENTATION Roost\r\n"
-				   ".";
+static void
+run_capa(struct pop3 *p)
+{
+	struct buf text = {0};
+
+	pop3_capa_common(&text, p->s->conf);
+	reply(p, "+OK");
+	stream_write_str(p->io, buf_str(&text));
+	reply(p, ".");
+	buf_free(&text);
+}
+
+static void
+run_lang(struct pop3 *p, struct str argument)
+{
+	struct buf text = {0};
+
+	pop3_lang_answer(&text, argument);
+	stream_write_str(p->io, buf_str(&text));
+	buf_free(&text);
+}
 
 static void
 run_command(struct pop3 *p, const struct pop3_command *c)
@@ -212,7 +223,10 @@ run_command(struct pop3 *p, const struct pop3_command *c)
 		run_quit(p);
 		break;
 	case POP3_CAPA:
-		reply(p, capabilities);
+		run_capa(p);
+		break;
+	case POP3_LANG:
+		run_lang(p, c->text);
 		break;
 	case POP3_UNKNOWN:
 		break;

@@ -8,6 +8,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "pop3/pop3_capa.h"
 #include "proxy/prelogin.h"
 
 enum { TIMESTAMP_BYTES = 16 };
@@ -58,15 +59,21 @@ run_capa(struct prelogin *p, struct str args)
 		bad(p, "-ERR CAPA takes no argument\r\n");
 		return;
 	}
-	prelogin_say(p, "+OK Capabilities follow\r\n"
-			"TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n");
+	prelogin_say(p, "+OK Capabilities follow\r\n");
+	pop3_capa_common(&p->out, p->conf);
 	if (!p->tls && p->tls_available)
 		prelogin_say(p, "STLS\r\n");
 	if (prelogin_may_auth(p))
 		prelogin_say(p, "USER\r\n");
 	if (prelogin_mechanisms(p)[0])
 		buf_printf(&p->out, "SASL %s\r\n", prelogin_mechanisms(p));
-	prelogin_say(p, "IMPLEMENTATION Roost\r\n.\r\n");
+	prelogin_say(p, ".\r\n");
+}
+
+static void
+run_lang(struct prelogin *p, struct str args)
+{
+	pop3_lang_answer(&p->out, str_trim(args));
 }
 
 static void
@@ -177,6 +184,7 @@ run_auth(struct prelogin *p, struct str args)
 
 static const struct command commands[] = {
 	{"CAPA", run_capa},
+	{"LANG", run_lang},
 	{"NOOP", run_noop},
 	{"QUIT", run_quit},
 	{"STLS", run_stls},

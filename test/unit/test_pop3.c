@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "lib/buf.h"
+#include "pop3/pop3_capa.h"
 #include "pop3/pop3_send.h"
 
 static void
@@ -42,6 +43,9 @@ commands(void **state)
 		{"RSET", OK, POP3_RSET, 0, {0}},
 		{"QUIT", OK, POP3_QUIT, 0, {0}},
 		{"CAPA", OK, POP3_CAPA, 0, {0}},
+		{"LANG", OK, POP3_LANG, 0, {0}},
+		{"lang  en ", OK, POP3_LANG, 0, {0}},
+		{"LANG en de", E_PARSE, POP3_LANG, 0, {0}},
 		{"USER x", E_UNSUPPORTED, POP3_UNKNOWN, 0, {0}},
 		{"", E_UNSUPPORTED, POP3_UNKNOWN, 0, {0}},
 		{"STATX", E_UNSUPPORTED, POP3_UNKNOWN, 0, {0}},
@@ -61,6 +65,52 @@ commands(void **state)
 			assert_memory_equal(c.args, cases[i].args, sizeof(c.args));
 		}
 	}
+}
+
+static void
+languages(void **state)
+{
+	static const struct {
+		const char *argument, *answer;
+	} cases[] = {
+		{"", "+OK Languages follow\r\nen English\r\n.\r\n"},
+		{"*", "+OK en Texts are in English\r\n"},
+		{"EN", "+OK en Texts are in English\r\n"},
+		{"de", "-ERR There is no such language here\r\n"},
+		{"en-GB", "-ERR There is no such language here\r\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct buf out = {0};
+
+		pop3_lang_answer(&out, str_of(cases[i].argument));
+		assert_string_equal(buf_cstr(&out), cases[i].answer);
+		buf_free(&out);
+	}
+}
+
+static void
+capabilities(void **state)
+{
+	struct config *conf = conf_defaults("/nonexistent");
+	struct buf out = {0};
+
+	(void)state;
+	pop3_capa_common(&out, conf);
+	assert_non_null(strstr(buf_cstr(&out), "\r\nEXPIRE NEVER\r\n"));
+	assert_null(strstr(buf_cstr(&out), "LOGIN-DELAY"));
+	buf_reset(&out);
+	assert_int_equal(conf_set(conf, "pop3_expire", "30", NULL), OK);
+	assert_int_equal(conf_set(conf, "pop3_login_delay", "1500ms", NULL), OK);
+	pop3_capa_common(&out, conf);
+	assert_non_null(strstr(buf_cstr(&out), "\r\nEXPIRE 30\r\nLOGIN-DELAY 2\r\n"));
+	buf_reset(&out);
+	assert_int_equal(conf_set(conf, "pop3_expire", "some time", NULL), OK);
+	pop3_capa_common(&out, conf);
+	assert_null(strstr(buf_cstr(&out), "EXPIRE"));
+	buf_free(&out);
+	conf_free(&conf);
 }
 
 static enum err
@@ -146,6 +196,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(commands),
+		cmocka_unit_test(languages),
+		cmocka_unit_test(capabilities),
 		cmocka_unit_test(messages_are_widened_and_stuffed),
 		cmocka_unit_test(an_error_of_the_sink_ends_it),
 		cmocka_unit_test(plain_messages),

@@ -16,11 +16,15 @@ static const struct {
 } cases[] = {
 	{"capa", 1, 0, "CAPA\r\n",
 		"+OK Capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n"
-		"USER\r\nSASL PLAIN LOGIN\r\nIMPLEMENTATION Roost\r\n.\r\n",
+		"EXPIRE NEVER\r\nLANG\r\nIMPLEMENTATION Roost\r\nUSER\r\nSASL PLAIN LOGIN\r\n.\r\n",
 		""},
 	{"capa in the open", 0, 0, "capa\r\n",
 		"+OK Capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n"
-		"STLS\r\nIMPLEMENTATION Roost\r\n.\r\n",
+		"EXPIRE NEVER\r\nLANG\r\nIMPLEMENTATION Roost\r\nSTLS\r\n.\r\n",
+		""},
+	{"language", 0, 0, "LANG\r\nLANG *\r\nLANG tlh\r\n",
+		"+OK Languages follow\r\nen English\r\n.\r\n+OK en Texts are in English\r\n"
+		"-ERR There is no such language here\r\n",
 		""},
 	{"log-in", 1, 0, "USER u\r\nPASS a b c\r\n", "+OK Send the password\r\n",
 		"auth(PLAIN,1,\\0u\\0a b c)"},
