@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "lib/io.h"
 #include "lib/ipc_frame.h"
@@ -585,17 +586,16 @@ index_sandbox_allow(const struct index_user *u, struct sandbox *sb)
 	free(socket_path);
 }
 
-enum err
-index_lock(struct index_user *u, const char *name, int *fd)
+static enum err
+lock_file(struct index_user *u, const char *name, enum err (*lock)(int fd, unsigned n), unsigned n,
+	int *fd)
 {
 	char *path = mem_printf("%s/%s.lock", u->index_dir, name);
 	enum err e = OK;
 
 	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (*fd < 0) {
-		e = err_from_errno(errno);
-	} else if (flock(*fd, LOCK_EX | LOCK_NB) != 0) {
-		e = errno == EWOULDBLOCK ? E_CONFLICT : err_from_errno(errno);
+	e = *fd < 0 ? err_from_errno(errno) : lock(*fd, n);
+	if (e) {
 		io_close(fd);
 	}
 	if (e && e != E_CONFLICT) {
@@ -604,6 +604,47 @@ index_lock(struct index_user *u, const char *name, int *fd)
 	}
 	free(path);
 	return e;
+}
+
+static enum err
+lock_all(int fd, unsigned n)
+{
+	(void)n;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+		return OK;
+	}
+	return errno == EWOULDBLOCK ? E_CONFLICT : err_from_errno(errno);
+}
+
+/* A byte for each place. Who comes next begins elsewhere, so that most find one at once. */
+static enum err
+lock_place(int fd, unsigned n)
+{
+	enum err e = E_CONFLICT;
+
+	for (unsigned i = 0; i < n && e == E_CONFLICT; i++) {
+		struct flock place = {.l_type = F_WRLCK,
+			.l_whence = SEEK_SET,
+			.l_start = ((unsigned)getpid() + i) % n,
+			.l_len = 1};
+
+		e = fcntl(fd, F_OFD_SETLK, &place) == 0	 ? OK
+		    : errno == EAGAIN || errno == EACCES ? E_CONFLICT
+							 : err_from_errno(errno);
+	}
+	return e;
+}
+
+enum err
+index_lock(struct index_user *u, const char *name, int *fd)
+{
+	return lock_file(u, name, lock_all, 0, fd);
+}
+
+enum err
+index_lock_place(struct index_user *u, const char *name, unsigned count, int *fd)
+{
+	return lock_file(u, name, lock_place, count, fd);
 }
 
 /* ---- news ---- */

@@ -107,6 +107,8 @@ void index_sandbox_allow(const struct index_user *u, struct sandbox *sb);
  * E_CONFLICT: another process has it. The caller closes *fd.
  */
 enum err index_lock(struct index_user *u, const char *name, int *fd);
+/* The same for one of count places under that name, which as many processes can have at once. */
+enum err index_lock_place(struct index_user *u, const char *name, unsigned count, int *fd);
 
 /* ---- mailboxes ---- */
 

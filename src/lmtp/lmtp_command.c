@@ -18,6 +18,8 @@ static const struct {
 	{"NOOP", LMTP_NOOP},
 	{"VRFY", LMTP_VRFY},
 	{"QUIT", LMTP_QUIT},
+	{"STARTTLS", LMTP_STARTTLS},
+	{"XCLIENT", LMTP_XCLIENT},
 };
 
 enum lmtp_verb
@@ -43,10 +45,17 @@ is_dot_atom(char c)
 	return str_is_alnum(c) || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~.", c) != NULL);
 }
 
+/* A byte of a character beyond ASCII (RFC 6531 section 3.3); that they are UTF-8 is seen before. */
+static int
+is_beyond_ascii(char c)
+{
+	return (unsigned char)c >= 0x80;
+}
+
 static int
 is_domain_char(char c)
 {
-	return str_is_alnum(c) || c == '-' || c == '.' || c == '_';
+	return str_is_alnum(c) || c == '-' || c == '.' || c == '_' || is_beyond_ascii(c);
 }
 
 /* What stands in [] of an address literal: RFC 5321 "dcontent" without what a log or header hates.
@@ -105,10 +114,10 @@ take_local(struct str *s, char *out, size_t *out_len)
 				c = s->p[i];
 			}
 			/* qtextSMTP and quoted-pairSMTP are %d32-126. */
-			if (i == s->len || c < 32 || c > 126) {
+			if (i == s->len || ((c < 32 || c > 126) && !is_beyond_ascii(c))) {
 				return E_PARSE;
 			}
-		} else if (!is_dot_atom(c)) {
+		} else if (!is_dot_atom(c) && !is_beyond_ascii(c)) {
 			break;
 		}
 		if (n == LMTP_LOCAL_MAX) {
@@ -186,14 +195,17 @@ take_mailbox(struct str *s, struct lmtp_path *out)
 }
 
 enum err
-lmtp_path_parse(struct str *text, int null_ok, struct lmtp_path *out)
+lmtp_path_parse(struct str *text, int null_ok, int utf8_ok, struct lmtp_path *out)
 {
 	struct str s = str_trim(*text);
 	enum err e;
 
 	*out = (struct lmtp_path){.raw = STR("")};
 	if (!str_is_ascii(s)) {
-		return E_UNSUPPORTED;
+		if (!utf8_ok || !str_is_utf8(s)) {
+			return E_UNSUPPORTED;
+		}
+		out->utf8 = 1;
 	}
 	if (s.len == 0 || s.p[0] != '<') {
 		return E_PARSE;
@@ -237,6 +249,12 @@ mail_parameter(struct str param, struct lmtp_mail *out, unsigned *seen)
 		if (!out->body_8bit && !str_is_i(value, "7BIT")) {
 			return E_RANGE;
 		}
+	} else if (str_is_i(name, "SMTPUTF8")) {
+		bit = 4;
+		out->utf8 = 1;
+		if (value.p != NULL) {
+			return E_RANGE;
+		}
 	}
 	if (bit == 0 || (*seen & bit) != 0) {
 		return E_RANGE;
@@ -268,7 +286,8 @@ lmtp_mail_parse(struct str args, struct lmtp_mail *out)
 	if (!take_word(&args, "FROM:")) {
 		return E_PARSE;
 	}
-	e = lmtp_path_parse(&args, 1, &out->path);
+	/* Whether the path may be so is known when the parameters are. */
+	e = lmtp_path_parse(&args, 1, 1, &out->path);
 	while (!e && args.len > 0) {
 		struct str param = str_split(&args, ' ');
 
@@ -276,11 +295,14 @@ lmtp_mail_parse(struct str args, struct lmtp_mail *out)
 			e = mail_parameter(param, out, &seen);
 		}
 	}
+	if (!e && out->path.utf8 && !out->utf8) {
+		e = E_UNSUPPORTED;
+	}
 	return e;
 }
 
 enum err
-lmtp_rcpt_parse(struct str args, struct lmtp_path *out)
+lmtp_rcpt_parse(struct str args, int utf8_ok, struct lmtp_path *out)
 {
 	enum err e;
 
@@ -288,7 +310,7 @@ lmtp_rcpt_parse(struct str args, struct lmtp_path *out)
 	if (!take_word(&args, "TO:")) {
 		return E_PARSE;
 	}
-	e = lmtp_path_parse(&args, 0, out);
+	e = lmtp_path_parse(&args, 0, utf8_ok, out);
 	return e ? e : args.len > 0 ? E_RANGE : OK;
 }
 
@@ -316,7 +338,8 @@ lmtp_helo_ok(struct str name)
 	for (i = 0; i < name.len; i++) {
 		char c = name.p[i];
 
-		if (!is_domain_char(c) && c != '[' && c != ']' && c != ':') {
+		if (is_beyond_ascii(c) ||
+			(!is_domain_char(c) && c != '[' && c != ']' && c != ':')) {
 			return 0;
 		}
 	}

@@ -23,6 +23,8 @@ enum lmtp_verb {
 	LMTP_NOOP,
 	LMTP_VRFY,
 	LMTP_QUIT,
+	LMTP_STARTTLS,
+	LMTP_XCLIENT,
 };
 
 enum {
@@ -40,27 +42,30 @@ enum lmtp_verb lmtp_command_split(struct str line, struct str *args);
 struct lmtp_path {
 	struct str raw; /* as given, without brackets and source route; "" for <> */
 	char address[LMTP_LOCAL_MAX + 1 + LMTP_DOMAIN_MAX + 1]; /* local part unquoted; "" for <> */
+	int utf8; /* it has characters beyond ASCII */
 };
 
 /*
  * Parses "<path>" at the start of *text and cuts it off. Source routes (RFC 5321 appendix C) are
  * dropped. "<postmaster>" needs no domain. null_ok: "<>" is allowed. E_PARSE; E_TOOBIG: a part is
- * over its limit. E_UNSUPPORTED: bytes beyond ASCII (SMTPUTF8 is not offered).
+ * over its limit. E_UNSUPPORTED: bytes beyond ASCII that are not UTF-8, or without utf8_ok any.
  */
-enum err lmtp_path_parse(struct str *text, int null_ok, struct lmtp_path *out);
+enum err lmtp_path_parse(struct str *text, int null_ok, int utf8_ok, struct lmtp_path *out);
 
 struct lmtp_mail {
 	struct lmtp_path path;
 	uint64_t size; /* SIZE= (RFC 1870), 0 when not given */
 	int body_8bit; /* BODY=8BITMIME (RFC 6152) */
+	int utf8; /* SMTPUTF8 (RFC 6531 section 3.4) */
 };
 /*
- * args of MAIL: "FROM:<path> [parameters]". E_PARSE, E_TOOBIG, E_UNSUPPORTED as above; E_RANGE: a
- * parameter that is unknown, doubled or has a wrong value.
+ * args of MAIL: "FROM:<path> [parameters]". E_PARSE, E_TOOBIG, E_UNSUPPORTED as above, the last
+ * also when SMTPUTF8 is missing; E_RANGE: a parameter that is unknown, doubled or has a wrong
+ * value.
  */
 enum err lmtp_mail_parse(struct str args, struct lmtp_mail *out);
 /* args of RCPT: "TO:<path>"; no parameter is offered, any is E_RANGE. */
-enum err lmtp_rcpt_parse(struct str args, struct lmtp_path *out);
+enum err lmtp_rcpt_parse(struct str args, int utf8_ok, struct lmtp_path *out);
 
 /* args of BDAT: "size [LAST]" (RFC 3030 section 2). E_PARSE, E_RANGE. */
 enum err lmtp_bdat_parse(struct str args, uint64_t *size, int *last);

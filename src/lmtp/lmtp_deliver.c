@@ -10,17 +10,25 @@
 
 #include "index/index_client.h"
 #include "lib/buf.h"
+#include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/metrics.h"
 #include "lmtp/lmtp_data.h"
+#include "lmtp/lmtp_seen.h"
 #include "lmtp/lmtp_users.h"
 #include "mail/date.h"
+
+enum {
+	PLACE_WAIT_MS = 10000, /* for one of lmtp_user_concurrency_limit */
+	PLACE_LOOK_MS = 20,
+};
 
 /* One folder of one user that gets the message. */
 struct target {
 	struct lmtp_user *user;
 	char *folder;
+	char *address; /* of its first recipient, as given */
 	struct lmtp_reply reply; /* code NULL until decided */
 	enum err err; /* what the reply came from, for the log */
 };
@@ -55,6 +63,8 @@ static const struct lmtp_reply reply_rcpt_ok = {"250 2.1.5", "OK"},
 			       reply_no_space = {"452 4.3.1",
 				       "No space left here, try again later"},
 			       reply_too_big = {"552 5.3.4", "Message is too big"},
+			       reply_busy = {"451 4.3.2",
+				       "Too many deliveries to this mailbox at once"},
 			       reply_loop = {"554 5.4.6", "Mail is going round in a loop"},
 			       reply_saved = {"250 2.0.0", "Saved"};
 
@@ -68,6 +78,8 @@ reply_for(const struct lmtp_deliver *d, enum err e)
 		return reply_too_big;
 	case E_NOSPACE:
 		return reply_no_space;
+	case E_CONFLICT:
+		return reply_busy;
 	default:
 		/* A mailbox that vanished meanwhile is temporary too: the next try finds another.
 		 */
@@ -162,7 +174,7 @@ check_quota(struct index_user *u, const char *folder, uint64_t size)
 
 /* Adds a target unless it is there; takes the caller's hold on user and folder. */
 static void
-target_add(struct lmtp_deliver *d, struct lmtp_user *user, char *folder)
+target_add(struct lmtp_deliver *d, struct lmtp_user *user, char *folder, struct str address)
 {
 	struct target *t = MEM_NEW(struct target);
 	struct target **found;
@@ -183,6 +195,7 @@ target_add(struct lmtp_deliver *d, struct lmtp_user *user, char *folder)
 			d->targets =
 				mem_realloc(d->targets, d->target_cap, sizeof(struct target *));
 		}
+		t->address = str_dup(address);
 		d->targets[d->target_count++] = t;
 	}
 	if (d->rcpt_count == d->rcpt_cap) {
@@ -193,7 +206,7 @@ target_add(struct lmtp_deliver *d, struct lmtp_user *user, char *folder)
 }
 
 static struct lmtp_reply
-deliver_rcpt(void *arg, const char *address, uint64_t size)
+deliver_rcpt(void *arg, const char *address, struct str raw, uint64_t size)
 {
 	struct lmtp_deliver *d = arg;
 	struct lmtp_user *user;
@@ -218,7 +231,7 @@ deliver_rcpt(void *arg, const char *address, uint64_t size)
 		free(folder);
 		return reply_for(d, e);
 	}
-	target_add(d, user, folder);
+	target_add(d, user, folder, raw);
 	return reply_rcpt_ok;
 }
 
@@ -267,15 +280,21 @@ write_trace(struct lmtp_deliver *d, const struct lmtp_envelope *env)
 	time_t now = time(NULL);
 
 	buf_printf(&b, "Return-Path: <%.*s>\r\n", STR_ARG(env->sender));
-	if (d->target_count == 1) {
-		buf_printf(&b, "Delivered-To: %s\r\n", d->targets[0]->user->auth.name);
+	if (d->target_count == 1 && strcmp(d->s->conf->lmtp_delivered_to, "none") != 0) {
+		const struct target *t = d->targets[0];
+		int as_given = strcmp(d->s->conf->lmtp_delivered_to, "recipient") == 0;
+
+		buf_printf(&b, "Delivered-To: %s\r\n", as_given ? t->address : t->user->auth.name);
 	}
 	buf_printf(&b, "Received: from %s", env->helo);
-	if (net_addr_port(&d->s->info.peer) != 0) {
-		net_addr_format_ip(&d->s->info.peer, ip);
-		buf_printf(&b, " ([%s%s])", strchr(ip, ':') != NULL ? "IPv6:" : "", ip);
+	if (env->client->sa.ss_family == AF_INET || env->client->sa.ss_family == AF_INET6) {
+		net_addr_format_ip(env->client, ip);
+		buf_printf(&b, " (%s%s[%s%s])", env->client_name, *env->client_name ? " " : "",
+			strchr(ip, ':') != NULL ? "IPv6:" : "", ip);
 	}
-	buf_printf(&b, "\r\n\tby %s with LMTP (Roost)\r\n\tid %s", d->hostname,
+	/* The protocol's name: RFC 3848, and RFC 6531 section 4.3. */
+	buf_printf(&b, "\r\n\tby %s with %sLMTP%s (Roost)\r\n\tid %s", d->hostname,
+		env->utf8 ? "UTF8" : "", d->s->info.tls ? "S" : "",
 		d->s->info.id != NULL ? d->s->info.id : "");
 	if (env->only_rcpt.len > 0) {
 		buf_printf(&b, "\r\n\tfor <%.*s>", STR_ARG(env->only_rcpt));
@@ -358,12 +377,60 @@ target_deliver(struct lmtp_deliver *d, struct target *t, uint32_t *uid)
 	return e;
 }
 
+/*
+ * One of the user's places for deliveries, within a while; closing *fd gives it back, and so does
+ * the end of the process. E_CONFLICT: all stay taken.
+ */
+static enum err
+user_place(struct lmtp_deliver *d, struct index_user *u, int *fd)
+{
+	const struct timespec pause = {0, PLACE_LOOK_MS * 1000000L};
+	const int64_t until = io_now_ms() + PLACE_WAIT_MS;
+	unsigned limit = (unsigned)d->s->conf->lmtp_user_concurrency_limit;
+
+	*fd = -1;
+	while (limit) {
+		/* A lock that cannot be made is no reason to turn mail away. */
+		if (index_lock_place(u, "lmtp", limit, fd) != E_CONFLICT) {
+			return OK;
+		}
+		if (io_now_ms() >= until) {
+			return E_CONFLICT;
+		}
+		nanosleep(&pause, NULL);
+	}
+	return OK;
+}
+
+/* Delivers, unless it was delivered before: then *again is set. */
+static enum err
+target_deliver_once(struct lmtp_deliver *d, struct target *t, uint32_t *uid, int *again)
+{
+	struct str id = str_trim(buf_str(&d->header.message_id));
+	struct lmtp_seen seen = {.fd = -1};
+	int place;
+	enum err e = lmtp_user_open(d->users, t->user);
+
+	e = e ? e : user_place(d, t->user->index, &place);
+	if (e) {
+		return e;
+	}
+	if (d->s->conf->lmtp_duplicate_window > 0 && id.len > 0) {
+		*again = lmtp_seen_open(t->user->auth.home, d->s->conf->lmtp_duplicate_window, id,
+				 str_of(d->sender), str_of(t->folder), &seen) == E_EXISTS;
+	}
+	e = *again ? OK : target_deliver(d, t, uid);
+	lmtp_seen_close(&seen, !*again && e == OK);
+	io_close(&place);
+	return e;
+}
+
 static void
 target_finish(struct lmtp_deliver *d, struct target *t)
 {
 	uint32_t uid = 0;
 	enum err e;
-	int ok;
+	int ok, again = 0;
 
 	if (t->reply.code == NULL &&
 		(d->header.received > LMTP_RECEIVED_MAX ||
@@ -371,7 +438,7 @@ target_finish(struct lmtp_deliver *d, struct target *t)
 		t->reply = reply_loop;
 	}
 	if (t->reply.code == NULL) {
-		e = target_deliver(d, t, &uid);
+		e = target_deliver_once(d, t, &uid, &again);
 		if (e) {
 			target_fail(d, t, e);
 		} else {
@@ -384,11 +451,14 @@ target_finish(struct lmtp_deliver *d, struct target *t)
 		: t->reply.code[0] == '4' ? "deferred"
 					  : "refused",
 		NULL);
-	log_event(ok ? LOGL_INFO : LOGL_WARN, ok ? "lmtp.deliver ok" : "lmtp.deliver failed",
-		"user", t->user->auth.name, "mailbox", t->folder, "uid", ok ? log_u64(uid) : NULL,
-		"size", log_u64(d->size), "from", d->sender, "msgid",
-		buf_cstr(&d->header.message_id), "reply", ok ? NULL : t->reply.code, "reason",
-		t->err ? err_word(t->err) : NULL, NULL);
+	log_event(ok ? LOGL_INFO : LOGL_WARN,
+		again ? "lmtp.deliver duplicate"
+		: ok  ? "lmtp.deliver ok"
+		      : "lmtp.deliver failed",
+		"user", t->user->auth.name, "mailbox", t->folder, "uid",
+		ok && !again ? log_u64(uid) : NULL, "size", log_u64(d->size), "from", d->sender,
+		"msgid", buf_cstr(&d->header.message_id), "reply", ok ? NULL : t->reply.code,
+		"reason", t->err ? err_word(t->err) : NULL, NULL);
 }
 
 static void
@@ -442,6 +512,7 @@ deliver_reset(void *arg)
 	for (size_t i = 0; i < d->target_count; i++) {
 		lmtp_user_put(d->users, d->targets[i]->user);
 		free(d->targets[i]->folder);
+		free(d->targets[i]->address);
 		free(d->targets[i]);
 	}
 	d->target_count = d->rcpt_count = 0;

@@ -3,11 +3,14 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lmtp/lmtp_command.h"
 #include "lmtp/lmtp_data.h"
+#include "lmtp/lmtp_lhlo.h"
+#include "lmtp/lmtp_xclient.h"
 
 enum {
 	LMTP_ERRORS_MAX = 50, /* bad commands before a session ends */
@@ -22,11 +25,13 @@ struct lmtp {
 	const struct lmtp_store *store;
 	void *store_arg;
 	char *helo; /* NULL before LHLO */
+	struct lmtp_xclient client; /* for whom a trusted client speaks; empty: for itself */
 	unsigned errors;
 	int done;
 
 	/* transaction */
 	int has_mail;
+	int utf8; /* SMTPUTF8 */
 	char *sender;
 	uint64_t size_hint;
 	char **rcpts; /* accepted ones, as given */
@@ -60,7 +65,7 @@ static void
 transaction_reset(struct lmtp *l)
 {
 	l->store->reset(l->store_arg);
-	l->has_mail = l->receiving = l->bdat = 0;
+	l->has_mail = l->utf8 = l->receiving = l->bdat = 0;
 	MEM_FREE(l->sender);
 	l->size_hint = l->size = 0;
 	for (size_t i = 0; i < l->rcpt_count; i++) {
@@ -73,8 +78,26 @@ transaction_reset(struct lmtp *l)
 /* ---- LHLO, MAIL, RCPT ---- */
 
 static void
+greet(struct lmtp *l)
+{
+	stream_printf(l->io, "220 %s LMTP Roost\r\n", l->hostname);
+}
+
+/* Who comes by the UNIX socket is trusted by its permissions. */
+static int
+may_xclient(const struct lmtp *l)
+{
+	return strcmp(l->s->info.service, "lmtp-local") == 0 ||
+	       lmtp_xclient_allowed(l->s->conf, &l->s->info.peer);
+}
+
+static void
 run_lhlo(struct lmtp *l, struct str args)
 {
+	/* TLS begins in roost-proxy, or not at all. */
+	struct lmtp_lhlo_options options = {.xclient = may_xclient(l)};
+	struct buf text = {0};
+
 	if (!lmtp_helo_ok(args)) {
 		reject(l, "501 5.5.4 Say LHLO with your host name");
 		return;
@@ -82,10 +105,37 @@ run_lhlo(struct lmtp *l, struct str args)
 	transaction_reset(l);
 	free(l->helo);
 	l->helo = str_dup(args);
-	stream_printf(l->io,
-		"250-%s\r\n250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n"
-		"250-CHUNKING\r\n250 SIZE %" PRIu64 "\r\n",
-		l->hostname, l->s->conf->max_message_size);
+	lmtp_lhlo_write(&text, l->s->conf, &options);
+	stream_write_str(l->io, buf_str(&text));
+	buf_free(&text);
+}
+
+/* As Postfix documents it: everything begins anew with a greeting, for somebody else. */
+static void
+run_xclient(struct lmtp *l, struct str args)
+{
+	struct lmtp_xclient client;
+	char address[NET_ADDR_TEXT] = "";
+
+	if (!may_xclient(l)) {
+		reject(l, "550 5.7.0 Not authorized to say XCLIENT");
+	} else if (l->has_mail) {
+		reject(l, "503 5.5.1 A transaction is under way");
+	} else if (lmtp_xclient_parse(args, &client)) {
+		reject(l, "501 5.5.4 Bad attribute of XCLIENT");
+	} else {
+		transaction_reset(l);
+		MEM_FREE(l->helo);
+		l->client = client;
+		if (client.addr.len) {
+			net_addr_format_ip(&client.addr, address);
+		}
+		log_event(LOGL_INFO, "lmtp.xclient ok", "ip", address[0] ? address : NULL, "name",
+			client.name[0] ? client.name : NULL, "helo",
+			client.helo[0] ? client.helo : NULL, "login",
+			client.login[0] ? client.login : NULL, NULL);
+		greet(l);
+	}
 }
 
 static void
@@ -108,13 +158,14 @@ run_mail(struct lmtp *l, struct str args)
 	} else if (e == E_TOOBIG) {
 		reject(l, "501 5.1.7 Path too long");
 	} else if (e == E_UNSUPPORTED) {
-		reject(l, "553 5.6.7 Addresses beyond ASCII are not supported");
+		reject(l, "553 5.6.7 Address beyond ASCII without SMTPUTF8, or not UTF-8");
 	} else if (e) {
 		reject(l, "501 5.1.7 Syntax: MAIL FROM:<address> [parameters]");
 	} else if (mail.size > l->s->conf->max_message_size) {
 		stream_printf(l->io, "%s %s\r\n", too_big.code, too_big.text);
 	} else {
 		l->has_mail = 1;
+		l->utf8 = mail.utf8;
 		l->sender = str_dup(mail.path.raw);
 		l->size_hint = mail.size;
 		reply(l, "250 2.1.0 OK");
@@ -132,19 +183,19 @@ run_rcpt(struct lmtp *l, struct str args)
 		reject(l, "503 5.5.1 MAIL first");
 		return;
 	}
-	e = lmtp_rcpt_parse(args, &path);
+	e = lmtp_rcpt_parse(args, l->utf8, &path);
 	if (e == E_RANGE) {
 		reject(l, "555 5.5.4 Parameter not known");
 	} else if (e == E_TOOBIG) {
 		reject(l, "501 5.1.3 Path too long");
 	} else if (e == E_UNSUPPORTED) {
-		reject(l, "553 5.6.7 Addresses beyond ASCII are not supported");
+		reject(l, "553 5.6.7 Address beyond ASCII without SMTPUTF8, or not UTF-8");
 	} else if (e) {
 		reject(l, "501 5.1.3 Syntax: RCPT TO:<address>");
 	} else if (l->rcpt_count >= (size_t)l->s->conf->lmtp_max_recipients) {
 		reply(l, "452 4.5.3 Too many recipients in one transaction");
 	} else {
-		r = l->store->rcpt(l->store_arg, path.address, l->size_hint);
+		r = l->store->rcpt(l->store_arg, path.address, path.raw, l->size_hint);
 		stream_printf(l->io, "%s <%.*s> %s\r\n", r.code, STR_ARG(path.raw), r.text);
 		if (lmtp_reply_is_ok(r)) {
 			if (l->rcpt_count == l->rcpt_cap) {
@@ -163,7 +214,10 @@ message_begin(struct lmtp *l)
 {
 	struct lmtp_envelope env = {
 		.sender = str_of(l->sender),
-		.helo = l->helo,
+		.helo = l->client.helo[0] ? l->client.helo : l->helo,
+		.client_name = l->client.name,
+		.client = l->client.addr.len ? &l->client.addr : &l->s->info.peer,
+		.utf8 = l->utf8,
 		.only_rcpt = l->rcpt_count == 1 ? str_of(l->rcpts[0]) : STR(""),
 	};
 
@@ -340,6 +394,13 @@ run_line(struct lmtp *l, struct str line)
 		stream_printf(l->io, "221 2.0.0 %s closing\r\n", l->hostname);
 		l->done = 1;
 		return OK;
+	case LMTP_XCLIENT:
+		run_xclient(l, args);
+		return OK;
+	case LMTP_STARTTLS:
+		reject(l, l->s->info.tls ? "503 5.5.1 TLS is active already"
+					 : "503 5.5.1 STARTTLS comes before mail");
+		return OK;
 	case LMTP_HELO:
 		reject(l, "500 5.5.1 This is LMTP: say LHLO");
 		return OK;
@@ -353,7 +414,12 @@ run_line(struct lmtp *l, struct str line)
 static enum err
 serve(struct lmtp *l)
 {
-	stream_printf(l->io, "220 %s LMTP Roost\r\n", l->hostname);
+	/* Behind roost-proxy the greeting, and mostly LHLO, have been said. */
+	if (l->s->info.fresh) {
+		greet(l);
+	} else if (l->s->info.esmtp) {
+		l->helo = mem_strdup(l->s->info.helo);
+	}
 	while (!l->done) {
 		struct str line;
 		enum err e;

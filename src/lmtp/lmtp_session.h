@@ -9,8 +9,8 @@
 #include "lib/str.h"
 
 /*
- * The LMTP dialogue (RFC 2033, with RFC 5321, 1870, 2034, 2920, 3030, 6152). It knows nothing of
- * users and mailboxes: where messages go is a struct lmtp_store.
+ * The LMTP dialogue (RFC 2033, with RFC 5321, 1870, 2034, 2920, 3030, 6152, 6531 and XCLIENT). It
+ * knows nothing of users and mailboxes: where messages go is a struct lmtp_store.
  */
 
 /* "550 5.1.1" and what is said behind it; both static. */
@@ -25,7 +25,10 @@ lmtp_reply_is_ok(struct lmtp_reply r)
 
 struct lmtp_envelope {
 	struct str sender; /* as given, "" for <> */
-	const char *helo; /* from LHLO */
+	const char *helo; /* from LHLO, or XCLIENT */
+	const struct net_addr *client; /* who is connected, or for whom it speaks */
+	const char *client_name; /* of XCLIENT; "" if not known */
+	int utf8; /* SMTPUTF8 was said */
 	struct str only_rcpt; /* the recipient as given, if there is just one; else empty */
 };
 
@@ -34,8 +37,11 @@ struct lmtp_envelope {
  * reset at any point. commit is followed by reset.
  */
 struct lmtp_store {
-	/* A recipient. Only with an OK reply it takes part in what follows. size: 0 unknown. */
-	struct lmtp_reply (*rcpt)(void *arg, const char *address, uint64_t size);
+	/*
+	 * A recipient. Only with an OK reply it takes part in what follows. raw: as it was given,
+	 * with its quotes; borrowed for the call. size: 0 unknown.
+	 */
+	struct lmtp_reply (*rcpt)(void *arg, const char *address, struct str raw, uint64_t size);
 	void (*begin)(void *arg, const struct lmtp_envelope *env);
 	/* Bytes of the message, dots unstuffed. Failures are told by commit. */
 	void (*write)(void *arg, const char *p, size_t len);

@@ -7,6 +7,7 @@
 #include "lib/session.h"
 #include "lmtp/lmtp_deliver.h"
 #include "lmtp/lmtp_session.h"
+#include "trace/trace.h"
 
 static enum err
 warm(const struct config *conf)
@@ -52,10 +53,13 @@ release(struct session *s)
 	lmtp_deliver_free(&d);
 }
 
-static const char *const listeners[] = {"lmtp", "lmtp-local", NULL};
+/* Clients over TCP come from roost-proxy. */
+static const char *const listeners[] = {"lmtp-local", NULL};
 
 static const struct session_program program = {
 	.name = "lmtp",
+	.tracer = &trace_smtp,
+	.handover = "lmtp-handover",
 	.accept = listeners,
 	.warm = warm,
 	.sandbox = sandbox,

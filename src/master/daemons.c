@@ -53,8 +53,8 @@ const struct daemon_def daemon_defs[] = {
 		.program = "roost-lmtp",
 		.user = DAEMON_MAIL_USER,
 		.stage = STAGE_DELIVERY,
-		.tcp = {{"lmtp", "listen_lmtp"}},
-		.unix_ = {{"lmtp-local", "lmtp", DAEMON_MAIL_USER, 0600}},
+		.unix_ = {{"lmtp-handover", "lmtp-handover", DAEMON_USER, 0600},
+			{"lmtp-local", "lmtp", DAEMON_MAIL_USER, 0600}},
 	},
 	{
 		.name = "imap",
@@ -131,7 +131,7 @@ const struct daemon_def daemon_defs[] = {
 		.tcp = {{"smtp", "listen_smtp"}, {"submission", "listen_submission"},
 			{"submissions", "listen_submissions"}, {"imap", "listen_imap"},
 			{"imaps", "listen_imaps"}, {"pop3", "listen_pop3"},
-			{"pop3s", "listen_pop3s"}},
+			{"pop3s", "listen_pop3s"}, {"lmtp", "listen_lmtp"}},
 	},
 };
 

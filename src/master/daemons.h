@@ -32,7 +32,7 @@ struct daemon_unix {
 	unsigned mode;
 };
 
-enum { DAEMON_TCP_MAX = 8, DAEMON_UNIX_MAX = 6 };
+enum { DAEMON_TCP_MAX = 12, DAEMON_UNIX_MAX = 6 };
 
 struct daemon_def {
 	const char *name; /* in logs, status and run/ctl-NAME */

@@ -14,6 +14,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/metrics.h"
+#include "lmtp/lmtp_lhlo.h"
 #include "proxy/proxy_header.h"
 
 enum {
@@ -264,6 +265,7 @@ client_begin(struct client *c)
 	net_addr_format_ip(&c->peer, ip);
 	log_event(LOGL_DEBUG, "proxy.connect", "session", c->id, "service", c->listener->name, "ip",
 		ip, NULL);
+	p->may_xclient = lmtp_xclient_allowed(conf, &c->peer);
 	metrics_add_labels(METRIC_CONNECTIONS_OPENED, 1, c->listener->name, NULL);
 	p->loopback = net_addr_is_loopback(&c->peer);
 	p->xclient = p->proto == &prelogin_smtp &&

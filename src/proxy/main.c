@@ -3,7 +3,7 @@
 #include "proxy/service.h"
 
 /* The listeners: their name, their protocol, whether TLS comes first. */
-enum { L_SMTP, L_SUBMISSION, L_SUBMISSIONS, L_IMAP, L_IMAPS, L_POP3, L_POP3S };
+enum { L_SMTP, L_SUBMISSION, L_SUBMISSIONS, L_IMAP, L_IMAPS, L_POP3, L_POP3S, L_LMTP };
 static const struct proxy_listener kinds[] = {
 	[L_SMTP] = {"smtp", &prelogin_smtp, TLS_SMTP, 0},
 	[L_SUBMISSION] = {"submission", &prelogin_submission, TLS_SMTP, 0},
@@ -12,6 +12,7 @@ static const struct proxy_listener kinds[] = {
 	[L_IMAPS] = {"imaps", &prelogin_imap, TLS_IMAP, 1},
 	[L_POP3] = {"pop3", &prelogin_pop3, TLS_POP3, 0},
 	[L_POP3S] = {"pop3s", &prelogin_pop3, TLS_POP3, 1},
+	[L_LMTP] = {"lmtp", &prelogin_lmtp, TLS_LMTP, 0},
 };
 
 /* on_accept is not told its listener, hence a function each. */
@@ -27,6 +28,7 @@ ACCEPT(accept_imap, L_IMAP)
 ACCEPT(accept_imaps, L_IMAPS)
 ACCEPT(accept_pop3, L_POP3)
 ACCEPT(accept_pop3s, L_POP3S)
+ACCEPT(accept_lmtp, L_LMTP)
 
 static const struct service_listener listeners[] = {
 	{"smtp", accept_smtp},
@@ -36,6 +38,7 @@ static const struct service_listener listeners[] = {
 	{"imaps", accept_imaps},
 	{"pop3", accept_pop3},
 	{"pop3s", accept_pop3s},
+	{"lmtp", accept_lmtp},
 	{NULL, NULL},
 };
 

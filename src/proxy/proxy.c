@@ -21,6 +21,7 @@ static const char *const target_names[TARGETS] = {
 	[TARGET_IMAP] = "imap",
 	[TARGET_POP3] = "pop3",
 	[TARGET_SMTPD] = "smtpd",
+	[TARGET_LMTP] = "lmtp-handover",
 };
 
 const struct config *

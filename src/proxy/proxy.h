@@ -22,7 +22,7 @@ struct proxy_listener {
 };
 
 /* Daemons that take clients. */
-enum proxy_target { TARGET_IMAP, TARGET_POP3, TARGET_SMTPD, TARGETS };
+enum proxy_target { TARGET_IMAP, TARGET_POP3, TARGET_SMTPD, TARGET_LMTP, TARGETS };
 
 struct mechanism_request {
 	struct link_request request; /* first */

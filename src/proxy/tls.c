@@ -27,6 +27,7 @@ static const struct protocol {
 	[TLS_IMAP] = {"roost-imap", (const unsigned char *)"\4imap"},
 	[TLS_POP3] = {"roost-pop3", (const unsigned char *)"\4pop3"},
 	[TLS_SMTP] = {"roost-smtp", (const unsigned char *)"\4smtp"},
+	[TLS_LMTP] = {"roost-lmtp", (const unsigned char *)"\4lmtp"},
 };
 
 static enum err

@@ -12,7 +12,7 @@
  * TLS settings ready for use, one context per protocol, so that a session ticket of one is worth
  * nothing to another (session id context and ticket keys differ).
  */
-enum tls_protocol { TLS_IMAP, TLS_POP3, TLS_SMTP, TLS_PROTOCOLS };
+enum tls_protocol { TLS_IMAP, TLS_POP3, TLS_SMTP, TLS_LMTP, TLS_PROTOCOLS };
 
 struct tls;
 

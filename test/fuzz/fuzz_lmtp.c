@@ -6,6 +6,7 @@
 
 #include "lmtp/lmtp_command.h"
 #include "lmtp/lmtp_data.h"
+#include "lmtp/lmtp_xclient.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -36,6 +37,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct str line = str_make((const char *)data, size), args;
 	struct lmtp_mail mail;
 	struct lmtp_path path;
+	struct lmtp_xclient client;
 	struct lmtp_dot dot = LMTP_DOT_INIT;
 	struct chain c = {0};
 	size_t piece = size > 0 ? data[0] + 1U : 1, at = 0, used;
@@ -44,7 +46,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	lmtp_command_split(line, &args);
 	lmtp_mail_parse(args, &mail);
-	lmtp_rcpt_parse(args, &path);
+	lmtp_rcpt_parse(args, 1, &path);
+	lmtp_xclient_parse(args, &client);
 	lmtp_bdat_parse(args, &chunk, &last);
 	lmtp_helo_ok(args);
 	lmtp_header_init(&c.header);

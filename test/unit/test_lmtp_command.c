@@ -89,7 +89,7 @@ paths_of_rcpt(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct lmtp_path path;
-		enum err e = lmtp_rcpt_parse(str_of(cases[i].args), &path);
+		enum err e = lmtp_rcpt_parse(str_of(cases[i].args), 0, &path);
 
 		if (e != cases[i].e) {
 			fail_msg("%s: %s", cases[i].args, err_word(e));
@@ -122,7 +122,7 @@ parse_long(size_t local, size_t domain, int quoted)
 	memset(p, 'd', domain);
 	p += domain;
 	*p++ = '>';
-	e = lmtp_rcpt_parse(str_make(text, (size_t)(p - text)), &path);
+	e = lmtp_rcpt_parse(str_make(text, (size_t)(p - text)), 0, &path);
 	if (e == OK) {
 		assert_int_equal(strlen(path.address), local + 1 + domain);
 	}
@@ -162,7 +162,13 @@ parameters_of_mail(void **state)
 		{"FROM:<a@example.test> SIZE=-1", E_RANGE, 0, 0},
 		{"FROM:<a@example.test> SIZE=1 SIZE=1", E_RANGE, 0, 0},
 		{"FROM:<a@example.test> BODY=BINARYMIME", E_RANGE, 0, 0},
-		{"FROM:<a@example.test> SMTPUTF8", E_RANGE, 0, 0},
+		{"FROM:<a@example.test> SMTPUTF8", OK, 0, 0},
+		{"FROM:<a@example.test> SMTPUTF8=1", E_RANGE, 0, 0},
+		{"FROM:<a@example.test> SMTPUTF8 SMTPUTF8", E_RANGE, 0, 0},
+		{"FROM:<\303\244@\303\266.test> SMTPUTF8", OK, 0, 0},
+		{"FROM:<\"\303\244 b\"@\303\266.test> SMTPUTF8", OK, 0, 0},
+		{"FROM:<\303@\303\266.test> SMTPUTF8", E_UNSUPPORTED, 0, 0},
+		{"FROM:<\303\244@example.test>", E_UNSUPPORTED, 0, 0},
 		{"FROM:<a@example.test> RET=HDRS", E_RANGE, 0, 0},
 		{"FROM: <a@example.test>", OK, 0, 0},
 		{"FROM:", E_PARSE, 0, 0},

@@ -23,11 +23,12 @@ struct fake {
 };
 
 static struct lmtp_reply
-fake_rcpt(void *arg, const char *address, uint64_t size)
+fake_rcpt(void *arg, const char *address, struct str raw, uint64_t size)
 {
 	struct fake *f = arg;
 
 	(void)size;
+	(void)raw;
 	if (strncmp(address, "no", 2) == 0) {
 		return (struct lmtp_reply){"550 5.1.1", "No such user here"};
 	}
@@ -43,6 +44,12 @@ fake_begin(void *arg, const struct lmtp_envelope *env)
 	struct fake *f = arg;
 
 	buf_printf(&f->log, "begin <%.*s> %s;", STR_ARG(env->sender), env->helo);
+	if (env->client_name[0] || env->utf8) {
+		char ip[NET_ADDR_TEXT];
+
+		net_addr_format_ip(env->client, ip);
+		buf_printf(&f->log, "for %s %s%s;", env->client_name, ip, env->utf8 ? " utf8" : "");
+	}
 	buf_reset(&f->message);
 }
 
@@ -77,9 +84,9 @@ static const struct lmtp_store fake_store = {
 
 /* Runs a whole dialogue: all input at once, as a pipelining client may send it. */
 static void
-converse(const char *in, struct fake *f, struct buf *out)
+converse_as(char *service, const char *in, struct fake *f, struct buf *out)
 {
-	struct session s = {.channel = -1};
+	struct session s = {.channel = -1, .info = {.service = service, .fresh = 1}};
 	struct config *conf = conf_defaults("/nonexistent");
 	char bytes[4096];
 	ssize_t n;
@@ -88,6 +95,7 @@ converse(const char *in, struct fake *f, struct buf *out)
 	*f = (struct fake){0};
 	buf_reset(out);
 	conf->max_message_size = 2000;
+	assert_int_equal(conf_set(conf, "hostname", "mx.example.test", NULL), OK);
 	conf->lmtp_max_recipients = 3;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
 	assert_int_equal(io_write_all(fds[1], in, strlen(in)), OK);
@@ -104,6 +112,14 @@ converse(const char *in, struct fake *f, struct buf *out)
 }
 
 static void
+converse(const char *in, struct fake *f, struct buf *out)
+{
+	char service[] = "lmtp";
+
+	converse_as(service, in, f, out);
+}
+
+static void
 fake_free(struct fake *f, struct buf *out)
 {
 	buf_free(&f->message);
@@ -114,7 +130,7 @@ fake_free(struct fake *f, struct buf *out)
 #define GREETING "220 mx.example.test LMTP Roost\r\n"
 #define HELLO                                                                                      \
 	"250-mx.example.test\r\n250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n"     \
-	"250-CHUNKING\r\n250 SIZE 2000\r\n"
+	"250-SMTPUTF8\r\n250-CHUNKING\r\n250 SIZE 2000\r\n"
 
 struct dialogue {
 	const char *in, *out, *message, *log;
@@ -183,6 +199,22 @@ static const struct dialogue dialogues[] = {
 		GREETING HELLO "250 2.1.0 OK\r\n250 2.1.5 <a@b.test> OK\r\n"
 			       "354 End data with <CR><LF>.<CR><LF>\r\n",
 		"Hi\r\n", "begin <> c.test;"},
+	/* SMTPUTF8 (RFC 6531): addresses beyond ASCII only with the parameter, and for one mail. */
+	{"LHLO c.test\r\nMAIL FROM:<j\303\266@c.test>\r\nMAIL FROM:<j\303\266@c.test> SMTPUTF8\r\n"
+	 "RCPT TO:<b\303\266b@d.test>\r\nRCPT TO:<b\303@d.test>\r\nDATA\r\n.\r\n"
+	 "MAIL FROM:<a@c.test>\r\nRCPT TO:<b\303\266b@d.test>\r\n",
+		GREETING HELLO
+		"553 5.6.7 Address beyond ASCII without SMTPUTF8, or not UTF-8\r\n250 2.1.0 OK\r\n"
+		"250 2.1.5 <b\303\266b@d.test> OK\r\n"
+		"553 5.6.7 Address beyond ASCII without SMTPUTF8, or not UTF-8\r\n"
+		"354 End data with <CR><LF>.<CR><LF>\r\n250 2.0.0 <b\303\266b@d.test> Saved\r\n"
+		"250 2.1.0 OK\r\n553 5.6.7 Address beyond ASCII without SMTPUTF8, or not UTF-8\r\n",
+		"", "begin <j\303\266@c.test> c.test;for  local utf8;commit 0;"},
+	/* TLS begins in roost-proxy; XCLIENT is for whom the setting names. */
+	{"LHLO c.test\r\nSTARTTLS\r\nXCLIENT NAME=x.test\r\n",
+		GREETING HELLO "503 5.5.1 STARTTLS comes before mail\r\n"
+			       "550 5.7.0 Not authorized to say XCLIENT\r\n",
+		"", ""},
 	{"NOOP\r\nQU\001IT\r\n",
 		GREETING "250 2.0.0 OK\r\n500 5.5.2 Control characters in a command\r\n", "", ""},
 };
@@ -201,6 +233,29 @@ whole_dialogues(void **state)
 		assert_string_equal(buf_cstr(&f.log), dialogues[i].log);
 		fake_free(&f, &out);
 	}
+}
+
+/* By the UNIX socket XCLIENT is offered, and begins everything anew. */
+static void
+speaking_for_another(void **state)
+{
+	static const char in[] =
+		"LHLO c.test\r\nXCLIENT\r\nXCLIENT NAME=mx.c.test ADDR=192.0.2.7 HELO=mx.c.test\r\n"
+		"MAIL FROM:<>\r\nLHLO proxy.test\r\nMAIL FROM:<>\r\nXCLIENT NAME=x.test\r\n"
+		"RCPT TO:<a@b.test>\r\nDATA\r\n.\r\nQUIT\r\n";
+	char service[] = "lmtp-local";
+	struct fake f;
+	struct buf out = {0};
+
+	(void)state;
+	converse_as(service, in, &f, &out);
+	assert_non_null(strstr(buf_cstr(&out), "250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN\r\n"));
+	assert_non_null(strstr(buf_cstr(&out),
+		"501 5.5.4 Bad attribute of XCLIENT\r\n" GREETING "503 5.5.1 LHLO first\r\n"));
+	assert_non_null(strstr(buf_cstr(&out), "503 5.5.1 A transaction is under way\r\n"));
+	assert_string_equal(
+		buf_cstr(&f.log), "begin <> mx.c.test;for mx.c.test 192.0.2.7;commit 0;");
+	fake_free(&f, &out);
 }
 
 /* Over the limit: read to its end, refused for each recipient, and the session goes on. */
@@ -262,6 +317,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whole_dialogues),
+		cmocka_unit_test(speaking_for_another),
 		cmocka_unit_test(message_over_the_limit),
 		cmocka_unit_test(long_lines_and_many_errors),
 	};

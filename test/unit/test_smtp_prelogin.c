@@ -20,12 +20,28 @@
 /* The date is of today; see mask_date. */
 #define LATER "250-FUTURERELEASE 2592000 2000-01-01T00:00:00Z\r\n"
 
+#define LHLO(more)                                                                                 \
+	"250-mx.example.test\r\n250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n"     \
+	"250-SMTPUTF8\r\n250-CHUNKING\r\n" more "250 SIZE 52428800\r\n"
+
 static const struct {
 	const char *name;
 	const struct prelogin_protocol *proto;
 	int tls, loopback;
 	const char *in, *out, *calls;
 } cases[] = {
+	{"lhlo", &prelogin_lmtp, 0, 0, "LHLO c.example\r\n", LHLO("250-STARTTLS\r\n"), ""},
+	{"lhlo under tls", &prelogin_lmtp, 1, 0, "lhlo c.example\r\nSTARTTLS\r\n",
+		LHLO("") "503 5.5.1 TLS is active already\r\n", ""},
+	{"lmtp starttls", &prelogin_lmtp, 0, 0, "LHLO c\r\nSTARTTLS\r\nMAIL FROM:<a@b>\r\n",
+		LHLO("250-STARTTLS\r\n") "220 2.0.0 Ready to start TLS\r\n", "tls"},
+	{"lmtp is not smtp", &prelogin_lmtp, 0, 0, "EHLO c\r\nGET /\r\nLHLO (\r\nNOOP\r\nQUIT\r\n",
+		"500 5.5.1 This is LMTP: say LHLO\r\n500 5.5.2 Unknown command\r\n"
+		"501 5.5.4 Say LHLO with your host name\r\n250 2.0.0 OK\r\n"
+		"221 2.0.0 mx.example.test closing\r\n",
+		""},
+	{"lmtp mail", &prelogin_lmtp, 0, 0, "MAIL FROM:<a@b>\r\nRCPT TO:<c>\r\n", "", "handover"},
+	{"lmtp xclient", &prelogin_lmtp, 0, 0, "XCLIENT NAME=x\r\n", "", "handover"},
 	{"ehlo", &prelogin_smtp, 0, 0, "EHLO c.example\r\n", EHLO("250-STARTTLS\r\n", ""), ""},
 	{"ehlo under tls", &prelogin_smtp, 1, 0, "ehlo c.example\r\n", EHLO("", TLS), ""},
 	{"ehlo submission in the open", &prelogin_submission, 0, 0, "EHLO c\r\n",
