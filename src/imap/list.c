@@ -12,7 +12,11 @@
 #include "imap/tree.h"
 #include "lib/mem.h"
 
-/* LIST and LSUB (RFC 3501 section 6.3.8, 6.3.9), with LIST-EXTENDED (RFC 5258). */
+/*
+ * LIST and LSUB (RFC 3501 section 6.3.8, 6.3.9), with LIST-EXTENDED (RFC 5258); and XLIST, what
+ * Gmail had before RFC 6154 and some clients, Outlook among them, still look for: LIST in its oldest
+ * form, which tells what a mailbox is for, under the names of then too, and which one is the INBOX.
+ */
 
 enum { PATTERNS_MAX = 64 };
 
@@ -27,7 +31,11 @@ enum list_option {
 	MYRIGHTS = 128, /* RFC 8440 */
 };
 
+enum list_kind { KIND_LIST, KIND_LSUB, KIND_XLIST };
+static const char *const kind_names[] = {"LIST", "LSUB", "XLIST"};
+
 struct list {
+	enum list_kind kind;
 	int lsub;
 	int extended; /* any of the three ways of RFC 5258 section 1 */
 	int utf8; /* patterns and names are in UTF-8, not in modified UTF-7 */
@@ -121,7 +129,7 @@ static enum err
 list_parse(struct imap_parser *p, struct list *l)
 {
 	(void)imap_parse_space(p);
-	if (imap_parse_peek(p) == '(' && !l->lsub) {
+	if (imap_parse_peek(p) == '(' && l->kind == KIND_LIST) {
 		l->extended = 1;
 		if (options_parse(p, select_names, l, &l->select))
 			return p->err;
@@ -132,7 +140,7 @@ list_parse(struct imap_parser *p, struct list *l)
 	}
 	(void)imap_parse_astring(p, &l->reference);
 	(void)imap_parse_space(p);
-	if (l->lsub) {
+	if (l->kind != KIND_LIST) {
 		l->name_count = 1;
 		(void)imap_parse_list_mailbox(p, &l->names[0]);
 		return imap_parse_end(p);
@@ -156,7 +164,7 @@ static void
 entry_write(const struct imap_session *s, const struct list *l, const struct imap_tree_entry *e,
 	struct buf *out)
 {
-	(void)buf_printf(out, "%s (", l->lsub ? "LSUB" : "LIST");
+	(void)buf_printf(out, "%s (", kind_names[l->kind]);
 	(void)buf_add_cstr(out, e->has_children ? "\\HasChildren" : "\\HasNoChildren");
 	if (l->lsub && !e->selected)
 		(void)buf_add_cstr(out, " \\Noselect");
@@ -164,7 +172,11 @@ entry_write(const struct imap_session *s, const struct list *l, const struct ima
 		(void)buf_add_cstr(out, l->extended ? " \\NonExistent" : " \\Noselect");
 	if ((l->give & SUBSCRIBED) && e->subscribed)
 		(void)buf_add_cstr(out, " \\Subscribed");
+	if (l->kind == KIND_XLIST && strcmp(e->name, "INBOX") == 0)
+		(void)buf_add_cstr(out, " \\Inbox");
 	imap_special_use_write(e->special_use, out);
+	if (l->kind == KIND_XLIST)
+		imap_special_use_write_xlist(e->special_use, out);
 	(void)buf_add_cstr(out, ") \"/\" ");
 	imap_write_mailbox(s, out, str_of(e->name));
 	if ((l->select & RECURSIVEMATCH) && e->selected_below)
@@ -231,7 +243,7 @@ list_send(struct imap_session *s, struct list *l)
 
 	/* An empty name asks for the delimiter (RFC 3501 section 6.3.8), unless extended. */
 	if (!l->extended && !l->lsub && l->names[0].len == 0) {
-		imap_untagged(s, "LIST (\\Noselect) \"/\" \"\"");
+		imap_untagged(s, "%s (\\Noselect) \"/\" \"\"", kind_names[l->kind]);
 		return OK;
 	}
 	e = imap_tree_load(s->index, ((l->select | l->give) & SUBSCRIBED) != 0, &l->tree);
@@ -299,14 +311,15 @@ imap_list_send_entry(struct imap_session *s, const struct imap_list_entry *e)
 }
 
 static enum err
-list_run(struct imap_session *s, struct imap_parser *p, int lsub)
+list_run(struct imap_session *s, struct imap_parser *p, enum list_kind kind)
 {
 	struct list *l = MEM_NEW(struct list);
 	enum err e;
 
-	l->lsub = lsub;
+	l->kind = kind;
+	l->lsub = kind == KIND_LSUB;
 	l->utf8 = imap_uses_utf8(s);
-	if (lsub)
+	if (l->lsub)
 		l->select = SUBSCRIBED;
 	e = list_parse(p, l);
 	if (!e && (l->status_items & IMAP_STATUS_HIGHESTMODSEQ))
@@ -321,19 +334,25 @@ list_run(struct imap_session *s, struct imap_parser *p, int lsub)
 		return p->err;
 	if (e)
 		return imap_reply_error(s, e, "mailbox");
-	return imap_reply_ok(s, NULL, lsub ? "Lsub completed" : "List completed");
+	return imap_reply_ok(s, NULL, kind == KIND_LSUB ? "Lsub completed" : "List completed");
 }
 
 static enum err
 run_list(struct imap_session *s, struct imap_parser *p)
 {
-	return list_run(s, p, 0);
+	return list_run(s, p, KIND_LIST);
 }
 
 static enum err
 run_lsub(struct imap_session *s, struct imap_parser *p)
 {
-	return list_run(s, p, 1);
+	return list_run(s, p, KIND_LSUB);
+}
+
+static enum err
+run_xlist(struct imap_session *s, struct imap_parser *p)
+{
+	return list_run(s, p, KIND_XLIST);
 }
 
 const struct imap_command imap_command_list = {
@@ -350,4 +369,12 @@ const struct imap_command imap_command_lsub = {
 	.states = IN_BOTH,
 	.sync = IMAP_SYNC_ALL,
 	.run = run_lsub,
+};
+const struct imap_command imap_command_xlist = {
+	.name = "XLIST",
+	.rfc = "6154 1",
+	.states = IN_BOTH,
+	.sync = IMAP_SYNC_ALL,
+	.capabilities = "XLIST",
+	.run = run_xlist,
 };

@@ -11,5 +11,7 @@
 unsigned imap_special_use_find(struct str name);
 /* Appends " \Sent" for each bit of use. */
 void imap_special_use_write(unsigned use, struct buf *out);
+/* Appends " \Spam" for those that XLIST, older than the RFC, gave another name. */
+void imap_special_use_write_xlist(unsigned use, struct buf *out);
 
 #endif

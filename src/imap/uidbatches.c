@@ -6,10 +6,14 @@
 /*
  * UIDBATCHES (RFC 10022): UID ranges that cut the mailbox into batches of the same number of
  * messages, the newest first, so that a client can ask for its parts without message numbers. Each
- * range begins where the one before it ends, and the last goes down to 1.
+ * range begins where the one before it ends, and the last goes down to 1 (section 3.1.4).
+ *
+ * Section 3.1.7 lets a server answer with TOOMANY, section 6 wants one that has to compute much to
+ * count how often it is asked. Here an answer costs what it takes to write it, a step a batch, so
+ * that neither is needed.
  */
 
-enum { BATCH_MIN = 500 };
+enum { BATCH_MIN = 500 }; /* section 3.1.3.2 */
 
 struct uidbatches {
 	uint32_t size;
@@ -34,7 +38,7 @@ batches_parse(struct imap_parser *p, struct uidbatches *b)
 	(void)imap_parse_nz_number(p, &b->last);
 	if (!p->err && b->first > b->last) {
 		p->at = start;
-		return imap_parser_fail(p, E_PARSE, "the range goes backwards");
+		return imap_parser_fail_code(p, "CLIENTBUG", "the range goes backwards");
 	}
 	return imap_parse_end(p);
 }
@@ -86,8 +90,9 @@ run_uidbatches(struct imap_session *s, struct imap_parser *p)
 
 const struct imap_command imap_command_uidbatches = {
 	.name = "UIDBATCHES",
-	.rfc = "10022",
+	.rfc = "10022 3.1",
 	.states = IN_SELECTED,
 	.sync = IMAP_SYNC_ALL,
+	.capabilities = "UIDBATCHES",
 	.run = run_uidbatches,
 };

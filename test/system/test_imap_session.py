@@ -100,6 +100,18 @@ def test_special_use_and_status_in_list(wire):
     assert not any("INBOX" in line for line in answers)
 
 
+def test_xlist_says_what_folders_are_for(wire):
+    """What Outlook looks for: it had special use before there was an RFC of it."""
+    assert "XLIST" in wire.command("CAPABILITY")[0].split()
+    answers = wire.command('XLIST "" "*"')
+    assert '* XLIST (\\HasNoChildren \\Inbox) "/" INBOX' in answers
+    for name, use in (("Sent", "\\Sent"), ("Drafts", "\\Drafts"), ("Trash", "\\Trash"),
+                      ("Archive", "\\Archive"), ("Junk", "\\Junk \\Spam")):
+        assert f'* XLIST (\\HasNoChildren {use}) "/" {name}' in answers
+    assert wire.command('XLIST "" ""')[0] == '* XLIST (\\Noselect) "/" ""'
+    assert wire.command('XLIST (SUBSCRIBED) "" "*"')[-1].startswith("t BAD")
+
+
 def test_copy_move_and_uids(wire):
     for _ in range(3):
         wire.send(b"t APPEND INBOX {%d+}\r\n%b\r\n" % (len(MESSAGE), MESSAGE))

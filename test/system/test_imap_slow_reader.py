@@ -149,6 +149,12 @@ def test_batches_of_uids(roost, full):
     assert ranges("UIDBATCHES 600 900:901") == []
     assert ranges(f"UIDBATCHES {MESSAGES}") == [(newest, 1)]
     assert wire.command("UIDBATCHES 499")[-1].startswith("t NO [TOOFEW]")
+    assert wire.command("UIDBATCHES 500 3:2")[-1].startswith("t BAD [CLIENTBUG] Position ")
+    # The saved result of a search stays what it was (RFC 10022 section 3.4).
+    wire.command("UID SEARCH RETURN (SAVE) UID *")
+    ranges("UIDBATCHES 500")
+    assert len(wire.command("UID FETCH $ UID")) == 2
+    assert "UIDBATCHES" in wire.command("CAPABILITY")[0].split()
     for wrong in ("", " 0", " 500 2", " 500 3:2", " 500 0:1", " 500 1:*", " abc"):
         assert wire.command(f"UIDBATCHES{wrong}")[-1].startswith("t BAD"), wrong
     wire.command("CREATE Empty")
