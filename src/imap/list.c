@@ -14,8 +14,9 @@
 
 /*
  * LIST and LSUB (RFC 3501 section 6.3.8, 6.3.9), with LIST-EXTENDED (RFC 5258); and XLIST, what
- * Gmail had before RFC 6154 and some clients, Outlook among them, still look for: LIST in its oldest
- * form, which tells what a mailbox is for, under the names of then too, and which one is the INBOX.
+ * Gmail had before RFC 6154 and some clients, Outlook among them, still look for: LIST in its
+ * oldest form, which tells what a mailbox is for, under the names of then too, and which one is the
+ * INBOX.
  */
 
 enum { PATTERNS_MAX = 64 };

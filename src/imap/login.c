@@ -85,6 +85,7 @@ confine(const struct config *conf, const struct index_user *index)
 {
 	struct sandbox *sb = sandbox_create();
 	char *auth = conf_run_path(conf, "auth-session");
+	char *proxy = conf_run_path(conf, "proxy-return");
 	enum err e;
 
 	index_sandbox_allow(index, sb);
@@ -92,6 +93,9 @@ confine(const struct config *conf, const struct index_user *index)
 	/* For the token of this user's next session. */
 	sandbox_allow_path(sb, auth, SANDBOX_READ | SANDBOX_WRITE);
 	free(auth);
+	/* For UNAUTHENTICATE. */
+	sandbox_allow_path(sb, proxy, SANDBOX_READ | SANDBOX_WRITE);
+	free(proxy);
 	sandbox_allow_path(sb, charset_path, SANDBOX_READ);
 	e = sandbox_enter(sb);
 	sandbox_free(&sb);

@@ -338,7 +338,9 @@ imap_session_run(struct session *base, struct auth_user *user, struct index_user
 	free(s.woken.tag);
 	auth_user_free(&s.user);
 	/* After anything unusual the process is not used again. */
-	return s.end && (sleeps || strcmp(s.end, "logout") == 0 || strcmp(s.end, "disconnect") == 0)
+	return s.end && (sleeps || strcmp(s.end, "logout") == 0 ||
+				strcmp(s.end, "disconnect") == 0 ||
+				strcmp(s.end, "unauthenticate") == 0)
 		       ? SESSION_AGAIN
 		       : 0;
 }

@@ -102,8 +102,10 @@ on_report(evutil_socket_t fd, short what, void *arg)
 		text[n] = '\0';
 		c = *children_find(p, sender_of(&msg, &order));
 		if (c && n == SESSION_SLEEPS_LEN && text[0] == SESSION_SLEEPS) {
-			if (c->state == CHILD_SERVING)
-				children_sleeps(p, c, text[1]);
+			if (c->state == CHILD_SERVING && text[1] == SESSION_LEAVES)
+				children_leaves(p, c);
+			else if (c->state == CHILD_SERVING)
+				children_sleeps(p, c, text[1] == SESSION_ASLEEP);
 			io_close(&order);
 			continue;
 		}
@@ -195,8 +197,11 @@ answer_taken(struct ipc_conn *c, uint32_t request, int taken)
 static void
 on_handover(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 {
-	struct child *child = take_over(arg, m);
+	struct child *child;
 
+	/* A session that gave this client back said so first, but on another socket. */
+	on_report(((struct parent *)service_state(arg))->reports[0], EV_READ, arg);
+	child = take_over(arg, m);
 	if (child) {
 		child->origin = c;
 		child->request = m->request;

@@ -20,6 +20,9 @@
  *             descriptor on the listener named spec->handover;
  *   accept    the parent accepts it itself on the listeners in spec->accept (LMTP, run/sendmail).
  *
+ * A session may give its client back to roost-proxy, to be a client that has not logged in
+ * (session_return).
+ *
  * A session may go to sleep: it gives its client's descriptor to a keeper (roost-idle), which hands
  * it over again on the listener spec->wake, with what the session wanted to remember, when there is
  * something to do.
@@ -33,6 +36,11 @@ enum session_frame {
 	SESSION_ENDED = 3,
 	/* From the keeper: str session id; a session that slept is over, its client is gone. */
 	SESSION_GONE = 4,
+	/*
+	 * On run/proxy-return, with the client's descriptor: str session id; str back; str input:
+	 * what was read of the client and not used -> SESSION_TAKEN.
+	 */
+	SESSION_RETURN = 5,
 };
 
 struct session_info {
@@ -56,6 +64,9 @@ struct session_info {
 	size_t input_len;
 	/* One byte of 1 asks the session to send its protocol's greeting (direct accept). */
 	int fresh;
+	/* What roost-proxy wants to know again when it gets the client back; sealed by it. */
+	char *back;
+	size_t back_len;
 	/* Of a session that slept; else 0 and empty. */
 	uint64_t since; /* seconds: when it began */
 	char *resume; /* resume_len bytes for auth_resume, in the place of the token */
@@ -127,6 +138,12 @@ int session_main(const struct session_program *program, int argc, char **argv);
  * did not take it. E_TEMPFAIL: the parent cannot be told, the session must stay awake.
  */
 enum err session_sleeps(struct session *s, int asleep);
+/*
+ * Gives the client behind s->client and its unread input to roost-proxy. OK: the stream, which has
+ * been flushed, is to be freed without a word to the client. E_TEMPFAIL: it was not taken, or
+ * nobody knows: the connection must be ended.
+ */
+enum err session_return(struct session *s);
 /*
  * Tells the parent who the child serves now (shown by `who`): user and a free-form detail such as
  * the selected mailbox. Cheap; never blocks.

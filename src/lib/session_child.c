@@ -17,7 +17,12 @@
 #include "lib/mem.h"
 #include "lib/metrics.h"
 
-enum { REPORT_MAX = 1024, REPORT_WAIT_MS = 5000 };
+enum {
+	REPORT_MAX = 1024,
+	REPORT_WAIT_MS = 5000,
+	RETURN_CONNECT_MS = 2000,
+	RETURN_ANSWER_MS = 10 * 1000,
+};
 
 /* Set by SIGTERM; a process has one session at a time. */
 static volatile sig_atomic_t end_asked;
@@ -49,10 +54,10 @@ session_report(struct session *s, const char *user, const char *detail)
 	(void)!send(s->channel, text, user_len + detail_len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-enum err
-session_sleeps(struct session *s, int asleep)
+static enum err
+tell_parent(struct session *s, char what)
 {
-	const char text[SESSION_SLEEPS_LEN] = {SESSION_SLEEPS, (char)(asleep != 0)};
+	const char text[SESSION_SLEEPS_LEN] = {SESSION_SLEEPS, what};
 
 	if (s->channel < 0)
 		return E_TEMPFAIL;
@@ -65,6 +70,53 @@ session_sleeps(struct session *s, int asleep)
 	}
 	return OK;
 }
+
+enum err
+session_sleeps(struct session *s, int asleep)
+{
+	return tell_parent(s, asleep ? SESSION_ASLEEP : SESSION_AWAKE);
+}
+
+/* Whether the proxy at the other end of sock has taken it. */
+static int
+was_taken(int sock)
+{
+	struct ipc_msg m;
+	int taken = 0;
+
+	if (ipc_recv(sock, &m, RETURN_ANSWER_MS) == OK && m.type == SESSION_TAKEN) {
+		struct ipc_reader r = ipc_reader_of(buf_str(&m.body));
+		int n = ipc_get_u8(&r);
+
+		taken = ipc_reader_end(&r) == OK && n;
+	}
+	ipc_msg_free(&m);
+	return taken;
+}
+
+enum err
+session_return(struct session *s)
+{
+	char *path = conf_run_path(s->conf, "proxy-return");
+	int sock = -1, fd = stream_fd(s->client);
+	struct buf body = {0};
+	enum err e;
+
+	ipc_put_cstr(&body, s->info.id);
+	ipc_put_str(&body, str_make(s->info.back, s->info.back_len));
+	ipc_put_str(&body, stream_unread(s->client));
+	e = stream_flush(s->client);
+	e = e ? e : net_connect_unix(path, RETURN_CONNECT_MS, &sock);
+	/* The client may log in again before this session has ended: there has to be room. */
+	e = e ? e : tell_parent(s, SESSION_LEAVES);
+	e = e ? e : ipc_send(sock, SESSION_RETURN, 1, buf_str(&body), &fd, 1, RETURN_ANSWER_MS);
+	if (e || !was_taken(sock))
+		e = E_TEMPFAIL;
+	io_close(&sock);
+	buf_wipe(&body);
+	buf_free(&body);
+	free(path);
+	return e;
 
 /* ---- the trace of a session ---- */
 

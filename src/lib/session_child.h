@@ -14,8 +14,12 @@
  * longer is a report: user, detail, each ended by NUL.
  */
 enum { SESSION_WAITS_LEN = 1 };
-/* SESSION_SLEEPS, then 1 or 0: see session_sleeps. No user's name begins with this byte. */
+/*
+ * SESSION_SLEEPS, then what becomes of the session's client: the keeper has it, or not (see
+ * session_sleeps), or the proxy gets it back. No user's name begins with this byte.
+ */
 enum { SESSION_SLEEPS = 1, SESSION_SLEEPS_LEN = 2 };
+enum { SESSION_AWAKE, SESSION_ASLEEP, SESSION_LEAVES };
 
 /*
  * SESSION_TRACE, 'C' for the client or 'S' for us, then a line of the dialogue: to who traces the

@@ -126,6 +126,13 @@ child_session_ended(struct parent *p, struct child *c)
 	c->sleeper = NULL;
 }
 
+void
+children_leaves(struct parent *p, struct child *c)
+{
+	child_session_ended(p, c);
+	c->state = CHILD_LEAVING;
+}
+
 static void
 child_wait_end(struct parent *p, struct child *c)
 {
@@ -198,7 +205,8 @@ children_is_free(struct service_run *run, struct child *c, int order)
 {
 	struct parent *p = service_state(run);
 
-	if (c->state != CHILD_SERVING || (c->order >= 0) == (order >= 0)) {
+	if ((c->state != CHILD_SERVING && c->state != CHILD_LEAVING) ||
+		(c->order >= 0) == (order >= 0)) {
 		io_close(&order);
 		return;
 	}

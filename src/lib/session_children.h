@@ -20,6 +20,7 @@ enum { CHILD_BUCKETS = 1024 };
 
 enum child_state {
 	CHILD_SERVING, /* a session is under way */
+	CHILD_LEAVING, /* its client goes back to the proxy; it will be free in a moment */
 	CHILD_WAITING, /* its session is over; it may get another client */
 	CHILD_RETIRED, /* it was told to end */
 };
@@ -77,6 +78,8 @@ struct session_sleeper **children_sleeper(struct parent *p, struct child *c);
 /* c is about to give its client to the keeper; or, with asleep 0, could not. */
 void children_sleeps(struct parent *p, struct child *c, int asleep);
 
+/* c gives its client back to the proxy: its session is over, its process not yet free. */
+void children_leaves(struct parent *p, struct child *c);
 /* c says that it is free. order: its order socket if it was sent along, else -1; taken over. */
 void children_is_free(struct service_run *run, struct child *c, int order);
 /*

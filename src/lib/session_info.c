@@ -55,6 +55,7 @@ session_info_put(struct buf *body, const struct session_info *info)
 	ipc_put_u8(body, info->esmtp != 0);
 	ipc_put_u8(body, info->fresh != 0);
 	ipc_put_str(body, str_make(info->input, info->input_len));
+	ipc_put_str(body, str_make(info->back, info->back_len));
 	ipc_put_u64(body, info->since);
 	ipc_put_str(body, str_make(info->resume, info->resume_len));
 	ipc_put_str(body, str_make(info->state, info->state_len));
@@ -83,6 +84,7 @@ session_info_get(struct str body, struct session_info *out)
 	out->esmtp = ipc_get_u8(&r);
 	out->fresh = ipc_get_u8(&r);
 	out->input = get_bytes(&r, &out->input_len);
+	out->back = get_bytes(&r, &out->back_len);
 	out->since = ipc_get_u64(&r);
 	out->resume = get_bytes(&r, &out->resume_len);
 	out->state = get_bytes(&r, &out->state_len);
@@ -106,6 +108,7 @@ session_info_free(struct session_info *info)
 	free(info->tag);
 	free(info->helo);
 	free(info->input);
+	free(info->back);
 	free(info->resume);
 	free(info->state);
 	memset(info, 0, sizeof(*info));

@@ -156,6 +156,12 @@ stream_input_available(const struct stream *s)
 	return s->in.len - s->at;
 }
 
+struct str
+stream_unread(const struct stream *s)
+{
+	return str_make(s->in.p + s->at, s->in.len - s->at);
+}
+
 void
 stream_drop_input(struct stream *s)
 {
@@ -259,7 +265,8 @@ send_filtered(struct stream *s, const char *p, size_t len, int flush)
 		size_t piece = len < STREAM_OUT_FLUSH ? len : STREAM_OUT_FLUSH;
 
 		buf_reset(&s->encoded);
-		e = s->filter->encode(s->filter_ctx, p, piece, flush && piece == len, &s->encoded);
+		e = s->filter->encode(
+			s->filter_ctx, p, piece, piece == len ? flush : 0, &s->encoded);
 		e = e ? fail(s, e) : send_bytes(s, s->encoded.p, s->encoded.len);
 		p += piece;
 		len -= piece;
@@ -279,7 +286,7 @@ stream_flush(struct stream *s)
 		return OK;
 	if (s->fd < 0)
 		return fail(s, E_CLOSED);
-	e = send_filtered(s, s->out.len ? s->out.p : "", s->out.len, 1);
+	e = send_filtered(s, s->out.len ? s->out.p : "", s->out.len, STREAM_FILTER_FLUSH);
 	buf_reset(&s->out);
 	return e;
 }
@@ -428,6 +435,34 @@ stream_set_filter(struct stream *s, const struct stream_filter *filter, void *ct
 	s->filter = filter;
 	s->filter_ctx = ctx;
 	return e;
+}
+
+enum err
+stream_end_filter(struct stream *s)
+{
+	struct str raw = buf_str(&s->raw);
+	enum err e;
+
+	if (s->err)
+		return s->err;
+	e = send_filtered(s, s->out.len ? s->out.p : "", s->out.len, STREAM_FILTER_END);
+	buf_reset(&s->out);
+	/* Text behind the end: the peer went on as if there were none. */
+	if (!e && s->at < s->in.len)
+		e = fail(s, E_PROTO);
+	if (e)
+		return e;
+	e = s->filter->decode_end(s->filter_ctx, &raw);
+	if (e)
+		return fail(s, e);
+	s->filter->free(s->filter_ctx);
+	s->filter = NULL;
+	s->filter_ctx = NULL;
+	s->raw_more = 0;
+	stream_push_input(s, raw);
+	buf_free(&s->raw);
+	buf_free(&s->encoded);
+	return OK;
 }
 
 void *

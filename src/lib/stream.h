@@ -37,6 +37,8 @@ void stream_set_deadline(struct stream *s, int64_t deadline_ms);
 void stream_push_input(struct stream *s, struct str bytes);
 /* Bytes that can be read without waiting for the socket. */
 size_t stream_input_available(const struct stream *s);
+/* Those bytes; borrowed until the next read. */
+struct str stream_unread(const struct stream *s);
 /* Throws away input already buffered (after STARTTLS). */
 void stream_drop_input(struct stream *s);
 
@@ -91,15 +93,29 @@ struct stream_filter {
 	 * bytes. Called again with an empty *raw after it filled the room. E_PROTO: malformed.
 	 */
 	enum err (*decode)(void *ctx, struct str *raw, struct buf *out, size_t room);
-	/* Appends to *out. flush: the peer must be able to read everything so far. */
+	/*
+	 * Appends to *out. flush: the peer must be able to read everything so far, and after
+	 * STREAM_FILTER_END nothing more comes.
+	 */
 	enum err (*encode)(void *ctx, const void *p, size_t len, int flush, struct buf *out);
+	/*
+	 * The text ends behind what decode has given last: takes off the front of *raw what still
+	 * belongs to it, so that what is left was not filtered. E_PROTO: the end cannot be here.
+	 */
+	enum err (*decode_end)(void *ctx, struct str *raw);
 	void (*free)(void *ctx);
 };
+enum { STREAM_FILTER_FLUSH = 1, STREAM_FILTER_END = 2 };
 /*
  * From here on both ways. What was written is sent as it is; input not read yet passes through the
  * filter. ctx is taken over. The statistics count bytes of the socket.
  */
 enum err stream_set_filter(struct stream *s, const struct stream_filter *filter, void *ctx);
+/*
+ * Takes the filter away again behind what was written, with an end mark, and behind what was read;
+ * what came later is input as it is. E_PROTO: the peer's filter did not end there.
+ */
+enum err stream_end_filter(struct stream *s);
 /* NULL: there is none. */
 void *stream_filter_ctx(const struct stream *s);
 /* Whether bytes came that the filter has not made text of. */

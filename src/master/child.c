@@ -89,6 +89,7 @@ child_settings_fd(const struct config *conf, const struct daemon_def *def, int *
 		blank(&copy->tls_cert_pem);
 		blank(&copy->tls_key_pem);
 		blank(&copy->tls_ticket_key);
+		blank(&copy->proxy_return_key);
 	}
 	e = conf_to_memfd(copy, fd_out);
 	conf_free(&copy);

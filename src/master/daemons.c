@@ -132,6 +132,7 @@ const struct daemon_def daemon_defs[] = {
 			{"submissions", "listen_submissions"}, {"imap", "listen_imap"},
 			{"imaps", "listen_imaps"}, {"pop3", "listen_pop3"},
 			{"pop3s", "listen_pop3s"}, {"lmtp", "listen_lmtp"}},
+		.unix_ = {{"proxy-return", "proxy-return", DAEMON_MAIL_USER, 0600}},
 	},
 };
 

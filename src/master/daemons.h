@@ -14,7 +14,10 @@
 /* Whose files, whose process: with root the two settings, without root it is always us. */
 enum daemon_user { DAEMON_ROOT, DAEMON_USER /* setting user */, DAEMON_MAIL_USER };
 
-/* Secrets that only some may see; all others get the settings without them. */
+/*
+ * Secrets that only some may see; all others get the settings without them. SECRET_TLS are all
+ * those of the proxy.
+ */
 enum { SECRET_TICKET = 1, SECRET_TLS = 2, SECRET_DATABASE = 4, SECRET_SLEEP = 8 };
 
 /* The end comes in this order; a stage begins when all of the one before are gone. */

@@ -313,6 +313,7 @@ prepare(struct master *m, struct buf *problems)
 	remove_run_file(m, "ready");
 	setup_secret(&m->conf->ticket_key);
 	setup_secret(&m->conf->imap_sleep_key);
+	setup_secret(&m->conf->proxy_return_key);
 	setup_secret(&m->conf->tls_ticket_key);
 	if (cert_load(m->conf, 1, problems) || setup_quota_warning(m->conf, problems))
 		return EXIT_CONFIG;

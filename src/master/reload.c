@@ -107,6 +107,7 @@ reload_checked(struct master *m, struct config *fresh, struct buf *problems)
 	setup_hostname(fresh);
 	copy_setting(&fresh->ticket_key, m->conf->ticket_key);
 	copy_setting(&fresh->imap_sleep_key, m->conf->imap_sleep_key);
+	copy_setting(&fresh->proxy_return_key, m->conf->proxy_return_key);
 	setup_secret(&fresh->tls_ticket_key);
 	e2 = setup_check(fresh, problems);
 	e = e ? e : e2;

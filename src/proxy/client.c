@@ -49,6 +49,7 @@ client_close(struct client *c, const char *reason)
 	io_close(&c->session_fd);
 	prelogin_fini(&c->prelogin);
 	buf_free(&c->header);
+	returned_free(&c->returned);
 	if (c->counted)
 		proxy_leave(px, &c->peer);
 	limits_login_leave(px->limits, &c->login);
@@ -154,6 +155,14 @@ fill(struct client *c, int *gone)
 		room = READ_CHUNK;
 	if (buf_reserve(in, room))
 		return 0;
+	if (c->returned && c->returned->input.len > 0) {
+		struct buf *held = &c->returned->input;
+
+		n = held->len < room ? held->len : room;
+		buf_add(in, held->p, n);
+		buf_consume(held, n);
+		return 1;
+	}
 	enum conn_result r = conn_read(&c->conn, in->p + in->len, room, &n);
 	if (r == CONN_OK) {
 		in->len += n;
@@ -431,15 +440,14 @@ on_wait(evutil_socket_t fd, short what, void *arg)
 
 /* ---- from and to proxy.c ---- */
 
-void
-client_start(struct proxy *px, const struct proxy_listener *listener, int fd,
+struct client *
+client_create(struct proxy *px, const struct proxy_listener *listener, int fd,
 	const struct net_addr *peer)
 {
 	struct client *c = MEM_NEW(struct client);
 	const struct config *conf = proxy_conf(px);
 	int on = 1;
 
-	px->accepted++;
 	c->px = px;
 	c->listener = listener;
 	c->session_fd = -1;
@@ -464,6 +472,16 @@ client_start(struct proxy *px, const struct proxy_listener *listener, int fd,
 	px->client_count++;
 	client_arm(&c->deadline, conf->login_timeout);
 	c->prelogin.mechanisms = (const char *const *)px->mechanisms;
+	return c;
+}
+
+void
+client_start(struct proxy *px, const struct proxy_listener *listener, int fd,
+	const struct net_addr *peer)
+{
+	struct client *c = client_create(px, listener, fd, peer);
+
+	px->accepted++;
 	if (proxy_is_trusted(px, peer)) {
 		c->phase = CLIENT_HEADER;
 		client_header(c);

@@ -2,6 +2,7 @@
 #ifndef ROOST_PROXY_CLIENT_H
 #define ROOST_PROXY_CLIENT_H
 
+#include "lib/session.h"
 #include "proxy/client_cert.h"
 #include "proxy/conn.h"
 #include "proxy/proxy.h"
@@ -14,6 +15,18 @@ enum client_phase {
 	CLIENT_DIALOGUE, /* the machine in prelogin.h speaks */
 	CLIENT_HANDOVER, /* the session daemon has been asked */
 	CLIENT_LINGER, /* the last words are sent; what still comes is thrown away */
+};
+
+/*
+ * What is to be known of a client that a session gave back, and of one that may come back: the
+ * session keeps it, sealed (returned.c). The client of a TLS connection comes back as one end of
+ * the socketpair whose other end is still relayed.
+ */
+struct returned {
+	char *tls_text;
+	unsigned char exporter[CONN_BINDING_MAX], unique[CONN_BINDING_MAX];
+	size_t exporter_len, unique_len;
+	struct buf input; /* to be read in front of what the socket has */
 };
 
 struct client {
@@ -37,7 +50,12 @@ struct client {
 	struct event wait; /* for auth or the session daemon */
 	struct link_request auth, handover;
 	int session_fd; /* our end of the socketpair while handing over; -1 */
+	struct returned *returned; /* NULL: it came from the network */
 };
+
+/* One that has not said anything yet. Owns fd. */
+struct client *client_create(struct proxy *px, const struct proxy_listener *listener, int fd,
+	const struct net_addr *peer);
 
 /* Does what can be done now. The client may be gone afterwards. */
 void client_run(struct client *c);
@@ -50,6 +68,14 @@ void client_auth_start(
 void client_auth_continue(struct prelogin *p, struct str response);
 void client_auth_abort(struct prelogin *p);
 void client_auth_timeout(struct client *c);
+
+/* ---- returned.c ---- */
+/* Appends what makes this client one before log-in again: session_info.back. */
+void returned_seal(const struct client *c, const struct session_info *info, struct buf *out);
+void returned_free(struct returned **r);
+/* The channel bindings, CONN_BINDING_MAX bytes at most each. 0: there is none. */
+size_t client_tls_exporter(const struct client *c, unsigned char *out);
+size_t client_tls_unique(const struct client *c, unsigned char *out);
 
 /* ---- handover.c ---- */
 /* Gives the client away; out is empty. */

@@ -148,8 +148,8 @@ client_auth_start(struct prelogin *p, struct str mechanism, int has_initial, str
 	struct buf body = {0};
 	char peer[NET_ADDR_TEXT], local[NET_ADDR_TEXT];
 	unsigned char exporter[CONN_BINDING_MAX], unique[CONN_BINDING_MAX];
-	size_t exporter_len = conn_tls_exporter(&c->conn, exporter);
-	size_t unique_len = conn_tls_unique(&c->conn, unique);
+	size_t exporter_len = client_tls_exporter(c, exporter);
+	size_t unique_len = client_tls_unique(c, unique);
 
 	net_addr_format(&c->peer, peer);
 	net_addr_format(&c->local, local);

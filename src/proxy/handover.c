@@ -118,7 +118,7 @@ on_answer(struct link_request *request, struct ipc_msg *m)
 }
 
 static void
-fill_info(struct client *c, struct session_info *info)
+fill_info(struct client *c, const struct buf *input, struct session_info *info)
 {
 	struct prelogin *p = &c->prelogin;
 
@@ -135,15 +135,15 @@ fill_info(struct client *c, struct session_info *info)
 	info->tag = p->tag;
 	info->helo = p->helo;
 	info->esmtp = p->esmtp;
-	info->input = p->in.p;
-	info->input_len = p->in.len;
+	info->input = input->p;
+	info->input_len = input->len;
 }
 
 void
 client_handover(struct client *c)
 {
 	struct session_info info = {0};
-	struct buf body = {0}, tls_text = {0};
+	struct buf body = {0}, tls_text = {0}, back = {0}, input = {0};
 	int pair[2] = {-1, -1}, fd = c->conn.fd;
 
 	c->handover_wanted = 0;
@@ -160,8 +160,17 @@ client_handover(struct client *c)
 		buf_printf(&tls_text, "%s %s", SSL_get_version(c->conn.ssl),
 			SSL_get_cipher_name(c->conn.ssl));
 	}
-	fill_info(c, &info);
+	if (c->returned)
+		buf_add_cstr(&tls_text, c->returned->tls_text);
+	buf_add_buf(&input, &c->prelogin.in);
+	if (c->returned)
+		buf_add_buf(&input, &c->returned->input);
+	fill_info(c, &input, &info);
 	info.tls_text = (char *)buf_cstr(&tls_text);
+	if (c->listener->proto == &prelogin_imap)
+		returned_seal(c, &info, &back);
+	info.back = back.p;
+	info.back_len = back.len;
 	session_info_put(&body, &info);
 	c->handover.on_answer = on_answer;
 	enum err e = link_ask(proxy_target_link(c->px, c->listener->proto), &c->handover,
@@ -170,6 +179,9 @@ client_handover(struct client *c)
 	buf_wipe(&body);
 	buf_free(&body);
 	buf_free(&tls_text);
+	buf_free(&back);
+	buf_wipe(&input);
+	buf_free(&input);
 	if (e)
 		failed(c, "session daemon cannot be reached");
 	else

@@ -30,6 +30,13 @@ ACCEPT(accept_pop3, L_POP3)
 ACCEPT(accept_pop3s, L_POP3S)
 ACCEPT(accept_lmtp, L_LMTP)
 
+static void
+accept_return(struct service_run *run, int fd, const struct net_addr *peer)
+{
+	(void)peer;
+	returned_accept(service_state(run), fd, kinds, sizeof kinds / sizeof *kinds);
+}
+
 static const struct service_listener listeners[] = {
 	{"smtp", accept_smtp},
 	{"submission", accept_submission},
@@ -39,6 +46,7 @@ static const struct service_listener listeners[] = {
 	{"pop3", accept_pop3},
 	{"pop3s", accept_pop3s},
 	{"lmtp", accept_lmtp},
+	{"proxy-return", accept_return},
 	{NULL, NULL},
 };
 

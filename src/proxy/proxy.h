@@ -64,6 +64,14 @@ int proxy_is_trusted(const struct proxy *px, const struct net_addr *peer);
 /* Owns fd. */
 void client_start(struct proxy *px, const struct proxy_listener *listener, int fd,
 	const struct net_addr *peer);
+/* ---- returned.c: clients that a session gives back (session_return) ---- */
+
+/* Owns fd, a connection on run/proxy-return. */
+void returned_accept(
+	struct proxy *px, int fd, const struct proxy_listener *kinds, size_t kind_count);
+
+/* ---- client.c again ---- */
+
 /* The service ends: says so to everybody who is not yet being handed over. */
 void client_shutdown_all(struct proxy *px);
 /* Mechanisms or settings changed. */

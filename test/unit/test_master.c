@@ -107,6 +107,7 @@ test_secrets_go_where_they_belong(void **state)
 	setup_secret(&conf->ticket_key);
 	setup_secret(&conf->tls_ticket_key);
 	setup_secret(&conf->imap_sleep_key);
+	setup_secret(&conf->proxy_return_key);
 	setup_secret(&conf->tls_key_pem);
 	assert_int_equal(conf_set(conf, "postgresql", "password=x", NULL), OK);
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
@@ -120,6 +121,7 @@ test_secrets_go_where_they_belong(void **state)
 		assert_int_equal(seen->tls_key_pem[0] != '\0', table[i].tls);
 		assert_int_equal(seen->imap_sleep_key[0] != '\0', table[i].sleep);
 		assert_int_equal(seen->tls_ticket_key[0] != '\0', table[i].tls);
+		assert_int_equal(seen->proxy_return_key[0] != '\0', table[i].tls);
 		close(fd);
 		conf_free(&seen);
 	}
