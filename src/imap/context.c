@@ -74,15 +74,9 @@ imap_context_exists(const struct imap_session *s, struct str tag)
 }
 
 uint64_t
-imap_context_modseq(struct imap_session *s)
+imap_context_modseq(const struct imap_session *s)
 {
-	struct index_mailbox box = {0};
-	uint64_t modseq = 0;
-
-	if (!index_mailbox_get_id(s->index, s->mailbox, &box))
-		modseq = box.highest_modseq;
-	index_mailbox_free(&box);
-	return modseq;
+	return index_view_read_modseq(s->view);
 }
 
 static int
@@ -121,17 +115,23 @@ is_full(const struct imap_session *s, int sorted)
 }
 
 void
+imap_context_refuse(struct imap_session *s, const char *why)
+{
+	struct buf tag = BUF_INIT(0);
+
+	imap_write_string(&tag, s->tag);
+	imap_untagged(s, "NO [NOUPDATE %s] %s", buf_cstr(&tag), why);
+	buf_free(&tag);
+}
+
+void
 imap_context_add(struct imap_session *s, struct search_plan *plan, const struct sort_program *sort,
 	struct fetch_plan *fetch, int uid, uint64_t modseq, const uint32_t *seqs, size_t count)
 {
 	struct imap_context *c;
 
 	if (is_full(s, sort != NULL)) {
-		struct buf tag = BUF_INIT(0);
-
-		imap_write_string(&tag, s->tag);
-		imap_untagged(s, "NO [NOUPDATE %s] Too many contexts", buf_cstr(&tag));
-		buf_free(&tag);
+		imap_context_refuse(s, "Too many contexts");
 		return;
 	}
 	c = MEM_NEW(struct imap_context);

@@ -22,8 +22,11 @@ enum {
 
 /* Whether this tag names a context: a second one is BAD (RFC 5267 section 4.3). */
 int imap_context_exists(const struct imap_session *s, struct str tag);
-/* To be read before the search whose result imap_context_add gets: what changed since is told. */
-uint64_t imap_context_modseq(struct imap_session *s);
+/*
+ * To be read before the search whose result imap_context_add gets: what changed since is told. It
+ * is what the view has read, for a search finds no message that the view has not.
+ */
+uint64_t imap_context_modseq(const struct imap_session *s);
 /*
  * Makes the command under way a context, or sends "* NO [NOUPDATE tag]". plan is taken over and
  * left empty, so is fetch: what is sent of messages that join when they come (no items: nothing);
@@ -41,5 +44,8 @@ void imap_contexts_update(struct imap_session *s);
 /* EXPUNGE of this message is about to be told: out of all results with it. */
 void imap_contexts_expunged(struct imap_session *s, uint32_t seq, uint32_t uid);
 void imap_contexts_free(struct imap_session *s);
+
+/* Says of the command under way that its search is not kept up to date: NO [NOUPDATE tag]. */
+void imap_context_refuse(struct imap_session *s, const char *why);
 
 #endif

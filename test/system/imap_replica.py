@@ -16,15 +16,18 @@ class Message:
 
 
 class Command:
-    def __init__(self, name, uid=False, silent=None, earlier=False, on_done=None):
+    def __init__(self, name, uid=False, silent=None, earlier=False, on_done=None, on_fetch=None, updates=None):
         self.name, self.uid, self.silent, self.earlier, self.on_done = name, uid, silent, earlier, on_done
+        self.on_fetch = on_fetch  # called with the message, what was told of it, and its literals
+        self.updates = updates  # of a search that is kept up to date: what it says of a message
+        self.answers = []  # SEARCH, ESEARCH, SORT, THREAD
         self.flags_told = set()  # messages whose FLAGS came while it ran
         self.code_modseq = None
         self.sent_modseq = 0
 
     def may_expunge(self):
         """RFC 9051 section 7.5.1."""
-        return self.uid or self.name not in ("FETCH", "STORE", "SEARCH")
+        return self.uid or self.name not in ("FETCH", "STORE", "SEARCH", "SORT", "THREAD")
 
 
 def parse_set(text):
@@ -36,6 +39,12 @@ def parse_set(text):
         numbers.extend(range(int(first), int(last or first) + 1))
     assert numbers == sorted(set(numbers)), text
     return numbers
+
+
+def expand(answer):
+    """The UIDs behind ALL in an ESEARCH response."""
+    found = re.search(r" ALL ([0-9:,]+)", answer)
+    return parse_set(found[1]) if found else []
 
 
 def format_set(numbers):
@@ -89,6 +98,8 @@ class Replica:
         self.uidvalidity = None
         self.condstore = self.qresync = False
         self.running = collections.deque()  # (tag, Command), the oldest first
+        self.literals = []  # of the last response
+        self.contexts = {}  # by tag: what the search says of a message, the UIDs that it has come to
         self.connect()
 
     def __repr__(self):
@@ -101,6 +112,7 @@ class Replica:
         self.lines = self.socket.makefile("rb")
         self.read_response()
         self.running.clear()
+        self.contexts.clear()
         self.condstore = self.qresync = self.rev2 = self.uidonly = self.selected = False
         self.run("LOGIN", f'LOGIN {self.user} "{PASSWORD}"')
         enable = LEVELS[self.level]
@@ -119,34 +131,42 @@ class Replica:
 
     def read_response(self):
         """One response as text, each literal as "~"."""
-        whole = b""
+        whole, self.literals = b"", []
         while True:
             line = self.lines.readline()
             assert line.endswith(b"\r\n"), (self, line, list(self.trace)[-5:])
             literal = re.search(rb"\{(\d+)\}\r\n$", line)
             if not literal:
                 break
-            self.lines.read(int(literal.group(1)))
+            self.literals.append(self.lines.read(int(literal.group(1))))
             whole += line[: literal.start()] + b"~"
         text = (whole + line[:-2]).decode()
         self.trace.append("S: " + text[:300])
         return text
 
-    def send(self, command, text, literal=None):
+    def send(self, command, text, *literals):
         self.tag += 1
         tag = f"a{self.tag}"
         self.trace.append(f"C: {tag} {text}")
         data = f"{tag} {text}".encode()
-        if literal is not None:
+        for literal in literals:
             data += b" {%d+}\r\n%b" % (len(literal), literal)
         self.running.append((tag, command))
         self.socket.sendall(data + b"\r\n")
         return tag
 
-    def run(self, name, text, literal=None, **options):
+    def run(self, name, text, *literals, **options):
         """Sends a command and reads until its answer, which is returned."""
-        self.send(Command(name, **options), text, literal)
+        self.send(Command(name, **options), text, *literals)
         return self.finish()
+
+    def ask(self, name, uid, text):
+        """The untagged answers of a command that searches."""
+        command = Command(name, uid)
+        self.send(command, "UID " * uid + text)
+        done = self.finish()
+        assert " OK " in done, (text, done)
+        return command.answers
 
     def finish(self):
         """Reads until all commands are answered; the last answer."""
@@ -166,6 +186,8 @@ class Replica:
             return None
         tag, command = self.running.popleft()
         assert text.startswith(tag + " "), (tag, text)
+        if command.updates and not text.startswith(f"{tag} OK"):
+            self.contexts.pop(tag, None)
         self.on_tagged(text[len(tag) + 1 :], command)
         return text
 
@@ -215,10 +237,36 @@ class Replica:
             self.uidvalidity = int(re.match(r"OK \[UIDVALIDITY (\d+)\]", text).group(1))
         elif text.startswith("LIST "):
             self.listed = True
-        elif text.startswith(("SEARCH", "ESEARCH")):
-            assert text.startswith("ESEARCH") == self.rev2, text
+        elif text.startswith("ESEARCH ") and re.search(r" (ADDTO|REMOVEFROM) ", text):
+            self.on_update(text, command)
+        elif text.startswith("NO [NOUPDATE "):
+            self.contexts.pop(self.running[0][0])
+            command.updates = None
+        elif text.startswith(("SEARCH", "ESEARCH", "SORT", "THREAD")):
+            command.answers.append(text)
+            if command.updates:
+                self.contexts[self.running[0][0]] = (command.updates, set(expand(text)))
         elif text.startswith("BYE"):
             raise AssertionError(text)
+
+    def on_update(self, text, command):
+        tag = re.match(r'ESEARCH \(TAG "([^"]+)"\) UID ', text)[1]
+        _, uids = self.contexts[tag]
+        for item, pairs in re.findall(r"(ADDTO|REMOVEFROM) \(([^)]*)\)", text):
+            words = pairs.split(" ")
+            for changed in words[1::2]:
+                told = set(parse_set(changed))
+                if item == "ADDTO":
+                    assert not told & uids, text
+                    uids |= told
+                else:
+                    assert told <= uids, text
+                    uids -= told
+
+    def on_gone(self, uid, text):
+        """RFC 5267 section 4.3.3: what an updating search loses is told before the message is."""
+        for tag, (_, uids) in self.contexts.items():
+            assert uid not in uids, (tag, text, list(self.trace)[-20:])
 
     def on_exists(self, count, text, command):
         if command.name == "SELECT":
@@ -239,6 +287,7 @@ class Replica:
         assert command and command.may_expunge(), text
         assert not self.qresync and not self.uidonly, text
         assert 1 <= number <= len(self.messages), text
+        self.on_gone(self.messages[number - 1].uid, text)
         del self.messages[number - 1]
 
     def on_vanished(self, text, command):
@@ -254,6 +303,7 @@ class Replica:
             return
         assert command.may_expunge(), text
         for uid in parse_set(words[1]):
+            self.on_gone(uid, text)
             self.remove_uid(uid, text)
 
     def remove_uid(self, uid, text):
@@ -294,6 +344,8 @@ class Replica:
         self.take(m, data, command)
         if "FLAGS" in data:
             command.flags_told.add(m)
+        if command.on_fetch:
+            command.on_fetch(m, data, self.literals)
 
     def on_fetch(self, number, text, command):
         assert not self.uidonly, text
@@ -315,6 +367,8 @@ class Replica:
         self.take(m, data, command)
         if "FLAGS" in data:
             command.flags_told.add(m)
+        if command.on_fetch:
+            command.on_fetch(m, data, self.literals)
 
     def take(self, m, data, command):
         if "FLAGS" in data:
@@ -338,6 +392,7 @@ class Replica:
 
     def select(self, verb="SELECT"):
         self.modseq = self.complete_to = 0
+        self.contexts.clear()
         self.listed = False
         answer = self.run("SELECT", f"{verb} {self.mailbox}")
         assert " OK " in answer, answer

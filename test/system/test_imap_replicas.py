@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """
 Several sessions change one mailbox at the same time at random; each client's copy, built from what it was told alone,
-must in the end be the mailbox. QRESYNC clients lose their connections and come back with their copies.
+must in the end be the mailbox. QRESYNC clients lose their connections and come back with their copies. What searches, sorting
+and threading answer then is compared with a second implementation, and so is what updating searches have come to.
 
 REPLICA_SECONDS (8) and REPLICA_SEED say how long and which; a failure prints the seed and what was said.
 """
@@ -11,26 +12,27 @@ import os
 import random
 import time
 
+import imap_model
 import pytest
 from imap_replica import LEVELS, Command, Replica, format_set
 
 SECONDS = float(os.environ.get("REPLICA_SECONDS", "8"))
 SEED = int(os.environ.get("REPLICA_SEED", "9051"))
 FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "\\Draft", "\\Deleted", "$Label1", "$Label2", "Work"]
-MESSAGE = b"From: a@example.test\r\nSubject: %d\r\n\r\nbody\r\n"
+BOXES = ["Other", "Moved"]  # one of them is there
 
 
 class Storm:
     def __init__(self, roost, user, seed, guest=None):
         self.roost, self.user, self.random = roost, user, random.Random(seed)
         self.port = roost.ports["imap"]
-        self.serial = 0
-        self.commands = self.rounds = self.resyncs = 0
+        self.model = imap_model.Model(self.random)
+        self.commands = self.rounds = self.resyncs = self.questions = self.inboxes = 0
         levels = ["plain", "condstore", "qresync", *self.random.sample(sorted(LEVELS), 3)]
         self.judge = Replica(self.port, user, "condstore")
-        self.judge.run("CREATE", "CREATE Other")
+        self.judge.run("CREATE", f"CREATE {BOXES[0]}")
         for _ in range(12):
-            self.judge.run("APPEND", "APPEND INBOX", self.text())
+            self.judge.run("APPEND", "APPEND INBOX", self.model.make())
         self.clients = [Replica(self.port, user, level) for level in levels]
         self.judges = {"INBOX": self.judge}
         if guest:
@@ -40,7 +42,7 @@ class Storm:
 
     def invite(self, guest):
         """Three of the clients are somebody else's, who may do all that they do and has a \\Seen of his own."""
-        for mailbox in ("INBOX", "Other"):
+        for mailbox in ("INBOX", BOXES[0]):
             self.judge.run("SETACL", f"SETACL {mailbox} {guest} lrswite")
         inbox = f"other/{self.user.split('@')[0]}/INBOX"
         for client in self.clients[3:]:
@@ -48,10 +50,6 @@ class Storm:
         levels = ["qresync", "condstore", self.random.choice(sorted(LEVELS))]
         self.clients[3:] = [Replica(self.port, guest, level, inbox) for level in levels]
         self.judges[inbox] = Replica(self.port, guest, "condstore", inbox)
-
-    def text(self):
-        self.serial += 1
-        return MESSAGE % self.serial
 
     # ---- one command of one client ----
 
@@ -98,21 +96,56 @@ class Storm:
             modifier, earlier = modifier.replace(")", " VANISHED)"), True
         client.send(Command("FETCH", uid, earlier=earlier), f"{'UID ' * uid}FETCH {text} {r.choice(items)}{modifier}")
 
+    @staticmethod
+    def boxes(client):
+        """Under the names that this client has for them."""
+        return [client.mailbox.replace("INBOX", name) for name in BOXES]
+
     def transfer(self, client):
         r = self.random
         uid = client.uidonly or r.random() < 0.5
         text, messages = self.choose_set(client, uid)
         if messages:
             verb = r.choice(["COPY", "MOVE"])
-            other = client.mailbox.replace("INBOX", "Other")
             # Of a guest also his own mail.
-            places = [client.mailbox, other, other] + ["INBOX"] * (client.mailbox != "INBOX")
+            places = [client.mailbox, *self.boxes(client)] + ["INBOX"] * (client.mailbox != "INBOX")
             client.send(Command(verb, uid), f"{'UID ' * uid}{verb} {text} {r.choice(places)}")
 
     def search(self, client):
         r = self.random
         uid = client.uidonly or r.random() < 0.5
-        client.send(Command("SEARCH", uid), f"{'UID ' * uid}SEARCH {r.choice(['ALL', 'SEEN', 'UNDELETED', 'SUBJECT 1'])}")
+        key, _ = self.model.key(numbers=not client.uidonly)
+        text = r.choice([f"SEARCH CHARSET UTF-8 {key}", f"SORT (REVERSE DATE SUBJECT) UTF-8 {key}",
+                         f"THREAD REFERENCES UTF-8 {key}", f"SEARCH RETURN (SAVE COUNT) CHARSET UTF-8 {key}"])
+        client.send(Command(text.split(" ")[0], uid), "UID " * uid + text)
+
+    def watch(self, client):
+        """A search that is kept up to date (RFC 5267), or the end of one."""
+        if client.contexts and self.random.random() < 0.3:
+            tag = self.random.choice(sorted(client.contexts))
+            del client.contexts[tag]
+            client.send(Command("CANCELUPDATE"), f'CANCELUPDATE "{tag}"')
+        elif len(client.contexts) < 3:
+            key, test = self.model.key(numbers=False)
+            client.send(Command("SEARCH", True, updates=test), f"UID SEARCH RETURN (ALL UPDATE) CHARSET UTF-8 {key}")
+
+    def replace(self, client):
+        uid = client.uidonly or self.random.random() < 0.5
+        _, messages = self.choose_set(client, uid)
+        if messages:
+            m = messages[0]
+            number = m.uid if uid else client.messages.index(m) + 1
+            to = self.random.choice([client.mailbox, client.mailbox, *self.boxes(client)])
+            client.send(Command("REPLACE", uid), f"{'UID ' * uid}REPLACE {number} {to}", self.model.make())
+
+    def rename(self, client):
+        r = self.random
+        if client.mailbox == "INBOX" and r.random() < 0.1:
+            # All of INBOX goes (RFC 9051 section 6.3.6), and comes again.
+            self.inboxes += 1
+            client.send(Command("RENAME"), f"RENAME INBOX Kept{self.inboxes}")
+        else:
+            client.send(Command("RENAME"), "RENAME {} {}".format(*r.sample(self.boxes(client), 2)))
 
     def expunge(self, client):
         if self.random.random() < 0.5:
@@ -123,8 +156,11 @@ class Storm:
                 client.send(Command("EXPUNGE", True), f"UID EXPUNGE {text}")
 
     def simple(self, client):
-        text = self.random.choice(["NOOP", "CHECK", f"STATUS {client.mailbox} (MESSAGES UIDNEXT UNSEEN)",
-                                   f"STATUS {client.mailbox.replace('INBOX', 'Other')} (MESSAGES)"])
+        inbox = client.mailbox
+        text = self.random.choice(["NOOP", "CHECK", f"STATUS {inbox} (MESSAGES UIDNEXT UNSEEN)",
+                                   f"STATUS {self.boxes(client)[0]} (MESSAGES)", "UIDBATCHES 500", "NAMESPACE",
+                                   'LIST "" "*" RETURN (STATUS (MESSAGES UNSEEN))', 'GETMETADATA "" /private/comment',
+                                   f"GETQUOTAROOT {inbox}", f"MYRIGHTS {inbox}"])
         client.send(Command(text.split(" ")[0]), text)
 
     def idle(self, client):
@@ -133,14 +169,27 @@ class Storm:
         client.socket.sendall(b"DONE\r\n")
 
     def append(self, client):
-        if len(client.messages) < 40:
-            flags = " (\\Deleted $Label1)" if self.random.random() < 0.3 else ""
-            client.send(Command("APPEND"), f"APPEND {client.mailbox}{flags}", self.text())
+        if len(client.messages) >= 40:
+            return
+        flags = " (\\Deleted $Label1)" if self.random.random() < 0.3 else ""
+        how = self.random.random()
+        known = [m.uid for m in client.messages if m.uid is not None]
+        if how < 0.2 and known:
+            # It may be gone: then nothing is appended.
+            url = f"/{client.mailbox};UIDVALIDITY={client.uidvalidity}/;UID={self.random.choice(known)}"
+            client.send(Command("APPEND"), f'APPEND {client.mailbox}{flags} CATENATE (URL "{url}")')
+        elif how < 0.4:
+            client.send(Command("APPEND"), f"APPEND {client.mailbox}{flags}", self.model.make(), self.model.make())
+        else:
+            text = self.model.make()
+            date = self.random.choice(["", " " + self.model.date()])
+            client.send(Command("APPEND"), f"APPEND {client.mailbox}{flags}{date}", text)
 
     def leave(self, client):
         """Away and back, by CLOSE or by SELECT of the same mailbox."""
         client.finish()
         if self.random.random() < 0.5:
+            client.contexts.clear()
             client.run("CLOSE", "CLOSE")
         client.select()
 
@@ -152,8 +201,8 @@ class Storm:
             with contextlib.suppress(OSError):
                 self.random.choice(files).unlink()
         elif len(client.messages) < 40:
-            self.serial += 1
-            (folder / "new" / f"17950{self.serial:05}.M1P1.elsewhere").write_bytes(self.text().replace(b"\r", b""))
+            text = self.model.make().replace(b"\r", b"")
+            (folder / "new" / f"17950{len(self.model.made):05}.M1P1.elsewhere").write_bytes(text)
 
     def lose(self, client):
         if not client.qresync:
@@ -170,8 +219,8 @@ class Storm:
         client = self.random.choice(self.clients)
         action = self.random.choices(
             [self.store, self.fetch, self.transfer, self.search, self.expunge, self.simple, self.idle, self.append,
-             self.leave, self.another_program, self.lose],
-            [30, 25, 6, 5, 5, 12, 5, 12, 2, 1, 4])[0]
+             self.leave, self.another_program, self.lose, self.watch, self.replace, self.rename],
+            [30, 25, 6, 5, 5, 12, 5, 12, 2, 1, 4, 4, 4, 1])[0]
         # While answers are due, sequence numbers are in the air.
         if client.running and action not in (self.lose, self.another_program):
             client.finish()
@@ -207,6 +256,10 @@ class Storm:
             if client.qresync:
                 highest = judge.modseq
                 assert client.modseq == highest, (client, client.modseq, highest, list(client.trace)[-20:])
+        messages = {name: self.model.mailbox(judge) for name, judge in self.judges.items()}
+        for client in self.clients:
+            imap_model.check(self.model, messages[client.mailbox], client)
+            self.questions += 3
         self.rounds += 1
 
     def close(self):
@@ -223,7 +276,7 @@ def roost(make_instance):
 def test_every_copy_is_the_mailbox(roost, shared):
     deadline = time.monotonic() + SECONDS
     storms = 0
-    totals = [0, 0, 0]
+    totals = [0, 0, 0, 0]
     while time.monotonic() < deadline:
         seed = SEED + storms
         storms += 1
@@ -240,7 +293,8 @@ def test_every_copy_is_the_mailbox(roost, shared):
             said = "\n".join(f"--- {c}\n" + "\n".join(list(c.trace)[-40:]) for c in storm.clients)
             raise AssertionError(f"REPLICA_SEED={seed}: {e}\n{said}") from e
         storm.close()
-        for i, n in enumerate((storm.commands, storm.rounds, storm.resyncs)):
+        for i, n in enumerate((storm.commands, storm.rounds, storm.resyncs, storm.questions)):
             totals[i] += n
-    print(f"{totals[0]} commands, {totals[1]} comparisons of all copies, {totals[2]} lost connections")
+    print(f"{totals[0]} commands, {totals[1]} comparisons of all copies, {totals[2]} lost connections, "
+          f"{totals[3]} searches compared")
     assert totals[1] > 0 and totals[2] > 0

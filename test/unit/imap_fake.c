@@ -323,6 +323,22 @@ index_view_modseq(const struct index_view *v)
 	return 1;
 }
 
+uint64_t
+index_view_read_modseq(const struct index_view *v)
+{
+	return index_view_modseq(v);
+}
+
+enum err
+index_metadata_get(struct index_user *u, uint32_t mailbox, struct str name, struct buf *value)
+{
+	(void)u;
+	(void)mailbox;
+	(void)name;
+	(void)value;
+	return E_NOTFOUND;
+}
+
 void
 index_view_told(struct index_view *v, uint32_t uid, uint64_t modseq)
 {

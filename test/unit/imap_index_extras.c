@@ -17,6 +17,16 @@ index_metadata_modseq(struct index_user *u, uint32_t mailbox, uint64_t *modseq)
 }
 
 enum err
+index_metadata_get(struct index_user *u, uint32_t mailbox, struct str name, struct buf *value)
+{
+	(void)u;
+	(void)mailbox;
+	(void)name;
+	(void)value;
+	return E_NOTFOUND;
+}
+
+enum err
 index_metadata_each(struct index_user *u, uint32_t mailbox,
 	enum err (*cb)(struct str name, struct str value, void *arg), void *arg)
 {
