@@ -7,6 +7,7 @@
 
 struct thread_command {
 	struct imap_session *s;
+	enum thread_algorithm algorithm;
 	struct thread_builder *builder;
 	struct search_plan plan;
 	struct search_box box;
@@ -55,6 +56,7 @@ add_message(size_t n, const struct index_message *m, struct str record, void *ct
 	if (e)
 		return e;
 	flags = fields[MAIL_CACHE_SUBJECT_FLAGS];
+	t.arrival = m->internal_date;
 	t.number = c->s->uid ? m->uid : c->result.seqs[n];
 	t.message_id = fields[MAIL_CACHE_MESSAGE_ID];
 	t.references = fields[MAIL_CACHE_REFERENCES];
@@ -68,6 +70,7 @@ thread_messages(struct imap_session *s, struct thread_command *c)
 {
 	struct search_each each = {
 		.box = &c->box,
+		.with_facts = c->algorithm == THREAD_REFS,
 		.with_record = 1,
 		.progress = &c->progress,
 		.visit = add_message,
@@ -100,16 +103,15 @@ static enum err
 run_thread(struct imap_session *s, struct imap_parser *p)
 {
 	struct thread_command c = {.s = s};
-	enum thread_algorithm algorithm = THREAD_REFERENCES;
 	enum err e;
 
 	(void)imap_parse_space(p);
-	(void)algorithm_parse(p, &algorithm);
+	(void)algorithm_parse(p, &c.algorithm);
 	e = search_criteria_parse(s, p, &c.plan);
-	if (!e && c.plan.bad_charset) {
-		e = search_reply_bad_charset(s);
+	if (!e && search_is_refused(&c.plan)) {
+		e = search_reply_refused(s, &c.plan);
 	} else if (!e) {
-		c.builder = thread_builder_create(algorithm);
+		c.builder = thread_builder_create(c.algorithm);
 		e = thread_messages(s, &c);
 		if (e)
 			e = imap_reply_error(s, e, "message");

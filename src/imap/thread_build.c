@@ -20,7 +20,10 @@ struct node {
 	uint32_t children; /* how many have it as their parent */
 	int is_reply;
 	int64_t date;
-	struct siphash subject; /* zeros: empty */
+	union {
+		struct siphash subject; /* zeros: empty */
+		int64_t arrival; /* THREAD_REFS, which does not look at subjects */
+	};
 };
 
 struct slot {
@@ -206,7 +209,9 @@ thread_builder_add(struct thread_builder *b, const struct thread_message *m)
 	b->v[node].number = m->number;
 	b->v[node].date = m->date;
 	b->v[node].is_reply = m->is_reply;
-	if (m->base_subject.len)
+	if (b->algorithm == THREAD_REFS)
+		b->v[node].arrival = m->arrival;
+	else if (m->base_subject.len)
 		b->v[node].subject = siphash_128(&b->key, m->base_subject);
 	if (b->algorithm == THREAD_ORDEREDSUBJECT)
 		return OK;
@@ -437,7 +442,7 @@ build_references(struct thread_builder *b)
 	sort_all(b);
 }
 
-/* The latest date of each thread becomes that of its top. */
+/* The latest arrival of each thread becomes the date of its top, once its messages are sorted. */
 static void
 build_refs(struct thread_builder *b)
 {
@@ -450,8 +455,7 @@ build_refs(struct thread_builder *b)
 	top = mem_zalloc(b->n * sizeof(*top));
 	for (uint32_t i = b->v[0].child; i; i = b->v[i].next) {
 		top[i] = i;
-		if (!b->v[i].number)
-			b->v[i].date = b->v[b->v[i].child].date;
+		b->v[i].date = INT64_MIN;
 	}
 	for (uint32_t i = 1; i < b->n; i++) {
 		uint32_t at = i, found;
@@ -465,8 +469,8 @@ build_refs(struct thread_builder *b)
 			top[at] = found;
 	}
 	for (uint32_t i = 1; i < b->n; i++)
-		if (b->v[i].number && b->v[top[i]].date < b->v[i].date)
-			b->v[top[i]].date = b->v[i].date;
+		if (b->v[i].number && b->v[top[i]].date < b->v[i].arrival)
+			b->v[top[i]].date = b->v[i].arrival;
 	free(top);
 	sort_children(b, 0);
 }

@@ -18,8 +18,8 @@ enum thread_algorithm {
 	THREAD_ORDEREDSUBJECT,
 	THREAD_REFERENCES,
 	/*
-	 * As REFERENCES, but threads are not joined by their subjects, and stand in the order of
-	 * their latest sent dates (draft-ietf-morg-inthread).
+	 * As REFERENCES, but threads are not joined by their subjects, and stand in the order in
+	 * which the latest message of each arrived (draft-ietf-morg-inthread section 4).
 	 */
 	THREAD_REFS,
 };
@@ -37,6 +37,7 @@ enum {
 struct thread_message {
 	uint32_t number; /* what is written for it, rising from message to message, >= 1 */
 	int64_t date; /* sent, or the internal date (RFC 5256 section 2.2) */
+	int64_t arrival; /* the internal date; for THREAD_REFS alone */
 	struct str message_id; /* normalized; empty: none */
 	struct str references; /* see mail_cache_reference_next */
 	struct str base_subject; /* folded */

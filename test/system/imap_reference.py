@@ -273,8 +273,8 @@ class Node:
         self.children.sort(key=Node.order)
 
     def latest(self):
-        return max([self.message.date] if self.message else [], default=None) if not self.children else max(
-            [c.latest() for c in self.children] + ([self.message.date] if self.message else []))
+        """When the last of its messages arrived."""
+        return max([c.latest() for c in self.children] + ([self.message.internal] if self.message else []))
 
     def prune(self, top):
         for child in list(self.children):

@@ -15,6 +15,7 @@ struct row {
 	int64_t date;
 	const char *id, *references, *subject;
 	int is_reply;
+	int64_t arrival; /* 0: the same as date */
 };
 
 static void
@@ -28,6 +29,7 @@ check(enum thread_algorithm algorithm, const struct row *rows, size_t count, con
 		struct thread_message m = {
 			.number = (uint32_t)i + 1,
 			.date = rows[i].date,
+			.arrival = rows[i].arrival ? rows[i].arrival : rows[i].date,
 			.message_id = str_of(rows[i].id),
 			.base_subject = str_of(rows[i].subject),
 			.is_reply = rows[i].is_reply,
@@ -140,12 +142,17 @@ dates(void **state)
 {
 	static const struct row rows[] = {{9, "a", NULL, "x"}, {30, "b", "a", "y"},
 		{10, "c", NULL, "z"}, {20, "d", "a", "w"}, {10, "e", NULL, "v"}};
+	static const struct row late[] = {{9, "a", NULL, "x", 0, 50}, {30, "b", "a", "y", 0, 10},
+		{40, "c", NULL, "z", 0, 45}, {20, "d", "a", "w", 0, 60},
+		{10, "e", NULL, "v", 0, 70}};
 	static const struct row before_1970[] = {{5, "a", NULL, "x"}, {-5, "b", NULL, "y"}};
 
 	(void)state;
 	CHECK(THREAD_REFERENCES, rows, "(1 (4)(2))(3)(5)");
 	/* By the latest message of each thread. */
 	CHECK(THREAD_REFS, rows, "(3)(5)(1 (4)(2))");
+	/* By when that arrived; in the thread by when it was sent. */
+	CHECK(THREAD_REFS, late, "(3)(1 (4)(2))(5)");
 	CHECK(THREAD_REFERENCES, before_1970, "(2)(1)");
 }
 
