@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 
+#include "imap/limit.h"
+
 /*
  * What no single command brings: the protocol itself, literals of the parser (RFC 7888), the
  * initial response of the log-in dialogue (RFC 4959), attributes of LIST (RFC 3348), UIDs in the
@@ -36,6 +38,7 @@ imap_capabilities(const struct config *conf, struct buf *out)
 	for (size_t i = 0; i < EXTENSION_COUNT; i++)
 		(void)buf_printf(out, " %s", extensions[i].name);
 	/* RFC 7889 section 2: the same for all mailboxes. */
+	imap_limit_capability(conf, out);
 	(void)buf_printf(out, " APPENDLIMIT=%" PRIu64, (uint64_t)conf->max_message_size);
 }
 

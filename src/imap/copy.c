@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 
+#include "imap/limit.h"
 #include "imap/notify.h"
 #include "imap/rights.h"
 #include "imap/seqset.h"
@@ -19,20 +20,21 @@ copyuid_write(const struct index_copied *c, struct buf *out)
 }
 
 static enum err
-result_tell(struct imap_session *s, const struct index_copied *c, int move)
+result_tell(struct imap_session *s, const struct index_copied *c, int move,
+	const struct imap_limit *limit)
 {
 	enum err e;
 
 	/* All of them were gone already. */
 	if (numset_is_empty(&c->src))
-		return imap_reply_ok(s, NULL, "Completed, no messages");
+		return imap_limit_reply_ok(s, limit, NULL, "Completed, no messages");
 	if (move) {
 		/* RFC 6851 section 4.3: the UIDs before the EXPUNGEs, which the reply sends. */
 		(void)buf_add_cstr(&s->out, "OK [");
 		copyuid_write(c, &s->out);
 		(void)buf_add_cstr(&s->out, "] Moved");
 		imap_untagged_out(s);
-		return imap_reply_ok(s, NULL, "Move completed");
+		return imap_limit_reply_ok(s, limit, NULL, "Move completed");
 	}
 	copyuid_write(c, &s->out);
 	e = imap_reply_ok(s, buf_cstr(&s->out), "Copy completed");
@@ -52,16 +54,22 @@ how(int move, unsigned rights)
 }
 
 static enum err
-copy_do(struct imap_session *s, const struct numset *seqs, struct str name, int move)
+copy_do(struct imap_session *s, struct numset *seqs, struct str name, int move)
 {
 	struct index_mailbox to = {0};
 	struct index_copied copied = {0};
 	struct numset uids = {0};
+	struct imap_limit limit;
 	unsigned rights = 0;
 	enum err e = OK;
 
 	if (move && s->read_only)
 		return imap_reply_no(s, "READ-ONLY", "The mailbox is selected read-only");
+	/* RFC 9738 section 3.1: COPY does all or nothing. */
+	imap_limit_cut(s->view, seqs,
+		move ? imap_limit_of_messages(s->conf) : imap_limit_of_saving(s->conf), &limit);
+	if (limit.messages && !move)
+		return imap_limit_reply_no(s, &limit);
 	/* RFC 6851 section 4.4 */
 	if (move)
 		e = imap_rights_check(s, s->mailbox, RIGHT_DELETE | RIGHT_EXPUNGE);
@@ -78,7 +86,7 @@ copy_do(struct imap_session *s, const struct numset *seqs, struct str name, int 
 		e = imap_reply_error(s, e, "mailbox");
 	else {
 		imap_notify_own_messages(s, to.id, &copied.dst);
-		e = result_tell(s, &copied, move);
+		e = result_tell(s, &copied, move, &limit);
 	}
 	index_mailbox_free(&to);
 	numset_free(&copied.src);

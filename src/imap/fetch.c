@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "imap/limit.h"
 #include "imap/rights.h"
 #include "imap/scan.h"
 #include "imap/seqset.h"
@@ -48,6 +49,7 @@ struct fetch_run {
 	struct index_message message; /* what msg.m points to */
 	struct fetch_message msg;
 	struct numset seqs;
+	struct imap_limit limit;
 	struct buf text, scratch;
 	struct imap_scan scan;
 	uint64_t known[2]; /* keyword bits that have names */
@@ -615,8 +617,21 @@ reply(struct fetch_run *run, enum err e)
 	if (gone && !run->answered && !s->uid)
 		return imap_reply_no(s, "EXPUNGEISSUED", "These messages no longer exist");
 	if (gone)
-		return imap_reply_ok(s, "EXPUNGEISSUED", "Some of the messages no longer exist");
-	return imap_reply_ok(s, NULL, s->uid ? "UID FETCH completed" : "FETCH completed");
+		return imap_limit_reply_ok(
+			s, &run->limit, "EXPUNGEISSUED", "Some of the messages no longer exist");
+	return imap_limit_reply_ok(
+		s, &run->limit, NULL, s->uid ? "UID FETCH completed" : "FETCH completed");
+}
+
+/* RFC 9738 section 3.1: a page that is too large is refused. */
+static int
+page_is_too_large(const struct fetch_run *run, struct imap_limit *out)
+{
+	const struct fetch_plan *plan = &run->plan;
+	uint32_t from = plan->partial_from, to = plan->partial_to;
+
+	*out = (struct imap_limit){.messages = imap_limit_of_messages(run->s->conf)};
+	return plan->is_partial && (from < to ? to - from : from - to) >= out->messages;
 }
 
 static enum err
@@ -625,6 +640,8 @@ fetch_do(struct fetch_run *run, const struct numset *uids)
 	struct imap_session *s = run->s;
 	enum err e;
 
+	if (page_is_too_large(run, &run->limit))
+		return imap_limit_reply_no(s, &run->limit);
 	if (run->plan.has_modseq) {
 		imap_enable(s, IMAP_CONDSTORE);
 		run->context.condstore = 1;
@@ -632,6 +649,7 @@ fetch_do(struct fetch_run *run, const struct numset *uids)
 	if (s->uid)
 		imap_seqset_from_uids(s->view, uids, &run->seqs);
 	e = apply_modifiers(run, uids, NULL);
+	imap_limit_cut(s->view, &run->seqs, imap_limit_of_messages(s->conf), &run->limit);
 	if (!e && (run->plan.need == FETCH_NEED_CONTENT || run->plan.marks_seen))
 		e = fetch_batches(run);
 	else if (!e)

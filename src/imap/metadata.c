@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "imap/notify.h"
+#include "imap/search.h"
 #include "lib/mem.h"
 
 /* GETMETADATA and SETMETADATA (RFC 5464): annotations of mailboxes and of the account. */
@@ -304,6 +305,20 @@ may_set(const struct set *set, uint32_t mailbox)
 	return 1;
 }
 
+/* RFC 5466 section 3.2: only what can be searched for becomes a filter. */
+static int
+filters_are_good(struct imap_session *s, const struct set *set, uint32_t mailbox)
+{
+	for (size_t i = 0; i < set->count && mailbox == INDEX_METADATA_SERVER; i++) {
+		const struct index_metadata *m = &set->entries[i];
+
+		if (str_starts_i(m->name, "/private/filters/values/") && !m->is_nil &&
+			!search_is_filter(s, m->value))
+			return 0;
+	}
+	return 1;
+}
+
 static enum err
 set_reply(struct imap_session *s, enum err e)
 {
@@ -341,6 +356,10 @@ run_set(struct imap_session *s, struct imap_parser *p)
 	e = mailbox_find(s, name, &mailbox);
 	if (!e && !may_set(set, mailbox))
 		e = E_ACCESS;
+	if (!e && !filters_are_good(s, set, mailbox)) {
+		free(set);
+		return imap_reply_no(s, "CANNOT", "The value of a filter is a search");
+	}
 	if (!e)
 		e = index_metadata_set(s->index, mailbox, set->entries, set->count);
 	if (!e)

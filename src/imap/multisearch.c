@@ -332,9 +332,9 @@ multisearch_do(struct multisearch *ms)
 
 	if (problem)
 		return imap_reply_bad(s, NULL, problem);
-	if (ms->plan.bad_charset) {
+	if (search_is_refused(&ms->plan)) {
 		esearch_save_failed(s, &ms->ret);
-		return search_reply_bad_charset(s);
+		return search_reply_refused(s, &ms->plan);
 	}
 	if (!ms->ret.given)
 		ms->ret = (struct esearch_return){.given = 1, .items = ESEARCH_ALL};

@@ -44,12 +44,15 @@ search_do(struct imap_session *s, struct search_command *c)
 	char done[64];
 	enum err e;
 
-	if (c->plan.bad_charset) {
+	if (search_is_refused(&c->plan)) {
 		esearch_save_failed(s, &c->ret);
-		return search_reply_bad_charset(s);
+		return search_reply_refused(s, &c->plan);
 	}
 	if (c->ret.items & ESEARCH_UPDATE)
 		modseq = imap_context_modseq(s);
+	/* SORT has its order from the cache and is not limited (RFC 9738 section 3.3). */
+	if (!c->program)
+		c->plan.looked_max = imap_limit_of_messages(s->conf);
 	search_start(s, &c->plan, &c->box, &c->progress);
 	e = search_run(&c->box, &c->plan, &c->progress, &c->result);
 	if (!e && c->program)
@@ -62,7 +65,10 @@ search_do(struct imap_session *s, struct search_command *c)
 		return imap_reply_error(s, e, "message");
 	if (!c->result.failed)
 		esearch_save(s, &c->ret, c->result.seqs, c->result.count);
-	if (c->ret.items & ESEARCH_UPDATE)
+	/* What was left out would come to light one by one. */
+	if ((c->ret.items & ESEARCH_UPDATE) && c->result.limit.messages)
+		imap_context_refuse(s, "Too many messages");
+	else if (c->ret.items & ESEARCH_UPDATE)
 		imap_context_add(s, &c->plan, c->program, &c->ret.fetch, s->uid, modseq,
 			c->result.seqs, c->result.count);
 	snprintf(done, sizeof(done), "%s%s completed", s->uid ? "UID " : "", s->command->name);
@@ -117,7 +123,7 @@ const struct imap_command imap_command_search = {
 	.states = IN_SELECTED,
 	.uid = 1,
 	.sync = IMAP_SYNC_NO_EXPUNGE,
-	.capabilities = "ESEARCH SEARCHRES WITHIN I18NLEVEL=1 INPROGRESS",
+	.capabilities = "ESEARCH SEARCHRES WITHIN I18NLEVEL=1 INPROGRESS FILTERS",
 	.run = run_search,
 };
 const struct imap_command imap_command_sort = {

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "imap/imap.h"
+#include "imap/limit.h"
 #include "imap/parse.h"
 #include "imap/progress.h"
 #include "index/index_client.h"
@@ -78,6 +79,7 @@ enum search_need { SEARCH_NEED_RECORD, SEARCH_NEED_CACHE, SEARCH_NEED_CONTENT };
 enum {
 	SEARCH_DEPTH_MAX = 64, /* of NOT, OR and parentheses within each other */
 	SEARCH_KEYS_MAX = 1024,
+	SEARCH_FILTERS_MAX = 8, /* FILTER in the value of a filter, and so on */
 	SEARCH_TEXTS_MAX = 64, /* BODY and TEXT: each is looked for in every message */
 	SEARCH_ID_LEN = 16, /* bytes of an email or thread id */
 };
@@ -116,7 +118,9 @@ struct search_plan {
 	int has_numbers; /* message numbers or "$" are in it */
 	int64_t now; /* what OLDER and YOUNGER count from */
 	int bad_charset; /* answer NO [BADCHARSET] */
+	char *undefined_filter; /* answer NO [UNDEFINED-FILTER name]; NULL: there are all */
 	const struct numset *among; /* UIDs: no others are looked at; borrowed; NULL: all */
+	uint32_t looked_max; /* messages that are looked at, the newest; 0: all */
 	char *charset; /* of the keys to come; NULL: UTF-8 */
 	struct search_fts *fts; /* while it runs; see search_fts.h */
 };
@@ -127,6 +131,8 @@ struct search_plan {
  * bound above. The caller calls search_plan_fini also after an error. Nothing is borrowed.
  */
 enum err search_plan_parse(struct imap_session *s, struct imap_parser *p, struct search_plan *out);
+/* Whether value is a whole search, as a filter has to be (RFC 5466 section 3.2). */
+int search_is_filter(struct imap_session *s, struct str value);
 /* The same for SORT and THREAD: "charset key key ..." (RFC 5256 section 5, "search-criteria"). */
 enum err search_criteria_parse(
 	struct imap_session *s, struct imap_parser *p, struct search_plan *out);
@@ -173,6 +179,7 @@ struct search_result {
 	uint32_t *seqs; /* message numbers of the view, rising */
 	size_t count, cap;
 	uint64_t gone; /* messages of the view that another session has expunged */
+	struct imap_limit limit; /* RFC 9738: whether older messages were left out */
 	/* The first message that could not be looked at; the result may lack such ones. */
 	enum err failed;
 	uint32_t failed_seq, failed_uid;
@@ -226,7 +233,9 @@ void search_start(struct imap_session *s, struct search_plan *plan, struct searc
  * (RFC 5530), or NO when a message could not be read. done: "SEARCH completed".
  */
 enum err search_reply(struct imap_session *s, const struct search_result *r, const char *done);
-/* NO [BADCHARSET (...)] */
-enum err search_reply_bad_charset(struct imap_session *s);
+/* Whether what was parsed cannot be searched for; search_reply_refused says why: NO [BADCHARSET
+ * (...)] or NO [UNDEFINED-FILTER name]. */
+int search_is_refused(const struct search_plan *plan);
+enum err search_reply_refused(struct imap_session *s, const struct search_plan *plan);
 
 #endif

@@ -20,6 +20,7 @@ enum search_argument {
 	ARG_SECONDS,
 	ARG_MODSEQ,
 	ARG_ID,
+	ARG_UID,
 };
 
 struct search_name {
@@ -27,7 +28,7 @@ struct search_name {
 	enum search_kind kind;
 	enum search_argument arg;
 	int negated;
-	unsigned flag; /* SEARCH_FLAG */
+	unsigned flag; /* SEARCH_FLAG; of a UID: those behind it, not in front */
 	const char *field; /* SEARCH_HEADER under a name of its own */
 };
 
@@ -70,6 +71,8 @@ static const struct search_name search_names[] = {
 	{"TEXT", SEARCH_TEXT, ARG_STRING},
 	{"THREADID", SEARCH_THREADID, ARG_ID},
 	{"TO", SEARCH_HEADER, ARG_STRING, 0, 0, "To"},
+	{"UIDAFTER", SEARCH_UIDS, ARG_UID, 0, 1},
+	{"UIDBEFORE", SEARCH_UIDS, ARG_UID},
 	{"UNANSWERED", SEARCH_FLAG, ARG_NONE, 1, INDEX_ANSWERED},
 	{"UNDELETED", SEARCH_FLAG, ARG_NONE, 1, INDEX_DELETED},
 	{"UNDRAFT", SEARCH_FLAG, ARG_NONE, 1, INDEX_DRAFT},
@@ -87,6 +90,7 @@ struct search_parse {
 	struct imap_parser *p;
 	struct search_plan *plan;
 	unsigned depth;
+	unsigned filters; /* that are being put in */
 };
 
 static enum err parse_key(struct search_parse *sp, struct search_key **out);
@@ -247,6 +251,20 @@ parse_id(struct search_parse *sp, struct search_key *key)
 	return OK;
 }
 
+/* RFC 9738 section 3.2: UIDAFTER 5 is what "UID 6:*" would be if "*" were never less than 6. */
+static enum err
+parse_uid(struct search_parse *sp, struct search_key *key)
+{
+	uint32_t uid = 0;
+	enum err e = imap_parse_nz_number(sp->p, &uid);
+
+	if (!e && key->flag && uid < UINT32_MAX)
+		numset_add_range(&key->uids, uid + 1, UINT32_MAX);
+	if (!e && !key->flag && uid > 1)
+		numset_add_range(&key->uids, 1, uid - 1);
+	return e;
+}
+
 static enum err
 parse_argument(struct search_parse *sp, const struct search_name *n, struct search_key *key)
 {
@@ -275,6 +293,8 @@ parse_argument(struct search_parse *sp, const struct search_name *n, struct sear
 		return parse_modseq(sp, key);
 	case ARG_ID:
 		return parse_id(sp, key);
+	case ARG_UID:
+		return parse_uid(sp, key);
 	default:
 		return imap_parse_number64(sp->p, &key->number);
 	}
@@ -373,6 +393,120 @@ parse_parentheses(struct search_parse *sp, struct search_key **out)
 	return sp->p->err;
 }
 
+/* ---- filters (RFC 5466) ---- */
+
+static enum err parse_keys(struct search_parse *sp, struct search_key *into);
+
+/* A filter has no literals: nothing comes behind its text. */
+static enum err
+filter_has_no_more(void *ctx, struct str *line)
+{
+	(void)ctx;
+	*line = (struct str){NULL, 0};
+	return E_PARSE;
+}
+
+static enum err
+filter_has_no_literal(void *ctx, int sync, char *p, size_t size)
+{
+	(void)ctx;
+	(void)sync;
+	(void)p;
+	(void)size;
+	return E_PARSE;
+}
+
+static enum err
+filter_has_nothing_to_skip(void *ctx, uint64_t size)
+{
+	(void)ctx;
+	(void)size;
+	return E_PARSE;
+}
+
+static const struct imap_source filter_source = {
+	.line = filter_has_no_more,
+	.literal = filter_has_no_literal,
+	.skip = filter_has_nothing_to_skip,
+};
+
+/* The keys in value as children of into; value is in UTF-8 whatever the command is in. */
+static enum err
+filter_parse(struct search_parse *sp, struct str value, struct search_key *into)
+{
+	struct imap_parser *outer = sp->p, inner;
+	char *charset = sp->plan->charset;
+	enum err e;
+
+	imap_parser_init(&inner, &filter_source);
+	inner.line = value;
+	sp->p = &inner;
+	sp->plan->charset = NULL;
+	sp->filters++;
+	e = parse_keys(sp, into);
+	sp->filters--;
+	sp->plan->charset = charset;
+	sp->p = outer;
+	if (e == E_TOOBIG)
+		(void)imap_parser_fail(outer, E_TOOBIG, "too much to look for in the filters");
+	imap_parser_reset(&inner);
+	return e;
+}
+
+/* Of those that are not there, or form a loop, the first is told. */
+static void
+filter_is_undefined(struct search_parse *sp, struct str name)
+{
+	if (!sp->plan->undefined_filter)
+		sp->plan->undefined_filter = str_dup(name);
+}
+
+static enum err
+filter_read(struct imap_session *s, struct str name, struct buf *value)
+{
+	static const char *const roots[] = {"/private/filters/values/", "/shared/filters/values/"};
+	enum err e = E_NOTFOUND;
+
+	for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]) && e == E_NOTFOUND; i++) {
+		char *entry = mem_printf("%s%.*s", roots[i], STR_ARG(name));
+
+		buf_reset(value);
+		e = index_metadata_get(s->index, INDEX_METADATA_SERVER, str_of(entry), value);
+		free(entry);
+	}
+	return e;
+}
+
+static enum err
+parse_filter(struct search_parse *sp, struct search_key **out)
+{
+	const char *charset = sp->plan->charset;
+	struct buf value = {0};
+	struct str name;
+	enum err e = imap_parse_space(sp->p);
+
+	*out = key_create(SEARCH_AND);
+	e = e ? e : imap_parse_atom(sp->p, "expected the name of a filter", &name);
+	if (e)
+		return e;
+	if (str_find(name, 0, '/') < name.len)
+		return imap_parser_fail(sp->p, E_PARSE, "no filter can be called so");
+	if (charset && !str_is_i(str_of(charset), "UTF-8") &&
+		!str_is_i(str_of(charset), "US-ASCII"))
+		return imap_parser_fail_code(sp->p, "BADCHARSET (UTF-8 US-ASCII)",
+			"a filter is in UTF-8, and so must the search be");
+	e = sp->filters == SEARCH_FILTERS_MAX ? E_NOTFOUND : filter_read(sp->s, name, &value);
+	if (!e)
+		e = filter_parse(sp, buf_str(&value), *out);
+	buf_free(&value);
+	if (sp->p->err)
+		return sp->p->err;
+	/* What the index cannot tell for now is not there for now. */
+	if (e)
+		filter_is_undefined(sp, name);
+	return OK;
+}
+
 static enum err
 parse_named(struct search_parse *sp, struct search_key **out)
 {
@@ -388,6 +522,8 @@ parse_named(struct search_parse *sp, struct search_key **out)
 		return parse_not(sp, out);
 	if (str_is_i(word, "UID"))
 		return parse_set(sp, 1, out);
+	if (str_is_i(word, "FILTER"))
+		return parse_filter(sp, out);
 	for (size_t i = 0; i < NAME_COUNT; i++) {
 		const struct search_name *n = &search_names[i];
 
@@ -447,7 +583,7 @@ parse_charset(struct search_parse *sp)
 }
 
 static enum err
-parse_keys(struct search_parse *sp)
+parse_keys(struct search_parse *sp, struct search_key *into)
 {
 	enum err e = OK;
 
@@ -456,7 +592,7 @@ parse_keys(struct search_parse *sp)
 
 		e = parse_key(sp, &key);
 		if (key)
-			key_add_child(sp->plan->root, key);
+			key_add_child(into, key);
 		if (e || imap_parse_at_end(sp->p))
 			break;
 		e = imap_parse_space(sp->p);
@@ -487,7 +623,7 @@ search_plan_parse(struct imap_session *s, struct imap_parser *p, struct search_p
 		imap_parse_space(p);
 		e = parse_charset(&sp);
 	}
-	return e ? e : parse_keys(&sp);
+	return e ? e : parse_keys(&sp, out->root);
 }
 
 enum err
@@ -498,7 +634,24 @@ search_criteria_parse(struct imap_session *s, struct imap_parser *p, struct sear
 
 	plan_init(out);
 	e = parse_charset(&sp);
-	return e ? e : parse_keys(&sp);
+	return e ? e : parse_keys(&sp, out->root);
+}
+
+int
+search_is_filter(struct imap_session *s, struct str value)
+{
+	struct search_plan plan;
+	struct search_parse sp = {.s = s, .plan = &plan};
+	struct imap_parser none;
+	int good;
+
+	plan_init(&plan);
+	imap_parser_init(&none, &filter_source);
+	sp.p = &none;
+	good = filter_parse(&sp, value, plan.root) == OK;
+	search_plan_fini(&plan);
+	imap_parser_reset(&none);
+	return good;
 }
 
 void
@@ -506,6 +659,7 @@ search_plan_fini(struct search_plan *plan)
 {
 	key_free(plan->root);
 	free(plan->charset);
+	free(plan->undefined_filter);
 	memset(plan, 0, sizeof(*plan));
 }
 

@@ -236,7 +236,7 @@ decide_pending(struct run *run, size_t found_before)
 
 /* ---- the run ---- */
 
-/* A set beside other keys is all that has to be looked at. */
+/* Sets beside other keys are all that has to be looked at. */
 static void
 choose_messages(struct run *run)
 {
@@ -246,14 +246,19 @@ choose_messages(struct run *run)
 		imap_seqset_from_uids(run->box->view, run->plan->among, &run->seqs);
 		return;
 	}
-	for (const struct search_key *key = run->plan->root->child; key; key = key->next) {
-		if (key->kind == SEARCH_UIDS && !key->negated) {
-			imap_seqset_from_uids(run->box->view, &key->uids, &run->seqs);
-			return;
-		}
-	}
 	if (count)
 		numset_add_range(&run->seqs, 1, count);
+	for (const struct search_key *key = run->plan->root->child; key; key = key->next) {
+		struct numset these = {0}, both = {0};
+
+		if (key->kind != SEARCH_UIDS || key->negated)
+			continue;
+		imap_seqset_from_uids(run->box->view, &key->uids, &these);
+		numset_intersect(&run->seqs, &these, &both);
+		numset_free(&these);
+		numset_free(&run->seqs);
+		run->seqs = both;
+	}
 }
 
 static enum err
@@ -283,6 +288,8 @@ search_run(const struct search_box *box, struct search_plan *plan, struct imap_p
 	run->progress = progress;
 	run->out = out;
 	choose_messages(run);
+	if (plan->looked_max)
+		imap_limit_cut(box->view, &run->seqs, plan->looked_max, &out->limit);
 	search_fts_ask(plan, box, numset_size(&run->seqs));
 	run->scan = (struct imap_scan){.index = box->index,
 		.mailbox = box->mailbox,
@@ -459,15 +466,29 @@ search_reply(struct imap_session *s, const struct search_result *r, const char *
 	char text[128];
 
 	if (!r->failed)
-		return imap_reply_ok(s, r->gone ? "EXPUNGEISSUED" : NULL, done);
+		return imap_limit_reply_ok(s, &r->limit, r->gone ? "EXPUNGEISSUED" : NULL, done);
 	snprintf(text, sizeof(text), "Message %u (UID %u) cannot be read: %s", r->failed_seq,
 		r->failed_uid, err_text(r->failed));
 	return imap_reply_no(s, err_is_temporary(r->failed) ? "UNAVAILABLE" : "SERVERBUG", text);
 }
 
-enum err
-search_reply_bad_charset(struct imap_session *s)
+int
+search_is_refused(const struct search_plan *plan)
 {
+	return plan->bad_charset || plan->undefined_filter;
+}
+
+enum err
+search_reply_refused(struct imap_session *s, const struct search_plan *plan)
+{
+	char *code;
+
+	if (plan->undefined_filter) {
+		code = mem_printf("UNDEFINED-FILTER %s", plan->undefined_filter);
+		(void)imap_reply_no(s, code, "There is no such filter, or it is not a search");
+		free(code);
+		return OK;
+	}
 	return imap_reply_no(
 		s, "BADCHARSET (US-ASCII UTF-8 ISO-8859-1)", "This charset is not known here");
 }

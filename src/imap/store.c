@@ -3,6 +3,7 @@
 
 #include <strings.h>
 
+#include "imap/limit.h"
 #include "imap/progress.h"
 #include "imap/rights.h"
 #include "imap/seqset.h"
@@ -18,6 +19,7 @@ enum { PIECE_MESSAGES = 1000 };
 struct store {
 	struct numset seqs, all; /* as the client named them; their UIDs */
 	struct numset uids; /* the piece at hand */
+	struct imap_limit limit;
 	enum index_store_op op;
 	int silent;
 	struct imap_flags flags;
@@ -130,12 +132,13 @@ reply(struct imap_session *s, const struct store *st)
 	struct buf code = BUF_INIT(0);
 
 	if (numset_is_empty(&st->failed))
-		return imap_reply_ok(s, NULL, "Store completed");
+		return imap_limit_reply_ok(s, &st->limit, NULL, "Store completed");
 	if (!s->uid)
 		imap_seqset_from_uids(s->view, &st->failed, &seqs);
 	(void)buf_add_cstr(&code, "MODIFIED ");
 	(void)numset_format(s->uid ? &st->failed : &seqs, &code);
-	(void)imap_reply_ok(s, buf_cstr(&code), "Some of them were changed by somebody else");
+	(void)imap_limit_reply_ok(
+		s, &st->limit, buf_cstr(&code), "Some of them were changed by somebody else");
 	buf_free(&code);
 	numset_free(&seqs);
 	return OK;
@@ -295,6 +298,7 @@ store_do(struct imap_session *s, struct store *st)
 		return imap_reply_error(s, e, "mailbox");
 	if (st->conditional)
 		imap_enable(s, IMAP_CONDSTORE);
+	imap_limit_cut(s->view, &st->seqs, imap_limit_of_messages(s->conf), &st->limit);
 	imap_seqset_to_uids(s->view, &st->seqs, &st->all);
 	if (numset_is_empty(&st->all))
 		return imap_reply_ok(s, NULL, "Store completed, no messages");

@@ -116,6 +116,24 @@ numset_remove_range(struct numset *s, uint32_t first, uint32_t last)
 	}
 }
 
+void
+numset_keep_last(struct numset *s, uint64_t n)
+{
+	size_t at = s->count;
+
+	while (at > 0 && n > 0) {
+		struct numset_range *r = &s->ranges[at - 1];
+		uint64_t size = (uint64_t)r->last - r->first + 1;
+
+		if (size > n)
+			r->first = (uint32_t)(r->last - n + 1);
+		n -= size < n ? size : n;
+		at--;
+	}
+	if (at > 0)
+		delete_ranges(s, 0, at);
+}
+
 int
 numset_contains(const struct numset *s, uint32_t n)
 {

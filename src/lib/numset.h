@@ -25,6 +25,8 @@ void numset_free(struct numset *s);
 void numset_add(struct numset *s, uint32_t n);
 void numset_add_range(struct numset *s, uint32_t first, uint32_t last);
 void numset_remove_range(struct numset *s, uint32_t first, uint32_t last);
+/* Leaves the n highest numbers. */
+void numset_keep_last(struct numset *s, uint64_t n);
 int numset_contains(const struct numset *s, uint32_t n);
 int numset_is_empty(const struct numset *s);
 uint64_t numset_size(const struct numset *s);
