@@ -117,6 +117,7 @@ session_return(struct session *s)
 	buf_free(&body);
 	free(path);
 	return e;
+}
 
 /* ---- the trace of a session ---- */
 

@@ -40,6 +40,7 @@ struct absent {
 	struct proxy *px;
 	const struct prelogin_protocol *proto;
 	struct net_addr peer;
+	int counted; /* 0: of one that came back from a session behind TLS: its relay counts */
 	struct limits_login login;
 };
 
@@ -51,7 +52,8 @@ on_absent_answer(struct link_request *request, struct ipc_msg *m)
 	if (m && m->type != SESSION_ENDED)
 		return;
 	link_forget(proxy_target_link(a->px, a->proto), request);
-	proxy_leave(a->px, &a->peer);
+	if (a->counted)
+		proxy_leave(a->px, &a->peer);
 	limits_login_leave(a->px->limits, &a->login);
 	a->px->absent_count--;
 	free(a);
@@ -66,6 +68,7 @@ count_until_ended(struct client *c, struct link_request *request)
 	a->px = c->px;
 	a->proto = c->listener->proto;
 	a->peer = c->peer;
+	a->counted = c->counted;
 	a->login = c->login;
 	c->login = (struct limits_login){0};
 	c->counted = 0;
@@ -111,7 +114,7 @@ on_answer(struct link_request *request, struct ipc_msg *m)
 	else if (!ok)
 		failed(c, "too many sessions");
 	else {
-		if (c->counted && !c->conn.ssl)
+		if ((c->counted || c->returned) && !c->conn.ssl)
 			count_until_ended(c, request);
 		taken(c);
 	}

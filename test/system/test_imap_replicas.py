@@ -131,7 +131,7 @@ class Storm:
 
     def replace(self, client):
         uid = client.uidonly or self.random.random() < 0.5
-        _, messages = self.choose_set(client, uid)
+        messages = [m for m in self.choose_set(client, uid)[1] if m.uid is not None or not uid]
         if messages:
             m = messages[0]
             number = m.uid if uid else client.messages.index(m) + 1
