@@ -65,7 +65,8 @@ search_do(struct imap_session *s, struct search_command *c)
 		return imap_reply_error(s, e, "message");
 	if (!c->result.failed)
 		esearch_save(s, &c->ret, c->result.seqs, c->result.count);
-	/* What was left out would come to light one by one. */
+	/* What was left out would come to light one by one; what comes later is looked at whole. */
+	c->plan.looked_max = 0;
 	if ((c->ret.items & ESEARCH_UPDATE) && c->result.limit.messages)
 		imap_context_refuse(s, "Too many messages");
 	else if (c->ret.items & ESEARCH_UPDATE)
