@@ -71,6 +71,30 @@ def test_idle_tells_news_at_once(roost, wire, imap, user):
     assert wire.until("n ")[-2:] == ["i OK Idle completed", "n OK Noop completed"]
 
 
+def test_several_connections_of_one_program(roost, wire, user):
+    """Thunderbird has one for each folder that it looks at, all in IDLE, and works in another."""
+    folders = ["INBOX", "Sent", "Drafts", "Trash", "INBOX"]
+    idle = [Wire(roost, user) for _ in folders]
+    for connection, folder in zip(idle, folders):
+        connection.command(f"SELECT {folder}")
+        connection.send("i IDLE")
+        connection.until("+ ")
+    for folder in sorted(set(folders)):
+        wire.send(b"t APPEND %b {%d+}\r\n%b\r\n" % (folder.encode(), len(MESSAGE), MESSAGE))
+        wire.until("t ")
+    for connection in idle:
+        connection.until("* 1 EXISTS")
+    wire.command("SELECT INBOX")
+    wire.command("MOVE 1 Trash")
+    for n, gone in ((0, "* 1 EXPUNGE"), (4, "* 1 EXPUNGE"), (3, "* 2 EXISTS")):
+        idle[n].until(gone)
+    for connection in idle:
+        connection.send(b"DONE\r\nf FETCH 1:* FLAGS\r\nl LOGOUT\r\n")
+        assert "i OK Idle completed" in connection.until("l OK")
+        assert connection.at_end()
+        connection.socket.close()
+
+
 def test_commands_in_one_packet(wire):
     wire.send(b"a SELECT INBOX\r\nb APPEND INBOX {%d+}\r\n%b\r\nc FETCH 1 UID\r\nd LOGOUT\r\n" % (len(MESSAGE), MESSAGE))
     answers = wire.until("d ")

@@ -190,6 +190,35 @@ packs(void **state)
 	}
 }
 
+static void
+keeps_the_last(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t n;
+		const char *left;
+	} rows[] = {
+		{"1:3,7,9:12", 0, ""},
+		{"1:3,7,9:12", 3, "10:12"},
+		{"1:3,7,9:12", 4, "9:12"},
+		{"1:3,7,9:12", 5, "7,9:12"},
+		{"1:3,7,9:12", 7, "2:3,7,9:12"},
+		{"1:3,7,9:12", 8, "1:3,7,9:12"},
+		{"1:3,7,9:12", UINT64_MAX, "1:3,7,9:12"},
+		{"1:4294967295", 1, "4294967295"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct numset s;
+
+		assert_int_equal(numset_parse(str_of(rows[i].text), &s), OK);
+		numset_keep_last(&s, rows[i].n);
+		expect(&s, rows[i].left);
+		numset_free(&s);
+	}
+}
+
 int
 main(void)
 {
@@ -200,6 +229,7 @@ main(void)
 		cmocka_unit_test(intersects_and_subtracts),
 		cmocka_unit_test(subtracts_at_the_edges),
 		cmocka_unit_test(packs),
+		cmocka_unit_test(keeps_the_last),
 	};
 
 	return cmocka_run_group_tests_name("numset", tests, NULL, NULL);
