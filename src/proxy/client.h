@@ -26,6 +26,7 @@ struct returned {
 	char *tls_text;
 	unsigned char exporter[CONN_BINDING_MAX], unique[CONN_BINDING_MAX];
 	size_t exporter_len, unique_len;
+	struct client_cert cert;
 	struct buf input; /* to be read in front of what the socket has */
 };
 

@@ -57,7 +57,10 @@ client_tls_unique(const struct client *c, unsigned char *out)
 			   : conn_tls_unique(&c->conn, out);
 }
 
-/* ---- the sealed bytes: str session_info, str exporter, str unique ---- */
+/*
+ * ---- the sealed bytes: str session_info, str exporter, str unique; of the certificate str user,
+ * str fingerprint, u8 verified ----
+ */
 
 void
 returned_seal(const struct client *c, const struct session_info *info, struct buf *out)
@@ -77,6 +80,9 @@ returned_seal(const struct client *c, const struct session_info *info, struct bu
 	ipc_put_str(&plain, buf_str(&body));
 	ipc_put_str(&plain, str_make((const char *)exporter, exporter_len));
 	ipc_put_str(&plain, str_make((const char *)unique, unique_len));
+	ipc_put_cstr(&plain, c->cert.user);
+	ipc_put_cstr(&plain, c->cert.fingerprint);
+	ipc_put_u8(&plain, c->cert.verified != 0);
 	/* Without a key it cannot come back, and otherwise is served as ever. */
 	if (seal_make(proxy_conf(c->px)->proxy_return_key, seal_label, str_of(info->id),
 		    buf_str(&plain), out))
@@ -99,6 +105,19 @@ get_binding(struct ipc_reader *r, unsigned char *out, size_t *len)
 }
 
 static enum err
+get_text(struct ipc_reader *r, char *out, size_t size)
+{
+	struct str text = ipc_get_str(r);
+
+	if (text.len >= size)
+		return E_PROTO;
+	if (text.len)
+		memcpy(out, text.p, text.len);
+	out[text.len] = '\0';
+	return OK;
+}
+
+static enum err
 unseal(struct proxy *px, struct str id, struct str back, struct session_info *known,
 	struct returned *r)
 {
@@ -112,6 +131,9 @@ unseal(struct proxy *px, struct str id, struct str back, struct session_info *kn
 	e = session_info_get(ipc_get_str(&reader), known);
 	e = e ? e : get_binding(&reader, r->exporter, &r->exporter_len);
 	e = e ? e : get_binding(&reader, r->unique, &r->unique_len);
+	e = e ? e : get_text(&reader, r->cert.user, sizeof r->cert.user);
+	e = e ? e : get_text(&reader, r->cert.fingerprint, sizeof r->cert.fingerprint);
+	r->cert.verified = ipc_get_u8(&reader);
 	return e ? e : ipc_reader_end(&reader);
 }
 
@@ -144,6 +166,8 @@ begin(struct proxy *px, const struct proxy_listener *kind, int fd, const struct 
 	snprintf(c->id, sizeof c->id, "%s", known->id);
 	c->local = known->local;
 	c->returned = r;
+	c->cert = r->cert;
+	c->prelogin.has_certificate = r->cert.user[0] != '\0';
 	c->prelogin.tls = known->tls;
 	if (known->tls)
 		c->prelogin.tls_available = 0;
