@@ -329,6 +329,23 @@ index_view_read_modseq(const struct index_view *v)
 	return index_view_modseq(v);
 }
 
+int
+index_mailbox_is_shared(uint32_t mailbox)
+{
+	(void)mailbox;
+	return 0;
+}
+
+enum err
+index_guest_rights(struct index_user *u, uint32_t mailbox, const char **owner, unsigned *rights)
+{
+	(void)u;
+	(void)mailbox;
+	*owner = NULL;
+	*rights = 0;
+	return OK;
+}
+
 enum err
 index_metadata_get(struct index_user *u, uint32_t mailbox, struct str name, struct buf *value)
 {
@@ -413,6 +430,8 @@ index_mailbox_free(struct index_mailbox *m)
 
 /* ---- the session around it ---- */
 
+static const struct config no_limits;
+
 int
 session_should_end(const struct session *s)
 {
@@ -455,6 +474,7 @@ fake_init(struct fake *f, struct fake_message *messages, size_t count)
 	f->peer = fds[1];
 	f->session.base = &f->base;
 	f->session.client = f->base.client;
+	f->session.conf = &no_limits;
 	f->session.state = IMAP_SELECTED;
 	f->session.rights = RIGHTS_ALL;
 	f->session.view = (struct index_view *)f; /* never looked into */

@@ -25,7 +25,8 @@ static const char *
 dialogue_bytes(struct str client)
 {
 	static const char greeting_end[] = "] Logged in\r\n";
-	struct auth_user user = {.name = mem_strdup("alice@example.test")};
+	struct auth_user user = {
+		.name = mem_strdup("alice@example.test"), .ticket = mem_strdup("")};
 	struct session s = {.conf = conf, .channel = -1};
 	int fds[2], auth = -1;
 	ssize_t n;
