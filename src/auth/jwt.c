@@ -231,12 +231,13 @@ jwks_parse(struct str json, struct jwks **out, const char **why)
 	json_t *root = json.len <= JWKS_MAX
 			       ? json_loadb(json.p, json.len, JSON_REJECT_DUPLICATES, NULL)
 			       : NULL;
-	const json_t *keys = json_object_get(root, "keys"), *o;
+	const json_t *keys = json_object_get(root, "keys");
 	struct jwks *set = MEM_NEW(struct jwks);
 	size_t i;
 
 	*out = NULL;
-	json_array_foreach(keys, i, o) key_add(set, o);
+	for (i = 0; i < json_array_size(keys); i++)
+		key_add(set, json_array_get(keys, i));
 	*why = !json_is_array(keys)
 		       ? "it is no JWK set: an object with the list \"keys\""
 		       : "no key in it can check a signature: RSA of 2048 bits or more, "

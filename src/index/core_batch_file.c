@@ -112,7 +112,7 @@ static enum err
 get_message(struct core_batch_plan *p, enum core_batch_kind kind, struct str rest)
 {
 	struct core_batch_message m = {.kind = kind};
-	int src_is_tmp, dst_is_tmp;
+	int src_is_tmp = 0, dst_is_tmp = 0;
 	enum err e = str_to_u32(str_split(&rest, '\t'), &m.uid);
 
 	if (e == OK)

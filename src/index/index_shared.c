@@ -212,7 +212,7 @@ struct index_shared *
 index_shared_open(const char *dir, const char *mail_dir, int other_domains)
 {
 	struct index_shared *s = MEM_NEW(struct index_shared);
-	json_t *all, *row;
+	json_t *all;
 	size_t i;
 
 	pthread_mutex_init(&s->mutex, NULL);
@@ -220,7 +220,8 @@ index_shared_open(const char *dir, const char *mail_dir, int other_domains)
 	s->other_domains = other_domains;
 	all = json_load_file(s->path, 0, NULL);
 	if (json_is_array(all))
-		json_array_foreach(all, i, row) load_one(s, row);
+		for (i = 0; i < json_array_size(all); i++)
+			load_one(s, json_array_get(all, i));
 	else
 		walk(s, mail_dir);
 	json_decref(all);

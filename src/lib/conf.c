@@ -53,6 +53,20 @@ conf_create(void)
 	return conf;
 }
 
+enum err
+conf_copy(const struct config *conf, struct config **out)
+{
+	int fd;
+	enum err e = conf_to_memfd(conf, &fd);
+
+	*out = NULL;
+	if (e)
+		return e;
+	e = conf_load_fd(fd, out);
+	io_close(&fd);
+	return e;
+}
+
 void
 conf_free(struct config **conf)
 {

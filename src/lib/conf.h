@@ -49,6 +49,11 @@ enum err conf_load(const char *path, struct buf *problems, struct config **out);
 enum err conf_load_fd(int fd, struct config **out);
 /* Writes every setting, the internal ones too, into an anonymous file for the daemons. */
 enum err conf_to_memfd(const struct config *conf, int *fd_out);
+/*
+ * A copy for what outlives a reload, which frees the settings that were current. The caller frees
+ * it.
+ */
+enum err conf_copy(const struct config *conf, struct config **out);
 void conf_free(struct config **conf);
 /* All defaults with paths below state_dir: for tests and tools. */
 struct config *conf_defaults(const char *state_dir);

@@ -190,7 +190,8 @@ log_event(enum log_level level, const char *event, ...)
 	va_list ap;
 
 	if (level >= LOGL_WARN)
-		metrics_add_labels(METRIC_LOG_LINES, 1, metrics_daemon(), level_words[level], NULL);
+		metrics_add_labels(METRIC_LOG_LINES, 1, metrics_daemon(),
+			level == LOGL_WARN ? "warn" : "error", NULL);
 	if (!log_enabled(level))
 		return;
 	line_begin(&l, level, event);

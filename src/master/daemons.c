@@ -9,8 +9,10 @@
 
 static const char *const auth_restart_for[] = {
 	"db", "sqlite_path", "oauth_jwks", "oauth_introspection_url", "passwd_file", NULL};
-static const char *const smtpd_restart_for[] = {"smtpd_*", "submission_restrictions",
-	"relay_clientcerts", "mynetworks", "dns_resolvers", NULL};
+/* What its lists and tables were made from. */
+static const char *const smtpd_restart_for[] = {"smtpd_*", "submission_restrictions", "*_checks",
+	"body_checks_size_limit", "*_maps", "masquerade_*", "recipient_delimiter",
+	"relay_clientcerts", "mynetworks", "hostname", "dns_resolvers", NULL};
 
 static const char *const smtp_restart_for[] = {
 	"smtp_tls_*", "smtp_sasl_*", "smtp_bind_*", "dns_resolvers", "dns_trust_anchor", NULL};

@@ -144,28 +144,43 @@ map_name(const struct map *m)
 	return m->name;
 }
 
-enum err
-map_find(struct map *m, struct str key, struct buf *value)
+static enum err
+find_folded(struct map *m, struct str key, struct buf *value)
 {
 	char folded[MAP_KEY_MAX];
 	size_t i;
 
+	/* No table has a key like this. */
+	if (key.len >= sizeof(folded) || memchr(key.p, '\0', key.len))
+		return E_NOTFOUND;
+	for (i = 0; i < key.len; i++)
+		folded[i] = m->type->fold ? str_lower(key.p[i]) : key.p[i];
+	folded[key.len] = '\0';
+	return m->type->find(m, str_make(folded, key.len), value);
+}
+
+/* Patterns look at text of any kind and length. */
+static enum err
+find_pattern(struct map *m, struct str key, struct buf *value)
+{
+	char *text = str_dup(key); /* regexec(3) may read on to a NUL */
+	enum err e = m->type->find(m, str_make(text, key.len), value);
+
+	free(text);
+	return e;
+}
+
+enum err
+map_find(struct map *m, struct str key, struct buf *value)
+{
 	buf_reset(value);
 	if (value->max == 0)
 		value->max = MAP_VALUE_MAX;
-	/* Patterns look at text of any kind; of the others no table has a key like this. */
-	if (key.len == 0 ||
-		(!m->type->pattern && (key.len >= sizeof(folded) || memchr(key.p, '\0', key.len))))
+	if (key.len == 0)
 		return E_NOTFOUND;
-	if (!m->type->pattern) {
-		for (i = 0; i < key.len; i++)
-			folded[i] = m->type->fold ? str_lower(key.p[i]) : key.p[i];
-		folded[key.len] = '\0';
-		key.p = folded;
-	}
 	if (m->type->refresh)
 		m->type->refresh(m);
-	switch (m->type->find(m, key, value)) {
+	switch (m->type->pattern ? find_pattern(m, key, value) : find_folded(m, key, value)) {
 	case OK:
 		return value->err ? E_TEMPFAIL : OK;
 	case E_NOTFOUND:

@@ -276,7 +276,7 @@ static enum err
 negotiate(struct milters *ms, struct milter *m)
 {
 	struct buf out = {0};
-	struct str data;
+	struct str data = {NULL, 0};
 	int response;
 	enum err e;
 
@@ -329,7 +329,7 @@ struct event {
 static const char *
 tell(struct milters *ms, struct milter *m, const struct event *ev)
 {
-	struct str data;
+	struct str data = {NULL, 0};
 	int response;
 	enum err e;
 

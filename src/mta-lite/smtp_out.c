@@ -2,7 +2,6 @@
 #include "mta-lite/smtp_out.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "lib/log.h"
 #include "mta-lite/smtp_sasl.h"
@@ -46,27 +45,14 @@ parse_bind(const char *name, const char *text, int family, int *has, struct net_
 	return e;
 }
 
-/* Tables keep their settings for good, and a reload frees those that were current. */
-static enum err
-keep_settings(const struct config *conf, struct config **own)
-{
-	int fd;
-	enum err e = conf_to_memfd(conf, &fd);
-
-	if (e)
-		return e;
-	e = conf_load_fd(fd, own);
-	close(fd);
-	return e;
-}
-
 enum err
 smtp_out_open(const struct config *current, struct smtp_out *o)
 {
 	struct tls_policy policy;
 	struct config *conf;
 	unsigned bits;
-	enum err e = keep_settings(current, &conf);
+	/* Tables keep their settings for good. */
+	enum err e = conf_copy(current, &conf);
 
 	memset(o, 0, sizeof(*o));
 	if (e)

@@ -14,14 +14,21 @@
 
 /* Made once in the warm parent; children only read it. */
 static struct {
+	struct config *conf;
 	struct maps *maps;
 	struct restrict_set *set;
 	struct dns *dns;
 } shared;
 
 enum err
-smtpd_rules_open(const struct config *conf)
+smtpd_rules_open(const struct config *current)
 {
+	/* Lists and tables keep their settings for good. */
+	enum err e = conf_copy(current, &shared.conf);
+	const struct config *conf = shared.conf;
+
+	if (e)
+		return e;
 	shared.maps = maps_create(conf);
 	shared.set = restrict_create(conf, shared.maps);
 	if (smtpd_rewrite_open(conf, shared.maps) || smtpd_filter_open(conf, shared.maps))

@@ -210,7 +210,7 @@ fts_lexicon_scan(const struct fts_lexicon *l, const struct words_query *q, size_
 	(void)buf_add_str(&pattern, q->runs[i].text);
 	if (how == WORDS_ENDS || how == WORDS_IS)
 		(void)buf_add_char(&pattern, '\n');
-	while (p && p < end) {
+	while (p < end) {
 		const char *hit = memmem(p, (size_t)(end - p), pattern.p, pattern.len), *from;
 
 		if (!hit)
@@ -218,7 +218,7 @@ fts_lexicon_scan(const struct fts_lexicon *l, const struct words_query *q, size_
 		/* From the line end before the term through the one behind it. */
 		from = *hit == '\n' ? hit : memrchr(l->text.p, '\n', (size_t)(hit - l->text.p));
 		p = memchr(from + 1, '\n', (size_t)(end - from - 1));
-		if (!each(str_make(from + 1, (size_t)(p - from - 1)), ctx))
+		if (!p || !each(str_make(from + 1, (size_t)(p - from - 1)), ctx))
 			break;
 	}
 	buf_free(&pattern);
