@@ -212,10 +212,18 @@ def test_own_greylist(make_instance, instance_imap):
     assert "Greylisted" in send(roost, "bob@example.test", "other", expect=450)
 
 
-def test_header_and_body_checks(make_instance, instance_imap, tmp_path):
-    tmp_path.chmod(0o755)
-    header = tmp_path / "header"
-    body = tmp_path / "body"
+@pytest.fixture
+def readable():
+    """A directory that the owner of the mail may enter."""
+    directory = Path(tempfile.mkdtemp(prefix="tables-", dir="/tmp"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+def test_header_and_body_checks(make_instance, instance_imap, readable):
+    header = readable / "header"
+    body = readable / "body"
     header.write_text("/^Subject: .*viagra/ REJECT 5.7.1 not this\n"
                       "/^X-Secret:/ IGNORE\n/^X-Mailer: (.*)/ REPLACE X-Mailer: hidden $1\n"
                       "/^Subject: drop/ DISCARD\n/^Subject: elsewhere/ REDIRECT bob@example.test\n")

@@ -4,6 +4,7 @@
 import contextlib
 import email
 import email.policy
+import itertools
 import os
 import re
 import shutil
@@ -166,7 +167,7 @@ def test_the_same_lists_give_the_same_replies(postfix, name):
 
 
 @pytest.fixture(scope="module")
-def tables(request, tmp_path_factory):
+def tables(request, tmp_path_factory, numbers=itertools.count()):
     """An instance with a table of each kind behind one list; each recipient belongs to one."""
     where = tmp_path_factory.mktemp("tables")
     where.chmod(0o755)
@@ -182,11 +183,13 @@ def tables(request, tmp_path_factory):
         db.commit()
     (where / "sqlite.cf").write_text(f"dbpath = {where}/db\nquery = SELECT v FROM t WHERE k = '%s'\n")
     server = request.getfixturevalue("postgres")
-    server.create_database("tables")
-    server.run("psql", "-h", "127.0.0.1", "-p", str(server.port), "-U", "roost", "-d", "tables", "-c",
+    # The server outlives the instance, of which there are several.
+    database = f"tables{next(numbers)}"
+    server.create_database(database)
+    server.run("psql", "-h", "127.0.0.1", "-p", str(server.port), "-U", "roost", "-d", database, "-c",
                "CREATE TABLE t (k text, v text); INSERT INTO t VALUES ('pgsql@example.test', '550 5.7.1 by pgsql'), "
                "('o''brien@example.test', '550 5.7.1 quoted')")
-    (where / "pgsql.cf").write_text(f"hosts = 127.0.0.1:{server.port}\nuser = roost\ndbname = tables\n"
+    (where / "pgsql.cf").write_text(f"hosts = 127.0.0.1:{server.port}\nuser = roost\ndbname = {database}\n"
                                     "query = SELECT v FROM t WHERE k = '%s'\n")
     lists = ["check_recipient_access " + t for t in (f"file:{where}/file", f"pcre:{where}/pcre",
              f"sqlite:{where}/sqlite.cf", f"pgsql:{where}/pgsql.cf")] + [f"check_client_access cidr:{where}/cidr"]
