@@ -334,8 +334,18 @@ def test_client_that_does_not_read(roost, pair, user):
     for tag in "no":
         wire.socket.sendall(f"{tag} NOOP\r\n".encode())
         seen += wire.until(f"{tag} ")
-    bodies = sum(line.startswith("* ") and "BODY[]" in line for line in seen)
-    if any(line.startswith("* OK [NOTIFICATIONOVERFLOW]") for line in seen):
+
+    def bodies_of(lines):
+        return sum(line.startswith("* ") and "BODY[]" in line for line in lines)
+
+    def overflow():
+        return any(line.startswith("* OK [NOTIFICATIONOVERFLOW]") for line in seen)
+
+    # What the service had news of meanwhile comes behind the answers when the machine is busy.
+    while bodies_of(seen) < 300 and not overflow():
+        seen += wire.until("* ")
+    bodies = bodies_of(seen)
+    if overflow():
         assert 0 < bodies < 300, bodies
         append(other)
         assert quiet(wire) == []
