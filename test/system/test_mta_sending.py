@@ -176,7 +176,8 @@ def test_requiretls(world, offered, arrives, dsn, instance_imap):  # noqa: F811
 ])
 def test_a_log_in_at_the_relay(world, mechanisms, tls, password, arrives):
     hop = f"[mx.good.test]:{world.port}"
-    accounts = world.roost.dir / "accounts"
+    # A file of its own: one that changes counts a second later.
+    accounts = world.roost.dir / f"accounts-{password}"
     accounts.write_text(f"{hop} relay-user:{password}\n")
     world.configure(relayhost=hop, smtp_sasl_auth_enable="yes", smtp_sasl_password_maps=[f"file:{accounts}"])
     with world.sink("good", certificate=world.cert if tls else None, accounts={"relay-user": "right"},
