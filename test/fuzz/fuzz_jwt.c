@@ -23,7 +23,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	json_t *claims;
 
 	if (!known)
-		ROOST_ASSERT(!jwks_parse(STR(keys), &known, &text));
+		ROOST_ASSERT(!jwks_parse(str_of(keys), &known, &text));
 	if (!jwks_parse(in, &set, &text))
 		jwks_free(&set);
 	if (!jwt_verify(known, in, &claims, &text))

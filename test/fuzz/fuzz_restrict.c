@@ -78,7 +78,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.sender = "a@b.example",
 		.recipient = "c@d.example"};
 	struct restrict_host host = {NULL, names,
-		{NULL, no_addresses, no_texts, no_texts, no_texts, NULL}, kind, may, NULL};
+		{NULL, no_addresses, no_texts, no_texts, no_texts, NULL}, kind, may, NULL, NULL};
 
 	log_set_level(LOGL_ERROR);
 	/* Files, servers and pauses are not what is tried out here. */
