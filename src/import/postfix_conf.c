@@ -157,13 +157,13 @@ expand_name(const struct postfix_main *m, struct str name, unsigned depth, struc
 	const struct postfix_setting *s = find(m, name);
 	const char *text = s ? s->value : default_of(name);
 	const struct postfix_setting *host;
+	const char *dot;
 
 	if (text)
 		return expand(m, str_of(text), depth + 1, out);
 	host = str_is(name, "mydomain") ? find(m, STR("myhostname")) : NULL;
-	if (host && strchr(host->value, '.'))
-		return expand(m, str_of(strchr(host->value, '.') + 1), depth + 1, out);
-	return OK;
+	dot = host && host->value ? strchr(host->value, '.') : NULL;
+	return dot ? expand(m, str_of(dot + 1), depth + 1, out) : OK;
 }
 
 static int

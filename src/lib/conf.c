@@ -350,7 +350,7 @@ conf_load(const char *path, struct buf *problems, struct config **out)
 				      : strerror(errno));
 	else
 		e = conf_parse(&text, path, 0, problems, out);
-	if (!e) {
+	if (!e && *out) {
 		free((*out)->config_file);
 		(*out)->config_file = mem_strdup(path);
 	}

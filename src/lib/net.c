@@ -222,6 +222,7 @@ net_cidr_parse(struct str text, struct net_cidr *out)
 	e = parse_ip(host, 0, &a);
 	if (e)
 		return e;
+	memset(out, 0, sizeof(*out));
 	address_bytes(&a, out->addr);
 	ip4 = ((struct sockaddr *)&a.sa)->sa_family == AF_INET;
 	bits = ip4 ? 32 : 128;

@@ -400,15 +400,20 @@ parent_drain(struct service_run *run)
 static void
 who_add(struct child *c, void *arg)
 {
+	json_int_t in, out;
+
 	if (c->state != CHILD_SERVING)
 		return;
-	json_array_append_new(arg,
-		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:I, s:i, s:I, s:I}", "session",
-			c->id, "service", c->service, "user", c->user, "address", c->peer, "detail",
-			c->detail, "tls_text", c->tls_text, "tls", c->tls, "protocol", c->service,
-			"since", (json_int_t)c->since, "pid", (int)c->pid, "bytes_in",
-			(json_int_t)(c->in_before + session_shared_in(c->shared)), "bytes_out",
-			(json_int_t)(c->out_before + session_shared_out(c->shared))));
+	in = (json_int_t)c->in_before;
+	in += (json_int_t)session_shared_in(c->shared);
+	out = (json_int_t)c->out_before;
+	out += (json_int_t)session_shared_out(c->shared);
+	json_array_append_new(
+		arg, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:I, s:i, s:I, s:I}",
+			     "session", c->id, "service", c->service, "user", c->user, "address",
+			     c->peer, "detail", c->detail, "tls_text", c->tls_text, "tls", c->tls,
+			     "protocol", c->service, "since", (json_int_t)c->since, "pid",
+			     (int)c->pid, "bytes_in", in, "bytes_out", out));
 }
 
 static void

@@ -60,8 +60,12 @@ on_idle_timer(evutil_socket_t fd, short what, void *arg)
 void
 qmgr_agents_release(struct qmgr *q)
 {
-	while (!TAILQ_EMPTY(&q->idle))
-		link_free(TAILQ_FIRST(&q->idle));
+	struct qmgr_link *l, *next;
+
+	for (l = TAILQ_FIRST(&q->idle); l; l = next) {
+		next = TAILQ_NEXT(l, entry);
+		link_free(l);
+	}
 }
 
 /* ---- one job ---- */

@@ -39,8 +39,8 @@ static int
 is_literal(const char *name)
 {
 	size_t len = strlen(name);
-	struct str inner = str_make(name, len);
 	struct net_cidr net;
+	struct str inner;
 
 	if (len < 3 || name[0] != '[' || name[len - 1] != ']')
 		return 0;

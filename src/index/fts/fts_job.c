@@ -75,6 +75,7 @@ slot_at(const struct run *r, const unsigned char id[FTS_ID_LEN])
 {
 	uint64_t h;
 
+	ROOST_ASSERT(r->slots);
 	memcpy(&h, id, sizeof(h));
 	for (size_t at = (size_t)h & (r->slot_count - 1);; at = (at + 1) & (r->slot_count - 1)) {
 		uint32_t doc = r->slots[at];
@@ -89,7 +90,7 @@ note_documents(struct run *r, uint32_t from)
 {
 	size_t wanted = 4 * (size_t)r->store->id_count + 1024;
 
-	if (r->slot_count < wanted / 2) {
+	if (!r->slots || r->slot_count < wanted / 2) {
 		r->slot_count = 1024;
 		while (r->slot_count < wanted)
 			r->slot_count *= 2;

@@ -132,8 +132,12 @@ fts_user_free(struct fts_user *u)
 void
 fts_users_stop(struct fts *fts)
 {
-	while (!TAILQ_EMPTY(&fts->users))
-		fts_user_free(TAILQ_FIRST(&fts->users));
+	struct fts_user *u, *next;
+
+	for (u = TAILQ_FIRST(&fts->users); u; u = next) {
+		next = TAILQ_NEXT(u, entry);
+		fts_user_free(u);
+	}
 }
 
 /* ---- jobs ---- */
