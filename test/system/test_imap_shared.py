@@ -155,7 +155,15 @@ def test_seen_is_each_readers_own(shared, roost):
 
 
 def test_flags_by_their_rights(shared):
-    owner, guest, give = shared
+    owner, guest, set_rights = shared
+
+    def give(rights):
+        # The guest's session hears of it a moment after the owner.
+        name = set_rights(rights)
+        wait_until(lambda: set(guest.ok(f"MYRIGHTS {name}")[-2].split()[-1]) & set("lrswipkxtea") == set(rights),
+                   what="the guest knows of his rights")
+        return name
+
     box = give("lrt")
     told = guest.ok(f"SELECT {box}")
     assert any("[PERMANENTFLAGS (\\Deleted)]" in line for line in told)
