@@ -217,6 +217,20 @@ map_list_parse(struct maps *m, const struct conf_list *names, struct map_list *o
 	return e;
 }
 
+enum err
+map_list_open(
+	struct maps *m, const char *setting, const struct conf_list *names, struct map_list *out)
+{
+	struct buf why = {0};
+	enum err e = map_list_parse(m, names, out, &why);
+
+	if (e)
+		log_event(LOGL_ERROR, "tables.setup failed", "setting", setting, "reason",
+			buf_cstr(&why), NULL);
+	buf_free(&why);
+	return e;
+}
+
 void
 map_list_free(struct map_list *l)
 {

@@ -53,6 +53,9 @@ struct map_list {
 /* Names separated by blanks or commas. Errors as maps_get; *out is empty then. */
 enum err map_list_parse(
 	struct maps *m, const struct conf_list *names, struct map_list *out, struct buf *why);
+/* The same for the setting of this name, with what is wrong in the log. */
+enum err map_list_open(
+	struct maps *m, const char *setting, const struct conf_list *names, struct map_list *out);
 void map_list_free(struct map_list *l);
 /* As map_find. A table that fails ends the search. */
 enum err map_list_find(const struct map_list *l, struct str key, struct buf *value);

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/log.h"
 #include "lib/mem.h"
 #include "mta-lite/ehlo.h"
 
@@ -16,20 +15,6 @@ struct rewrite {
 	struct map_list canonical, sender_canonical, recipient_canonical, virtual_alias, relocated,
 		sender_bcc, recipient_bcc;
 };
-
-static enum err
-open_tables(
-	struct maps *maps, const char *setting, const struct conf_list *names, struct map_list *out)
-{
-	struct buf why = {0};
-	enum err e = map_list_parse(maps, names, out, &why);
-
-	if (e)
-		log_event(LOGL_ERROR, "smtpd.setup failed", "setting", setting, "reason",
-			buf_cstr(&why), NULL);
-	buf_free(&why);
-	return e;
-}
 
 enum err
 rewrite_open(const struct config *conf, struct maps *maps, struct rewrite **out)
@@ -55,7 +40,7 @@ rewrite_open(const struct config *conf, struct maps *maps, struct rewrite **out)
 	r->conf = conf;
 	r->delimiter = conf->recipient_delimiter[0];
 	for (i = 0; e == OK && i < sizeof(all) / sizeof(all[0]); i++)
-		e = open_tables(maps, all[i].setting, all[i].names, all[i].tables);
+		e = map_list_open(maps, all[i].setting, all[i].names, all[i].tables);
 	if (e)
 		rewrite_close(&r);
 	*out = r;

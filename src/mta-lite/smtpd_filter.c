@@ -27,38 +27,24 @@ struct smtpd_filter {
 	char text[512]; /* the last macro's value */
 };
 
-static enum err
-open_tables(
-	struct maps *maps, const char *setting, const struct conf_list *names, struct map_list *out)
-{
-	struct buf why = {0};
-	enum err e = map_list_parse(maps, names, out, &why);
-
-	if (e)
-		log_event(LOGL_ERROR, "smtpd.setup failed", "setting", setting, "reason",
-			buf_cstr(&why), NULL);
-	buf_free(&why);
-	return e;
-}
-
 enum err
 smtpd_filter_open(const struct config *conf, struct maps *maps)
 {
-	enum err e = open_tables(maps, "header_checks", &conf->header_checks, &checks.header);
+	enum err e = map_list_open(maps, "header_checks", &conf->header_checks, &checks.header);
 
 	/* As in Postfix they are header_checks where nothing else is said. */
 	if (e == OK)
-		e = open_tables(maps, "mime_header_checks",
+		e = map_list_open(maps, "mime_header_checks",
 			conf->mime_header_checks.count ? &conf->mime_header_checks
 						       : &conf->header_checks,
 			&checks.mime_header);
 	if (e == OK)
-		e = open_tables(maps, "nested_header_checks",
+		e = map_list_open(maps, "nested_header_checks",
 			conf->nested_header_checks.count ? &conf->nested_header_checks
 							 : &conf->header_checks,
 			&checks.nested_header);
 	if (e == OK)
-		e = open_tables(maps, "body_checks", &conf->body_checks, &checks.body);
+		e = map_list_open(maps, "body_checks", &conf->body_checks, &checks.body);
 	checks.body_limit = conf->body_checks_size_limit;
 	return e ? e : smtpd_policy_open(conf);
 }

@@ -191,7 +191,7 @@ put_request(struct smtpd *d, enum restrict_stage stage, struct buf *out)
 	policy_put(out, "sasl_sender", "");
 	policy_put(out, "ccert_subject", "");
 	policy_put(out, "ccert_issuer", "");
-	policy_put(out, "ccert_fingerprint", "");
+	policy_put(out, "ccert_fingerprint", info->cert_fingerprint);
 	blank = tls ? strchr(tls, ' ') : NULL;
 	if (blank)
 		*blank = '\0';

@@ -200,6 +200,7 @@ prepare(struct smtpd *d, struct stage_run *s)
 		.sender = t->open ? t->mail.from.address : NULL,
 		.user = d->user,
 		.tls = d->session->info.tls,
+		.tls_fingerprint = d->session->info.cert_fingerprint,
 		.pipelined = d->pipelined,
 		.recipient_count = t->rcpt_count,
 		.size = t->spool.size ? t->spool.size : t->mail.size,
