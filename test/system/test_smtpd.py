@@ -12,6 +12,7 @@ import smtplib
 import socket
 import sqlite3
 import ssl
+import subprocess
 
 import pytest
 from mail_helpers import subjects, wait_for_subject
@@ -597,3 +598,28 @@ def test_new_lists_count_after_a_reload():
         wait_until(lambda: answer().endswith("not any more"), what="the new list counts")
     finally:
         roost.close()
+
+
+def test_a_client_certificate_may_relay(make_instance, tmp_path):
+    """permit_tls_clientcerts: whose fingerprint is in relay_clientcerts, and nobody else."""
+    prints = {}
+    for name in ("known", "other"):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+                        "-keyout", tmp_path / f"{name}.key", "-out", tmp_path / f"{name}.pem"], check=True, capture_output=True)
+        said = subprocess.run(["openssl", "x509", "-noout", "-fingerprint", "-sha256", "-in", tmp_path / f"{name}.pem"],
+                              check=True, capture_output=True, text=True).stdout
+        prints[name] = said.strip().split("=")[1]
+    roost = make_instance(settings={
+        "mynetworks": [], "tls_ask_client_cert": "yes", "smtpd_spf": "off", "relayhost": "[127.0.0.1]:1",
+        "relay_clientcerts": ["inline:{" + prints["known"] + "=known}"],
+        "smtpd_relay_restrictions": ["permit_tls_clientcerts", "reject_unauth_destination"]})
+    for name, code in (("known", 250), ("other", 554), (None, 554)):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if name:
+            context.load_cert_chain(tmp_path / f"{name}.pem", tmp_path / f"{name}.key")
+        with smtplib.SMTP("127.0.0.1", roost.ports["smtp"], timeout=60) as client:
+            client.starttls(context=context)
+            client.ehlo("client.example.org")
+            client.mail("sender@example.org")
+            assert client.rcpt("someone@elsewhere.test")[0] == code, name
