@@ -125,6 +125,22 @@ take_in(struct fts_store *s)
 	return e;
 }
 
+/*
+ * Xapian writes "iamglass" last when it makes a database, and cannot go on with one whose making
+ * was cut off before: nothing is in it, so it goes.
+ */
+static enum err
+remove_half_made(const char *fts_dir, const char *name)
+{
+	char *path = mem_printf("%s/%s/iamglass", fts_dir, name);
+	enum err e = OK;
+
+	if (access(path, F_OK) != 0)
+		e = errno == ENOENT ? fts_store_remove(fts_dir, name) : err_from_errno(errno);
+	free(path);
+	return e;
+}
+
 enum err
 fts_store_open(const char *fts_dir, const char *name, int writable, struct fts_store **out)
 {
@@ -135,7 +151,8 @@ fts_store_open(const char *fts_dir, const char *name, int writable, struct fts_s
 	s->writable = writable;
 	s->id_count = 1;
 	s->ids = mem_zalloc(FTS_ID_LEN);
-	e = fts_db_open(s->dir, writable, &s->db);
+	e = writable ? remove_half_made(fts_dir, name) : OK;
+	e = e ? e : fts_db_open(s->dir, writable, &s->db);
 	if (!e) {
 		s->inode = inode_of(s->dir);
 		e = take_in(s);

@@ -45,6 +45,7 @@ err_of(const Xapian::Error &e)
 	} types[] = {
 		{"DatabaseModifiedError", E_CONFLICT},
 		{"DatabaseLockError", E_CONFLICT},
+		{"DatabaseNotFoundError", E_NOTFOUND},
 		{"DatabaseCorruptError", E_CORRUPT},
 		{"DatabaseVersionError", E_CORRUPT},
 		{"FeatureUnavailableError", E_CORRUPT},
