@@ -377,8 +377,7 @@ note_more(struct adoption *a, const struct file *f)
 /* 1: its UID stands in the list. Letters of keywords that are not in the name yet go there at once.
  */
 static int
-list_one(
-	struct adoption *a, const struct file *f, const struct core_bases *twice, struct buf *lines)
+list_one(struct adoption *a, const struct file *f, const struct core_bases *twice, struct buf *list)
 {
 	struct str name = str_of(name_of(a, f)), base = core_uidlist_base(name);
 	struct maildir_name n;
@@ -389,50 +388,44 @@ list_one(
 		return 0;
 	if (n.uid != f->uid)
 		core_uidlist_line(f->uid, n.has_size || !f->line ? UINT64_MAX : f->line->size,
-			n.has_crlf_size || !f->line ? UINT64_MAX : f->line->crlf_size, base, lines);
+			n.has_crlf_size || !f->line ? UINT64_MAX : f->line->crlf_size, base, list);
 	return 1;
 }
 
-static void
-find_twins(const struct adoption *a, struct core_bases *twice)
+static uint64_t
+hash_of_file(const void *arg, size_t i)
 {
-	struct core_bases all;
+	const struct adoption *a = arg;
 
-	core_bases_init(&all, a->count);
-	core_bases_init(twice, a->count);
-	for (size_t i = 0; i < a->count; i++) {
-		uint64_t hash = core_base_hash(core_uidlist_base(str_of(name_of(a, &a->files[i]))));
-
-		if (!core_bases_add(&all, hash))
-			(void)core_bases_add(twice, hash);
-	}
-	core_bases_fini(&all);
+	return core_base_hash(core_uidlist_base(str_of(name_of(a, &a->files[i]))));
 }
 
 static enum err
 rename_all(struct adoption *a)
 {
 	struct core_bases twice = {0};
-	struct buf lines = {0};
+	struct buf list = {0};
 	enum err e = core_uidlist_remove(a->c, a->dir);
+	size_t head;
 
-	if (a->count >= CORE_UIDLIST_MIN)
-		find_twins(a, &twice);
+	if (a->count >= CORE_UIDLIST_MIN) {
+		core_bases_twins(&twice, a->count, hash_of_file, a);
+		core_uidlist_begin(NULL, 0, &list);
+	}
+	head = list.len;
 	for (size_t i = 0; i < a->count && e == OK; i++) {
 		note_more(a, &a->files[i]);
 		note_uidl(a, &a->files[i]);
-		if (!twice.slots || !list_one(a, &a->files[i], &twice, &lines))
+		if (!twice.slots || !list_one(a, &a->files[i], &twice, &list))
 			e = rename_one(a, &a->files[i]);
 	}
 	for (int i = 0; i < 2 && e == OK && a->c->fsync; i++)
 		if (a->fd[i] >= 0 && fsync(a->fd[i]) != 0)
 			e = err_from_errno(errno);
-	if (e == OK && lines.len)
-		e = lines.err ? lines.err
-			      : core_uidlist_write(a->c, a->dir, a->list.uidvalidity, a->next_uid,
-					NULL, &lines);
+	if (e == OK && list.len > head)
+		e = core_uidlist_write(a->c, a->dir, a->list.uidvalidity, a->next_uid, &list);
 	core_bases_fini(&twice);
-	buf_free(&lines);
+	buf_free(&list);
 	return e;
 }
 

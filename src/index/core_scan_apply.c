@@ -199,23 +199,18 @@ name_one(struct scan *s, struct scan_fresh *f, uint32_t uid)
 
 /* ---- many at once: a list now, names later ---- */
 
-static void
-find_twins(const struct scan *s, struct core_bases *twice)
+static uint64_t
+hash_of_entry(const void *arg, size_t i)
 {
-	struct core_bases all;
+	const struct scan *s = arg;
 
-	core_bases_init(&all, s->entry_count);
-	core_bases_init(twice, s->entry_count);
-	for (size_t i = 0; i < s->entry_count; i++)
-		if (!core_bases_add(&all, s->entries[i].base_hash))
-			(void)core_bases_add(twice, s->entries[i].base_hash);
-	core_bases_fini(&all);
+	return s->entries[i].base_hash;
 }
 
 /* 1: it has its UID by the list. */
 static int
 list_one(struct scan *s, struct scan_fresh *f, uint32_t uid, const struct core_bases *twice,
-	struct buf *lines)
+	struct buf *list)
 {
 	const char *name = scan_name(s, f->en->name_off);
 	struct str base = str_make(name, f->en->has_info ? f->en->base_len : f->en->name_len);
@@ -231,7 +226,7 @@ list_one(struct scan *s, struct scan_fresh *f, uint32_t uid, const struct core_b
 		f->en->size = UINT64_MAX;
 	f->uid = uid;
 	f->en->has_uid = 0;
-	core_uidlist_line(uid, UINT64_MAX, UINT64_MAX, base, lines);
+	core_uidlist_line(uid, UINT64_MAX, UINT64_MAX, base, list);
 	return 1;
 }
 
@@ -239,33 +234,37 @@ static enum err
 name_all(struct scan *s, size_t renamed, uint32_t *next)
 {
 	struct core_bases twice = {0};
-	struct buf lines = {0};
+	struct buf list = {0};
 	enum err e = OK;
+	size_t head;
 	int touched = 0;
 
-	if (renamed >= CORE_UIDLIST_MIN)
-		find_twins(s, &twice);
+	if (renamed >= CORE_UIDLIST_MIN) {
+		core_bases_twins(&twice, s->entry_count, hash_of_entry, s);
+		/* A line is the name's base, ":" and the UID. */
+		core_uidlist_begin(s->has_list ? &s->listed : NULL,
+			s->names.len / 2 + s->fresh_count * 13, &list);
+	}
+	head = list.len;
 	for (size_t i = 0; i < s->fresh_count; i++) {
 		struct scan_fresh *f = &s->fresh[i];
 
-		if (f->uid || !twice.slots || !list_one(s, f, *next, &twice, &lines)) {
+		if (f->uid || !twice.slots || !list_one(s, f, *next, &twice, &list)) {
 			touched |= f->uid == 0;
 			name_one(s, f, f->uid ? f->uid : *next);
 		}
 		if (!f->failed && f->uid == *next)
 			(*next)++;
 	}
-	if (lines.len)
-		e = lines.err ? lines.err
-			      : core_uidlist_write(s->core, s->box.dir, s->box.r.uidvalidity, *next,
-					s->has_list ? &s->listed : NULL, &lines);
-	if (lines.len || s->has_list)
+	if (list.len > head)
+		e = core_uidlist_write(s->core, s->box.dir, s->box.r.uidvalidity, *next, &list);
+	if (list.len > head || s->has_list)
 		core_uidlist_check_later(s->core, s->mailbox);
 	if (touched) {
 		core_sync_note(s->core, s->fd[0]);
 		core_sync_note(s->core, s->fd[1]);
 	}
-	buf_free(&lines);
+	buf_free(&list);
 	core_bases_fini(&twice);
 	return e;
 }

@@ -28,6 +28,30 @@ is_regular(int fd, const struct dirent *d)
 }
 
 static void
+reserve(struct scan *s, size_t entries, size_t name_bytes)
+{
+	s->entry_cap = s->entry_count + entries;
+	s->entries = mem_realloc(s->entries, s->entry_cap, sizeof(*s->entries));
+	mem_huge(s->entries, s->entry_cap * sizeof(*s->entries));
+	(void)buf_reserve(&s->names, name_bytes);
+	mem_huge(s->names.p, s->names.cap);
+}
+
+/*
+ * Growing step by step would copy much of a large directory; its size says how much it is at most.
+ * Names get room for those that are put into order behind them.
+ */
+static void
+reserve_for(struct scan *s, int fd)
+{
+	enum { ENTRY_BYTES_MIN = 56, LARGE = 1 << 20, HUGE_SIZE = 256 << 20 };
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && st.st_size >= LARGE && st.st_size < HUGE_SIZE)
+		reserve(s, (size_t)st.st_size / ENTRY_BYTES_MIN, 2 * (size_t)st.st_size);
+}
+
+static void
 read_one(struct scan *s, int fd, const struct dirent *d, int in_new)
 {
 	struct str name = str_of(d->d_name);
@@ -42,12 +66,8 @@ read_one(struct scan *s, int fd, const struct dirent *d, int in_new)
 			s->box.dir, "file", d->d_name, NULL);
 		return;
 	}
-	if (s->entry_count == s->entry_cap) {
-		s->entry_cap = s->entry_cap ? s->entry_cap * 2 : 64;
-		s->entries = mem_realloc(s->entries, s->entry_cap, sizeof(*s->entries));
-		mem_huge(s->entries, s->entry_cap * sizeof(*s->entries));
-		mem_huge(s->names.p, s->names.cap);
-	}
+	if (s->entry_count == s->entry_cap)
+		reserve(s, s->entry_cap ? s->entry_cap : 64, 0);
 	en = &s->entries[s->entry_count++];
 	*en = (struct scan_entry){.name_off = s->names.len,
 		.time = n.time,
@@ -85,6 +105,7 @@ read_dir(struct scan *s, enum core_sub sub)
 		io_close(&fd);
 		return e;
 	}
+	reserve_for(s, fd);
 	while ((errno = 0, d = readdir(dirp)))
 		read_one(s, fd, d, sub == CORE_NEW);
 	if (errno)

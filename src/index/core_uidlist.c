@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +15,9 @@
 
 /* How often what could not be renamed is tried while the user is open. */
 enum { TRIES_MAX = 3 };
+
+/* For the list's first line, which says what is known when all others are there. */
+enum { HEAD_ROOM = 32 };
 
 void
 core_uidlist_free(struct core_uidlist *l)
@@ -65,40 +69,51 @@ core_uidlist_base(struct str name)
 }
 
 void
-core_uidlist_line(
-	uint32_t uid, uint64_t size, uint64_t crlf_size, struct str base, struct buf *lines)
+core_uidlist_begin(const struct core_uidlist *old, size_t room, struct buf *text)
 {
-	buf_add_u64(lines, uid);
+	struct str before = old ? buf_str(&old->text) : STR("");
+
+	str_split(&before, '\n');
+	(void)buf_reserve(text, HEAD_ROOM + before.len + 1 + room);
+	mem_huge(text->p, text->cap);
+	while (text->len < HEAD_ROOM)
+		(void)buf_add_char(text, ' ');
+	(void)buf_add_str(text, before);
+	if (before.len && before.p[before.len - 1] != '\n')
+		(void)buf_add_char(text, '\n');
+}
+
+void
+core_uidlist_line(
+	uint32_t uid, uint64_t size, uint64_t crlf_size, struct str base, struct buf *text)
+{
+	buf_add_u64(text, uid);
 	if (size != UINT64_MAX) {
-		buf_add_cstr(lines, " S");
-		buf_add_u64(lines, size);
+		buf_add_cstr(text, " S");
+		buf_add_u64(text, size);
 	}
 	if (crlf_size != UINT64_MAX) {
-		buf_add_cstr(lines, " W");
-		buf_add_u64(lines, crlf_size);
+		buf_add_cstr(text, " W");
+		buf_add_u64(text, crlf_size);
 	}
-	buf_add_cstr(lines, " :");
-	buf_add_str(lines, base);
-	buf_add_char(lines, '\n');
+	buf_add_cstr(text, " :");
+	buf_add_str(text, base);
+	buf_add_char(text, '\n');
 }
 
 enum err
 core_uidlist_write(struct index_core *c, const char *dir, uint32_t uidvalidity, uint32_t next_uid,
-	const struct core_uidlist *old, const struct buf *lines)
+	struct buf *text)
 {
-	struct buf text = {0};
-	struct str before = old ? buf_str(&old->text) : STR("");
-	enum err e;
+	char head[HEAD_ROOM + 1];
+	size_t len;
 
-	str_split(&before, '\n');
-	buf_printf(&text, "3 V%u N%u\n", uidvalidity, next_uid);
-	buf_add_str(&text, before);
-	if (text.p[text.len - 1] != '\n')
-		buf_add_char(&text, '\n');
-	buf_add_buf(&text, lines);
-	e = text.err ? text.err : core_text_write(c, dir, CORE_FILE_UIDLIST, buf_str(&text));
-	buf_free(&text);
-	return e;
+	if (text->err)
+		return text->err;
+	len = (size_t)snprintf(head, sizeof(head), "3 V%u N%u\n", uidvalidity, next_uid);
+	memcpy(text->p + HEAD_ROOM - len, head, len);
+	return core_text_write(c, dir, CORE_FILE_UIDLIST,
+		str_make(text->p + HEAD_ROOM - len, text->len - (HEAD_ROOM - len)));
 }
 
 /* ---- bases ---- */
@@ -164,6 +179,30 @@ int
 core_bases_has(const struct core_bases *b, uint64_t hash)
 {
 	return *base_slot(b, hash) != 0;
+}
+
+void
+core_bases_twins(struct core_bases *out, size_t count,
+	uint64_t (*hash_of)(const void *arg, size_t i), const void *arg)
+{
+	struct core_bases all;
+	uint64_t *twins = NULL;
+	size_t twin_count = 0;
+
+	core_bases_init(&all, count);
+	for (size_t i = 0; i < count; i++) {
+		uint64_t hash = hash_of(arg, i);
+
+		if (core_bases_add(&all, hash))
+			continue;
+		twins = mem_realloc(twins, twin_count + 1, sizeof(*twins));
+		twins[twin_count++] = hash;
+	}
+	core_bases_fini(&all);
+	core_bases_init(out, twin_count);
+	for (size_t i = 0; i < twin_count; i++)
+		(void)core_bases_add(out, twins[i]);
+	free(twins);
 }
 
 /* ---- the end of a list ---- */

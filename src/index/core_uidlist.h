@@ -45,12 +45,16 @@ void core_uidlist_free(struct core_uidlist *l);
 const struct adopt_line *core_uidlist_find(struct core_uidlist *l, struct str name);
 /* The part of a file's name that a line has. */
 struct str core_uidlist_base(struct str name);
-/* Appends a line; sizes of UINT64_MAX are not known. */
+/*
+ * A list is written in one go: begun in an empty text with the lines of old (may be NULL) and room
+ * for more, a line for each file, and written, synced.
+ */
+void core_uidlist_begin(const struct core_uidlist *old, size_t room, struct buf *text);
+/* Sizes of UINT64_MAX are not known. */
 void core_uidlist_line(
-	uint32_t uid, uint64_t size, uint64_t crlf_size, struct str base, struct buf *lines);
-/* Writes the list, synced: the lines of old (may be NULL) and these. */
+	uint32_t uid, uint64_t size, uint64_t crlf_size, struct str base, struct buf *text);
 enum err core_uidlist_write(struct index_core *c, const char *dir, uint32_t uidvalidity,
-	uint32_t next_uid, const struct core_uidlist *old, const struct buf *lines);
+	uint32_t next_uid, struct buf *text);
 
 /* A folder that is taken over may have one of a time before that. E_NOTFOUND is OK. */
 enum err core_uidlist_remove(struct index_core *c, const char *dir);
@@ -69,6 +73,9 @@ uint64_t core_base_hash(struct str base);
 /* 0: it was there. */
 int core_bases_add(struct core_bases *b, uint64_t hash);
 int core_bases_has(const struct core_bases *b, uint64_t hash);
+/* Initialises it with those that are there more than once among count hashes. */
+void core_bases_twins(struct core_bases *out, size_t count,
+	uint64_t (*hash_of)(const void *arg, size_t i), const void *arg);
 
 /* ---- the end of a list ---- */
 

@@ -11,7 +11,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 
-enum { READERS_MAX = 1022, MMAP_THRESHOLD = 512 * 1024 };
+enum { READERS_MAX = 1022, MMAP_THRESHOLD = 512 * 1024, TRIM_THRESHOLD = 1024 * 1024 };
 
 static const char *const db_names[INDEX_DB_COUNT] = {
 	[INDEX_DB_META] = "meta",
@@ -108,9 +108,13 @@ index_env_open(const char *dir, int writable, uint64_t map_size, struct index_en
 	 * LMDB's writer has lists of 3 MB that are hardly ever used: fresh from the system they
 	 * cost a page or two. malloc raises its threshold with each that is freed, takes the next
 	 * ones out of its heap, and then they are cleared, and there, as a whole.
+	 * The pages of a large transaction are freed one by one, from the top of the heap down: as
+	 * malloc is set, each would be a system call of its own that gives one page back.
 	 */
-	if (writable)
+	if (writable) {
 		(void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+		(void)mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
+	}
 	e->writable = writable;
 	rc = mdb_env_create(&e->env);
 	if (rc) {
