@@ -357,27 +357,52 @@ index_quota_fits(const struct index_state *s, const struct index_mailbox_record 
 
 /* ---- message ---- */
 
-enum { RECORD_IN_NEW = 1 };
+/* A record has the ids only when they are known, and the keywords behind the 64th when there are
+ * any. */
+enum { RECORD_IN_NEW = 1, RECORD_HAS_IDS = 2, RECORD_HAS_MORE_KEYWORDS = 4 };
+enum { MORE_KEYWORDS_BYTES = sizeof(struct index_keywords) - sizeof(uint64_t) };
+
+static int
+has_ids(const struct index_message_record *m)
+{
+	static const unsigned char none[sizeof(m->thread_id)];
+
+	return !index_message_is_unparsed(m) || memcmp(m->thread_id, none, sizeof(none)) != 0;
+}
+
+static int
+has_more_keywords(const struct index_message_record *m)
+{
+	static const unsigned char none[MORE_KEYWORDS_BYTES];
+
+	return memcmp(m->keywords.bits + 1, none, sizeof(none)) != 0;
+}
 
 void
 index_message_encode(const struct index_message_record *m, struct buf *out)
 {
 	unsigned char head[4] = {
 		(unsigned char)m->flags,
-		m->in_new ? RECORD_IN_NEW : 0,
+		(unsigned char)((m->in_new ? RECORD_IN_NEW : 0) |
+				(has_ids(m) ? RECORD_HAS_IDS : 0) |
+				(has_more_keywords(m) ? RECORD_HAS_MORE_KEYWORDS : 0)),
 		(unsigned char)m->base_len,
 		(unsigned char)m->name.len,
 	};
 
 	buf_add(out, head, sizeof(head));
 	put_u64(out, m->modseq);
-	buf_add(out, m->keywords.bits, sizeof(m->keywords.bits));
+	put_u64(out, m->keywords.bits[0]);
+	if (head[1] & RECORD_HAS_MORE_KEYWORDS)
+		buf_add(out, m->keywords.bits + 1, MORE_KEYWORDS_BYTES);
 	put_u64(out, (uint64_t)m->internal_date);
 	put_u64(out, (uint64_t)m->save_date);
 	put_u64(out, m->size);
 	put_u64(out, m->disk_size);
-	buf_add(out, m->email_id, sizeof(m->email_id));
-	buf_add(out, m->thread_id, sizeof(m->thread_id));
+	if (head[1] & RECORD_HAS_IDS) {
+		buf_add(out, m->email_id, sizeof(m->email_id));
+		buf_add(out, m->thread_id, sizeof(m->thread_id));
+	}
 	buf_add_str(out, m->name);
 }
 
@@ -392,13 +417,19 @@ index_message_decode(const MDB_val *v, struct index_message_record *out)
 	out->in_new = (head[1] & RECORD_IN_NEW) != 0;
 	out->base_len = head[2];
 	out->modseq = get_u64(&r);
-	get_bytes(&r, out->keywords.bits, sizeof(out->keywords.bits));
+	out->keywords = (struct index_keywords){{get_u64(&r)}};
+	if (head[1] & RECORD_HAS_MORE_KEYWORDS)
+		get_bytes(&r, out->keywords.bits + 1, MORE_KEYWORDS_BYTES);
 	out->internal_date = (int64_t)get_u64(&r);
 	out->save_date = (int64_t)get_u64(&r);
 	out->size = get_u64(&r);
 	out->disk_size = get_u64(&r);
-	get_bytes(&r, out->email_id, sizeof(out->email_id));
-	get_bytes(&r, out->thread_id, sizeof(out->thread_id));
+	memset(out->email_id, 0, sizeof(out->email_id));
+	memset(out->thread_id, 0, sizeof(out->thread_id));
+	if (head[1] & RECORD_HAS_IDS) {
+		get_bytes(&r, out->email_id, sizeof(out->email_id));
+		get_bytes(&r, out->thread_id, sizeof(out->thread_id));
+	}
 	out->name = get_rest(&r, head[3]);
 	if (r.bad || r.len || out->base_len == 0 || out->base_len > out->name.len)
 		return E_CORRUPT;

@@ -22,7 +22,7 @@
  * machine's byte order (an index never leaves its machine).
  */
 
-enum { INDEX_SCHEMA_VERSION = 4 };
+enum { INDEX_SCHEMA_VERSION = 5 };
 
 enum index_db {
 	/* "state" -> index_state; "rules" -> the quota's rules as text; u8 enum index_meta, u32

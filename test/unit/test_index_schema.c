@@ -92,6 +92,38 @@ test_message(void **state)
 	buf_free(&path);
 }
 
+/* What is not known takes no room, whatever the place that it is decoded into had before. */
+static void
+test_message_of_a_first_look(void **state)
+{
+	struct index_message_record full = message(), m = message(), out;
+	struct buf b = {0};
+	size_t full_len;
+	MDB_val v;
+
+	(void)state;
+	index_message_encode(&full, &b);
+	full_len = b.len;
+	memset(m.email_id, 0, sizeof(m.email_id));
+	memset(m.thread_id, 0, sizeof(m.thread_id));
+	m.keywords.bits[1] = 0;
+	for (int with_thread = 0; with_thread < 2; with_thread++) {
+		buf_reset(&b);
+		m.thread_id[15] = (unsigned char)with_thread;
+		index_message_encode(&m, &b);
+		assert_int_equal(b.len, full_len - 8 - (with_thread ? 0 : 32));
+		out = full;
+		v = val(&b, b.len);
+		assert_int_equal(index_message_decode(&v, &out), OK);
+		assert_memory_equal(&out.keywords, &m.keywords, sizeof(m.keywords));
+		assert_memory_equal(out.email_id, m.email_id, 16);
+		assert_memory_equal(out.thread_id, m.thread_id, 16);
+		assert_true(index_message_is_unparsed(&out));
+		assert_true(str_equal(out.name, m.name));
+	}
+	buf_free(&b);
+}
+
 static void
 test_mailbox_and_state(void **state)
 {
@@ -204,6 +236,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_message),
+		cmocka_unit_test(test_message_of_a_first_look),
 		cmocka_unit_test(test_mailbox_and_state),
 		cmocka_unit_test(test_env),
 		cmocka_unit_test(test_paths),
