@@ -31,7 +31,8 @@ struct sandbox;
 
 struct sandbox *sandbox_create(void);
 void sandbox_free(struct sandbox **sb);
-/* access: a union of sandbox_path_access. A path that does not exist is skipped. */
+/* access: a union of sandbox_path_access. A path that does not exist, or
+ * that this user may not reach, is skipped. */
 void sandbox_allow_path(struct sandbox *sb, const char *path, unsigned access);
 /* can: a union of sandbox_can; calls add up. */
 void sandbox_allow(struct sandbox *sb, unsigned can);

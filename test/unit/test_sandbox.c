@@ -147,11 +147,43 @@ system_calls(void **state)
 #endif
 }
 
+/* A table of the administrator's that we may not read must not keep the whole program from
+ * starting. */
+static void
+out_of_reach(void **state)
+{
+	struct place p;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	place_make(&p);
+	pid = fork();
+	if (pid == 0) {
+		struct sandbox *sb = sandbox_create();
+		char *path = mem_printf("%s/file", p.theirs);
+		enum err e;
+
+		if (!can_create(p.theirs) || chmod(p.dir, 0755) != 0 || chmod(p.theirs, 0) != 0 ||
+			(geteuid() == 0 && setresuid(65534, 65534, 65534) != 0))
+			_exit(101);
+		sandbox_allow_path(sb, path, SANDBOX_READ);
+		e = sandbox_enter(sb);
+		_exit(e == E_UNSUPPORTED ? 0 : e ? 100 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	(void)chmod(p.theirs, 0700);
+	place_remove(&p);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(files),
+		cmocka_unit_test(out_of_reach),
 		cmocka_unit_test(signals),
 		cmocka_unit_test(system_calls),
 	};
