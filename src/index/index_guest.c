@@ -126,13 +126,10 @@ guest_end(struct index_guest *g, enum err e)
 }
 
 void
-index_guest_event(evutil_socket_t fd, short what, void *arg)
+index_guest_settle_all(struct index_user_entry *u)
 {
-	struct index_user_entry *u = arg;
 	struct index_guest *next;
 
-	(void)fd;
-	(void)what;
 	for (struct index_guest *g = u->guests; g; g = next) {
 		enum err e;
 
@@ -143,6 +140,14 @@ index_guest_event(evutil_socket_t fd, short what, void *arg)
 		if (e)
 			guest_end(g, e);
 	}
+}
+
+void
+index_guest_event(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	index_guest_settle_all(arg);
 }
 
 enum err

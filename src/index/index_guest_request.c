@@ -324,6 +324,25 @@ struct change {
 	uint64_t modseq;
 };
 
+/*
+ * E_ACCESS: nothing is left of what was named, since rights were taken away after his session had
+ * looked at them.
+ */
+static enum err
+change_may(const struct change *ch)
+{
+	unsigned may = settable(ch->rights);
+	int named = ch->s.flags || ch->s.keyword_count;
+	int left = (ch->s.flags & may) || (ch->s.keyword_count && (ch->rights & RIGHT_WRITE));
+	enum err e = lacks(ch->rights, 0);
+
+	if (e)
+		return e;
+	if (!may)
+		return E_ACCESS;
+	return ch->s.op != INDEX_STORE_REPLACE && named && !left ? E_ACCESS : OK;
+}
+
 /* All but \Seen. */
 static enum err
 change_shared(struct index_conn *c, struct change *ch)
@@ -362,9 +381,7 @@ change_do(struct index_conn *c, struct change *ch)
 	enum err e = rights_get(c, ch->mailbox, &ch->rights);
 
 	if (e == OK)
-		e = lacks(ch->rights, 0);
-	if (e == OK && !settable(ch->rights))
-		e = E_ACCESS;
+		e = change_may(ch);
 	/* What he knows is what his index says; nothing happens between this and the change. */
 	if (e == OK)
 		e = index_guest_settle(c);
@@ -631,8 +648,10 @@ guest_acl_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 			core_of(c), mailbox, identifier, (enum index_acl_op)op, rights);
 	if (e == OK)
 		e = tree_changed(c);
-	if (e == OK)
+	if (e == OK) {
+		index_guest_settle_all(c->user);
 		index_answer_ok(c, request);
+	}
 	return e;
 }
 

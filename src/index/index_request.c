@@ -436,6 +436,7 @@ run_acl_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	e = index_core_acl_set(c->user->core, mailbox, identifier, (enum index_acl_op)op, rights);
 	if (e == OK) {
 		index_shared_learn(c->user);
+		index_guest_settle_all(c->user);
 		index_answer_ok(c, request);
 	}
 	return e;

@@ -440,6 +440,11 @@ void index_guest_note(struct index_user_entry *u, uint32_t mailbox);
  * others: the guest's connections are closed, c->user is NULL.
  */
 enum err index_guest_settle(struct index_conn *c);
+/*
+ * The same for all guests of the user, before a change of rights is answered: a guest's session
+ * asks its index what he may. A guest whose index fails loses his connections.
+ */
+void index_guest_settle_all(struct index_user_entry *u);
 /* His index is to be made anew: his connections are closed. */
 void index_guest_discard(struct index_conn *c);
 void index_guest_event(evutil_socket_t fd, short what, void *user);

@@ -9,6 +9,7 @@
 
 #include "index/client_shared.h"
 #include "lib/log.h"
+#include "mail/rights.h"
 
 /*
  * A guest's session that speaks to a real roost-index by itself, as one that was taken over would:
@@ -22,22 +23,30 @@ struct fixture {
 	uint32_t secret, box; /* her mailboxes */
 };
 
-static uint32_t
-box_make(struct index_user *u, const char *name, const char *text)
+static void
+message_add(struct index_user *u, uint32_t id, const char *text)
 {
 	struct index_append_info info = {0};
 	struct index_append *a;
-	struct index_mailbox m;
-	uint32_t id, validity, uid;
+	uint32_t validity, uid;
 
-	assert_int_equal(index_mailbox_create(u, str_of(name), 0, &m), OK);
-	id = m.id;
-	index_mailbox_free(&m);
 	assert_int_equal(index_append_create(u, id, 0, &a), OK);
 	assert_int_equal(index_append_write(a, text, strlen(text)), OK);
 	assert_int_equal(index_append_finish(a), OK);
 	assert_int_equal(index_append_commit(u, &a, &info, 1, &validity, &uid), OK);
 	index_append_free(&a);
+}
+
+static uint32_t
+box_make(struct index_user *u, const char *name, const char *text)
+{
+	struct index_mailbox m;
+	uint32_t id;
+
+	assert_int_equal(index_mailbox_create(u, str_of(name), 0, &m), OK);
+	id = m.id;
+	index_mailbox_free(&m);
+	message_add(u, id, text);
 	return id;
 }
 
@@ -266,6 +275,11 @@ every_request_is_checked(void **state)
 	assert_int_equal(by_name(f, INDEX_SUBSCRIBE, "Box", NULL), E_ACCESS);
 	assert_int_equal(of_mailbox(f, INDEX_CLAIM_RECENT, f->box, INDEX_RECENT), E_ACCESS);
 	assert_int_equal(of_mailbox(f, INDEX_SLEEP_SEAL, f->box, INDEX_SLEEP_TOKEN), OK);
+	/* What may not be changed is passed over, as long as something is left. */
+	give(f, "lrs");
+	assert_int_equal(store(f, f->box, INDEX_DELETED), E_ACCESS);
+	assert_int_equal(store(f, f->box, INDEX_FLAGGED | INDEX_DELETED), E_ACCESS);
+	assert_int_equal(store(f, f->box, INDEX_SEEN | INDEX_DELETED), OK);
 }
 
 static void
@@ -415,6 +429,37 @@ a_damaged_index_is_the_guests_loss(void **state)
 	assert_true(f->owner->generation == generation);
 }
 
+static unsigned
+rights_seen(struct fixture *f)
+{
+	uint64_t n;
+
+	assert_int_equal(index_read_begin(f->guest), OK);
+	assert_int_equal(client_meta(f->guest, INDEX_META_RIGHTS, f->box, &n), OK);
+	index_read_end(f->guest);
+	return (unsigned)n;
+}
+
+/* The guest's session asks its index, and nobody else, what it may. */
+static void
+rights_are_in_the_guests_index_before_the_answer(void **state)
+{
+	struct fixture *f = *state;
+
+	give(f, "lrt");
+	assert_int_equal(client_env_open_told(f->guest), OK);
+	for (int i = 0; i < 100; i++) {
+		give(f, "lrs");
+		assert_int_equal(rights_seen(f), RIGHT_LOOKUP | RIGHT_READ | RIGHT_SEEN);
+		give(f, "lrt");
+		assert_int_equal(rights_seen(f), RIGHT_LOOKUP | RIGHT_READ | RIGHT_DELETE);
+	}
+	/* And when an administrator who is a guest changes them. */
+	give(f, "lra");
+	assert_int_equal(acl_set(f, f->box, "bob@example.test", "lr"), OK);
+	assert_int_equal(rights_seen(f), RIGHT_LOOKUP | RIGHT_READ);
+}
+
 int
 main(void)
 {
@@ -428,6 +473,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(tickets, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_damaged_index_is_the_guests_loss, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			rights_are_in_the_guests_index_before_the_answer, setup, teardown),
 	};
 
 	log_init("test_index_guest", LOGL_ERROR);
