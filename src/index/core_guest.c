@@ -347,6 +347,8 @@ struct mark {
 	int on;
 	uint64_t since; /* for conflicts */
 	struct numset *found;
+	int differs; /* one of found has another \Seen */
+	uint64_t before; /* of the change that this one is told with; 0: none */
 	uint64_t modseq;
 	struct core_box own_box;
 };
@@ -403,9 +405,22 @@ differs_one(struct core_tx *tx, struct core_box *b, uint32_t uid, struct core_me
 
 	(void)tx;
 	(void)b;
-	if (!(x->r.flags & INDEX_SEEN) != !m->on)
-		numset_add(m->found, uid);
+	if (!(x->r.flags & INDEX_SEEN) == !m->on)
+		return OK;
+	numset_add(m->found, uid);
+	m->differs = 1;
 	return OK;
+}
+
+/* Those too that the change before was of: what is answered is one mod-sequence for all of them. */
+static enum err
+to_mark_one(struct core_tx *tx, struct core_box *b, uint32_t uid, struct core_message *x, void *arg)
+{
+	const struct mark *m = arg;
+
+	if (m->before && x->r.modseq == m->before)
+		numset_add(m->found, uid);
+	return differs_one(tx, b, uid, x, arg);
 }
 
 static enum err
@@ -506,9 +521,11 @@ mark_step(struct core_tx *tx, void *arg)
 
 	if (e == OK)
 		e = core_each(tx, &box, m->found, mark_one, m);
+	if (e)
+		return e;
 	if (box.r.highest_modseq < m->modseq)
 		box.r.highest_modseq = m->modseq;
-	return e ? e : core_box_put(tx, &box);
+	return core_box_put(tx, &box);
 }
 
 static enum err
@@ -518,7 +535,10 @@ modseq_step(struct core_tx *tx, void *arg)
 	return OK;
 }
 
-/* The file first: an index that is made anew believes it. */
+/*
+ * The file first: an index that is made anew believes it. The mod-sequence is always a new one: the
+ * guest's sessions may have read the change before already, and would take this one for known.
+ */
 static enum err
 mark_do(struct mark *m)
 {
@@ -526,7 +546,7 @@ mark_do(struct mark *m)
 
 	if (e == OK)
 		e = seen_load(m);
-	if (e == OK && m->modseq == 0)
+	if (e == OK)
 		e = core_run(m->own, modseq_step, &m->modseq);
 	for (size_t i = 0; i < m->found->count && e == OK; i++) {
 		const struct numset_range *r = &m->found->ranges[i];
@@ -556,10 +576,10 @@ core_guest_seen(struct index_core *c, struct core_guest *g, uint32_t mailbox,
 		.uids = uids,
 		.on = on,
 		.found = &found,
-		.modseq = *modseq};
-	enum err e = find(&m, differs_one);
+		.before = *modseq};
+	enum err e = find(&m, to_mark_one);
 
-	if (e == OK && !numset_is_empty(&found)) {
+	if (e == OK && m.differs) {
 		e = mark_do(&m);
 		*modseq = m.modseq;
 	}

@@ -46,8 +46,9 @@ enum err core_guest_rights_above(struct index_core *c, struct str name, const ch
 enum err core_guest_conflicts(struct core_guest *g, uint32_t mailbox, const struct numset *uids,
 	uint64_t since, struct numset *out);
 /*
- * Sets or removes the guest's own \Seen. *modseq: on entry of a change that these messages had just
- * now, or 0; then of this one, 0: nothing was changed. The file is written before this returns OK.
+ * Sets or removes the guest's own \Seen. *modseq: on entry of a change that some of these messages
+ * had just now, or 0; when this one changes anything its own, a later one, which those messages get
+ * too. The file is written before this returns OK.
  */
 enum err core_guest_seen(struct index_core *c, struct core_guest *g, uint32_t mailbox,
 	const struct numset *uids, int on, uint64_t *modseq);

@@ -460,6 +460,70 @@ rights_are_in_the_guests_index_before_the_answer(void **state)
 	assert_int_equal(rights_seen(f), RIGHT_LOOKUP | RIGHT_READ);
 }
 
+static struct index_message
+message_of(struct index_user *u, uint32_t mailbox, uint32_t uid)
+{
+	struct index_message m;
+
+	assert_int_equal(index_read_begin(u), OK);
+	assert_int_equal(index_message_get(u, mailbox, uid, &m), OK);
+	index_read_end(u);
+	return m;
+}
+
+static uint64_t
+change(struct fixture *f, uint32_t last, enum index_store_op op, unsigned flags)
+{
+	struct numset uids = {0};
+	uint64_t modseq = 0;
+
+	numset_add_range(&uids, 1, last);
+	assert_int_equal(
+		index_store(f->guest, f->box, &uids, op, flags, NULL, 0, UINT64_MAX, NULL, &modseq),
+		OK);
+	numset_free(&uids);
+	return modseq;
+}
+
+/*
+ * The guest's other sessions can look between the change of what is common to all, which has the
+ * owner's mod-sequence, and that of his \Seen: so that has another.
+ */
+static void
+seen_has_a_mod_sequence_of_its_own(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t modseq;
+
+	message_add(f->owner, f->box, "Subject: second\r\n\r\nx\r\n");
+	give(f, "lrsw");
+	assert_int_equal(client_env_open_told(f->guest), OK);
+	assert_true(change(f, 1, INDEX_STORE_ADD, INDEX_SEEN) > 0);
+	assert_true(change(f, 1, INDEX_STORE_ADD, INDEX_SEEN) == 0);
+	/* Of the second message both change, of the first one alone; the answer is for both. */
+	modseq = change(f, 2, INDEX_STORE_ADD, INDEX_SEEN | INDEX_FLAGGED);
+	for (uint32_t uid = 1; uid <= 2; uid++) {
+		struct index_message own = message_of(f->owner, f->box, uid);
+		struct index_message his = message_of(f->guest, f->box, uid);
+
+		assert_int_equal(own.flags, INDEX_FLAGGED);
+		assert_int_equal(his.flags, INDEX_FLAGGED | INDEX_SEEN);
+		assert_true(his.modseq == modseq && own.modseq < modseq);
+	}
+	modseq = change(f, 2, INDEX_STORE_REPLACE, INDEX_ANSWERED);
+	for (uint32_t uid = 1; uid <= 2; uid++) {
+		struct index_message own = message_of(f->owner, f->box, uid);
+		struct index_message his = message_of(f->guest, f->box, uid);
+
+		assert_int_equal(his.flags, INDEX_ANSWERED);
+		assert_true(his.modseq == modseq && own.modseq < modseq);
+	}
+	/* Without \Seen there is one change, and one mod-sequence. */
+	modseq = change(f, 2, INDEX_STORE_ADD, INDEX_DRAFT);
+	assert_true(message_of(f->owner, f->box, 2).modseq == modseq);
+	assert_true(message_of(f->guest, f->box, 2).modseq == modseq);
+}
+
 int
 main(void)
 {
@@ -475,6 +539,8 @@ main(void)
 			a_damaged_index_is_the_guests_loss, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			rights_are_in_the_guests_index_before_the_answer, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			seen_has_a_mod_sequence_of_its_own, setup, teardown),
 	};
 
 	log_init("test_index_guest", LOGL_ERROR);
