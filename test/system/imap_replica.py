@@ -20,7 +20,7 @@ class Command:
         self.name, self.uid, self.silent, self.earlier, self.on_done = name, uid, silent, earlier, on_done
         self.on_fetch = on_fetch  # called with the message, what was told of it, and its literals
         self.updates = updates  # of a search that is kept up to date: what it says of a message
-        self.answers = []  # SEARCH, ESEARCH, SORT, THREAD
+        self.answers = []  # SEARCH, ESEARCH, SORT, THREAD, STATUS
         self.flags_told = set()  # messages whose FLAGS came while it ran
         self.code_modseq = None
         self.sent_modseq = 0
@@ -242,7 +242,7 @@ class Replica:
         elif text.startswith("NO [NOUPDATE "):
             self.contexts.pop(self.running[0][0])
             command.updates = None
-        elif text.startswith(("SEARCH", "ESEARCH", "SORT", "THREAD")):
+        elif text.startswith(("SEARCH", "ESEARCH", "SORT", "THREAD", "STATUS")):
             command.answers.append(text)
             if command.updates:
                 self.contexts[self.running[0][0]] = (command.updates, set(expand(text)))

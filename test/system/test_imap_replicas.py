@@ -15,6 +15,7 @@ import time
 import imap_model
 import pytest
 from imap_replica import LEVELS, Command, Replica, format_set
+from roost_instance import wait_until
 
 SECONDS = float(os.environ.get("REPLICA_SECONDS", "8"))
 SEED = int(os.environ.get("REPLICA_SEED", "9051"))
@@ -234,9 +235,19 @@ class Storm:
 
     # ---- judging ----
 
+    def other_program_is_seen(self):
+        """What it did just beside a change of Roost's own is found by a later look at the folder: here is one."""
+        folder = self.roost.home(self.user.split("@")[0]) / "Maildir"
+        for name in ("cur", "new"):
+            os.utime(folder / name)
+        status = self.judge.ask("STATUS", False, "STATUS INBOX (MESSAGES)")[0]
+        files = sum(1 for name in ("cur", "new") for _ in (folder / name).iterdir())
+        return f"(MESSAGES {files})" in status
+
     def settle(self):
         for client in self.clients:
             client.finish()
+        wait_until(self.other_program_is_seen, what="all files to be messages")
         for client in self.clients:
             client.settle()
         # Setting \Seen or not, nobody changes anything any more.
