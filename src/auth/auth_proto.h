@@ -38,7 +38,9 @@ enum auth_frame {
 
 	/* auth-session */
 	AUTH_REDEEM =
-		10, /* str token, str service, str session id; answer AUTH_USER or AUTH_ERROR */
+		10, /* str token, str service, str session id; answer AUTH_USER or AUTH_ERROR:
+		     * E_TEMPFAIL, also for a token that is not known, since the tokens end with the
+		     * process that issued them. Never E_AUTH: the log-in was good. */
 	/*
 	 * str name, str home, str ticket, u64 quota bytes, u64 quota messages, str quota
 	 * rules, str detail, str resume: of an "imap" session what AUTH_RESUME takes, else ""

@@ -87,7 +87,12 @@ on_redeem(struct peer *p, struct ipc_msg *m)
 		e = token_redeem(p->auth->tokens, f.token, f.service, io_now_ms(), &user);
 	if (e) {
 		log_event(LOGL_WARN, "auth.redeem fail", "error", err_word(e), NULL);
-		peer_send_error(p, m->request, e == E_AUTH ? E_AUTH : E_PROTO);
+		/*
+		 * Who got a token has shown who he is. That it is not known here says nothing about
+		 * his password: it was issued before roost-auth was started again, or came too
+		 * late.
+		 */
+		peer_send_error(p, m->request, e == E_NOTFOUND ? E_TEMPFAIL : E_PROTO);
 		return;
 	}
 	log_event(LOGL_DEBUG, "auth.redeem ok", "user", user.name, "session", log_str(f.session),

@@ -75,10 +75,10 @@ token_redeem(struct token_table *t, struct str token, struct str service, int64_
 {
 	char key[TOKEN_HEX + 1];
 	const struct token *found;
-	enum err e = E_AUTH;
+	enum err e = E_NOTFOUND;
 
 	if (token.len != TOKEN_HEX || memchr(token.p, 0, token.len))
-		return E_AUTH;
+		return E_NOTFOUND;
 	memcpy(key, token.p, TOKEN_HEX);
 	key[TOKEN_HEX] = '\0';
 	found = lru_find(t->tokens, key);

@@ -20,7 +20,7 @@ void token_table_free(struct token_table **t);
 /* A token of the user for the service, good for AUTH_TOKEN_LIFETIME_MS, into out. */
 void token_issue(struct token_table *t, const char *service, const struct cache_user *user,
 	int64_t now_ms, char out[TOKEN_HEX + 1]);
-/* E_AUTH: unknown, used, too old, or of another service; it is used up in every case. */
+/* E_NOTFOUND: unknown, used, too old, or of another service; it is used up in every case. */
 enum err token_redeem(struct token_table *t, struct str token, struct str service, int64_t now_ms,
 	struct cache_user *out);
 /* Tokens not yet redeemed, those too old taken away. */

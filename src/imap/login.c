@@ -58,24 +58,24 @@ kept_free(struct kept **k)
 	MEM_FREE(*k);
 }
 
-/* Answers the log-in command with what went wrong, and says goodbye. */
+/*
+ * Answers the log-in command with what went wrong, and says goodbye. Never AUTHENTICATIONFAILED:
+ * the password was good, or the client would not be here. is_closed: auth does not take who slept.
+ */
 static int
-refuse(struct session *s, enum err e)
+refuse(struct session *s, enum err e, int is_closed)
 {
-	const char *code = e == E_AUTH ? "AUTHENTICATIONFAILED" : "UNAVAILABLE";
-	const char *text = e == E_AUTH ? "Authentication failed"
-				       : "Your mail is not available at the moment, try again";
+	static const char text[] = "Your mail is not available at the moment, try again";
 
 	log_event(LOGL_WARN, "imap.login failed", "user", s->info.user, "error", err_word(e), NULL);
 	if (imap_sleep_is_wake(s)) {
 		imap_sleep_refuse(
-			s, e == E_ACCESS || e == E_NOTFOUND || e == E_AUTH
-				   ? "This account is closed"
-				   : "[UNAVAILABLE] Your mail is not available at the moment");
+			s, is_closed ? "This account is closed"
+				     : "[UNAVAILABLE] Your mail is not available at the moment");
 		return EXIT_REFUSED;
 	}
-	(void)stream_printf(s->client, "%s NO [%s] %s\r\n* BYE %s\r\n",
-		s->info.tag && s->info.tag[0] ? s->info.tag : "*", code, text, text);
+	(void)stream_printf(s->client, "%s NO [UNAVAILABLE] %s\r\n* BYE %s\r\n",
+		s->info.tag && s->info.tag[0] ? s->info.tag : "*", text, text);
 	(void)stream_flush(s->client);
 	return EXIT_REFUSED;
 }
@@ -152,7 +152,7 @@ imap_login_run(struct session *s)
 	struct auth_user user = {0};
 	struct kept *kept = s->kept;
 	char ip[NET_ADDR_TEXT];
-	int status;
+	int status, is_closed;
 	enum err e;
 
 	s->kept = NULL;
@@ -161,6 +161,7 @@ imap_login_run(struct session *s)
 		kept->auth = -1;
 	}
 	e = identify(s, &kept->auth, &user);
+	is_closed = e == E_ACCESS || e == E_NOTFOUND || e == E_AUTH;
 	if (!e) {
 		int confined = kept->index != NULL;
 
@@ -175,7 +176,7 @@ imap_login_run(struct session *s)
 	if (e) {
 		kept_free(&kept);
 		auth_user_free(&user);
-		return refuse(s, e);
+		return refuse(s, e, is_closed);
 	}
 	net_addr_format_ip(&s->info.peer, ip);
 	if (!imap_sleep_is_wake(s))

@@ -20,10 +20,8 @@ enum { UIDL_FILE_MAX = 64 << 20 };
 static const char *
 refusal(enum err e)
 {
+	/* Never [AUTH] (RFC 3206): the password was good, or the client would not be here. */
 	switch (e) {
-	case E_AUTH:
-	case E_ACCESS:
-		return "-ERR [AUTH] Authentication failed\r\n"; /* RFC 3206 */
 	case E_CONFLICT:
 		return "-ERR [IN-USE] Another session has this mailbox open\r\n"; /* RFC 2449 8.1.2
 										   */

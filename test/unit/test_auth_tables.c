@@ -156,15 +156,15 @@ tokens_once(void **state)
 	assert_int_equal(token_redeem(t, str_of(a), STR("imap"), 29999, &got), OK);
 	assert_string_equal(got.name, u.name);
 	assert_true(got.quota_bytes == 7);
-	assert_int_equal(token_redeem(t, str_of(a), STR("imap"), 29999, &got), E_AUTH);
+	assert_int_equal(token_redeem(t, str_of(a), STR("imap"), 29999, &got), E_NOTFOUND);
 	/* A try with the wrong service uses it up. */
-	assert_int_equal(token_redeem(t, str_of(b), STR("imap"), 0, &got), E_AUTH);
-	assert_int_equal(token_redeem(t, str_of(b), STR("smtp"), 0, &got), E_AUTH);
+	assert_int_equal(token_redeem(t, str_of(b), STR("imap"), 0, &got), E_NOTFOUND);
+	assert_int_equal(token_redeem(t, str_of(b), STR("smtp"), 0, &got), E_NOTFOUND);
 	token_issue(t, "imap", &u, 0, a);
-	assert_int_equal(token_redeem(t, str_of(a), STR("imap"), 30000, &got), E_AUTH);
+	assert_int_equal(token_redeem(t, str_of(a), STR("imap"), 30000, &got), E_NOTFOUND);
 	token_issue(t, "imap", &u, 0, a);
-	assert_int_equal(token_redeem(t, str_make(a, 63), STR("imap"), 0, &got), E_AUTH);
-	assert_int_equal(token_redeem(t, STR(""), STR("imap"), 0, &got), E_AUTH);
+	assert_int_equal(token_redeem(t, str_make(a, 63), STR("imap"), 0, &got), E_NOTFOUND);
+	assert_int_equal(token_redeem(t, STR(""), STR("imap"), 0, &got), E_NOTFOUND);
 	assert_int_equal(token_count(t, 0), 1);
 	assert_int_equal(token_count(t, 30000), 0);
 	token_table_free(&t);
