@@ -98,8 +98,14 @@ app_password_verify(struct directory *d, const struct addr *user, struct str pas
 	for (size_t i = 0; i < r.rows && e == E_NOTFOUND; i++) {
 		const char *stored = db_result_get(&r, i, "password");
 		const char *name = db_result_get(&r, i, "name");
+		enum err match =
+			stored && name ? password_verify(stored, str_of(letters), 0) : E_NOTFOUND;
 
-		if (!stored || !name || password_verify(stored, str_of(letters), 0))
+		if (match == E_TEMPFAIL) {
+			*reason = "memory";
+			e = match;
+		}
+		if (match)
 			continue;
 		snprintf(from->app_password, sizeof(from->app_password), "%s", name);
 		e = judge(&r, i, from, now_s, reason);

@@ -164,7 +164,7 @@ oauth_run(struct own_mechanism *m, struct str in, const char **reason)
 
 /* ---- APOP ---- */
 
-static void
+static enum err
 md5_hex(struct str a, struct str b, char out[33])
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
@@ -177,6 +177,7 @@ md5_hex(struct str a, struct str b, char out[33])
 	for (size_t i = 0; i < 16 && ok; i++)
 		snprintf(out + 2 * i, 3, "%02x", digest[i]);
 	out[ok ? 32 : 0] = '\0';
+	return ok ? OK : E_TEMPFAIL;
 }
 
 /* Needs the password itself; whoever has none stored is answered as if it were wrong. */
@@ -187,14 +188,15 @@ apop_run(struct own_mechanism *m, struct str in, const char **reason)
 	struct str rest = in, name = str_split(&rest, '\0'), timestamp = str_split(&rest, '\0');
 	char *user, *stored = NULL, mine[33];
 	int has_secret;
-	enum err e;
+	enum err e, hashed;
 
 	if (!rest.p || timestamp.len == 0)
 		return E_PARSE;
 	user = str_dup(name);
 	e = m->handler.find(m->handler.arg, user, &stored);
 	has_secret = stored && str_starts_i(str_of(stored), scheme);
-	md5_hex(timestamp, str_of(has_secret ? stored + sizeof(scheme) - 1 : "?"), mine);
+	hashed = md5_hex(timestamp, str_of(has_secret ? stored + sizeof(scheme) - 1 : "?"), mine);
+	e = e ? e : hashed;
 	if (!e && !str_equal_secret(str_of(mine), rest)) {
 		/* The handler's own reason, "user", says more. */
 		*reason = !stored ? "user" : has_secret ? "password" : "scheme";

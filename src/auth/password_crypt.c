@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "auth/password_scheme.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,6 +66,7 @@ argon2_check(const char *data, const char *password, size_t len)
 	case ARGON2_VERIFY_MISMATCH:
 		return E_AUTH;
 	case ARGON2_MEMORY_ALLOCATION_ERROR:
+	case ARGON2_THREAD_FAIL:
 		return E_TEMPFAIL;
 	default:
 		return E_UNSUPPORTED;
@@ -125,12 +127,14 @@ static enum err
 crypt_check(const char *stored, const char *password, size_t len)
 {
 	struct crypt_data *data = mem_zalloc(sizeof(*data));
-	const char *hash = crypt_rn(password, stored, data, sizeof(*data));
+	const char *hash;
 	enum err e;
 
 	(void)len;
+	errno = 0;
+	hash = crypt_rn(password, stored, data, sizeof(*data));
 	if (!hash)
-		e = E_UNSUPPORTED;
+		e = errno == ENOMEM ? E_TEMPFAIL : E_UNSUPPORTED;
 	else
 		e = str_equal_secret(str_of(hash), str_of(stored)) ? OK : E_AUTH;
 	OPENSSL_cleanse(data, sizeof(*data));
