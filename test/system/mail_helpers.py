@@ -52,7 +52,7 @@ def subjects(client, mailbox="INBOX"):
     return found
 
 
-def wait_for_subject(client, subject, mailbox="INBOX", timeout=30):
+def wait_for_subject(client, subject, mailbox="INBOX", timeout=60):
     return wait_until(lambda: subject in subjects(client, mailbox), timeout, f"{subject!r} arrives")
 
 

@@ -23,8 +23,9 @@ DOMAIN = "example.test"
 PORTS = ["smtp", "lmtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s", "metrics"]
 
 
-def wait_until(condition, timeout=30, what="the condition"):
-    """Polls until condition() is true and returns its value; a timeout fails the test."""
+def wait_until(condition, timeout=60, what="the condition"):
+    """Polls until condition() is true and returns its value; a timeout fails the test. A machine may be slow: the limit is
+    for what never comes true."""
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
@@ -49,7 +50,7 @@ def free_ports(count):
 
 def can_connect(port, host="127.0.0.1"):
     with contextlib.suppress(OSError):
-        socket.create_connection((host, port), timeout=1).close()
+        socket.create_connection((host, port), timeout=10).close()
         return True
     return False
 
@@ -153,7 +154,7 @@ class Roost:
     def ready_path(self):
         return self.state / "run" / "ready"
 
-    def stop(self, timeout=30):
+    def stop(self, timeout=60):
         if self.process and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(timeout)
@@ -201,7 +202,7 @@ class Roost:
 
     # ---- administration ----
 
-    def ctl(self, *args, check=True, stdin="", timeout=60):
+    def ctl(self, *args, check=True, stdin="", timeout=120):
         """Runs roostctl --json; returns the result, or with check=False (exit status, result, stderr)."""
         result = subprocess.run([BUILD / "roostctl", "-c", self.conf, "--json", *map(str, args)],
                                 input=stdin, capture_output=True, text=True, timeout=timeout)

@@ -28,7 +28,7 @@ def log_in(roost, user, password=PASSWORD):
 
 
 def test_a_slow_database_does_not_hold_up_whom_it_knows(postgres, request):
-    roost = make_roost("postgresql", request, settings={"db_timeout": "3s", "auth_workers": 4})
+    roost = make_roost("postgresql", request, settings={"db_timeout": "8s", "auth_workers": 4})
     dsn = roost.settings["postgresql"]
     try:
         for n in range(10):
@@ -44,9 +44,11 @@ def test_a_slow_database_does_not_hold_up_whom_it_knows(postgres, request):
                 thread.start()
             wait_until(lambda: any(s.get("jobs_pending", 0) >= 4 for s in roost.ctl("status")), what="the others wait")
             known = [log_in(roost, "alice@example.test") for _ in range(3)]
+            answered = list(others)
             for thread in waiting:
                 thread.join()
-        assert all(answer == "" and seconds < 2 for seconds, answer in known), known
+        assert all(answer == "" for _, answer in known), known
+        assert not answered, "they were served while the others waited"
         assert all("UNAVAILABLE" in answer for _, answer in others), others
         wait_until(lambda: log_in(roost, "new1@example.test")[1] == "", what="it works again")
     finally:

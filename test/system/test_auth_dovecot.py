@@ -233,16 +233,23 @@ def test_a_flood_is_answered_and_holds_up_nobody(server):
 
 def test_penalty(server):
     """As everywhere: the answer waits, and that of others does not."""
-    server.settings["login_delay_max"] = "1s"
+    server.settings["login_delay_max"] = "60s"
     server.write_conf()
     server.reload()
     try:
         line = Line(server.place)
         line.handshake()
-        for n in range(2):
-            line.send(f"AUTH\t{n}\tPLAIN\tservice=smtp\tsecured\trip=192.0.2.7\tresp={plain(USER, 'wrong')}")
+
+        def guess(n):
+            line.send(f"AUTH\t{n}\tPLAIN\tservice=smtp\tsecured\trip=192.0.2.7\tresp={plain(USER, f'wrong {n}')}")
+
+        for n in range(4):
+            guess(n)
+        assert {tuple(line.line()[:2]) for _ in range(4)} == {("FAIL", str(n)) for n in range(4)}
+        # This one waits for four seconds.
+        guess(4)
         line.send(f"AUTH\t9\tPLAIN\tservice=smtp\tsecured\trip=192.0.2.7\tresp={plain(USER)}")
-        assert [line.line()[:2] for _ in range(3)][0] == ["OK", "9"]
+        assert [line.line()[:2] for _ in range(2)] == [["OK", "9"], ["FAIL", "4"]]
     finally:
         server.settings["login_delay_max"] = "0s"
         server.write_conf()

@@ -128,18 +128,18 @@ def test_a_phone_with_an_old_password_locks_nobody_out(make_instance):
         client, answer = log_in(roost, HERE, password="old password")
         assert "AUTHENTICATIONFAILED" in answer
         client.close()
-    assert time.monotonic() - began < 12, "each of them waits as the first one did"
+    assert time.monotonic() - began < 40, "each of them waits as the first one did, and not a minute in all"
     # At the same address and elsewhere the right one is let in at once, and a slip costs a moment.
     for address in (HERE, THERE):
         began = time.monotonic()
         assert is_let_in(roost, address)
         assert "FAILED" in log_in(roost, address, password=f"slip {address}")[1]
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8, "and not for login_delay_max"
 
 
 def test_a_guessing_address_does_not_get_its_checks_done(make_instance):
     """Nor does hanging up help it; others at its address who have been there before are spared."""
-    roost = make_instance(settings={**BALANCED, "login_delay_max": "3s", "max_connections_per_ip": 100,
+    roost = make_instance(settings={**BALANCED, "login_delay_max": "10s", "max_connections_per_ip": 100,
                                     "auth_cache_ttl": "0s"})
     assert is_let_in(roost, HERE, "bob@example.test")
     for n in range(8):
@@ -150,9 +150,9 @@ def test_a_guessing_address_does_not_get_its_checks_done(make_instance):
     wait_until(lambda: roost.log().count('user=alice@example.test') >= 8, what="the guesses are judged")
     began = time.monotonic()
     client, answer = log_in(roost, HERE, password="guess 9")
-    assert "FAILED" in answer and time.monotonic() - began > 2.5
+    assert "FAILED" in answer and time.monotonic() - began > 9
     began = time.monotonic()
-    assert is_let_in(roost, HERE, "bob@example.test") and time.monotonic() - began < 2
+    assert is_let_in(roost, HERE, "bob@example.test") and time.monotonic() - began < 8
 
 
 def test_a_flood_of_guesses_slows_nobody_else_down(make_instance):
@@ -188,7 +188,7 @@ def test_a_flood_of_guesses_slows_nobody_else_down(make_instance):
         enough.set()
         for thread in guessers:
             thread.join()
-    assert during < 3 * alone + 0.5, (alone, during)
+    assert during < 5 * alone + 2, (alone, during)
 
 
 # ---- the last log-in ----

@@ -59,7 +59,7 @@ def run_table(cases, check):
             check(data, expected)
         except (AssertionError, OSError, imaplib.IMAP4.error) as e:
             failures[case] = f"{type(e).__name__}: {e}"[:600]
-        if time.monotonic() - began > 5:
+        if time.monotonic() - began > 20:
             failures.setdefault(case, f"took {time.monotonic() - began:.1f} s")
     assert failures == {}
 

@@ -108,7 +108,7 @@ def test_a_maildrop_of_30000_messages(roost, user):
     uidls = client.uidl()[1]
     assert len(set(uidls)) == 30000
     assert client.retr(30000)[1][-1] == b"short"
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 40
     for first in range(1, 30001, 1000):
         for n in range(first, first + 1000):
             client._putcmd(f"DELE {n}")

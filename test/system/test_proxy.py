@@ -16,7 +16,7 @@ class Line:
     """A raw client that speaks lines."""
 
     def __init__(self, port, tls=None, before=b""):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=60)
         if before:
             self.sock.sendall(before)
         if tls:
@@ -135,7 +135,7 @@ def test_tls_tickets_are_for_one_protocol(roost):
 
 
 def test_nobody_is_kept_waiting_for_ever(make_instance, line):
-    roost = make_instance(settings={"login_timeout": "1s"})
+    roost = make_instance(settings={"login_timeout": "3s"})
     goodbyes = {"imap": "* BYE", "pop3": "-ERR", "smtp": "421", "submission": "421"}
     clients = {name: line(name, instance=roost) for name in goodbyes}
     silent = line("imaps", instance=roost)  # never begins its handshake
