@@ -83,22 +83,30 @@ same_boot(const struct index_core *c)
 	return same;
 }
 
+/*
+ * There is never half of it: whoever is killed in between would have thrown away a good index, and
+ * with it the flags that no file's name has yet.
+ */
 static enum err
 write_boot(const struct index_core *c)
 {
-	char *path = index_file(c->index_dir, "boot");
+	char *path = index_file(c->index_dir, "boot"), *tmp = index_file(c->index_dir, "boot.tmp");
 	struct buf text = {0};
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	enum err e = OK;
+	int fd = -1;
 
-	boot_text(c, index_env_generation(c->env), &text);
-	/* Not synced: an older one than the index is a reason to throw that away, no more. */
-	if (fd < 0)
-		e = err_from_errno(errno);
-	else
-		e = io_write_all(fd, text.p, text.len);
+	if (!same_boot(c)) {
+		fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+		boot_text(c, index_env_generation(c->env), &text);
+		/* Not synced: an older one than the index is a reason to throw that away, no more.
+		 */
+		e = fd < 0 ? err_from_errno(errno) : io_write_all(fd, text.p, text.len);
+		if (e == OK && rename(tmp, path) != 0)
+			e = err_from_errno(errno);
+	}
 	io_close(&fd);
 	buf_free(&text);
+	free(tmp);
 	free(path);
 	return e;
 }
@@ -106,7 +114,8 @@ write_boot(const struct index_core *c)
 enum err
 index_core_discard(const char *index_dir)
 {
-	static const char *const files[] = {"boot", "clean", "data.mdb", "lock.mdb", "damaged"};
+	static const char *const files[] = {
+		"boot", "boot.tmp", "clean", "data.mdb", "lock.mdb", "damaged"};
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		char *path = index_file(index_dir, files[i]);

@@ -596,6 +596,48 @@ test_is_gone(void **state)
 	assert_true(index_core_is_gone(f->c));
 }
 
+static ino_t
+boot_inode(const struct fixture *f)
+{
+	char *path = mem_printf("%s/boot", f->index_dir);
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(st.st_size > 0);
+	free(path);
+	return st.st_ino;
+}
+
+/*
+ * What says that the index can be believed is not touched when it is right, and else replaced as a
+ * whole: who is killed in the midst of it leaves no index that is thrown away, with flags that no
+ * file's name has yet.
+ */
+static void
+test_boot_is_never_half_written(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t inbox = box_id(f, "INBOX");
+	ino_t before = boot_inode(f);
+
+	append(f, "INBOX", 0, NULL);
+	assert_int_equal(store(f, inbox, 1, 1, INDEX_STORE_ADD, INDEX_FLAGGED, NULL), OK);
+	index_core_close(&f->c, 0);
+	reopen(f);
+	assert_int_equal(boot_inode(f), before);
+	assert_int_equal(peek(f, inbox, 1).m.r.flags, INDEX_FLAGGED);
+	/* Another boot, after a clean stop. */
+	assert_int_equal(index_core_sync(f->c), OK);
+	index_core_close(&f->c, 1);
+	run("ln %s/boot %s/kept && echo another > %s/other && mv %s/other %s/boot", f->index_dir,
+		f->index_dir, f->index_dir, f->index_dir, f->index_dir);
+	before = boot_inode(f);
+	reopen(f);
+	assert_true(boot_inode(f) != before);
+	run("cmp %s/boot %s/kept", f->index_dir, f->index_dir);
+	assert_int_equal(peek(f, inbox, 1).m.r.flags, INDEX_FLAGGED);
+}
+
 /* INBOX's file as if a clock that is ahead by years had been set back. */
 static void
 test_modseq_after_clock_set_back(void **state)
@@ -749,6 +791,7 @@ main(void)
 		TEST(test_recent),
 		TEST(test_locate),
 		TEST(test_is_gone),
+		TEST(test_boot_is_never_half_written),
 		TEST(test_modseq_after_clock_set_back),
 		TEST(test_old_index_put_back),
 		TEST(test_rebuild_of_a_removed_index),
