@@ -3,11 +3,16 @@
 
 #include <string.h>
 
+#include "lib/mem.h"
+
 /*
  * Many new messages of one mailbox, in the order of their UIDs. Where they lie behind all that the
  * databases have, as those of a folder that was never read mostly do, pages are filled one after
  * the other, without looking for the place, and whole.
  */
+
+/* So many messages take about so many bytes of pages. */
+enum { AHEAD_MESSAGES = 512, AHEAD_BYTES = 96 * 1024 };
 
 static enum err
 open_cursor(struct core_tx *tx, enum index_db db, struct index_key first, struct core_bulk_db *out)
@@ -57,6 +62,9 @@ core_bulk_add(struct core_tx *tx, struct core_bulk *bulk, struct core_box *b, ui
 	static const unsigned char changed = INDEX_CHANGE_CHANGED;
 	enum err e;
 
+	/* LMDB takes each page of a transaction from the heap. */
+	if (bulk->count++ % AHEAD_MESSAGES == 0)
+		mem_ahead(AHEAD_BYTES);
 	r->modseq = core_tx_modseq(tx);
 	buf_reset(&tx->buf);
 	index_message_encode(r, &tx->buf);

@@ -182,6 +182,7 @@ struct core_bulk_db {
 };
 struct core_bulk {
 	struct core_bulk_db message, change, pending;
+	size_t count;
 };
 enum err core_bulk_begin(
 	struct core_tx *tx, const struct core_box *b, uint32_t first_uid, struct core_bulk *out);

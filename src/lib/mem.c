@@ -64,6 +64,15 @@ mem_huge(void *p, size_t size)
 		(void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
 }
 
+void
+mem_ahead(size_t size)
+{
+	/* volatile: a compiler may leave out an allocation that nobody uses. */
+	void *volatile p = malloc(size);
+
+	free(p);
+}
+
 char *
 mem_strdup(const char *s)
 {

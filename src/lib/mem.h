@@ -17,6 +17,11 @@ void *mem_realloc(void *p, size_t n, size_t size);
  * a fault for each 4 KB. Nothing below 4 MB. Not for what lives long and may stay half empty.
  */
 void mem_huge(void *p, size_t size);
+/*
+ * So many bytes, up to some 100 KB, will be allocated soon in small pieces: a thread's heap grows
+ * by them in one system call, and not by each page with one of its own.
+ */
+void mem_ahead(size_t size);
 char *mem_strdup(const char *s);
 /* Copies len bytes and adds a NUL. */
 char *mem_strndup(const char *s, size_t len);
