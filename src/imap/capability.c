@@ -37,6 +37,9 @@ imap_capabilities(const struct config *conf, struct buf *out)
 	}
 	for (size_t i = 0; i < EXTENSION_COUNT; i++)
 		(void)buf_printf(out, " %s", extensions[i].name);
+	/* RFC 6203: it is there without an index too, but then a search reads all mail. */
+	if (conf->fts)
+		(void)buf_add_cstr(out, " SEARCH=FUZZY");
 	/* RFC 7889 section 2: the same for all mailboxes. */
 	imap_limit_capability(conf, out);
 	(void)buf_printf(out, " APPENDLIMIT=%" PRIu64, (uint64_t)conf->max_message_size);

@@ -361,7 +361,7 @@ sort_uids(struct imap_session *s, const struct imap_context *c, const struct num
 			(*order)[n++] = seq;
 	numset_free(&seqs);
 	*count = n;
-	e = sort_run(&box, &c->sort, NULL, *order, count);
+	e = sort_run(&box, &c->sort, NULL, *order, NULL, count);
 	for (size_t i = 0; i < *count; i++)
 		(*order)[i] = index_view_uid(s->view, (*order)[i]);
 	return e;

@@ -18,6 +18,7 @@ static const struct {
 	{"PARTIAL", ESEARCH_PARTIAL},
 	{"CONTEXT", ESEARCH_CONTEXT},
 	{"UPDATE", ESEARCH_UPDATE},
+	{"RELEVANCY", ESEARCH_RELEVANCY},
 };
 enum { ITEM_COUNT = sizeof(item_names) / sizeof(item_names[0]) };
 
@@ -220,6 +221,24 @@ add_partial(const struct esearch_reply *r, struct buf *out)
 }
 
 static void
+add_relevancy(const struct esearch_reply *r, struct buf *out)
+{
+	size_t at = 0, n = r->count;
+
+	if (r->ret->items & ESEARCH_PARTIAL)
+		partial_places(r->ret, r->count, &at, &n);
+	if (!n || !r->scores)
+		return;
+	(void)buf_add_cstr(out, " RELEVANCY (");
+	for (size_t i = at; i < at + n; i++) {
+		if (i > at)
+			(void)buf_add_char(out, ' ');
+		(void)buf_add_u64(out, r->scores[i]);
+	}
+	(void)buf_add_char(out, ')');
+}
+
+static void
 add_items(const struct esearch_reply *r, struct buf *out)
 {
 	unsigned items = r->ret->items;
@@ -236,6 +255,8 @@ add_items(const struct esearch_reply *r, struct buf *out)
 	}
 	if (items & ESEARCH_PARTIAL)
 		add_partial(r, out);
+	if (items & ESEARCH_RELEVANCY)
+		add_relevancy(r, out);
 }
 
 enum err

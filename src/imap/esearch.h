@@ -22,6 +22,7 @@ enum esearch_item {
 	ESEARCH_PARTIAL = 32, /* RFC 5267 section 4.4, RFC 9394 */
 	ESEARCH_CONTEXT = 64, /* RFC 5267: a hint, which changes nothing */
 	ESEARCH_UPDATE = 128,
+	ESEARCH_RELEVANCY = 256, /* RFC 6203 section 4 */
 };
 
 struct esearch_return {
@@ -51,12 +52,16 @@ struct esearch_reply {
 	const struct search_plan *plan;
 	/* The result in its order: rising message numbers, or SORT's. */
 	const uint32_t *seqs;
+	const unsigned char *scores; /* of each, for RELEVANCY; else NULL */
 	size_t count;
 	int uid; /* numbers are UIDs */
 	const char *mailbox; /* MAILBOX and UIDVALIDITY (RFC 7377 section 2.1); NULL: none */
 	uint32_t uidvalidity;
 };
-/* Sends it. Errors: of the index, for the highest mod-sequence. */
+/*
+ * Sends it. RELEVANCY tells the scores of the whole result in its order, or, with PARTIAL, of what
+ * that names. Errors: of the index, for the highest mod-sequence.
+ */
 enum err esearch_send(const struct esearch_reply *reply);
 /*
  * What SEARCH and SORT answer: as esearch_send, or without return options the older form, "* SEARCH

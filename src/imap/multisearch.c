@@ -251,8 +251,8 @@ search_box(struct multisearch *ms, const struct target *t, const struct search_b
 	search_plan_bind(&ms->plan, box);
 	e = search_run(box, &ms->plan, &ms->progress, &r);
 	if (!e && r.count) {
-		struct esearch_reply reply = {
-			s, &ms->ret, box, &ms->plan, r.seqs, r.count, 1, t->name, t->uidvalidity};
+		struct esearch_reply reply = {s, &ms->ret, box, &ms->plan, r.seqs, r.scores,
+			r.count, 1, t->name, t->uidvalidity};
 
 		e = esearch_send(&reply);
 	}
@@ -261,6 +261,8 @@ search_box(struct multisearch *ms, const struct target *t, const struct search_b
 	if (!e && !r.failed && ms->only_selected)
 		esearch_save(s, &ms->ret, r.seqs, r.count);
 	/* The plan goes with it: it is the only mailbox, or else another copy would be needed. */
+	if (selected)
+		ms->plan.wants_scores = 0;
 	if (!e && ms->ret.items & ESEARCH_UPDATE && selected)
 		imap_context_add(s, &ms->plan, NULL, &ms->ret.fetch, 1, modseq, r.seqs, r.count);
 	search_result_fini(&r);
@@ -373,6 +375,7 @@ run_esearch(struct imap_session *s, struct imap_parser *p)
 	(void)parse_sources(p, ms);
 	(void)esearch_return_parse(p, &ms->ret);
 	e = search_plan_parse(s, p, &ms->plan);
+	e = e ? e : search_plan_want_scores(&ms->plan, p, (ms->ret.items & ESEARCH_RELEVANCY) != 0);
 	if (!e)
 		e = multisearch_do(ms);
 	multisearch_free(ms);

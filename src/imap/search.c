@@ -30,6 +30,7 @@ send_result(struct imap_session *s, struct search_command *c)
 		.box = &c->box,
 		.plan = &c->plan,
 		.seqs = c->result.seqs,
+		.scores = c->result.scores,
 		.count = c->result.count,
 		.uid = s->uid,
 	};
@@ -56,7 +57,8 @@ search_do(struct imap_session *s, struct search_command *c)
 	search_start(s, &c->plan, &c->box, &c->progress);
 	e = search_run(&c->box, &c->plan, &c->progress, &c->result);
 	if (!e && c->program)
-		e = sort_run(&c->box, c->program, &c->progress, c->result.seqs, &c->result.count);
+		e = sort_run(&c->box, c->program, &c->progress, c->result.seqs, c->result.scores,
+			&c->result.count);
 	if (!e)
 		e = send_result(s, c);
 	if (e || c->result.failed)
@@ -66,9 +68,13 @@ search_do(struct imap_session *s, struct search_command *c)
 	if (!c->result.failed)
 		esearch_save(s, &c->ret, c->result.seqs, c->result.count);
 	/* What was left out would come to light one by one; what comes later is looked at whole. */
-	c->plan.looked_max = 0;
+	c->plan.looked_max = c->plan.wants_scores = 0;
 	if ((c->ret.items & ESEARCH_UPDATE) && c->result.limit.messages)
 		imap_context_refuse(s, "Too many messages");
+	/* A message's place would depend on those of all others, whose relevancy is not kept. */
+	else if ((c->ret.items & ESEARCH_UPDATE) && c->program &&
+		 sort_program_has_relevancy(c->program))
+		imap_context_refuse(s, "What is sorted by relevancy is not kept up to date");
 	else if (c->ret.items & ESEARCH_UPDATE)
 		imap_context_add(s, &c->plan, c->program, &c->ret.fetch, s->uid, modseq,
 			c->result.seqs, c->result.count);
@@ -76,10 +82,18 @@ search_do(struct imap_session *s, struct search_command *c)
 	return search_reply(s, &c->result, done);
 }
 
+static int
+wants_scores(const struct search_command *c)
+{
+	return c->ret.items & ESEARCH_RELEVANCY ||
+	       (c->program && sort_program_has_relevancy(c->program));
+}
+
 /* e: of the criteria. What was parsed is done, and everything freed. */
 static enum err
 command_end(struct imap_session *s, struct imap_parser *p, struct search_command *c, enum err e)
 {
+	e = e ? e : search_plan_want_scores(&c->plan, p, wants_scores(c));
 	if (!e && c->ret.items & ESEARCH_UPDATE && imap_context_exists(s, s->tag))
 		e = imap_parser_fail(p, E_PARSE, "this tag names an updating search already");
 	if (!e)

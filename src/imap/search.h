@@ -26,6 +26,8 @@
 struct fts_client;
 struct search_fts;
 struct search_fts_key;
+struct search_stems;
+struct search_words;
 
 /* All is borrowed. */
 struct search_box {
@@ -104,14 +106,24 @@ struct search_key {
 	unsigned char id[SEARCH_ID_LEN]; /* EMAILID, THREADID */
 	int id_known; /* 0: no id of ours looks like what the client asks for */
 	struct buf needle; /* HEADER, BODY, TEXT: UTF-8, folded with casemap_fold */
+	/* The same, by its words (search_words.h); NULL: the needle itself is looked for. */
+	struct search_words *words;
+	int fuzzy; /* HEADER, BODY, TEXT with words: behind FUZZY */
+	int relevant; /* such a key is it or in it, and not negated: messages have a relevancy */
+	int is_cached; /* HEADER: a field that every cache record has */
 	int found; /* BODY, TEXT: in the message at hand, see search_content_scan */
-	const struct search_fts_key *fts; /* the same: what the index knows; NULL: nothing */
+	unsigned score; /* the same, of a FUZZY key: its relevancy, 0: not found */
+	const struct search_fts_key *fts; /* HEADER too: what the index knows; NULL: nothing */
 };
 
 struct search_plan {
 	struct search_key *root; /* AND of all */
 	struct search_key *texts[SEARCH_TEXTS_MAX]; /* the BODY and TEXT keys */
 	size_t text_count, key_count;
+	struct search_key *headers[SEARCH_TEXTS_MAX]; /* the first HEADER keys */
+	size_t header_count;
+	int has_fuzzy; /* FUZZY (RFC 6203) is in it */
+	int wants_scores; /* to be set before the run: the relevancy is asked for */
 	int has_cache_keys; /* some key can be decided from the cache record */
 	int has_facts; /* sizes or internal dates are asked for */
 	int has_modseq; /* the reply has to name the highest mod-sequence (RFC 7162 3.1.5) */
@@ -123,6 +135,7 @@ struct search_plan {
 	uint32_t looked_max; /* messages that are looked at, the newest; 0: all */
 	char *charset; /* of the keys to come; NULL: UTF-8 */
 	struct search_fts *fts; /* while it runs; see search_fts.h */
+	struct search_stems *stems; /* see search_words.h */
 };
 
 /*
@@ -137,6 +150,11 @@ int search_is_filter(struct imap_session *s, struct str value);
 enum err search_criteria_parse(
 	struct imap_session *s, struct imap_parser *p, struct search_plan *out);
 void search_plan_fini(struct search_plan *plan);
+/*
+ * To be called after a parse that went well. wanted: the relevancy is asked for, which is for
+ * searches with FUZZY only (RFC 6203 section 4): E_PARSE.
+ */
+enum err search_plan_want_scores(struct search_plan *plan, struct imap_parser *p, int wanted);
 /* To be called before the plan is run: looks up keywords and UID sets in the mailbox. */
 void search_plan_bind(struct search_plan *plan, const struct search_box *box);
 
@@ -158,6 +176,12 @@ struct search_message {
 enum search_answer search_eval(const struct search_plan *plan, struct search_message *msg);
 
 /*
+ * The relevancy (RFC 6203 section 4) of a message that matches: 1 to 100; 0: more must be known of
+ * it, as above. The mean of its FUZZY keys; of OR the best; 100 when no such key has a say.
+ */
+unsigned search_relevancy(const struct search_plan *plan, struct search_message *msg);
+
+/*
  * Whether a header field matches: value as stored, folding and encoded words still in. An empty
  * needle matches every field.
  */
@@ -166,10 +190,10 @@ int search_field_matches(struct search_message *msg, struct str value, struct st
 /* ---- text of a whole message (search_content.c) ---- */
 
 /*
- * Reads the message once and sets found of every key in texts: TEXT looks at everything, BODY at
- * all but the header of the message itself. Bodies are decoded and converted; HTML is looked at as
- * it stands and as text. Parts that are neither text nor message are left out (RFC 3501 section
- * 6.4.4 allows it); their headers, with the file names, are not.
+ * Reads the message once and sets found, and score, of every key in texts: TEXT looks at
+ * everything, BODY at all but the header of the message itself. Bodies are decoded and converted;
+ * HTML is looked at as it stands and as text. Parts that are neither text nor message are left out
+ * (RFC 3501 section 6.4.4 allows it); their headers, with the file names, are not.
  */
 void search_content_scan(struct search_key *const *texts, size_t count, struct str content);
 
@@ -177,6 +201,7 @@ void search_content_scan(struct search_key *const *texts, size_t count, struct s
 
 struct search_result {
 	uint32_t *seqs; /* message numbers of the view, rising */
+	unsigned char *scores; /* of each its relevancy; NULL unless plan->wants_scores */
 	size_t count, cap;
 	uint64_t gone; /* messages of the view that another session has expunged */
 	struct imap_limit limit; /* RFC 9738: whether older messages were left out */

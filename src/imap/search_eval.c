@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "imap/search_fts.h"
+#include "imap/search_words.h"
 #include "mail/cache.h"
 #include "mail/casemap.h"
 #include "mail/date.h"
@@ -114,6 +115,17 @@ plain_contains(struct str value, struct str needle)
 	return 0;
 }
 
+/* The value decoded and folded, in the scratch of msg. */
+static struct str
+folded_value(struct search_message *msg, struct str value)
+{
+	buf_reset(&msg->decoded);
+	buf_reset(&msg->folded);
+	rfc2047_decode(value, &msg->decoded);
+	casemap_fold(buf_str(&msg->decoded), &msg->folded);
+	return buf_str(&msg->folded);
+}
+
 int
 search_field_matches(struct search_message *msg, struct str value, struct str needle)
 {
@@ -123,37 +135,51 @@ search_field_matches(struct search_message *msg, struct str value, struct str ne
 		return 1;
 	if (is_plain(value))
 		return plain_contains(value, needle);
-	buf_reset(&msg->decoded);
-	buf_reset(&msg->folded);
-	rfc2047_decode(value, &msg->decoded);
-	casemap_fold(buf_str(&msg->decoded), &msg->folded);
-	text = buf_str(&msg->folded);
+	text = folded_value(msg, value);
 	return str_find_str(text, needle) < text.len;
 }
 
-static int
-block_matches(struct search_message *msg, struct str block, const struct search_key *key)
+/* The relevancy of the best of the fields, at most enough; 0: none matches. */
+static unsigned
+block_score(
+	struct search_message *msg, struct str block, const struct search_key *key, unsigned enough)
 {
 	struct header_iter it = HEADER_ITER(block);
 	struct header_field field;
+	unsigned best = 0;
 
-	while (header_next(&it, &field))
-		if (str_is_i(field.name, key->word) &&
-			search_field_matches(msg, field.value, buf_str(&key->needle)))
-			return 1;
-	return 0;
+	while (best < enough && header_next(&it, &field)) {
+		unsigned score;
+
+		if (!str_is_i(field.name, key->word))
+			continue;
+		if (key->words)
+			score = search_words_of(key->words, folded_value(msg, field.value));
+		else
+			score = search_field_matches(msg, field.value, buf_str(&key->needle)) ? 100
+											      : 0;
+		best = score > best ? score : best;
+	}
+	return best;
 }
 
+/* SEARCH_YES: *score is the relevancy, if that is as good as enough it may be more. */
 static enum search_answer
-eval_header(const struct search_key *key, struct search_message *msg)
+header_score(
+	const struct search_key *key, struct search_message *msg, unsigned enough, unsigned *score)
 {
 	struct str fields;
 
+	*score = 0;
+	/* What the index has of a header is all of it, so that it knows where a field is not. */
+	if (key->fts && search_fts_answer(key->fts, msg->m) == SEARCH_NO)
+		return SEARCH_NO;
 	if (!msg->has_record)
 		return SEARCH_UNKNOWN;
 	switch (mail_cache_header(msg->record, str_of(key->word), &fields)) {
 	case MAIL_CACHE_HEADER_FOUND:
-		return answer(block_matches(msg, fields, key));
+		*score = block_score(msg, fields, key, enough);
+		return answer(*score != 0);
 	case MAIL_CACHE_HEADER_ABSENT:
 		return SEARCH_NO;
 	default:
@@ -161,7 +187,16 @@ eval_header(const struct search_key *key, struct search_message *msg)
 	}
 	if (!msg->has_content)
 		return SEARCH_UNKNOWN;
-	return answer(block_matches(msg, msg->content, key));
+	*score = block_score(msg, msg->content, key, enough);
+	return answer(*score != 0);
+}
+
+static enum search_answer
+eval_header(const struct search_key *key, struct search_message *msg)
+{
+	unsigned score;
+
+	return header_score(key, msg, 1, &score);
 }
 
 /* ---- texts ---- */
@@ -283,6 +318,86 @@ eval_key(const struct search_key *key, struct search_message *msg, int64_t now)
 	if (a == SEARCH_UNKNOWN || !key->negated)
 		return a;
 	return a == SEARCH_YES ? SEARCH_NO : SEARCH_YES;
+}
+
+/* ---- relevancy ---- */
+
+struct relevancy {
+	unsigned sum, count; /* of the keys that have one */
+	int unknown;
+};
+
+static void relevancy_add(const struct search_key *key, struct search_message *msg, int64_t now,
+	struct relevancy *out);
+
+static unsigned
+relevancy_mean(const struct relevancy *r)
+{
+	return r->count ? (r->sum + r->count / 2) / r->count : 100;
+}
+
+/* Of those that match, the best. */
+static void
+relevancy_of_or(const struct search_key *key, struct search_message *msg, int64_t now,
+	struct relevancy *out)
+{
+	unsigned best = 0;
+
+	for (const struct search_key *child = key->child; child; child = child->next) {
+		struct relevancy one = {0, 0, 0};
+		enum search_answer a = eval_key(child, msg, now);
+
+		if (!child->relevant || child->negated || a == SEARCH_NO)
+			continue;
+		if (a == SEARCH_UNKNOWN)
+			out->unknown = 1;
+		else
+			relevancy_add(child, msg, now, &one);
+		out->unknown |= one.unknown;
+		if (one.count && relevancy_mean(&one) > best)
+			best = relevancy_mean(&one);
+	}
+	out->sum += best;
+	out->count += best > 0;
+}
+
+static void
+relevancy_add(const struct search_key *key, struct search_message *msg, int64_t now,
+	struct relevancy *out)
+{
+	unsigned score = 0;
+
+	if (!key->relevant || key->negated)
+		return;
+	switch (key->kind) {
+	case SEARCH_AND:
+		for (const struct search_key *child = key->child; child; child = child->next)
+			relevancy_add(child, msg, now, out);
+		return;
+	case SEARCH_OR:
+		relevancy_of_or(key, msg, now, out);
+		return;
+	case SEARCH_HEADER:
+		out->unknown |= header_score(key, msg, 100, &score) == SEARCH_UNKNOWN;
+		break;
+	default:
+		score = key->fts ? search_fts_score(key->fts, msg->m) : 0;
+		if (!score && msg->has_content)
+			score = key->score;
+		out->unknown |= !score && !msg->has_content;
+		break;
+	}
+	out->sum += score;
+	out->count += score > 0;
+}
+
+unsigned
+search_relevancy(const struct search_plan *plan, struct search_message *msg)
+{
+	struct relevancy r = {0, 0, 0};
+
+	relevancy_add(plan->root, msg, plan->now, &r);
+	return r.unknown ? 0 : relevancy_mean(&r);
 }
 
 enum search_answer

@@ -4,11 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "imap/search_words.h"
 #include "index/fts/fts_client.h"
 #include "lib/mem.h"
 
-/* Fewer are read faster than asked about. */
-enum { MESSAGES_MIN = 16 };
+enum {
+	/* Fewer are read faster than asked about. */
+	MESSAGES_MIN = 16,
+	/* The same of fields that cache records have. */
+	CACHED_MIN = 2000,
+};
 
 /* A set of email ids. */
 struct id_table {
@@ -21,11 +26,13 @@ struct search_fts_key {
 	const struct numset *uids; /* that the index has */
 	int all_maybe;
 	struct id_table yes, maybe;
+	struct str scores; /* of yes, in its order; may be empty */
 };
 
 struct search_fts {
 	struct fts_reply reply;
-	struct search_fts_key keys[SEARCH_TEXTS_MAX];
+	struct search_key *asked[FTS_KEYS_MAX]; /* of the plan */
+	struct search_fts_key keys[FTS_KEYS_MAX];
 	size_t count;
 };
 
@@ -61,30 +68,53 @@ table_make(struct id_table *t, struct str ids)
 			(uint32_t)i + 1;
 }
 
-static int
-table_has(const struct id_table *t, const unsigned char id[SEARCH_ID_LEN])
+/* Its place plus 1; 0: it is not there. */
+static uint32_t
+table_find(const struct id_table *t, const unsigned char id[SEARCH_ID_LEN])
 {
-	return t->slots[slot_of(t, id)] != 0;
+	return t->slots[slot_of(t, id)];
 }
 
 /* ---- asking ---- */
 
-static enum err
-ask(const struct search_plan *plan, const struct search_box *box, struct fts_reply *out)
+static void
+key_describe(const struct search_key *key, struct fts_key *out)
 {
-	struct fts_key keys[SEARCH_TEXTS_MAX];
+	out->where = key->kind == SEARCH_TEXT	? FTS_IN_TEXT
+		     : key->kind == SEARCH_BODY ? FTS_IN_BODY
+						: FTS_IN_HEADER;
+	out->how = !key->words ? FTS_SUBSTRING : key->fuzzy ? FTS_FUZZY : FTS_BY_WORDS;
+	out->needle = buf_str(&key->needle);
+}
+
+static enum err
+ask(struct search_fts *fts, const struct search_box *box)
+{
+	struct fts_key keys[FTS_KEYS_MAX];
 	struct index_mailbox m = {0};
 	enum err e = index_mailbox_get_id(box->index, box->mailbox, &m);
 
-	for (size_t i = 0; i < plan->text_count; i++) {
-		keys[i].where = plan->texts[i]->kind == SEARCH_TEXT ? FTS_IN_TEXT : FTS_IN_BODY;
-		keys[i].how = FTS_SUBSTRING;
-		keys[i].needle = buf_str(&plan->texts[i]->needle);
-	}
+	fts_reply_init(&fts->reply);
+	for (size_t i = 0; i < fts->count; i++)
+		key_describe(fts->asked[i], &keys[i]);
 	e = e ? e
-	      : fts_client_ask(box->fts, m.object_id, m.uidvalidity, keys, plan->text_count, out);
+	      : fts_client_ask(box->fts, m.object_id, m.uidvalidity, keys, fts->count, &fts->reply);
 	index_mailbox_free(&m);
 	return e;
+}
+
+static void
+choose_keys(struct search_fts *fts, const struct search_plan *plan, uint64_t count)
+{
+	for (size_t i = 0; i < plan->text_count && fts->count < FTS_KEYS_MAX; i++)
+		fts->asked[fts->count++] = plan->texts[i];
+	for (size_t i = 0; i < plan->header_count && fts->count < FTS_KEYS_MAX; i++) {
+		struct search_key *key = plan->headers[i];
+
+		/* Any field has the empty string, and that of none is asked by its name. */
+		if (key->needle.len && (!key->is_cached || count >= CACHED_MIN))
+			fts->asked[fts->count++] = key;
+	}
 }
 
 void
@@ -93,23 +123,27 @@ search_fts_ask(struct search_plan *plan, const struct search_box *box, uint64_t 
 	struct search_fts *fts;
 
 	/* The user's index has his own mail alone. */
-	if (!box->fts || !plan->text_count || count < MESSAGES_MIN ||
-		index_mailbox_is_shared(box->mailbox))
+	if (!box->fts || count < MESSAGES_MIN || index_mailbox_is_shared(box->mailbox))
 		return;
 	fts = plan->fts = MEM_NEW(struct search_fts);
-	if (ask(plan, box, &fts->reply)) {
+	choose_keys(fts, plan, count);
+	if (!fts->count) {
+		MEM_FREE(plan->fts);
+		return;
+	}
+	if (ask(fts, box)) {
 		search_fts_forget(plan);
 		return;
 	}
-	fts->count = plan->text_count;
 	for (size_t i = 0; i < fts->count; i++) {
 		struct search_fts_key *key = &fts->keys[i];
 
 		key->uids = &fts->reply.uids;
 		key->all_maybe = fts->reply.keys[i].all_maybe;
+		key->scores = fts->reply.keys[i].scores;
 		table_make(&key->yes, fts->reply.keys[i].yes);
 		table_make(&key->maybe, fts->reply.keys[i].maybe);
-		plan->texts[i]->fts = key;
+		fts->asked[i]->fts = key;
 	}
 }
 
@@ -121,7 +155,7 @@ search_fts_forget(struct search_plan *plan)
 	if (!fts)
 		return;
 	for (size_t i = 0; i < fts->count; i++) {
-		plan->texts[i]->fts = NULL;
+		fts->asked[i]->fts = NULL;
 		free(fts->keys[i].yes.slots);
 		free(fts->keys[i].maybe.slots);
 	}
@@ -137,9 +171,20 @@ search_fts_answer(const struct search_fts_key *key, const struct index_message *
 	/* Not indexed yet, or not even looked at. */
 	if (!numset_contains(key->uids, m->uid) || memcmp(m->email_id, none, sizeof(none)) == 0)
 		return SEARCH_UNKNOWN;
-	if (table_has(&key->yes, m->email_id))
+	if (table_find(&key->yes, m->email_id))
 		return SEARCH_YES;
-	if (key->all_maybe || table_has(&key->maybe, m->email_id))
+	if (key->all_maybe || table_find(&key->maybe, m->email_id))
 		return SEARCH_UNKNOWN;
 	return SEARCH_NO;
+}
+
+unsigned
+search_fts_score(const struct search_fts_key *key, const struct index_message *m)
+{
+	uint32_t at;
+
+	if (search_fts_answer(key, m) != SEARCH_YES)
+		return 0;
+	at = table_find(&key->yes, m->email_id);
+	return at <= key->scores.len ? (unsigned char)key->scores.p[at - 1] : 0;
 }

@@ -7,9 +7,9 @@
 #include "imap/search.h"
 
 /*
- * What roost-fts knows of the BODY and TEXT keys of a plan. The one place where SEARCH, SORT,
- * THREAD, the ESEARCH command and contexts meet the full-text index. The answers are the same with
- * and without it.
+ * What roost-fts knows of the BODY, TEXT and HEADER keys of a plan. The one place where SEARCH,
+ * SORT, THREAD, the ESEARCH command and contexts meet the full-text index. The answers are the same
+ * with and without it.
  */
 
 /*
@@ -19,8 +19,10 @@
  */
 void search_fts_ask(struct search_plan *plan, const struct search_box *box, uint64_t count);
 void search_fts_forget(struct search_plan *plan);
-/* SEARCH_UNKNOWN: the message has to be read. key->fts is set. */
+/* SEARCH_UNKNOWN: the message has to be read. Never SEARCH_YES of a HEADER key. */
 enum search_answer search_fts_answer(
 	const struct search_fts_key *key, const struct index_message *m);
+/* The relevancy of a message that matches a FUZZY key; 0: the message has to be read. */
+unsigned search_fts_score(const struct search_fts_key *key, const struct index_message *m);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "imap/search_words.h"
 #include "imap/seqset.h"
 #include "lib/mem.h"
 #include "mail/casemap.h"
@@ -34,7 +35,8 @@ struct search_name {
 
 /*
  * "search-key" of RFC 3501 and RFC 9051 section 9, RFC 5032 (OLDER, YOUNGER), RFC 7162 (MODSEQ),
- * RFC 8474 (EMAILID, THREADID), RFC 8514 (SAVED...), but for OR, NOT, UID, sets and parentheses.
+ * RFC 8474 (EMAILID, THREADID), RFC 8514 (SAVED...), but for OR, NOT, FUZZY, UID, sets and
+ * parentheses.
  */
 static const struct search_name search_names[] = {
 	{"ALL", SEARCH_ALL},
@@ -91,6 +93,7 @@ struct search_parse {
 	struct search_plan *plan;
 	unsigned depth;
 	unsigned filters; /* that are being put in */
+	unsigned fuzzy; /* FUZZY keys around the one at hand */
 };
 
 static enum err parse_key(struct search_parse *sp, struct search_key **out);
@@ -121,6 +124,7 @@ key_free(struct search_key *key)
 		free(key->set);
 		free(key->word);
 		buf_free(&key->needle);
+		free(key->words);
 		free(key);
 		key = next;
 	}
@@ -137,6 +141,7 @@ key_add_child(struct search_key *parent, struct search_key *child)
 		at = &(*at)->next;
 	child->next = *at;
 	*at = child;
+	parent->relevant |= child->relevant && !child->negated;
 	if (child->need > parent->need)
 		parent->need = child->need;
 }
@@ -155,6 +160,9 @@ parse_needle(struct search_parse *sp, struct search_key *key)
 		e = charset_to_utf8(str_of(sp->plan->charset), text, &utf8);
 	if (!e)
 		e = casemap_fold(buf_str(&utf8), &key->needle);
+	if (!e && (sp->fuzzy || search_is_by_words(sp->s->conf)))
+		key->words = search_words_create(buf_str(&key->needle), sp->fuzzy > 0);
+	key->fuzzy = key->relevant = key->words && sp->fuzzy;
 	buf_free(&utf8);
 	return e;
 }
@@ -282,6 +290,7 @@ parse_argument(struct search_parse *sp, const struct search_name *n, struct sear
 	case ARG_STRING:
 		if (n->field)
 			key->word = mem_strdup(n->field);
+		key->is_cached = n->field != NULL;
 		return parse_needle(sp, key);
 	case ARG_KEYWORD:
 		return parse_keyword(sp, key);
@@ -369,6 +378,23 @@ parse_not(struct search_parse *sp, struct search_key **out)
 		e = parse_key(sp, out);
 	if (*out)
 		(*out)->negated = !(*out)->negated;
+	return e;
+}
+
+/*
+ * RFC 6203 section 3. What strings are in the keys behind it is matched by words that are like it;
+ * all else as without it, which section 5 leaves to us.
+ */
+static enum err
+parse_fuzzy(struct search_parse *sp, struct search_key **out)
+{
+	enum err e = imap_parse_space(sp->p);
+
+	sp->plan->has_fuzzy = 1;
+	sp->fuzzy++;
+	if (!e)
+		e = parse_key(sp, out);
+	sp->fuzzy--;
 	return e;
 }
 
@@ -520,6 +546,8 @@ parse_named(struct search_parse *sp, struct search_key **out)
 		return parse_or(sp, out);
 	if (str_is_i(word, "NOT"))
 		return parse_not(sp, out);
+	if (str_is_i(word, "FUZZY"))
+		return parse_fuzzy(sp, out);
 	if (str_is_i(word, "UID"))
 		return parse_set(sp, 1, out);
 	if (str_is_i(word, "FILTER"))
@@ -542,6 +570,8 @@ parse_named(struct search_parse *sp, struct search_key **out)
 					sp->p, E_TOOBIG, "too many BODY and TEXT keys");
 			plan->texts[plan->text_count++] = *out;
 		}
+		if (n->kind == SEARCH_HEADER && plan->header_count < SEARCH_TEXTS_MAX)
+			plan->headers[plan->header_count++] = *out;
 		return parse_argument(sp, n, *out);
 	}
 	return imap_parser_fail(sp->p, E_PARSE, "unknown search key");
@@ -637,6 +667,16 @@ search_criteria_parse(struct imap_session *s, struct imap_parser *p, struct sear
 	return e ? e : parse_keys(&sp, out->root);
 }
 
+enum err
+search_plan_want_scores(struct search_plan *plan, struct imap_parser *p, int wanted)
+{
+	/* A filter that is not there may have had it. */
+	if (wanted && !plan->has_fuzzy && !plan->undefined_filter)
+		return imap_parser_fail(p, E_PARSE, "RELEVANCY goes with FUZZY");
+	plan->wants_scores = wanted;
+	return OK;
+}
+
 int
 search_is_filter(struct imap_session *s, struct str value)
 {
@@ -658,6 +698,7 @@ void
 search_plan_fini(struct search_plan *plan)
 {
 	key_free(plan->root);
+	search_stems_free(&plan->stems);
 	free(plan->charset);
 	free(plan->undefined_filter);
 	memset(plan, 0, sizeof(*plan));

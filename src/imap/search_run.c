@@ -7,6 +7,7 @@
 
 #include "imap/scan.h"
 #include "imap/search_fts.h"
+#include "imap/search_words.h"
 #include "imap/seqset.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -31,6 +32,7 @@ struct run {
 	struct imap_progress *progress;
 	struct search_result *out;
 	struct search_message msg;
+	unsigned score; /* of msg, if it matches */
 	struct numset seqs; /* the messages in question */
 	struct imap_scan scan;
 	struct index_cache_walk *walk; /* of this round; NULL: not needed yet */
@@ -56,13 +58,18 @@ search_box_selected(struct imap_session *s, struct search_box *out)
 	};
 }
 
+/* score: unless 0, when none are wanted. */
 static void
-add_found(struct search_result *r, uint32_t seq)
+add_found(struct search_result *r, uint32_t seq, unsigned score)
 {
 	if (r->count == r->cap) {
 		r->cap = r->cap ? 2 * r->cap : 256;
 		r->seqs = mem_realloc(r->seqs, r->cap, sizeof(*r->seqs));
+		if (score)
+			r->scores = mem_realloc(r->scores, r->cap, sizeof(*r->scores));
 	}
+	if (score)
+		r->scores[r->count] = (unsigned char)score;
 	r->seqs[r->count++] = seq;
 }
 
@@ -70,6 +77,7 @@ void
 search_result_fini(struct search_result *r)
 {
 	free(r->seqs);
+	free(r->scores);
 	*r = (struct search_result){0};
 }
 
@@ -95,6 +103,19 @@ message_init(struct run *run, struct index_message *m)
 				    : OK;
 }
 
+/* Where the relevancy is wanted a message is not decided before that is known. */
+static enum search_answer
+evaluate(struct run *run)
+{
+	enum search_answer a = search_eval(run->plan, &run->msg);
+
+	run->score = 0;
+	if (a != SEARCH_YES || !run->plan->wants_scores)
+		return a;
+	run->score = search_relevancy(run->plan, &run->msg);
+	return run->score ? SEARCH_YES : SEARCH_UNKNOWN;
+}
+
 /* With the cache record if there is one. */
 static enum err
 look_into_cache(struct run *run, uint32_t uid, enum search_answer *a)
@@ -112,7 +133,7 @@ look_into_cache(struct run *run, uint32_t uid, enum search_answer *a)
 	if (e)
 		return e;
 	run->msg.has_record = 1;
-	*a = search_eval(run->plan, &run->msg);
+	*a = evaluate(run);
 	return OK;
 }
 
@@ -129,12 +150,12 @@ visit(uint32_t seq, const struct index_message *m, void *ctx)
 	e = message_init(run, &full);
 	if (e)
 		return e;
-	a = search_eval(run->plan, &run->msg);
+	a = evaluate(run);
 	/* Where every message's file is needed the record can wait. */
 	if (a == SEARCH_UNKNOWN && run->plan->has_cache_keys)
 		e = look_into_cache(run, full.uid, &a);
 	if (a == SEARCH_YES)
-		add_found(run->out, seq);
+		add_found(run->out, seq, run->score);
 	else if (a == SEARCH_UNKNOWN)
 		run->pending[run->pending_count++] = seq;
 	return e;
@@ -153,7 +174,7 @@ decide_by_content(struct run *run, uint32_t uid, enum search_answer *a)
 	run->msg.content = str_make(content.p, content.len);
 	run->msg.has_content = 1;
 	search_content_scan(run->plan->texts, run->plan->text_count, run->msg.content);
-	*a = search_eval(run->plan, &run->msg);
+	*a = evaluate(run);
 	index_content_close(&content);
 	return OK;
 }
@@ -176,7 +197,7 @@ decide(struct run *run, uint32_t uid, enum search_answer *a)
 	if (e && e != E_TOOBIG) /* then no record can hold it: all comes from the file */
 		return e;
 	run->msg.has_record = 1;
-	*a = search_eval(run->plan, &run->msg);
+	*a = evaluate(run);
 	return *a == SEARCH_UNKNOWN ? decide_by_content(run, uid, a) : OK;
 }
 
@@ -206,6 +227,36 @@ compare_numbers(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static int
+compare_long_numbers(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Those from place first on by their numbers, with their scores. */
+static void
+sort_found(struct search_result *r, size_t first)
+{
+	size_t count = r->count - first;
+	uint64_t *both;
+
+	if (!r->scores) {
+		qsort(r->seqs + first, count, sizeof(uint32_t), compare_numbers);
+		return;
+	}
+	both = mem_alloc(count * sizeof(*both));
+	for (size_t i = 0; i < count; i++)
+		both[i] = (uint64_t)r->seqs[first + i] << 8 | r->scores[first + i];
+	qsort(both, count, sizeof(*both), compare_long_numbers);
+	for (size_t i = 0; i < count; i++) {
+		r->seqs[first + i] = (uint32_t)(both[i] >> 8);
+		r->scores[first + i] = (unsigned char)both[i];
+	}
+	free(both);
+}
+
 static enum err
 decide_pending(struct run *run, size_t found_before)
 {
@@ -221,15 +272,14 @@ decide_pending(struct run *run, size_t found_before)
 		if (e)
 			note_failure(run, seq, uid, e);
 		else if (a == SEARCH_YES)
-			add_found(run->out, seq);
+			add_found(run->out, seq, run->score);
 		e = imap_progress_tick(run->progress, seq);
 		if (e)
 			return e;
 	}
 	/* They came behind those that the round had found. */
 	if (run->pending_count && run->out->count > found_before)
-		qsort(run->out->seqs + found_before, run->out->count - found_before,
-			sizeof(uint32_t), compare_numbers);
+		sort_found(run->out, found_before);
 	run->pending_count = 0;
 	return OK;
 }
@@ -290,6 +340,7 @@ search_run(const struct search_box *box, struct search_plan *plan, struct imap_p
 	choose_messages(run);
 	if (plan->looked_max)
 		imap_limit_cut(box->view, &run->seqs, plan->looked_max, &out->limit);
+	search_stems_bind(plan, box);
 	search_fts_ask(plan, box, numset_size(&run->seqs));
 	run->scan = (struct imap_scan){.index = box->index,
 		.mailbox = box->mailbox,

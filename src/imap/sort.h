@@ -16,6 +16,7 @@ enum sort_key {
 	SORT_DISPLAYFROM,
 	SORT_DISPLAYTO,
 	SORT_FROM,
+	SORT_RELEVANCY, /* RFC 6203 section 6: the highest first */
 	SORT_SIZE,
 	SORT_SUBJECT,
 	SORT_TO,
@@ -39,11 +40,15 @@ struct sort_program {
 /* "(REVERSE DATE SUBJECT)". Errors are the parser's. */
 enum err sort_program_parse(struct imap_parser *p, struct sort_program *out);
 
+/* Whether the program sorts by RELEVANCY. */
+int sort_program_has_relevancy(const struct sort_program *program);
+
 /*
  * Puts rising message numbers into the program's order; *count gets smaller when some of them are
- * gone. E_TOOBIG: over SORT_TEXT_MAX; others of the index and of progress (which may be NULL).
+ * gone. scores: of each its relevancy, put into the same order; or NULL, when the program has no
+ * RELEVANCY. E_TOOBIG: over SORT_TEXT_MAX; others of the index and of progress (which may be NULL).
  */
 enum err sort_run(const struct search_box *box, const struct sort_program *program,
-	struct imap_progress *progress, uint32_t *seqs, size_t *count);
+	struct imap_progress *progress, uint32_t *seqs, unsigned char *scores, size_t *count);
 
 #endif

@@ -19,6 +19,7 @@ static const struct {
 	[SORT_DISPLAYFROM] = {"DISPLAYFROM", MAIL_CACHE_FROM_DISPLAY},
 	[SORT_DISPLAYTO] = {"DISPLAYTO", MAIL_CACHE_TO_DISPLAY},
 	[SORT_FROM] = {"FROM", MAIL_CACHE_FROM},
+	[SORT_RELEVANCY] = {"RELEVANCY", 0},
 	[SORT_SIZE] = {"SIZE", 0},
 	[SORT_SUBJECT] = {"SUBJECT", MAIL_CACHE_BASE_SUBJECT},
 	[SORT_TO] = {"TO", MAIL_CACHE_TO},
@@ -75,6 +76,15 @@ sort_program_parse(struct imap_parser *p, struct sort_program *out)
 	return p->err;
 }
 
+int
+sort_program_has_relevancy(const struct sort_program *program)
+{
+	for (size_t i = 0; i < program->n; i++)
+		if (program->v[i].key == SORT_RELEVANCY)
+			return 1;
+	return 0;
+}
+
 /* ---- values ---- */
 
 /*
@@ -91,6 +101,7 @@ struct sort {
 	const struct sort_program *program;
 	struct value *values; /* program->n for each message */
 	uint32_t *seqs;
+	unsigned char *scores; /* or NULL */
 	size_t count; /* of messages that are there */
 	struct buf texts;
 };
@@ -118,7 +129,7 @@ text_value(struct sort *sort, struct str text, struct value *out)
 }
 
 static enum err
-value_of(struct sort *sort, enum sort_key key, const struct index_message *m,
+value_of(struct sort *sort, enum sort_key key, size_t n, const struct index_message *m,
 	const struct str fields[MAIL_CACHE_FIELDS], struct value *out)
 {
 	int64_t date = 0;
@@ -130,6 +141,9 @@ value_of(struct sort *sort, enum sort_key key, const struct index_message *m,
 		return OK;
 	case SORT_SIZE:
 		*out = (struct value){.head = m->size};
+		return OK;
+	case SORT_RELEVANCY:
+		*out = (struct value){.head = sort->scores ? 100 - sort->scores[n] : 0};
 		return OK;
 	case SORT_DATE:
 		e = search_sent_date(sort->box, m, fields[MAIL_CACHE_SENT_DATE], &date);
@@ -150,8 +164,10 @@ add_values(size_t n, const struct index_message *m, struct str record, void *ctx
 
 	(void)mail_cache_fields(record, fields);
 	for (size_t i = 0; i < sort->program->n && !e; i++)
-		e = value_of(sort, sort->program->v[i].key, m, fields, &v[i]);
+		e = value_of(sort, sort->program->v[i].key, n, m, fields, &v[i]);
 	/* The numbers stay in step with the values when a message is gone. */
+	if (sort->scores)
+		sort->scores[sort->count] = sort->scores[n];
 	sort->seqs[sort->count++] = sort->seqs[n];
 	return e;
 }
@@ -195,6 +211,7 @@ sort_values(struct sort *sort)
 {
 	struct entry *entries = mem_alloc((sort->count + 1) * sizeof(*entries));
 	uint32_t *seqs = mem_alloc((sort->count + 1) * sizeof(*seqs));
+	unsigned char *scores = sort->scores ? mem_alloc(sort->count + 1) : NULL;
 	uint64_t flip = sort->program->v[0].reverse ? UINT64_MAX : 0;
 
 	for (size_t i = 0; i < sort->count; i++)
@@ -204,16 +221,24 @@ sort_values(struct sort *sort)
 	for (size_t i = 0; i < sort->count; i++)
 		seqs[i] = sort->seqs[entries[i].n];
 	memcpy(sort->seqs, seqs, sort->count * sizeof(*seqs));
+	for (size_t i = 0; scores && i < sort->count; i++)
+		scores[i] = sort->scores[entries[i].n];
+	if (scores)
+		memcpy(sort->scores, scores, sort->count);
+	free(scores);
 	free(entries);
 	free(seqs);
 }
 
 enum err
 sort_run(const struct search_box *box, const struct sort_program *program,
-	struct imap_progress *progress, uint32_t *seqs, size_t *count)
+	struct imap_progress *progress, uint32_t *seqs, unsigned char *scores, size_t *count)
 {
-	struct sort sort = {
-		.box = box, .program = program, .seqs = seqs, .texts = BUF_INIT(SORT_TEXT_MAX)};
+	struct sort sort = {.box = box,
+		.program = program,
+		.seqs = seqs,
+		.scores = scores,
+		.texts = BUF_INIT(SORT_TEXT_MAX)};
 	struct search_each each = {
 		.box = box,
 		.seqs = seqs,
@@ -230,7 +255,8 @@ sort_run(const struct search_box *box, const struct sort_program *program,
 		enum sort_key key = program->v[i].key;
 
 		each.with_facts |= key == SORT_ARRIVAL || key == SORT_SIZE;
-		each.with_record |= key != SORT_ARRIVAL && key != SORT_SIZE;
+		each.with_record |=
+			key != SORT_ARRIVAL && key != SORT_SIZE && key != SORT_RELEVANCY;
 	}
 	sort.values = mem_realloc(NULL, *count, program->n * sizeof(*sort.values));
 	e = search_each(&each);

@@ -166,6 +166,16 @@ words_end(struct words *w)
 	return !w->ended;
 }
 
+int
+words_term_is_paired(struct str term)
+{
+	int kind = NO_RUN, bad = 0;
+
+	if (term.len)
+		(void)next_char(term, 0, &kind, &bad);
+	return kind == PAIR_RUN;
+}
+
 /* ---- what is looked for ---- */
 
 /* A run of the needle, as it stands there. */
@@ -280,30 +290,6 @@ words_query_init(struct words_query *q, struct str folded)
 			q->exact = 0;
 		/* Beside others its place in the text would matter. */
 		q->exact = q->exact && run.at_begin && run.at_end;
-	}
-	if (bad)
-		q->count = 0;
-	q->exact = q->exact && q->count > 0;
-}
-
-void
-words_query_init_words(struct words_query *q, struct str folded)
-{
-	struct found_run run;
-	size_t at = 0;
-	int bad = 0;
-
-	memset(q, 0, sizeof(*q));
-	buf_add_str(&q->bytes, folded);
-	folded = buf_str(&q->bytes);
-	q->exact = 1;
-	while (next_run(folded, &at, &run, &bad)) {
-		if (run.kind == WORD_RUN) {
-			query_add(q, WORDS_BEGINS, first_bytes(run.text));
-			q->exact = q->exact && run.text.len <= WORDS_SURE;
-		} else {
-			query_pairs(q, run.text);
-		}
 	}
 	if (bad)
 		q->count = 0;

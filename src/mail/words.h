@@ -41,6 +41,8 @@ void words_begin(struct words *w, int (*term)(struct str term, void *ctx), void 
  */
 int words_feed(struct words *w, struct str folded);
 int words_end(struct words *w);
+/* Whether the first character of a term is of a script without blanks, or a symbol. */
+int words_term_is_paired(struct str term);
 
 /* ---- what is looked for ---- */
 
@@ -62,11 +64,6 @@ struct words_query {
 
 /* folded: of at most a command's length. The caller calls words_query_fini. */
 void words_query_init(struct words_query *q, struct str folded);
-/*
- * The words of a needle for a search by words (setting fts_match): each is to be the beginning of
- * a term, in whatever order they stand. exact is 1 then, but for words over WORDS_SURE bytes.
- */
-void words_query_init_words(struct words_query *q, struct str folded);
 void words_query_fini(struct words_query *q);
 /* Whether the term meets run i. */
 int words_query_meets(const struct words_query *q, size_t i, struct str term);

@@ -2,6 +2,7 @@
 """Mail in many scripts and charsets, and strings to look for in it."""
 
 import random
+import unicodedata
 from email.message import EmailMessage
 from email.policy import SMTP
 
@@ -90,3 +91,33 @@ def needle(rng):
                            "hidden", "not seen", "octet-stream", "Datei", "=?", "\N{REPLACEMENT CHARACTER}"])
     start = rng.randrange(len(text))
     return text[start:start + rng.choice([1, 1, 2, 2, 3, 4, 5, 8, 13, 21])]
+
+
+def misspell(rng, word):
+    """The word with a letter left out, put in, another, or two that changed places."""
+    if len(word) < 2:
+        return word
+    n = rng.randrange(len(word) - 1)
+    return rng.choice([word[:n] + word[n + 1:], word[:n] + "e" + word[n:], word[:n] + "x" + word[n + 1:],
+                       word[:n] + word[n + 1] + word[n] + word[n + 2:]])
+
+
+def words_needle(rng):
+    """Words that some messages have, or nearly: cut, without accents, in another case, misspelled."""
+    if rng.random() < 0.2:
+        return needle(rng)
+    text, _ = rng.choice(list(TEXTS.values()))
+    words = [w for w in rng.choices(text.split(" "), k=rng.choice([1, 1, 1, 2, 2, 3])) if w]
+    out = []
+    for word in words:
+        kind = rng.randrange(6)
+        if kind == 0:
+            word = word[:rng.randrange(1, len(word) + 1)]
+        elif kind == 1:
+            word = "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
+        elif kind == 2:
+            word = word.upper()
+        elif kind == 3:
+            word = misspell(rng, misspell(rng, word) if rng.random() < 0.3 else word)
+        out.append(word)
+    return rng.choice([" ", " ", ", "]).join(out)

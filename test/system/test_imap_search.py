@@ -23,7 +23,9 @@ def command(client, text, literal=None):
     client.send(tag + b" " + text.encode() + b"\r\n")
     lines = []
     while True:
-        line = client.readline().rstrip(b"\r\n").decode()
+        line = client.readline().decode()
+        assert line, (text, "the server closed the connection")
+        line = line.rstrip("\r\n")
         if line.startswith(tag.decode()):
             return lines, line[len(tag) + 1:]
         lines.append(line)

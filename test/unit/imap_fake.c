@@ -571,7 +571,9 @@ run_command(struct fake *f, struct imap_parser *p)
 	if (s->uid)
 		imap_parse_space(p);
 	e = imap_parse_atom(p, "expected a command", &name);
-	s->command = str_is_i(name, "FETCH") ? &imap_command_fetch : &imap_command_search;
+	s->command = str_is_i(name, "FETCH")  ? &imap_command_fetch
+		     : str_is_i(name, "SORT") ? &imap_command_sort
+					      : &imap_command_search;
 	if (!e)
 		e = s->command->run(s, p);
 	if (e)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "index/fts/fts_query.h"
+#include "index/fts/fts_stem.h"
 #include "index/fts/fts_store.h"
 #include "index/fts/fts_terms.h"
 #include "lib/mem.h"
@@ -74,23 +75,32 @@ bit(const struct fts_bits *b, unsigned n)
 }
 
 static struct fts_found
-ask(struct fts_store *s, enum fts_where where, const char *needle)
+ask_how(struct fts_store *s, enum fts_where where, enum fts_how how, const char *needle,
+	struct fts_stemmer *stemmer)
 {
+	struct fts_question question = {where, how, STR(""), stemmer};
 	struct fts_found found;
 	struct buf folded = {0};
 
 	casemap_fold(str_of(needle), &folded);
-	assert_int_equal(fts_query_run(s, where, FTS_SUBSTRING, buf_str(&folded), &found), OK);
+	question.needle = buf_str(&folded);
+	assert_int_equal(fts_query_run(s, &question, &found), OK);
 	buf_free(&folded);
 	return found;
+}
+
+static char
+answer_of(const struct fts_found *found, unsigned n)
+{
+	return bit(&found->yes, n) ? 'y' : bit(&found->maybe, n) || found->all_maybe ? '?' : 'n';
 }
 
 /* 'y', 'n' or '?' of document n. */
 static char
 answer(struct fts_store *s, enum fts_where where, const char *needle, unsigned n)
 {
-	struct fts_found found = ask(s, where, needle);
-	char c = bit(&found.yes, n) ? 'y' : bit(&found.maybe, n) || found.all_maybe ? '?' : 'n';
+	struct fts_found found = ask_how(s, where, FTS_SUBSTRING, needle, NULL);
+	char c = answer_of(&found, n);
 
 	fts_found_free(&found);
 	return c;
@@ -154,6 +164,91 @@ test_reader_follows(void **state)
 	assert_int_equal(fts_store_open(*state, "words", 0, &reader), OK);
 	assert_int_equal(answer(reader, FTS_IN_BODY, "tw", 2), 'y');
 	fts_store_close(&reader);
+}
+
+/* Answers of three documents as "yn?", and of those that are yes the relevancy. */
+static void
+check_words(struct fts_store *s, enum fts_where where, enum fts_how how, const char *needle,
+	struct fts_stemmer *stemmer, const char *want)
+{
+	struct fts_found found = ask_how(s, where, how, needle, stemmer);
+	struct buf scores = {0};
+	char got[4] = {answer_of(&found, 1), answer_of(&found, 2), answer_of(&found, 3), '\0'};
+	size_t yes = 0;
+
+	if (strcmp(got, want) != 0)
+		fail_msg("%s gave %s and not %s", needle, got, want);
+	for (int i = 0; i < 3; i++)
+		yes += got[i] == 'y';
+	fts_found_scores(s, &found, &scores);
+	assert_int_equal(scores.len, how == FTS_FUZZY && where != FTS_IN_HEADER ? yes : 0);
+	for (size_t i = 0; i < scores.len; i++)
+		assert_in_range((unsigned char)scores.p[i], 1, 100);
+	buf_free(&scores);
+	fts_found_free(&found);
+}
+
+static void
+test_words(void **state)
+{
+	char english[] = "english", german[] = "de", none[] = "klingon";
+	char *names[] = {english, german, none, NULL};
+	struct conf_list languages = {names, 3};
+	struct fts_stemmer *stemmer = fts_stemmer_create(&languages);
+	struct fts_store *s;
+
+	assert_non_null(stemmer);
+	assert_int_equal(fts_store_open(*state, "words", 1, &s), OK);
+	assert_int_equal(
+		add_text(s, 1, FTS_BODY, "Caf\xc3\xa9s were broken, H\xc3\xa4user not"), OK);
+	assert_int_equal(add_text(s, 2, FTS_HEADER, "Subject: hello cafe mailbox"), OK);
+	assert_int_equal(add_text(s, 3, FTS_ATTACHED, "help the brokers"), OK);
+	assert_int_equal(fts_store_commit(s), OK);
+	check_words(s, FTS_IN_TEXT, FTS_BY_WORDS, "cafe", NULL, "yyn");
+	check_words(s, FTS_IN_BODY, FTS_BY_WORDS, "caf\xc3\xa9", NULL, "ynn");
+	check_words(s, FTS_IN_TEXT, FTS_BY_WORDS, "afe", NULL, "nnn");
+	check_words(s, FTS_IN_TEXT, FTS_BY_WORDS, "broken cafe", NULL, "ynn");
+	check_words(s, FTS_IN_TEXT, FTS_BY_WORDS, "broke", NULL, "yny");
+	check_words(s, FTS_IN_TEXT, FTS_BY_WORDS, "breaking", NULL, "nnn");
+	check_words(s, FTS_IN_TEXT, FTS_BY_WORDS, "hauses", NULL, "nnn");
+	check_words(s, FTS_IN_TEXT, FTS_BY_WORDS, "hauses", stemmer, "ynn");
+	check_words(s, FTS_IN_TEXT, FTS_BY_WORDS, "mailboxes", stemmer, "nyn");
+	check_words(s, FTS_IN_HEADER, FTS_BY_WORDS, "mail", NULL, "n?n");
+	/* No word at all: the string itself, which has to be looked for. */
+	check_words(s, FTS_IN_TEXT, FTS_BY_WORDS, ", ", NULL, "???");
+	check_words(s, FTS_IN_TEXT, FTS_FUZZY, "helo", NULL, "nyy");
+	check_words(s, FTS_IN_BODY, FTS_FUZZY, "helo", NULL, "nny");
+	check_words(s, FTS_IN_TEXT, FTS_FUZZY, "malibox helo", NULL, "nyn");
+	check_words(s, FTS_IN_HEADER, FTS_FUZZY, "malibox", NULL, "n?n");
+	check_words(s, FTS_IN_TEXT, FTS_FUZZY, "mailboxes", stemmer, "nyn");
+	check_words(s, FTS_IN_TEXT, FTS_FUZZY, "xelo", NULL, "nnn");
+	fts_store_close(&s);
+	fts_stemmer_free(&stemmer);
+	assert_null(stemmer);
+	languages.count = 0;
+	assert_null(fts_stemmer_create(&languages));
+}
+
+/* What an index cannot say of words: more terms than are looked up, more text than is kept. */
+static void
+test_words_unknown(void **state)
+{
+	struct buf text = {0};
+	struct fts_store *s;
+
+	for (unsigned i = 0; i < 3500; i++)
+		buf_printf(&text, "abc%u ", i);
+	assert_int_equal(fts_store_open(*state, "words", 1, &s), OK);
+	assert_int_equal(add_text(s, 1, FTS_BODY, buf_cstr(&text)), OK);
+	assert_int_equal(add_text(s, 2, FTS_BODY, "abcd"), OK);
+	assert_int_equal(add_text(s, 3, FTS_BODY, "other"), OK);
+	assert_int_equal(fts_store_commit(s), OK);
+	check_words(s, FTS_IN_BODY, FTS_BY_WORDS, "abc1", NULL, "ynn");
+	check_words(s, FTS_IN_BODY, FTS_BY_WORDS, "abc", NULL, "y??");
+	/* The best come first: they are not cut. */
+	check_words(s, FTS_IN_BODY, FTS_FUZZY, "abcd", NULL, "yyn");
+	fts_store_close(&s);
+	buf_free(&text);
 }
 
 /* More text than is kept: the message is not said to lack anything. */
@@ -365,7 +460,10 @@ test_damage_is_seen(void **state)
 		spoil(*state, cases[i].name, cases[i].at, cases[i].len);
 		e = fts_store_open(*state, "words", 0, &s);
 		if (!e) {
-			e = fts_query_run(s, FTS_IN_BODY, FTS_SUBSTRING, STR("COMMON"), &found);
+			static const struct fts_question question = {
+				FTS_IN_BODY, FTS_SUBSTRING, {"COMMON", 6}, NULL};
+
+			e = fts_query_run(s, &question, &found);
 			fts_found_free(&found);
 		}
 		assert_int_equal(e, E_CORRUPT);
@@ -379,6 +477,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reader_follows, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_words, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_words_unknown, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_incomplete, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_terms, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_killed_at_any_moment, setup, teardown),

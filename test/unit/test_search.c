@@ -641,6 +641,133 @@ newer_keys(void **state)
 	CHECK_ROWS(rows);
 }
 
+/* RFC 6203. Relevancy: see mail/word_match.h. */
+static void
+fuzzy(void **state)
+{
+	static const struct row rows[] = {
+		{"FUZZY BODY noon", " 1"},
+		{"FUZZY BODY nooon", " 1"},
+		{"BODY nooon", ""},
+		{"FUZZY BODY oon", ""},
+		{"FUZZY TEXT lunhc", " 1"},
+		{"FUZZY SUBJECT \"fridya lunch\"", " 1"},
+		{"FUZZY SUBJECT \"friday dinner\"", ""},
+		{"FUZZY HEADER X-Odd-Field valeu", " 1"},
+		{"FUZZY FROM jorg", " 2"},
+		{"FROM jorg", ""},
+		{"FUZZY BODY schone", " 2"},
+		{"FUZZY BODY beatiful", " 3"},
+		{"NOT FUZZY BODY beatiful", " 1 2 4"},
+		{"FUZZY NOT BODY beatiful", " 1 2 4"},
+		{"FUZZY (BODY nooon SUBJECT lunc)", " 1"},
+		{"FUZZY OR BODY nooon BODY baer", " 1 4"},
+		{"FUZZY FUZZY BODY nooon", " 1"},
+		{"FUZZY BODY nooon BODY mete", ""},
+		{"FUZZY SEEN", " 1 3"},
+		{"FUZZY BODY \"\"", " 1 2 3 4"},
+		/* No word in it: the string as it stands. */
+		{"FUZZY BODY \"?\"", " 1"},
+		{"FUZZY UID 10:20 FUZZY 2:4", " 2"},
+	};
+	static const char *const answers[][2] = {
+		{"a SEARCH RETURN (RELEVANCY ALL) FUZZY TEXT lunhc",
+			"* ESEARCH (TAG \"a\") ALL 1 RELEVANCY (33)\r\n" DONE},
+		{"a SEARCH RETURN (RELEVANCY) FUZZY SUBJECT lunch",
+			"* ESEARCH (TAG \"a\") RELEVANCY (100)\r\n" DONE},
+		/* What is in the body says less to TEXT, not to BODY. */
+		{"a SEARCH RETURN (ALL RELEVANCY) FUZZY OR TEXT bare TEXT lunch",
+			"* ESEARCH (TAG \"a\") ALL 1,4 RELEVANCY (100 86)\r\n" DONE},
+		{"a UID SEARCH RETURN (ALL RELEVANCY) FUZZY OR BODY baer BODY noon",
+			"* ESEARCH (TAG \"a\") UID ALL 10,40 RELEVANCY (100 33)\r\n"
+			"a OK UID SEARCH completed\r\n"},
+		/* The mean of several; of OR the best, also where something cheaper decides it. */
+		{"a SEARCH RETURN (ALL RELEVANCY) FUZZY BODY noon FUZZY SUBJECT lunhc",
+			"* ESEARCH (TAG \"a\") ALL 1 RELEVANCY (67)\r\n" DONE},
+		{"a SEARCH RETURN (ALL RELEVANCY) 1 OR SEEN FUZZY BODY noonn",
+			"* ESEARCH (TAG \"a\") ALL 1 RELEVANCY (33)\r\n" DONE},
+		{"a SEARCH RETURN (ALL RELEVANCY) 1 FUZZY OR SUBJECT lunhc BODY noon",
+			"* ESEARCH (TAG \"a\") ALL 1 RELEVANCY (100)\r\n" DONE},
+		{"a SEARCH RETURN (ALL RELEVANCY) FUZZY ANSWERED",
+			"* ESEARCH (TAG \"a\") ALL 2 RELEVANCY (100)\r\n" DONE},
+		{"a SEARCH RETURN (ALL RELEVANCY) FUZZY NOT BODY beatiful",
+			"* ESEARCH (TAG \"a\") ALL 1:2,4 RELEVANCY (100 100 100)\r\n" DONE},
+		{"a SEARCH RETURN (ALL RELEVANCY COUNT) FUZZY BODY zzzz",
+			"* ESEARCH (TAG \"a\") COUNT 0\r\n" DONE},
+		{"a SEARCH RETURN (PARTIAL 2:9 RELEVANCY) FUZZY OR BODY baer BODY noon",
+			"* ESEARCH (TAG \"a\") PARTIAL (2:9 4) RELEVANCY (33)\r\n" DONE},
+		{"a SORT (RELEVANCY) UTF-8 FUZZY OR BODY nooon BODY bare",
+			"* SORT 4 1\r\na OK SORT completed\r\n"},
+		{"a SORT (REVERSE RELEVANCY) UTF-8 FUZZY OR BODY nooon BODY bare",
+			"* SORT 1 4\r\na OK SORT completed\r\n"},
+		{"a SORT (RELEVANCY REVERSE ARRIVAL) UTF-8 FUZZY OR BODY noon BODY schone",
+			"* SORT 1 2\r\na OK SORT completed\r\n"},
+		{"a SORT RETURN (RELEVANCY ALL) (RELEVANCY) UTF-8 FUZZY OR BODY nooon BODY bare",
+			"* ESEARCH (TAG \"a\") ALL 4,1 RELEVANCY (100 33)\r\n"
+			"a OK SORT completed\r\n"},
+		{"a SORT RETURN (RELEVANCY PARTIAL 1:1) (RELEVANCY) UTF-8 FUZZY OR BODY nooon BODY "
+		 "bare",
+			"* ESEARCH (TAG \"a\") PARTIAL (1:1 4) RELEVANCY (100)\r\n"
+			"a OK SORT completed\r\n"},
+		{"a SORT RETURN (UPDATE) (RELEVANCY) UTF-8 FUZZY BODY bare",
+			"* ESEARCH (TAG \"a\")\r\n* NO [NOUPDATE \"a\"] What is sorted by "
+			"relevancy is not kept up to date\r\na OK SORT completed\r\n"},
+	};
+	static const char *const bad[] = {
+		"a SEARCH RETURN (RELEVANCY) BODY noon",
+		"a SORT (RELEVANCY) UTF-8 BODY noon",
+		"a SORT RETURN (RELEVANCY) (SUBJECT) UTF-8 ALL",
+		"a SEARCH FUZZY",
+		"a SEARCH FUZZY FUZZY",
+		"a SEARCH FUZZY BODY",
+	};
+
+	(void)state;
+	CHECK_ROWS(rows);
+	CHECK_ANSWERS(answers);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		if (!str_starts_i(fake_run(&fake, bad[i]), "BAD "))
+			fail_msg("%s is not refused", bad[i]);
+}
+
+/* The setting fts_search. */
+static void
+by_words(void **state)
+{
+	static char words[] = "words";
+	static const struct config conf = {.fts_search = words};
+	static const struct row rows[] = {
+		{"BODY noon", " 1"},
+		{"BODY noo", " 1"},
+		{"BODY oon", ""},
+		{"BODY nooon", ""},
+		{"BODY \"noon shall\"", " 1"},
+		{"BODY \"noon supper\"", ""},
+		{"BODY \"noon lunch\"", ""},
+		{"TEXT \"noon lunch\"", " 1"},
+		{"TEXT \"@example\"", " 1 2 3"},
+		{"SUBJECT \"friday lunch\"", " 1"},
+		{"SUBJECT riday", ""},
+		{"SUBJECT grusse", " 2"},
+		{"FROM \"jorg\"", " 2"},
+		/* All words in one field. */
+		{"TO \"carol bob\"", " 1"},
+		{"HEADER X-Odd-Field \"value strange\"", " 1"},
+		{"HEADER X-Odd-Field \"\"", " 1"},
+		{"BODY gruss", " 2"},
+		{"BODY SCHONE", " 2"},
+		{"BODY \"deep parts\"", ""},
+		{"NOT BODY noon", " 2 3 4"},
+		{"BODY \"noon?\"", " 1"},
+		{"BODY \"?\"", " 1"},
+		{"FUZZY BODY nooon", " 1"},
+	};
+
+	(void)state;
+	fake.session.conf = &conf;
+	CHECK_ROWS(rows);
+}
+
 static void
 check_told(struct imap_progress *p, uint64_t done, const char *want)
 {
@@ -708,6 +835,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(saved_result, setup, teardown),
 		cmocka_unit_test_setup_teardown(mod_sequences, setup, teardown),
 		cmocka_unit_test_setup_teardown(newer_keys, setup, teardown),
+		cmocka_unit_test_setup_teardown(fuzzy, setup, teardown),
+		cmocka_unit_test_setup_teardown(by_words, setup, teardown),
 		cmocka_unit_test_setup_teardown(progress, setup, teardown),
 		cmocka_unit_test_setup_teardown(progress_without_a_client, setup, teardown),
 		cmocka_unit_test(empty_mailbox),

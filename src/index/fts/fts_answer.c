@@ -10,6 +10,7 @@
 #include "auth/auth_client.h"
 #include "index/fts/fts_proto.h"
 #include "index/fts/fts_query.h"
+#include "index/fts/fts_stem.h"
 #include "index/fts/fts_store.h"
 #include "index/index_client.h"
 #include "lib/io.h"
@@ -44,6 +45,7 @@ struct answer {
 	int channel;
 	char *index_dir, *fts_dir; /* NULL: nobody has shown a good ticket yet */
 	struct fts_store *store;
+	struct fts_stemmer *stemmer; /* NULL: no languages are set */
 	struct client clients[CLIENTS_MAX];
 	size_t count;
 	int64_t used_ms;
@@ -84,21 +86,33 @@ put_ids(const struct fts_store *s, const struct fts_bits *bits, struct buf *out)
 	buf_free(&ids);
 }
 
+static void
+put_scores(const struct fts_store *s, const struct fts_found *found, struct buf *out)
+{
+	struct buf scores = {0};
+
+	fts_found_scores(s, found, &scores);
+	ipc_put_str(out, buf_str(&scores));
+	buf_free(&scores);
+}
+
 static enum err
 answer_key(struct answer *a, struct ipc_reader *r, struct buf *out)
 {
 	uint8_t where = ipc_get_u8(r), how = ipc_get_u8(r);
-	struct str needle = ipc_get_str(r);
+	struct fts_question question = {
+		(enum fts_where)where, (enum fts_how)how, ipc_get_str(r), a->stemmer};
 	struct fts_found found;
 	enum err e;
 
-	if (r->err || where > FTS_IN_TEXT || how > FTS_BY_WORDS)
+	if (r->err || where > FTS_IN_HEADER || how > FTS_FUZZY)
 		return E_PROTO;
-	e = fts_query_run(a->store, (enum fts_where)where, (enum fts_how)how, needle, &found);
+	e = fts_query_run(a->store, &question, &found);
 	if (!e) {
 		ipc_put_u8(out, found.all_maybe != 0);
 		put_ids(a->store, &found.yes, out);
 		put_ids(a->store, &found.maybe, out);
+		put_scores(a->store, &found, out);
 	}
 	fts_found_free(&found);
 	return e ? e : out->len > FOUND_MAX ? E_TOOBIG : OK;
@@ -160,6 +174,22 @@ answer_query(struct answer *a, int fd, const struct ipc_msg *m)
 		a->over = e != E_CORRUPT;
 	}
 	return e == E_PROTO ? e : OK;
+}
+
+static enum err
+answer_stems(struct answer *a, int fd, const struct ipc_msg *m)
+{
+	struct ipc_reader r = ipc_reader_of(buf_str(&m->body));
+	struct str word = ipc_get_str(&r), other = ipc_get_str(&r);
+	struct buf out = {0};
+	enum err e = ipc_reader_end(&r);
+
+	if (e)
+		return e;
+	ipc_put_u8(&out, a->stemmer && fts_stemmer_same(word, other, a->stemmer));
+	e = ipc_send(fd, FTS_OK, m->request, buf_str(&out), NULL, 0, FRAME_MS);
+	buf_free(&out);
+	return e;
 }
 
 /* ---- clients ---- */
@@ -257,10 +287,12 @@ hear_client(struct answer *a, size_t n)
 	struct ipc_msg m;
 	enum err e = ipc_recv(a->clients[n].fd, &m, FRAME_MS);
 
+	if (!e && m.body.len > FTS_BODY_MAX)
+		e = E_PROTO;
 	if (!e)
-		e = m.type == FTS_QUERY && m.body.len <= FTS_BODY_MAX
-			    ? answer_query(a, a->clients[n].fd, &m)
-			    : E_PROTO;
+		e = m.type == FTS_QUERY	  ? answer_query(a, a->clients[n].fd, &m)
+		    : m.type == FTS_STEMS ? answer_stems(a, a->clients[n].fd, &m)
+					  : E_PROTO;
 	ipc_msg_free(&m);
 	a->used_ms = a->clients[n].used_ms = io_now_ms();
 	if (e)
@@ -308,11 +340,13 @@ fts_answer_run(const struct config *conf, const char *user, int channel)
 
 	(void)io_set_nonblocking(channel, 0);
 	a.used_ms = io_now_ms();
+	a.stemmer = fts_stemmer_create(&conf->fts_languages);
 	while (!a.over && (a.count || io_now_ms() - a.used_ms < LINGER_MS))
 		round_once(&a);
 	while (a.count)
 		client_drop(&a, a.count - 1);
 	fts_store_close(&a.store);
+	fts_stemmer_free(&a.stemmer);
 	free(a.index_dir);
 	free(a.fts_dir);
 	return 0;

@@ -116,10 +116,45 @@ read_reply(struct fts_reply *out, size_t count)
 		key->all_maybe = ipc_get_u8(&r) != 0;
 		key->yes = ipc_get_str(&r);
 		key->maybe = ipc_get_str(&r);
-		if (key->yes.len % ID_LEN || key->maybe.len % ID_LEN)
+		key->scores = ipc_get_str(&r);
+		if (key->yes.len % ID_LEN || key->maybe.len % ID_LEN ||
+			(key->scores.len && key->scores.len != key->yes.len / ID_LEN))
 			return E_PROTO;
 	}
 	return ipc_reader_end(&r) ? E_PROTO : numset_unpack(uids, &out->uids);
+}
+
+/* A request and its answer, over the connection that is there or another. */
+static enum err
+request(struct fts_client *c, enum fts_frame type, struct str body, enum fts_frame want,
+	struct ipc_msg *out)
+{
+	int had = c->fd >= 0;
+	enum err e = OK;
+
+	if (had)
+		e = exchange(c, type, body, want, out);
+	/* A connection that was silent for long may have been closed. */
+	if (had && (e == E_CLOSED || e == E_IO)) {
+		ipc_msg_free(out);
+		io_close(&c->fd);
+	}
+	if (c->fd < 0) {
+		e = connect_to(c);
+		e = e ? e : exchange(c, type, body, want, out);
+	}
+	return e;
+}
+
+/* e: of a request. Behind most errors the connection is of no more use, for a while. */
+static void
+note_end(struct fts_client *c, enum err e)
+{
+	if (!e || e == E_NOTFOUND || e == E_TOOBIG)
+		return;
+	log_event(LOGL_INFO, "imap.fts unavailable", "error", err_word(e), NULL);
+	io_close(&c->fd);
+	c->not_before_ms = io_now_ms() + AGAIN_MS;
 }
 
 enum err
@@ -127,11 +162,9 @@ fts_client_ask(struct fts_client *c, const char *object_id, uint32_t uidvalidity
 	const struct fts_key *keys, size_t count, struct fts_reply *out)
 {
 	struct buf body = {0};
-	int had = c->fd >= 0;
-	enum err e = OK;
+	enum err e;
 
-	memset(out, 0, sizeof(*out));
-	memset(out->msg.fds, -1, sizeof(out->msg.fds));
+	fts_reply_init(out);
 	if (io_now_ms() < c->not_before_ms || count == 0 || count > FTS_KEYS_MAX)
 		return E_TEMPFAIL;
 	ipc_put_cstr(&body, object_id);
@@ -142,25 +175,48 @@ fts_client_ask(struct fts_client *c, const char *object_id, uint32_t uidvalidity
 		ipc_put_u8(&body, (uint8_t)keys[i].how);
 		ipc_put_str(&body, keys[i].needle);
 	}
-	if (had)
-		e = exchange(c, FTS_QUERY, buf_str(&body), FTS_FOUND, &out->msg);
-	/* A connection that was silent for long may have been closed. */
-	if (had && (e == E_CLOSED || e == E_IO))
-		io_close(&c->fd);
-	if (c->fd < 0) {
-		ipc_msg_free(&out->msg);
-		e = connect_to(c);
-		e = e ? e : exchange(c, FTS_QUERY, buf_str(&body), FTS_FOUND, &out->msg);
-	}
+	e = request(c, FTS_QUERY, buf_str(&body), FTS_FOUND, &out->msg);
 	buf_free(&body);
 	e = e ? e : read_reply(out, count);
-	/* These are answers; behind all else the connection is of no more use. */
-	if (e && e != E_NOTFOUND && e != E_TOOBIG) {
-		log_event(LOGL_INFO, "imap.fts unavailable", "error", err_word(e), NULL);
-		io_close(&c->fd);
-		c->not_before_ms = io_now_ms() + AGAIN_MS;
-	}
+	note_end(c, e);
 	return e;
+}
+
+int
+fts_client_has_languages(const struct fts_client *c)
+{
+	return c->conf->fts_languages.count > 0;
+}
+
+enum err
+fts_client_same_stem(struct fts_client *c, struct str word, struct str other, int *same)
+{
+	struct buf body = {0};
+	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
+	struct ipc_reader r;
+	enum err e;
+
+	if (io_now_ms() < c->not_before_ms)
+		return E_TEMPFAIL;
+	ipc_put_str(&body, word);
+	ipc_put_str(&body, other);
+	e = request(c, FTS_STEMS, buf_str(&body), FTS_OK, &m);
+	if (!e) {
+		r = ipc_reader_of(buf_str(&m.body));
+		*same = ipc_get_u8(&r) != 0;
+		e = ipc_reader_end(&r);
+	}
+	ipc_msg_free(&m);
+	buf_free(&body);
+	note_end(c, e);
+	return e;
+}
+
+void
+fts_reply_init(struct fts_reply *r)
+{
+	memset(r, 0, sizeof(*r));
+	memset(r->msg.fds, -1, sizeof(r->msg.fds));
 }
 
 void

@@ -34,6 +34,7 @@ struct fts_key {
 struct fts_key_answer {
 	int all_maybe;
 	struct str yes, maybe;
+	struct str scores; /* of FTS_FUZZY: the relevancy of each of yes, a byte; else empty */
 };
 struct fts_reply {
 	struct numset uids; /* of the mailbox, that the index has */
@@ -41,6 +42,8 @@ struct fts_reply {
 	struct ipc_msg msg; /* what the ids are borrowed from */
 };
 
+/* An empty one, which may be freed. */
+void fts_reply_init(struct fts_reply *r);
 /*
  * OK, or why there is no answer: the caller has to search by itself. The caller calls
  * fts_reply_free also after an error.
@@ -48,5 +51,13 @@ struct fts_reply {
 enum err fts_client_ask(struct fts_client *c, const char *object_id, uint32_t uidvalidity,
 	const struct fts_key *keys, size_t count, struct fts_reply *out);
 void fts_reply_free(struct fts_reply *r);
+
+/* Whether the setting fts_languages names any. */
+int fts_client_has_languages(const struct fts_client *c);
+/*
+ * Whether two folded words are forms of one word in one of the languages (mail/word_match.h). OK,
+ * or why there is no answer.
+ */
+enum err fts_client_same_stem(struct fts_client *c, struct str word, struct str other, int *same);
 
 #endif

@@ -19,13 +19,19 @@ enum fts_frame {
 	 * str object id of the mailbox, u32 its UIDVALIDITY, u32 n (1..FTS_KEYS_MAX), n * (u8 enum
 	 * fts_where, u8 enum fts_how, str needle, folded by mail/casemap.h)
 	 * -> FOUND: str packed set of the UIDs that the index has (lib/numset.h), n * (u8
-	 * all_maybe, str yes, str maybe). yes and maybe are email ids, 16 bytes each, of any
-	 * mailbox: those messages match, or have to be looked at. A message that the index has and
-	 * that is in neither does not match, or, with all_maybe, has to be looked at. ERROR
+	 * all_maybe, str yes, str maybe, str scores). yes and maybe are email ids, 16 bytes each,
+	 * of any mailbox: those messages match, or have to be looked at. A message that the index
+	 * has and that is in neither does not match, or, with all_maybe, has to be looked at.
+	 * scores: of FTS_FUZZY, for each of yes a byte, its relevancy; else empty. ERROR
 	 * E_NOTFOUND: the index has nothing yet; E_TOOBIG: too much of it would have to be said.
 	 */
 	FTS_QUERY = 4,
 	FTS_FOUND = 5,
+	/*
+	 * str word, str other, both folded -> OK: u8 whether they are forms of one word in one of
+	 * the languages of the setting fts_languages
+	 */
+	FTS_STEMS = 6,
 
 	/* ---- run/fts-feed: roost-index says whose mail has changed ---- */
 
@@ -42,7 +48,9 @@ enum fts_frame {
 	FTS_DAMAGED = 22,
 };
 
-enum fts_where { FTS_IN_BODY, FTS_IN_TEXT };
+/* FTS_IN_HEADER: in some field of the message's own header; never "yes", since not which. */
+enum fts_where { FTS_IN_BODY, FTS_IN_TEXT, FTS_IN_HEADER };
+/* The string; its words; words that are like them (mail/word_match.h). */
 enum fts_how { FTS_SUBSTRING, FTS_BY_WORDS, FTS_FUZZY };
 
 enum {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/mem.h"
+#include "mail/word_match.h"
 
 /*
  * Terms that a string is looked for in, at most. Those that came up first, which are the frequent
@@ -72,6 +73,15 @@ fts_found_free(struct fts_found *f)
 {
 	bits_free(&f->yes);
 	bits_free(&f->maybe);
+	MEM_FREE(f->scores);
+}
+
+void
+fts_found_scores(const struct fts_store *s, const struct fts_found *f, struct buf *out)
+{
+	for (size_t doc = 0; f->scores && doc < s->id_count; doc++)
+		if (f->yes.v[doc / 64] >> doc % 64 & 1)
+			(void)buf_add_char(out, (char)f->scores[doc]);
 }
 
 /* ---- one run ---- */
@@ -112,11 +122,17 @@ expand_run(struct fts_store *s, enum fts_class class, const struct words_query *
 
 /* ---- a needle ---- */
 
-/* Classes beyond the last: the header is for TEXT only. */
 static int
 is_asked(enum fts_class class, enum fts_where where)
 {
-	return class != FTS_HEADER || where == FTS_IN_TEXT;
+	switch (where) {
+	case FTS_IN_BODY:
+		return class != FTS_HEADER;
+	case FTS_IN_HEADER:
+		return class == FTS_HEADER;
+	default:
+		return 1;
+	}
 }
 
 /*
@@ -166,56 +182,181 @@ find_substring(struct fts_store *s, enum fts_where where, const struct words_que
 	return e;
 }
 
-/* By words it does not matter where each of them stands. */
-static enum err
-find_words(struct fts_store *s, enum fts_where where, const struct words_query *q,
-	struct fts_found *out)
+/* ---- words (mail/word_match.h) ---- */
+
+/* A term that is one of the words looked for. */
+struct word_hit {
+	struct str term; /* borrowed from the lexicon */
+	unsigned char level, class;
+};
+
+struct word_hits {
+	struct word_hit *v;
+	size_t count, cap;
+};
+
+static void
+hits_add(struct word_hits *hits, struct str term, unsigned level, int class)
 {
-	struct fts_bits all = bits_make(s);
-	int conditions = 0;
+	if (hits->count == hits->cap) {
+		hits->cap = hits->cap ? 2 * hits->cap : 64;
+		hits->v = mem_realloc(hits->v, hits->cap, sizeof(*hits->v));
+	}
+	hits->v[hits->count++] =
+		(struct word_hit){term, (unsigned char)level, (unsigned char)class};
+}
+
+/* The best first; of those that are as good, the frequent ones, which stand in front. */
+static int
+compare_hits(const void *a, const void *b)
+{
+	const struct word_hit *x = a, *y = b;
+
+	if (x->level != y->level)
+		return x->level > y->level ? -1 : 1;
+	return (x->term.p > y->term.p) - (x->term.p < y->term.p);
+}
+
+static void
+find_hits(const struct fts_store *s, const struct fts_question *question,
+	const struct word_match *m, size_t i, struct word_hits *hits)
+{
+	for (int class = 0; class < FTS_CLASSES; class ++) {
+		int beside = question->where == FTS_IN_TEXT && class != FTS_HEADER;
+		struct str term;
+		size_t at = 0;
+
+		if (!is_asked((enum fts_class) class, question->where))
+			continue;
+		while (fts_lexicon_next(&s->lexicon[class], &at, &term)) {
+			unsigned level =
+				word_match_may(m, i, term) ? word_match_level(m, i, term) : 0;
+
+			if (level)
+				hits_add(hits, term, beside ? word_match_beside(level) : level,
+					class);
+		}
+	}
+	if (hits->count)
+		qsort(hits->v, hits->count, sizeof(*hits->v), compare_hits);
+}
+
+/* Levels of one word in all documents: the first that a document gets is its best. */
+struct word_levels {
+	unsigned char *v;
+	size_t count;
+	unsigned char level; /* of the term at hand */
+};
+
+static int
+set_level(uint32_t doc, void *ctx)
+{
+	struct word_levels *l = ctx;
+
+	if (doc < l->count && !l->v[doc])
+		l->v[doc] = l->level;
+	return 1;
+}
+
+/* cut: of documents without a level nothing is known. */
+static enum err
+find_word(struct fts_store *s, const struct fts_question *question, const struct word_match *m,
+	size_t i, struct word_levels *levels, int *cut)
+{
+	struct word_hits hits = {NULL, 0, 0};
 	enum err e = OK;
 
-	for (size_t i = 0; i < q->count && !e; i++) {
-		struct fts_bits one = bits_make(s);
-		int cut = 0;
-
-		for (int class = 0; class < FTS_CLASSES && !e; class ++)
-			if (is_asked((enum fts_class) class, where))
-				e = expand_run(s, (enum fts_class) class, q, i, &one, &cut);
-		if (cut)
-			out->all_maybe = 1;
-		if (!conditions++)
-			bits_or(&all, &one);
-		else
-			bits_and(&all, &one);
-		bits_free(&one);
+	find_hits(s, question, m, i, &hits);
+	*cut |= hits.count > TERMS_MAX;
+	for (size_t k = 0; k < hits.count && k < TERMS_MAX && !e; k++) {
+		levels->level = hits.v[k].level;
+		e = fts_store_postings(
+			s, (enum fts_class)hits.v[k].class, hits.v[k].term, set_level, levels);
 	}
-	bits_or(q->exact ? &out->yes : &out->maybe, &all);
-	bits_free(&all);
+	free(hits.v);
 	return e;
 }
 
-enum err
-fts_query_run(struct fts_store *s, enum fts_where where, enum fts_how how, struct str needle,
+/* It does not matter where each of the words stands. */
+static enum err
+find_words(struct fts_store *s, const struct fts_question *question, const struct word_match *m,
 	struct fts_found *out)
+{
+	size_t docs = s->id_count;
+	unsigned char *all = mem_zalloc(docs * m->count + 1), row[WORD_MATCH_MAX];
+	struct fts_bits *found = question->where == FTS_IN_HEADER ? &out->maybe : &out->yes;
+	enum err e = OK;
+
+	for (size_t i = 0; i < m->count && !e; i++) {
+		struct word_levels levels = {all + i * docs, docs, 0};
+
+		e = find_word(s, question, m, i, &levels, &out->all_maybe);
+	}
+	if (!e && question->how == FTS_FUZZY)
+		out->scores = mem_zalloc(docs + 1);
+	for (size_t doc = 0; doc < docs && !e; doc++) {
+		unsigned score;
+
+		for (size_t i = 0; i < m->count; i++)
+			row[i] = all[i * docs + doc];
+		score = word_match_score(row, m->count);
+		if (score)
+			(void)bits_set((uint32_t)doc, found);
+		if (out->scores)
+			out->scores[doc] = (unsigned char)score;
+	}
+	free(all);
+	return e;
+}
+
+/* 0: there is no word in the needle, which is then looked for as it stands. */
+static int
+by_words(struct fts_store *s, const struct fts_question *question, struct fts_found *out,
+	enum err *e)
+{
+	struct word_match *m = MEM_NEW(struct word_match);
+	int words;
+
+	word_match_init(m, question->needle, question->how == FTS_FUZZY);
+	m->same = question->stemmer ? fts_stemmer_same : NULL;
+	m->same_ctx = question->stemmer;
+	words = m->count > 0;
+	if (words)
+		*e = find_words(s, question, m, out);
+	free(m);
+	return words;
+}
+
+static enum err
+by_string(struct fts_store *s, const struct fts_question *question, struct fts_found *out)
 {
 	struct words_query q;
 	enum err e = OK;
 
-	*out = (struct fts_found){.yes = bits_make(s), .maybe = bits_make(s)};
-	if (how == FTS_BY_WORDS)
-		words_query_init_words(&q, needle);
-	else
-		words_query_init(&q, needle);
+	words_query_init(&q, question->needle);
 	if (!q.count)
 		out->all_maybe = 1;
-	else if (how == FTS_BY_WORDS)
-		e = find_words(s, where, &q, out);
 	else
-		e = find_substring(s, where, &q, out);
+		e = find_substring(s, question->where, &q, out);
+	words_query_fini(&q);
+	/* It stands in some field, maybe not in the one that is meant. */
+	if (question->where == FTS_IN_HEADER) {
+		bits_or(&out->maybe, &out->yes);
+		memset(out->yes.v, 0, out->yes.count * sizeof(*out->yes.v));
+	}
+	return e;
+}
+
+enum err
+fts_query_run(struct fts_store *s, const struct fts_question *question, struct fts_found *out)
+{
+	enum err e = OK;
+
+	*out = (struct fts_found){.yes = bits_make(s), .maybe = bits_make(s)};
+	if (question->how == FTS_SUBSTRING || !by_words(s, question, out, &e))
+		e = by_string(s, question, out);
 	e = e ? e : fts_store_incomplete(s, bits_set, &out->maybe);
 	for (size_t i = 0; i < out->yes.count; i++)
 		out->maybe.v[i] &= ~out->yes.v[i];
-	words_query_fini(&q);
 	return e;
 }

@@ -221,3 +221,34 @@ fts_db_compact(const char *from, const char *to)
 		db.compact(std::string(to));
 	});
 }
+
+struct fts_stem {
+	Xapian::Stem stem;
+};
+
+extern "C" enum err
+fts_stem_create(const char *language, struct fts_stem **out)
+{
+	enum err e = guarded([&] { *out = new fts_stem{Xapian::Stem(language)}; });
+
+	if (e)
+		*out = NULL;
+	return e == E_IO ? E_NOTFOUND : e;
+}
+
+extern "C" void
+fts_stem_free(struct fts_stem **stem)
+{
+	delete *stem;
+	*stem = NULL;
+}
+
+extern "C" enum err
+fts_stem_word(struct fts_stem *stem, struct str word, struct buf *out)
+{
+	return guarded([&] {
+		std::string text = stem->stem(text_of(word));
+
+		(void)buf_add_str(out, str_of_text(text));
+	});
+}

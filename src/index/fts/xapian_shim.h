@@ -55,6 +55,15 @@ enum err fts_db_values(struct fts_db *db, uint32_t first,
 /* Writes all that the database in from has into the new directory to, without the gaps. */
 enum err fts_db_compact(const char *from, const char *to);
 
+/* ---- Snowball's stemmers ---- */
+
+struct fts_stem;
+/* language: "english" or "en"; E_NOTFOUND: there is none for it. */
+enum err fts_stem_create(const char *language, struct fts_stem **out);
+void fts_stem_free(struct fts_stem **stem);
+/* Appends the stem of a word in small letters, composed (NFC). */
+enum err fts_stem_word(struct fts_stem *stem, struct str word, struct buf *out);
+
 #ifdef __cplusplus
 }
 #endif
