@@ -60,7 +60,7 @@ follow(struct run *r, const struct auth_user *user, json_t **row)
 	int begun = r->verb != NULL, told = 0;
 
 	while (!e && r->wait && !json_is_true(json_object_get(*row, "known")) &&
-		!is_state(*row, "failed")) {
+		!is_state(*row, "failed") && !is_state(*row, "full")) {
 		if (!begun && is_state(*row, "idle")) {
 			begun = 1;
 			e = ask(r, user, "rescan", row);

@@ -85,14 +85,24 @@ user_of(struct fts *fts, struct ctl_request *req, const json_t *args)
 	return u;
 }
 
+/* "full": nothing is indexed before there is room on the disk, and nobody should wait for it. */
+static const char *
+state_of(const struct fts_user *u)
+{
+	if (u->state == FTS_WAITS && u->failures)
+		return "failed";
+	if (u->state == FTS_WAITS && io_now_ms() < u->fts->full_until_ms)
+		return "full";
+	return state_names[u->state];
+}
+
 static json_t *
 describe(const struct fts_user *u)
 {
 	const struct fts_job *job = u->job;
 
 	return json_pack("{s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "user", u->name, "state",
-		u->failures && u->state == FTS_WAITS ? "failed" : state_names[u->state], "known",
-		job && u->state == FTS_RESTS && !u->changed_ms, "messages",
+		state_of(u), "known", job && u->state == FTS_RESTS && !u->changed_ms, "messages",
 		(json_int_t)(job ? atomic_load(&job->messages) : 0), "missing",
 		(json_int_t)(job ? atomic_load(&job->missing) : 0), "documents",
 		(json_int_t)(job ? atomic_load(&job->documents) : 0), "bytes",
@@ -121,6 +131,8 @@ begin(struct service_run *run, struct ctl_request *req, const json_t *args, int 
 	u->compact |= compact;
 	u->failures = 0;
 	u->due_ms = 0;
+	/* Who asks by hand may have made room. */
+	u->fts->full_until_ms = 0;
 	fts_user_changed(u, 0);
 	ctl_reply_ok(req, describe(u));
 }
