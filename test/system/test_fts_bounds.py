@@ -156,7 +156,9 @@ def small_disk():
 
 
 def noise(n):
-    return base64.b32encode(random.Random(n).randbytes(6000)).decode().lower()
+    """Words that no other message has."""
+    text = base64.b32encode(random.Random(n).randbytes(18000)).decode().lower()
+    return "\n".join(text[i:i + 12] for i in range(0, len(text), 12)) + f"\nunique{n}x"
 
 
 def test_a_full_disk(make_instance, small_disk):
@@ -169,12 +171,8 @@ def test_a_full_disk(make_instance, small_disk):
     set_settings(instance)
     client = connect(instance, user)
     count = 60
-
-    def body(n):
-        return "\n".join(noise(100 * n + k)[i:i + 12] for k in range(3) for i in range(0, 9600, 12)) + f"\nunique{n}x"
-
     for n in range(count):
-        append(client, body(n))
+        append(client, noise(n))
     wait_until(lambda: "fts.index paused" in instance.log(), 90, "the disk is full")
     assert instance.ctl("fts", "status", user)[0]["state"] == "full"
     # Mail comes and is found as ever.
