@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What other programs do to a Maildir under open sessions, and what they may leave in it."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -108,7 +109,9 @@ def own(path, like):
     st = like.stat()
     if os.getuid() == 0:
         for p in [path, *path.rglob("*")]:
-            os.chown(p, st.st_uid, st.st_gid, follow_symlinks=False)
+            # Roost is at work in there, with files that come and go.
+            with contextlib.suppress(FileNotFoundError):
+                os.chown(p, st.st_uid, st.st_gid, follow_symlinks=False)
 
 
 def copy(old, new):
