@@ -174,6 +174,8 @@ poll localhost protocol IMAP port {roost.ports["imaps"]}
                 wait_until(lambda: log_path.read_text(errors="replace").rstrip().endswith("idling"), what="it idles")
                 deliver(lmtp, user, subject=subject)
             wait_until(lambda: subject in fetched(), what=f"{subject} is fetched")
+        # Ended before that it would leave what it has just written.
+        wait_until(lambda: subjects(imap(user)) == [], what="the server has none left")
     except AssertionError as e:
         raise AssertionError(f"{e}\n{log_path.read_text(errors='replace')[-4000:]}") from None
     finally:
@@ -183,7 +185,6 @@ poll localhost protocol IMAP port {roost.ports["imaps"]}
         fetchmail.kill()
         fetchmail.wait()
     assert fetched() == {"before", "during 1", "during 2"}
-    wait_until(lambda: subjects(imap(user)) == [], what="the server has none left")
 
 
 def test_curl_of_odd_names_and_parts(roost, user, imap, tmp_path):
