@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "index/index_request.h"
+#include "index/index_guest_private.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +15,6 @@
  * session has asked for already, and does no more than they allow. Before an answer the guest's
  * index is brought into step.
  */
-
-typedef enum err request_fn(struct index_conn *c, uint32_t request, struct ipc_reader *r);
 
 static struct index_core *
 core_of(struct index_conn *c)
@@ -54,8 +52,8 @@ rights_get(struct index_conn *c, uint32_t mailbox, unsigned *rights)
 	return core_guest_rights(core_of(c), mailbox, index_guest_name(c->guest), rights);
 }
 
-static enum err
-need(struct index_conn *c, uint32_t mailbox, unsigned rights)
+enum err
+index_guest_need(struct index_conn *c, uint32_t mailbox, unsigned rights)
 {
 	unsigned have;
 	enum err e = rights_get(c, mailbox, &have);
@@ -68,7 +66,7 @@ need_name(struct index_conn *c, struct str name, unsigned rights, uint32_t *mail
 {
 	enum err e = index_core_lookup(core_of(c), name, mailbox);
 
-	return e ? e : need(c, *mailbox, rights);
+	return e ? e : index_guest_need(c, *mailbox, rights);
 }
 
 /* k above a new name; where nothing is above it only the owner makes mailboxes. */
@@ -84,9 +82,8 @@ need_above(struct index_conn *c, struct str name, uint32_t *parent)
 	return have & RIGHT_CREATE ? OK : E_ACCESS;
 }
 
-/* After a change: what the owner shares may be something else now. */
-static enum err
-tree_changed(struct index_conn *c)
+enum err
+index_guest_tree_changed(struct index_conn *c)
 {
 	index_shared_learn(c->user);
 	return index_guest_settle(c);
@@ -128,7 +125,7 @@ guest_create(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	if (e == OK)
 		e = inherit(c, parent, name);
 	if (e == OK)
-		e = tree_changed(c);
+		e = index_guest_tree_changed(c);
 	if (e)
 		return e;
 	ipc_put_u32(&body, id);
@@ -149,7 +146,7 @@ guest_delete(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	if (e == OK)
 		e = index_core_delete(core_of(c), name);
 	if (e == OK)
-		e = tree_changed(c);
+		e = index_guest_tree_changed(c);
 	if (e == OK)
 		index_answer_ok(c, request);
 	return e;
@@ -181,7 +178,7 @@ guest_rename(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	if (e == OK)
 		e = index_core_rename(core_of(c), from, to);
 	if (e == OK)
-		e = tree_changed(c);
+		e = index_guest_tree_changed(c);
 	if (e == OK)
 		index_answer_ok(c, request);
 	return e;
@@ -457,7 +454,8 @@ guest_expunge(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	e = ipc_reader_end(r);
 	/* What was not marked before is marked and expunged in one. */
 	if (e == OK)
-		e = need(c, mailbox, force ? RIGHT_DELETE | RIGHT_EXPUNGE : RIGHT_EXPUNGE);
+		e = index_guest_need(
+			c, mailbox, force ? RIGHT_DELETE | RIGHT_EXPUNGE : RIGHT_EXPUNGE);
 	if (e == OK)
 		e = index_core_expunge(
 			core_of(c), mailbox, all ? NULL : &uids, force, &gone, &modseq);
@@ -503,8 +501,8 @@ copy_do(struct index_conn *c, struct copying *cp)
 {
 	unsigned move = cp->how & INDEX_COPY_MOVE, rights = 0, lost;
 	struct numset seen = {0};
-	enum err e =
-		need(c, cp->from, move ? RIGHT_READ | RIGHT_DELETE | RIGHT_EXPUNGE : RIGHT_READ);
+	enum err e = index_guest_need(
+		c, cp->from, move ? RIGHT_READ | RIGHT_DELETE | RIGHT_EXPUNGE : RIGHT_READ);
 
 	if (e == OK)
 		e = rights_get(c, cp->to, &rights);
@@ -563,7 +561,7 @@ guest_content(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	enum err e = ipc_reader_end(r);
 
 	if (e == OK)
-		e = need(c, mailbox, RIGHT_READ);
+		e = index_guest_need(c, mailbox, RIGHT_READ);
 	if (e == OK)
 		e = core_guest_file(core_of(c), mailbox, uid, &fd);
 	if (e == OK)
@@ -581,123 +579,6 @@ pass_over(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	return OK;
 }
 
-/* ---- annotations and rights ---- */
-
-struct listing {
-	struct buf body;
-	uint32_t n;
-	const char *prefix;
-};
-
-static void
-list_one(struct str name, struct str value, void *arg)
-{
-	struct listing *l = arg;
-
-	if (l->prefix && !str_starts_i(name, l->prefix))
-		return;
-	ipc_put_str(&l->body, name);
-	ipc_put_str(&l->body, value);
-	l->n++;
-}
-
-static enum err
-entries_answer(struct index_conn *c, uint32_t request, uint32_t mailbox, int acl)
-{
-	struct listing l = {.prefix = acl ? NULL : "/shared/"};
-	struct buf body = {0};
-	enum err e = core_guest_entries(core_of(c), mailbox, acl, list_one, &l);
-
-	if (e == OK) {
-		ipc_put_u32(&body, l.n);
-		(void)buf_add_buf(&body, &l.body);
-		index_answer_send(c, INDEX_ENTRIES, request, &body);
-	}
-	buf_free(&l.body);
-	return e;
-}
-
-static enum err
-guest_acl_get(struct index_conn *c, uint32_t request, struct ipc_reader *r)
-{
-	uint32_t mailbox = ipc_get_u32(r);
-	enum err e = ipc_reader_end(r);
-
-	if (e == OK)
-		e = need(c, mailbox, RIGHT_ADMIN);
-	return e ? e : entries_answer(c, request, mailbox, 1);
-}
-
-static enum err
-guest_acl_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
-{
-	uint32_t mailbox = ipc_get_u32(r);
-	unsigned op = ipc_get_u8(r);
-	struct str identifier = ipc_get_str(r), rights = ipc_get_str(r);
-	enum err e;
-
-	if (ipc_reader_end(r) || op > INDEX_ACL_DELETE)
-		return E_PROTO;
-	e = need(c, mailbox, RIGHT_ADMIN);
-	/* What guards the mailbox against its owner's programs is his. */
-	if (e == OK &&
-		(str_is_i(identifier, RIGHTS_OWNER) || str_is_i(identifier, RIGHTS_NOT_OWNER)))
-		e = E_ACCESS;
-	if (e == OK)
-		e = index_core_acl_set(
-			core_of(c), mailbox, identifier, (enum index_acl_op)op, rights);
-	if (e == OK)
-		e = tree_changed(c);
-	if (e == OK) {
-		index_guest_settle_all(c->user);
-		index_answer_ok(c, request);
-	}
-	return e;
-}
-
-static enum err
-guest_metadata_get(struct index_conn *c, uint32_t request, struct ipc_reader *r)
-{
-	uint32_t mailbox = ipc_get_u32(r);
-	enum err e = ipc_reader_end(r);
-
-	if (e == OK)
-		e = need(c, mailbox, RIGHT_READ);
-	return e ? e : entries_answer(c, request, mailbox, 0);
-}
-
-static enum err
-guest_metadata_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
-{
-	uint32_t mailbox = ipc_get_u32(r), n = ipc_get_u32(r);
-	struct index_metadata *list;
-	enum err e;
-
-	if (r->err || n == 0 || n > INDEX_PROTO_ENTRIES_MAX)
-		return E_PROTO;
-	list = mem_zalloc(n * sizeof(*list));
-	for (uint32_t i = 0; i < n; i++) {
-		list[i].name = ipc_get_str(r);
-		list[i].is_nil = ipc_get_u8(r);
-		list[i].value = ipc_get_str(r);
-	}
-	e = ipc_reader_end(r);
-	/* RFC 5464 section 4.3: "w" for what all see; the private ones are the owner's. */
-	if (e == OK)
-		e = mailbox ? need(c, mailbox, RIGHT_READ | RIGHT_WRITE) : E_ACCESS;
-	for (uint32_t i = 0; i < n && e == OK; i++)
-		if (!str_starts_i(list[i].name, "/shared/"))
-			e = E_ACCESS;
-	if (e == OK)
-		e = index_core_metadata_set(core_of(c), mailbox, list, n);
-	if (e == OK)
-		e = index_guest_settle(c);
-	if (e == OK)
-		index_answer_ok(c, request);
-	free(list);
-	return e;
-}
-
 /* ---- news ---- */
 
 static enum err
@@ -709,7 +590,7 @@ guest_refresh(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	if (e == OK && (mailbox == 0 || mailbox == INDEX_PROTO_TREE)) {
 		e = index_core_refresh_tree(core_of(c));
 	} else if (e == OK) {
-		e = need(c, mailbox, 0);
+		e = index_guest_need(c, mailbox, 0);
 		if (e == OK)
 			e = index_core_refresh(core_of(c), mailbox);
 		/* Rights may have been changed by another program. */
@@ -736,7 +617,7 @@ guest_watch(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 		if (!on)
 			numset_free(&c->watch);
 	} else if (on) {
-		e = need(c, mailbox, RIGHT_READ);
+		e = index_guest_need(c, mailbox, RIGHT_READ);
 		if (e == OK && c->watch.count >= INDEX_MAILBOXES_MAX)
 			e = E_TOOBIG;
 		if (e == OK)
@@ -764,7 +645,7 @@ guest_sleep_seal(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	enum err e = ipc_reader_end(r);
 
 	if (e == OK)
-		e = need(c, mailbox, RIGHT_READ);
+		e = index_guest_need(c, mailbox, RIGHT_READ);
 	if (e == OK)
 		e = index_guest_settle(c);
 	if (e == OK)
@@ -802,7 +683,7 @@ refuse(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 
 static const struct {
 	uint16_t type;
-	request_fn *run;
+	index_guest_request_fn *run;
 	const char *name;
 } requests[] = {
 	{INDEX_CREATE, guest_create, "create"},
@@ -819,10 +700,10 @@ static const struct {
 	{INDEX_FACTS_PUT, pass_over, "facts put"},
 	{INDEX_LOCATE, refuse, "locate"},
 	{INDEX_CONTENT_OPEN, guest_content, "content"},
-	{INDEX_METADATA_GET, guest_metadata_get, "get metadata"},
-	{INDEX_METADATA_SET, guest_metadata_set, "set metadata"},
-	{INDEX_ACL_GET, guest_acl_get, "get rights"},
-	{INDEX_ACL_SET, guest_acl_set, "set rights"},
+	{INDEX_METADATA_GET, index_guest_metadata_get, "get metadata"},
+	{INDEX_METADATA_SET, index_guest_metadata_set, "set metadata"},
+	{INDEX_ACL_GET, index_guest_acl_get, "get rights"},
+	{INDEX_ACL_SET, index_guest_acl_set, "set rights"},
 	{INDEX_REFRESH, guest_refresh, "refresh"},
 	{INDEX_WATCH, guest_watch, "watch"},
 	{INDEX_QUOTA_GET, refuse, "quota"},

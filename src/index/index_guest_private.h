@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_INDEX_INDEX_GUEST_PRIVATE_H
+#define ROOST_INDEX_INDEX_GUEST_PRIVATE_H
+
+#include "index/index_request.h"
+
+/* Between index_guest_request.c and index_guest_entries.c. */
+
+typedef enum err index_guest_request_fn(
+	struct index_conn *c, uint32_t request, struct ipc_reader *r);
+
+/*
+ * Whether the guest has these rights to the mailbox now. E_ACCESS; E_NOTFOUND: of a mailbox without
+ * any right to it, and without "l", he learns nothing.
+ */
+enum err index_guest_need(struct index_conn *c, uint32_t mailbox, unsigned rights);
+/* After a change: what the owner shares may be something else now. */
+enum err index_guest_tree_changed(struct index_conn *c);
+
+index_guest_request_fn index_guest_metadata_get, index_guest_metadata_set, index_guest_acl_get,
+	index_guest_acl_set;
+
+#endif
