@@ -20,7 +20,7 @@ import time
 import pytest
 from conftest import tls_context
 from roost_instance import PASSWORD, Roost, wait_until
-from test_faults import WORKING, answers, as_expected, no_crash
+from faults import WORKING, answers, as_expected, no_crash
 from test_kill import DAEMONS, daemons
 from test_proxy import Line
 

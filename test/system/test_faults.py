@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""When parts are missing: auth, database, index, disk, descriptors, patience.
+"""When parts are missing: database, index, disk, descriptors, patience.
 
 "Temporary" must be said in each protocol's way, nothing accepted may be lost, and all goes on by
 itself when the part is back.
 """
 
-import base64
 import contextlib
 import errno
 import imaplib
 import os
 import pwd
-import random
 import re
 import select
 import shutil
@@ -23,289 +21,19 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections import Counter
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from conftest import tls_context
+from faults import (ASK, QUICK, TEMPORARY, WORKING, answers, as_expected, ask_pop3, ask_rcpt, assert_temporary,
+                    assert_working_again, no_crash, programs, signal_all, without)
 from mail_helpers import make_message, subjects
 from roost_instance import BUILD, PASSWORD, Postgres, Roost, wait_until
-from test_auth_tokens import Provider, bearer
 from test_kill import daemons
 from test_proxy import Line
-from test_sasl import Scram
 
-QUICK = {"login_delay_max": "0s", "db_timeout": "1s", "auth_cache_ttl": "0s", "minimal_backoff_time": "1s",
-         "maximal_backoff_time": "2s"}
-
-
-# ---- what each protocol says ----
-
-
-def ask_imap(roost, user, password=PASSWORD):
-    client = Line(roost.ports["imap"])
-    client.line()
-    client.send(f'a LOGIN {user} "{password}"\r\n')
-    return client.until("a ")[-1][2:]
-
-
-def ask_pop3(roost, user):
-    client = Line(roost.ports["pop3"])
-    client.line()
-    client.send(f"USER {user}\r\nPASS {PASSWORD}\r\n")
-    client.line()
-    return client.line()
-
-
-def ask_submission(roost, user):
-    client = Line(roost.ports["submission"])
-    initial = base64.b64encode(f"\0{user}\0{PASSWORD}".encode()).decode()
-    client.send(f"EHLO client.example.org\r\nAUTH PLAIN {initial}\r\n")
-    client.until("250 ")
-    return client.line()
-
-
-def ask_session(name, roost, user):
-    """The session's first word. submission: behind the yes, which the proxy says itself."""
-    if name != "submission":
-        return ASK[name](roost, user)
-    client = Line(roost.ports[name])
-    initial = base64.b64encode(f"\0{user}\0{PASSWORD}".encode()).decode()
-    client.send(f"EHLO client.example.org\r\nAUTH PLAIN {initial}\r\n")
-    client.until("235 ")
-    client.send("NOOP\r\n")
-    return client.line()
-
-
-def ask_rcpt(name, hello):
-    def ask(roost, user):
-        client = Line(roost.ports[name])
-        client.send(f"{hello} client.example.org\r\n")
-        client.until("250 ")
-        client.send(f"MAIL FROM:<sender@example.org>\r\nRCPT TO:<{user}>\r\n")
-        client.line()
-        return client.line()
-
-    return ask
-
-
-ASK = {"imap": ask_imap, "pop3": ask_pop3, "submission": ask_submission, "lmtp": ask_rcpt("lmtp", "LHLO"),
-       "smtp": ask_rcpt("smtp", "EHLO")}
-TEMPORARY = {"imap": r"NO \[UNAVAILABLE\]", "pop3": r"-ERR \[(SYS/TEMP|IN-USE)\]", "submission": "454 4",
-             "lmtp": "45[01] 4", "smtp": "45[01] 4"}
-WORKING = {"imap": "OK", "pop3": r"\+OK", "submission": "235", "lmtp": "250", "smtp": "250"}
-
-
-def answers(roost, user, protocols=ASK):
-    with ThreadPoolExecutor(len(protocols)) as pool:
-        futures = {name: pool.submit(ASK[name], roost, user) for name in protocols}
-    return {name: future.result() for name, future in futures.items()}
-
-
-def as_expected(found, expected):
-    return all(re.match(expected[name], answer or "") for name, answer in found.items())
-
-
-def assert_temporary(roost, user, protocols=ASK):
-    found = answers(roost, user, protocols)
-    assert as_expected(found, TEMPORARY), found
-
-
-def assert_working_again(roost, user, seconds):
-    """Not a word of permanent failure may be heard on the way."""
-
-    def works():
-        found = answers(roost, user)
-        assert all(as_expected({n: a}, WORKING) or as_expected({n: a}, TEMPORARY) for n, a in found.items()), found
-        return as_expected(found, WORKING)
-
-    wait_until(works, seconds, "all protocols work again")
-
-
-def no_crash(roost):
-    found = [line for line in roost.log().splitlines()
-             if "session.crash" in line or "master.child crash" in line or "AddressSanitizer" in line]
-    assert found == []
-    return True
-
-
-# ---- making parts go away ----
-
-
-@pytest.fixture
-def programs():
-    """A directory of the programs, from which a test can take some away."""
-    directory = Path(tempfile.mkdtemp(prefix="roost-bin-", dir="/tmp"))
-    directory.chmod(0o755)
-    for program in BUILD.glob("roost*"):
-        if program.is_file():
-            (directory / program.name).symlink_to(program)
-    yield directory
-    shutil.rmtree(directory)
-
-
-def signal_all(pids, signum):
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signum)
-
-
-@contextlib.contextmanager
-def without(roost, programs, program, how):
-    """The daemon does not answer (stopped), or is dead and cannot be started (missing)."""
-    pids = daemons(roost, program)
-    if how == "stopped":
-        signal_all(pids, signal.SIGSTOP)
-    else:
-        (programs / program).unlink()
-        signal_all(pids, signal.SIGKILL)
-        wait_until(lambda: not daemons(roost, program), what=f"{program} is dead")
-    try:
-        yield
-    finally:
-        if how == "stopped":
-            signal_all(pids, signal.SIGCONT)
-        else:
-            (programs / program).symlink_to(BUILD / program)
-
-
-# ---- auth ----
-
-
-@pytest.mark.parametrize("how", ["stopped", "missing"])
-def test_without_auth(make_instance, programs, how):
-    roost = make_instance(settings={**QUICK, "program_dir": programs})
-    assert as_expected(answers(roost, "alice@example.test"), WORKING)
-    with without(roost, programs, "roost-auth", how):
-        assert_temporary(roost, "alice@example.test")
-        # Not even for somebody who does not exist may it say so.
-        assert_temporary(roost, "nobody@example.test", ["lmtp", "smtp"])
-    assert_working_again(roost, "alice@example.test", 60)
-    assert ask_rcpt("lmtp", "LHLO")(roost, "nobody@example.test").startswith("550")
-
-
-def hammer(roost, asks, seconds):
-    """Asks all the while that auth is killed, at whatever point. asks: by name, what returns an answer, what it is
-    when all works and what it may be when it does not."""
-    seed = random.randrange(1 << 32)
-    print(f"seed {seed}")
-    times = random.Random(seed)
-    stopping = threading.Event()
-    heard = Counter()
-
-    def killer():
-        # From "before it has begun to listen" to "between a log-in and its session", on slow machines too.
-        while not stopping.wait(times.uniform(0.005, times.choice((0.05, 0.2, 1)))):
-            signal_all(daemons(roost, "roost-auth"), signal.SIGKILL)
-
-    def ask(name, action, working, temporary):
-        while not stopping.is_set():
-            answer = action() or "the connection ended"
-            heard[name, "working" if re.match(working, answer) else
-                  "temporary" if re.match(temporary, answer) else answer] += 1
-
-    with ThreadPoolExecutor(len(asks) + 1) as pool:
-        futures = [pool.submit(killer), *(pool.submit(ask, name, *rest) for name, rest in asks.items())]
-        wait(futures, seconds, FIRST_COMPLETED)  # none of them ends but by an error
-        stopping.set()
-    for future in futures:
-        future.result()
-    print(heard)
-    assert {kind for _, kind in heard} <= {"working", "temporary"}, heard
-    assert {name for name, _ in heard} == set(asks), heard
-
-
-def test_auth_that_dies_again_and_again(make_instance):
-    """Whoever has the right password never hears that it is wrong, nor a sender that there is no such user."""
-    roost = make_instance(settings=QUICK)
-    hammer(roost, {name: (lambda ask=ask: ask(roost, "alice@example.test"), WORKING[name], TEMPORARY[name])
-                   for name, ask in ASK.items()}, 10)
-    assert_working_again(roost, "alice@example.test", 60)
-
-
-def ask_sasl(roost, mechanism, respond):
-    client = Line(roost.ports["imap"])
-    client.line()
-    client.send(f"a AUTHENTICATE {mechanism}\r\n")
-    while (line := client.line()) and line.startswith("+"):
-        client.send(base64.b64encode(respond(base64.b64decode(line[1:].strip()))) + b"\r\n")
-    while line and line.startswith("* "):
-        line = client.line()
-    return (line or "")[2:]
-
-
-def ask_send_as(roost, user, address):
-    client = Line(roost.ports["submission"])
-    initial = base64.b64encode(f"\0{user}\0{PASSWORD}".encode()).decode()
-    client.send(f"EHLO client.example.org\r\nAUTH PLAIN {initial}\r\n")
-    client.until("250 ")
-    answer = client.line()
-    if not answer.startswith("235"):
-        return answer
-    client.send(f"MAIL FROM:<{address}>\r\nRCPT TO:<{address}>\r\n")
-    answer = client.line()
-    return client.line() if answer and answer.startswith("250") else answer
-
-
-def test_other_questions_to_an_auth_that_dies(make_instance, tmp_path):
-    """Other secrets, other places that they are in, and what is asked of users and addresses without any."""
-    for parent in (tmp_path, *tmp_path.parents[:3]):
-        parent.chmod(0o755)
-    provider = Provider(tmp_path)
-    passwd_file = tmp_path / "passwd"
-    passwd_file.write_text(f"filed@example.test:{{PLAIN}}{PASSWORD}\n")
-    roost = make_instance(settings={
-        **QUICK, "auth_mechanisms": ["PLAIN", "SCRAM-SHA-256", "OAUTHBEARER"], "passwd_file": passwd_file,
-        "oauth_jwks": provider.jwks, "oauth_issuer": "https://id.example.test", "oauth_audience": ["roost"]})
-    alice, scram, filed = "alice@example.test", "scram@example.test", "filed@example.test"
-    app = roost.ctl("user", "app-password", "add", alice, "--name", "phone")["password"]
-    roost.ctl("user", "add", scram, "--scheme", "SCRAM-SHA-256", stdin=PASSWORD)
-    token = bearer(provider.token())
-    lmtp = ASK["lmtp"]
-
-    def roostctl(*words):
-        return f"exit {roost.ctl(*words, check=False)[0]}"
-
-    hammer(roost, {
-        "app password": (lambda: ask_imap(roost, alice, app), WORKING["imap"], TEMPORARY["imap"]),
-        "passwd file": (lambda: ask_imap(roost, filed), WORKING["imap"], TEMPORARY["imap"]),
-        "scram": (lambda: ask_sasl(roost, "SCRAM-SHA-256", Scram(scram, PASSWORD, "sha256")), WORKING["imap"],
-                  TEMPORARY["imap"]),
-        "token": (lambda: ask_sasl(roost, "OAUTHBEARER", lambda _: token), WORKING["imap"], TEMPORARY["imap"]),
-        "send as": (lambda: ask_send_as(roost, alice, alice), "250", "4[25][014] 4"),
-        "lmtp filed": (lambda: lmtp(roost, filed), WORKING["lmtp"], TEMPORARY["lmtp"]),
-        "lmtp nobody": (lambda: lmtp(roost, "nobody@example.test"), "550", TEMPORARY["lmtp"]),
-        "roostctl mailbox": (lambda: roostctl("mailbox", "list", alice), "exit 0", "exit 75"),
-        "roostctl user": (lambda: roostctl("user", "show", alice), "exit 0", "exit 75"),
-    }, 10)
-    provider.server.shutdown()
-    assert_working_again(roost, alice, 60)
-
-
-@pytest.mark.parametrize(("program", "name", "expected"), [
-    ("roost-imap", "imap", r"NO \[UNAVAILABLE\]"), ("roost-pop3", "pop3", r"-ERR \[SYS/TEMP\]"),
-    ("roost-smtpd", "submission", "421 4")])
-def test_auth_that_dies_between_log_in_and_session(make_instance, program, name, expected):
-    """The token that the session shows is one that the auth of now has never issued."""
-    roost = make_instance(settings=QUICK)
-    assert as_expected(answers(roost, "alice@example.test", [name]), WORKING)
-    session_daemon, auth = daemons(roost, program), daemons(roost, "roost-auth")
-    handed_over = roost.log().count("to=handover")
-    signal_all(session_daemon, signal.SIGSTOP)
-    try:
-        with ThreadPoolExecutor() as pool:
-            answer = pool.submit(ask_session, name, roost, "alice@example.test")
-            wait_until(lambda: roost.log().count("to=handover") > handed_over, what="the proxy has the token")
-            signal_all(auth, signal.SIGKILL)
-            wait_until(lambda: set(daemons(roost, "roost-auth")) - set(auth), what="there is another auth")
-            signal_all(session_daemon, signal.SIGCONT)
-            found = answer.result()
-    finally:
-        signal_all(session_daemon, signal.SIGCONT)
-    assert re.match(expected, found or ""), found
-    assert "auth.redeem fail" in roost.log()
-    assert_working_again(roost, "alice@example.test", 60)
+__all__ = ["programs"]
 
 
 # ---- the database ----
