@@ -67,7 +67,7 @@ scan(struct qmgr *q, enum queue_dir dir)
 	const char *id;
 
 	while ((dir != QUEUE_INCOMING || !q->incoming_left) && (id = next_id(d)) != NULL)
-		qmgr_take_in(q, dir, id, 0);
+		(void)qmgr_take_in(q, dir, id, 0); /* the next scan tries again */
 	close_dir(d);
 }
 
@@ -79,6 +79,7 @@ scan_deferred(struct qmgr *q)
 	struct stat st;
 	const char *id;
 
+	q->deferred_unread = d == NULL;
 	while ((id = next_id(d)) != NULL) {
 		if (fstatat(dirfd(d), id, &st, AT_SYMLINK_NOFOLLOW) != 0)
 			continue;
@@ -134,6 +135,8 @@ on_scan(evutil_socket_t fd, short what, void *arg)
 	schedule_sweep(q->schedule, io_now_ms());
 	scan_incoming(q);
 	scan(q, QUEUE_ACTIVE); /* what seemed gone */
+	if (q->deferred_unread)
+		scan_deferred(q);
 	qmgr_pump(q);
 }
 
@@ -148,16 +151,22 @@ has_room(const struct qmgr *q)
 	return q->active < limit - limit / 5;
 }
 
-/* The entry may be out of date: the file's word counts. */
+/*
+ * The entry may be out of date: the file's word counts. No scan looks here again: what cannot be
+ * read now stays on the list.
+ */
 static void
 take_due(struct qmgr *q, const char *id, int64_t when, int64_t now)
 {
 	int64_t next;
+	enum err e = queue_store_next_try(service_conf(q->run), id, &next);
 
-	if (queue_store_next_try(service_conf(q->run), id, &next) != OK)
+	if (e == E_NOTFOUND)
 		return;
-	if (when == DEFERRED_NOW || next <= now)
-		qmgr_take_in(q, QUEUE_DEFERRED, id, when == DEFERRED_NOW);
+	if (e == OK && (when == DEFERRED_NOW || next <= now))
+		e = qmgr_take_in(q, QUEUE_DEFERRED, id, when == DEFERRED_NOW);
+	if (e)
+		deferred_add(q->deferred, id, now + QMGR_FAULT_AGAIN_S);
 }
 
 static void
@@ -219,7 +228,7 @@ on_notice(struct ipc_conn *c, struct ipc_msg *msg, void *arg)
 		return;
 	memcpy(name, id.p, id.len);
 	name[id.len] = '\0';
-	qmgr_take_in(q, QUEUE_INCOMING, name, 0);
+	(void)qmgr_take_in(q, QUEUE_INCOMING, name, 0);
 	qmgr_pump(q);
 }
 

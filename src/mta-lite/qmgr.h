@@ -51,6 +51,7 @@ struct qmgr {
 	size_t active; /* messages in it */
 	size_t counts[QUEUE_DIR_COUNT]; /* files */
 	int incoming_left; /* some had no room in memory */
+	int deferred_unread; /* the directory could not be read yet */
 	struct deferred *deferred;
 	struct schedule *schedule;
 	struct maps *maps;
@@ -71,8 +72,13 @@ void qmgr_look_soon(struct qmgr *q);
 
 /* ---- qmgr_message.c: the life of a message ---- */
 
-/* A file in this directory that qmgr may not know yet. forced: waits do not count. */
-void qmgr_take_in(struct qmgr *q, enum queue_dir dir, const char *id, int forced);
+/* After a fault of this machine's (a file that cannot be read or moved) it is tried again then. */
+enum { QMGR_FAULT_AGAIN_S = 60 };
+/*
+ * A file in this directory that qmgr may not know yet. forced: waits do not count. An error: it
+ * could not be read, and is to be tried again.
+ */
+enum err qmgr_take_in(struct qmgr *q, enum queue_dir dir, const char *id, int forced);
 /* One in memory. */
 struct qmgr_message *qmgr_find(struct qmgr *q, struct str id);
 /*

@@ -17,7 +17,7 @@
 #include "mta-lite/job.h"
 
 /* While memory is short, mail for a destination that nobody has reached waits on disk this long. */
-enum { QMGR_CROWDED_S = 60, QMGR_MOVE_AGAIN_S = 60 };
+enum { QMGR_CROWDED_S = 60 };
 
 static int
 compare(const void *a, const void *b)
@@ -88,7 +88,7 @@ defer(struct qmgr_message *m, int64_t when)
 	if (e == OK)
 		count_file(q, QUEUE_DEFERRED, 1);
 	else /* Scans of the other directories find it there. */
-		when = (int64_t)time(NULL) + QMGR_MOVE_AGAIN_S;
+		when = (int64_t)time(NULL) + QMGR_FAULT_AGAIN_S;
 	deferred_add(q->deferred, m->entry.id, when);
 	qmgr_drop(m);
 	qmgr_look_soon(q);
@@ -144,19 +144,24 @@ qmgr_record(struct qmgr_message *m, const size_t *list, size_t n, int sync)
 /* ---- coming in ---- */
 
 /* A broken file is put aside, where nobody loses sight of it. */
-static void
+static enum err
 put_aside(struct qmgr *q, enum queue_dir dir, const char *id)
 {
+	enum err e;
+
 	log_event(LOGL_ERROR, "qmgr.message corrupt", "queue_id", id, NULL);
-	(void)queue_store_move(service_conf(q->run), dir, QUEUE_CORRUPT, id);
+	e = queue_store_move(service_conf(q->run), dir, QUEUE_CORRUPT, id);
+	if (e == OK && dir != QUEUE_ACTIVE)
+		count_file(q, dir, -1);
+	return e;
 }
 
 /*
- * NULL: not there, or not to be read. Scans count what is deferred or held; what is active, and
- * not in memory, is counted here.
+ * *out is NULL when it is not there, is broken, or cannot be read: the error says whether to try
+ * again. Scans count what is deferred or held; what is active, and not in memory, is counted here.
  */
-static struct qmgr_message *
-load(struct qmgr *q, enum queue_dir dir, const char *id)
+static enum err
+load(struct qmgr *q, enum queue_dir dir, const char *id, struct qmgr_message **out)
 {
 	const struct config *conf = service_conf(q->run);
 	struct queue_entry entry;
@@ -164,23 +169,20 @@ load(struct qmgr *q, enum queue_dir dir, const char *id)
 	enum err e;
 	int fd;
 
+	*out = NULL;
 	e = queue_store_open(conf, dir, id, O_RDONLY, &fd);
 	if (e == E_NOTFOUND)
-		return NULL; /* a notice that a scan was quicker than */
+		return e; /* a notice that a scan was quicker than */
 	if (e == OK) {
 		e = queue_file_load(fd, id, &entry);
 		close(fd);
 	}
-	if (e == E_CORRUPT || e == E_ACCESS) {
-		put_aside(q, dir, id);
-		if (dir != QUEUE_ACTIVE)
-			count_file(q, dir, -1);
-		return NULL;
-	}
+	if (e == E_CORRUPT || e == E_ACCESS)
+		return put_aside(q, dir, id);
 	if (e) {
 		log_event(LOGL_ERROR, "qmgr.message unreadable", "queue_id", id, "error",
 			err_text(e), NULL);
-		return NULL; /* the next scan tries again */
+		return e;
 	}
 	m = MEM_NEW(struct qmgr_message);
 	m->q = q;
@@ -190,7 +192,8 @@ load(struct qmgr *q, enum queue_dir dir, const char *id)
 	q->active++;
 	if (dir == QUEUE_ACTIVE)
 		count_file(q, dir, 1);
-	return m;
+	*out = m;
+	return OK;
 }
 
 struct qmgr_message *
@@ -205,7 +208,7 @@ qmgr_load(struct qmgr *q, struct str id)
 		return m;
 	memcpy(name, id.p, id.len);
 	for (i = 0; i < sizeof(dirs) / sizeof(dirs[0]) && m == NULL; i++)
-		m = load(q, dirs[i], name);
+		(void)load(q, dirs[i], name, &m);
 	return m;
 }
 
@@ -221,27 +224,29 @@ has_pending(const struct queue_entry *e)
 	return 0;
 }
 
-void
+enum err
 qmgr_take_in(struct qmgr *q, enum queue_dir dir, const char *id, int forced)
 {
 	size_t limit = (size_t)service_conf(q->run)->qmgr_message_active_limit;
 	struct qmgr_message *m;
+	enum err e;
 
 	if (qmgr_find(q, str_of(id)))
-		return;
+		return OK;
 	if (q->active >= limit && dir == QUEUE_INCOMING) {
 		q->incoming_left = 1;
-		return;
+		return OK;
 	}
-	m = load(q, dir, id);
+	e = load(q, dir, id, &m);
 	if (m == NULL)
-		return;
+		return e;
 	if (dir == QUEUE_INCOMING && (m->entry.flags & QUEUE_HELD))
 		(void)qmgr_hold(m);
 	else if (dir == QUEUE_INCOMING && m->entry.hold_until > (int64_t)time(NULL) && !forced)
 		defer(m, m->entry.hold_until);
 	else
 		qmgr_activate(m, forced);
+	return OK;
 }
 
 /* ---- what to do next ---- */
@@ -375,7 +380,7 @@ qmgr_activate(struct qmgr_message *m, int forced)
 	if (m->jobs || m->reporting)
 		return;
 	if (move(m, QUEUE_ACTIVE)) {
-		defer(m, (int64_t)time(NULL) + QMGR_MOVE_AGAIN_S);
+		defer(m, (int64_t)time(NULL) + QMGR_FAULT_AGAIN_S);
 		return;
 	}
 	due = mem_zalloc((m->entry.rcpt_count + 1) * sizeof(*due));

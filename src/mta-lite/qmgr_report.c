@@ -349,7 +349,7 @@ on_report(evutil_socket_t fd, short what, void *arg)
 	if (ok) {
 		mark_reported(m);
 		if (id[0] != '-')
-			qmgr_take_in(q, QUEUE_INCOMING, id, 0);
+			(void)qmgr_take_in(q, QUEUE_INCOMING, id, 0);
 	}
 	qmgr_report_done(m, ok);
 	qmgr_pump(q);
