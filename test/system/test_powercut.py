@@ -510,13 +510,15 @@ def clean_up(w, number):
             assert not faults, (name, faults, seen)
             w.delete("alice", name)
         w.boxes.pop(("alice", name), None)
-    assert not {f"F{number}", f"G{number}"} & folders(w)
+    left = {f"F{number}", f"G{number}"} & folders(w)
+    if left:
+        raise Failed(f"{left} NONEXISTENT, and listed")
 
 
 def with_patience(w, call):
     """A client that was told to try again does so; twice, since an index may have to be made anew
-    and a waiting process may still have the old one. What it showed of a RENAME in doubt may change
-    with the new one, between two commands."""
+    and a waiting process may still have the old one. What it showed of a CREATE or RENAME in doubt may
+    change with the new one, between two commands."""
     for last in (False, False, True):
         try:
             return call()
