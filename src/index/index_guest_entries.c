@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "index/core_guest.h"
-#include "lib/mem.h"
 #include "mail/rights.h"
 
 /* What a guest asks of the annotations (RFC 5464) and the rights (RFC 4314) of a mailbox. */
@@ -28,12 +27,17 @@ list_one(struct str name, struct str value, void *arg)
 }
 
 static enum err
-entries_answer(struct index_conn *c, uint32_t request, uint32_t mailbox, int acl)
+entries_get(struct index_conn *c, uint32_t request, struct ipc_reader *r, int acl)
 {
 	struct listing l = {.prefix = acl ? NULL : "/shared/"};
+	uint32_t mailbox = ipc_get_u32(r);
 	struct buf body = {0};
-	enum err e = core_guest_entries(c->user->core, mailbox, acl, list_one, &l);
+	enum err e = ipc_reader_end(r);
 
+	if (e == OK)
+		e = index_guest_need(c, mailbox, acl ? RIGHT_ADMIN : RIGHT_READ);
+	if (e == OK)
+		e = core_guest_entries(c->user->core, mailbox, acl, list_one, &l);
 	if (e == OK) {
 		ipc_put_u32(&body, l.n);
 		(void)buf_add_buf(&body, &l.body);
@@ -46,32 +50,24 @@ entries_answer(struct index_conn *c, uint32_t request, uint32_t mailbox, int acl
 enum err
 index_guest_acl_get(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 {
-	uint32_t mailbox = ipc_get_u32(r);
-	enum err e = ipc_reader_end(r);
-
-	if (e == OK)
-		e = index_guest_need(c, mailbox, RIGHT_ADMIN);
-	return e ? e : entries_answer(c, request, mailbox, 1);
+	return entries_get(c, request, r, 1);
 }
 
 enum err
 index_guest_acl_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 {
-	uint32_t mailbox = ipc_get_u32(r);
-	unsigned op = ipc_get_u8(r);
-	struct str identifier = ipc_get_str(r), rights = ipc_get_str(r);
-	enum err e;
+	struct index_acl_change acl;
+	enum err e = index_frame_get_acl(r, &acl);
 
-	if (ipc_reader_end(r) || op > INDEX_ACL_DELETE)
-		return E_PROTO;
-	e = index_guest_need(c, mailbox, RIGHT_ADMIN);
+	if (e == OK)
+		e = index_guest_need(c, acl.mailbox, RIGHT_ADMIN);
 	/* What guards the mailbox against its owner's programs is his. */
-	if (e == OK &&
-		(str_is_i(identifier, RIGHTS_OWNER) || str_is_i(identifier, RIGHTS_NOT_OWNER)))
+	if (e == OK && (str_is_i(acl.identifier, RIGHTS_OWNER) ||
+			       str_is_i(acl.identifier, RIGHTS_NOT_OWNER)))
 		e = E_ACCESS;
 	if (e == OK)
 		e = index_core_acl_set(
-			c->user->core, mailbox, identifier, (enum index_acl_op)op, rights);
+			c->user->core, acl.mailbox, acl.identifier, acl.op, acl.rights);
 	if (e == OK)
 		e = index_guest_tree_changed(c);
 	if (e == OK) {
@@ -84,30 +80,16 @@ index_guest_acl_set(struct index_conn *c, uint32_t request, struct ipc_reader *r
 enum err
 index_guest_metadata_get(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 {
-	uint32_t mailbox = ipc_get_u32(r);
-	enum err e = ipc_reader_end(r);
-
-	if (e == OK)
-		e = index_guest_need(c, mailbox, RIGHT_READ);
-	return e ? e : entries_answer(c, request, mailbox, 0);
+	return entries_get(c, request, r, 0);
 }
 
 enum err
 index_guest_metadata_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 {
-	uint32_t mailbox = ipc_get_u32(r), n = ipc_get_u32(r);
 	struct index_metadata *list;
-	enum err e;
+	uint32_t mailbox, n;
+	enum err e = index_frame_get_metadata(r, &mailbox, &list, &n);
 
-	if (r->err || n == 0 || n > INDEX_PROTO_ENTRIES_MAX)
-		return E_PROTO;
-	list = mem_zalloc(n * sizeof(*list));
-	for (uint32_t i = 0; i < n; i++) {
-		list[i].name = ipc_get_str(r);
-		list[i].is_nil = ipc_get_u8(r);
-		list[i].value = ipc_get_str(r);
-	}
-	e = ipc_reader_end(r);
 	/* RFC 5464 section 4.3: "w" for what all see; the private ones are the owner's. */
 	if (e == OK)
 		e = mailbox ? index_guest_need(c, mailbox, RIGHT_READ | RIGHT_WRITE) : E_ACCESS;

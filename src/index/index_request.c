@@ -397,26 +397,56 @@ run_locate(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 
 /* ---- annotations and rights ---- */
 
+enum err
+index_frame_get_metadata(
+	struct ipc_reader *r, uint32_t *mailbox, struct index_metadata **list, uint32_t *count)
+{
+	struct index_metadata *l;
+	uint32_t n;
+
+	*list = NULL;
+	*mailbox = ipc_get_u32(r);
+	*count = n = ipc_get_u32(r);
+	if (r->err || n == 0 || n > INDEX_PROTO_ENTRIES_MAX)
+		return E_PROTO;
+	l = mem_zalloc(n * sizeof(*l));
+	for (uint32_t i = 0; i < n; i++) {
+		l[i].name = ipc_get_str(r);
+		l[i].is_nil = ipc_get_u8(r);
+		l[i].value = ipc_get_str(r);
+	}
+	if (ipc_reader_end(r)) {
+		free(l);
+		return E_PROTO;
+	}
+	*list = l;
+	return OK;
+}
+
+enum err
+index_frame_get_acl(struct ipc_reader *r, struct index_acl_change *out)
+{
+	unsigned op;
+
+	out->mailbox = ipc_get_u32(r);
+	op = ipc_get_u8(r);
+	out->identifier = ipc_get_str(r);
+	out->rights = ipc_get_str(r);
+	if (ipc_reader_end(r) || op > INDEX_ACL_DELETE)
+		return E_PROTO;
+	out->op = (enum index_acl_op)op;
+	return OK;
+}
+
 static enum err
 run_metadata_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 {
-	uint32_t mailbox = ipc_get_u32(r), n = ipc_get_u32(r);
 	struct index_metadata *list;
-	enum err e;
+	uint32_t mailbox, n;
+	enum err e = index_frame_get_metadata(r, &mailbox, &list, &n);
 
-	if (r->err || n == 0 || n > INDEX_PROTO_ENTRIES_MAX)
-		return E_PROTO;
-	list = mem_zalloc(n * sizeof(*list));
-	for (uint32_t i = 0; i < n; i++) {
-		list[i].name = ipc_get_str(r);
-		list[i].is_nil = ipc_get_u8(r);
-		list[i].value = ipc_get_str(r);
-	}
-	e = ipc_reader_end(r);
 	if (e == OK)
 		e = index_core_metadata_set(c->user->core, mailbox, list, n);
-	else
-		e = E_PROTO;
 	if (e == OK)
 		index_answer_ok(c, request);
 	free(list);
@@ -426,14 +456,12 @@ run_metadata_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 static enum err
 run_acl_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 {
-	uint32_t mailbox = ipc_get_u32(r);
-	unsigned op = ipc_get_u8(r);
-	struct str identifier = ipc_get_str(r), rights = ipc_get_str(r);
-	enum err e;
+	struct index_acl_change acl;
+	enum err e = index_frame_get_acl(r, &acl);
 
-	if (ipc_reader_end(r) || op > INDEX_ACL_DELETE)
-		return E_PROTO;
-	e = index_core_acl_set(c->user->core, mailbox, identifier, (enum index_acl_op)op, rights);
+	if (e == OK)
+		e = index_core_acl_set(
+			c->user->core, acl.mailbox, acl.identifier, acl.op, acl.rights);
 	if (e == OK) {
 		index_shared_learn(c->user);
 		index_guest_settle_all(c->user);
