@@ -80,6 +80,7 @@ scan_deferred(struct qmgr *q)
 	const char *id;
 
 	q->deferred_unread = d == NULL;
+	q->counts[QUEUE_DEFERRED] = 0; /* with what was put off before this look */
 	while ((id = next_id(d)) != NULL) {
 		if (fstatat(dirfd(d), id, &st, AT_SYMLINK_NOFOLLOW) != 0)
 			continue;
@@ -87,6 +88,12 @@ scan_deferred(struct qmgr *q)
 		q->counts[QUEUE_DEFERRED]++;
 	}
 	close_dir(d);
+}
+
+static void
+show_count(const struct qmgr *q, enum queue_dir dir)
+{
+	metrics_set_labels(METRIC_QUEUE_MESSAGES, q->counts[dir], queue_dir_name(dir), NULL);
 }
 
 static size_t
@@ -135,8 +142,11 @@ on_scan(evutil_socket_t fd, short what, void *arg)
 	schedule_sweep(q->schedule, io_now_ms());
 	scan_incoming(q);
 	scan(q, QUEUE_ACTIVE); /* what seemed gone */
-	if (q->deferred_unread)
+	if (q->deferred_unread) {
 		scan_deferred(q);
+		show_count(q, QUEUE_DEFERRED);
+		qmgr_look_soon(q);
+	}
 	qmgr_pump(q);
 }
 
@@ -268,8 +278,7 @@ on_first_scan(evutil_socket_t fd, short what, void *arg)
 	q->counts[QUEUE_CORRUPT] = count_files(q, QUEUE_CORRUPT);
 	scan_incoming(q);
 	for (int dir = QUEUE_ACTIVE; dir < QUEUE_DIR_COUNT; dir++)
-		metrics_set_labels(METRIC_QUEUE_MESSAGES, q->counts[dir],
-			queue_dir_name((enum queue_dir)dir), NULL);
+		show_count(q, (enum queue_dir)dir);
 	log_event(LOGL_INFO, "qmgr.queue loaded", "active", log_u64(q->counts[QUEUE_ACTIVE]),
 		"deferred", log_u64(q->counts[QUEUE_DEFERRED]), "hold",
 		log_u64(q->counts[QUEUE_HOLD]), "delay", log_i64(io_now_ms() - start), NULL);

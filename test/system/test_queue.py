@@ -173,16 +173,20 @@ def memory_kb(pid):
         return sum(int(n) for n in re.findall(r"Private_\w+: +(\d+) kB", file.read()))
 
 
+def fill_as_roost(directory, *args):
+    """The files are the user's that roost-qmgr runs as."""
+    fill(directory, *args)
+    if os.getuid() == 0:
+        for path in (directory, *directory.iterdir()):
+            shutil.chown(path, "vmail", "vmail")
+
+
 def test_many_deferred_messages_cost_little(make):
     roost = make()
     before = memory_kb(roost.pids("roost-qmgr")[0])
     roost.stop()
     now = int(time.time())
-    fill(roost.state / "queue" / "deferred", 10000, lambda n: f"u@d{n % 100}.hung.test", now - 600, now + 3600)
-    if os.getuid() == 0:
-        shutil.chown(roost.state / "queue" / "deferred", "vmail", "vmail")
-        for path in (roost.state / "queue" / "deferred").iterdir():
-            shutil.chown(path, "vmail", "vmail")
+    fill_as_roost(roost.state / "queue" / "deferred", 10000, lambda n: f"u@d{n % 100}.hung.test", now - 600, now + 3600)
     roost.start()
     status = wait_until(lambda: (s := roost.ctl("status")) and s, what="an answer")
     assert status
@@ -200,13 +204,29 @@ def test_a_crowd_of_dead_destinations_delays_nobody_else(make, ports):
     roost = make(qmgr_message_active_limit="1000", default_process_limit="20")
     roost.stop()
     now = int(time.time())
-    fill(roost.state / "queue" / "deferred", 3000, lambda n: f"u@d{n % 300}.hung.test", now - 600, now - 60)
-    if os.getuid() == 0:
-        for path in (roost.state / "queue" / "deferred").iterdir():
-            shutil.chown(path, "vmail", "vmail")
+    fill_as_roost(roost.state / "queue" / "deferred", 3000, lambda n: f"u@d{n % 300}.hung.test", now - 600, now - 60)
     with Sink(ports[0], HANGS, faults={"greeting": "hang"}) as dead, Sink(ports[0], LIVES) as sink:
         roost.start()
         wait_until(lambda: dead.sessions >= 10, what="the dead ones are being tried")
         for n in range(5):
             send(roost, "someone@lives.test", subject=f"past them {n}")
             wait_until(lambda: len(sink.messages) > n, what="mail to the living one arrives")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="without root's rights qmgr does not start on such a directory")
+def test_a_deferred_directory_that_cannot_be_read_at_the_start(make, ports):
+    """The next scan reads it, and what is due is sent without anybody asking for it."""
+    roost = make()
+    roost.stop()
+    now = int(time.time())
+    deferred = roost.state / "queue" / "deferred"
+    fill_as_roost(deferred, 3, lambda n: f"u{n}@lives.test", now - 600, now - 60)
+    deferred.chmod(0)
+    loaded = roost.log().count("qmgr.queue loaded")
+    roost.start()
+    wait_until(lambda: roost.log().count("qmgr.queue loaded") > loaded, what="the queue is loaded")
+    assert "qmgr.scan failed" in roost.log()
+    deferred.chmod(0o700)
+    with Sink(ports[0], LIVES) as sink:
+        wait_until(lambda: len(sink.messages) == 3, 90, "what was due arrives")
+    wait_until(lambda: queue(roost) == [], what="the queue is empty")
