@@ -606,11 +606,16 @@ def test_every_file_operation_fails_once(sink_and_roost):
 @pytest.mark.parametrize("error", ["EIO", "EMFILE", "ENOENT"])
 def test_a_deferred_message_that_cannot_be_read_is_not_forgotten(sink_and_roost, error):
     sink, roost = sink_and_roost
+    roost.settings |= {"minimal_backoff_time": "1h", "maximal_backoff_time": "1h"}
+    roost.write_conf()
+    roost.stop()
+    roost.start()
     w = World(roost.recorder, roost, PASSWORD)
     roost.recorder.promises = Promises(w.texts)
     w.submit("alice@example.test", ["later-one@other.test"])
-    wait_until(lambda: "qmgr.delivery deferred" in roost.log(), 30, "the message is put off")
+    wait_until(lambda: any((roost.data / "queue" / "deferred").iterdir()), 30, "the message is put off")
     roost.recorder.fault(getattr(errno, error), [disk.OPEN], 1, 1000000)
+    roost.ctl("queue", "flush")
     wait_until(lambda: b"roost-qmgr" in roost.recorder.lib.powercut_fault_what(), 30, "qmgr cannot open it")
     roost.recorder.fault(0, [], 0)
     w.log_out()
