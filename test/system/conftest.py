@@ -4,11 +4,14 @@
 import imaplib
 import itertools
 import poplib
+import shutil
 import smtplib
 import ssl
+import tempfile
+from pathlib import Path
 
 import pytest
-from roost_instance import PASSWORD, Postgres, Roost
+from roost_instance import BUILD, PASSWORD, Postgres, Roost
 
 database_numbers = itertools.count(1)
 
@@ -143,3 +146,15 @@ def lmtp(roost):
         return smtplib.LMTP("127.0.0.1", roost.ports["lmtp"])
 
     return connect
+
+
+@pytest.fixture
+def programs():
+    """A directory of the programs, from which a test can take some away."""
+    directory = Path(tempfile.mkdtemp(prefix="roost-bin-", dir="/tmp"))
+    directory.chmod(0o755)
+    for program in BUILD.glob("roost*"):
+        if program.is_file():
+            (directory / program.name).symlink_to(program)
+    yield directory
+    shutil.rmtree(directory)

@@ -5,13 +5,9 @@ import base64
 import contextlib
 import os
 import re
-import shutil
 import signal
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import pytest
 from roost_instance import BUILD, PASSWORD, wait_until
 from test_kill import daemons
 from test_proxy import Line
@@ -104,18 +100,6 @@ def no_crash(roost):
 
 
 # ---- making parts go away ----
-
-
-@pytest.fixture
-def programs():
-    """A directory of the programs, from which a test can take some away."""
-    directory = Path(tempfile.mkdtemp(prefix="roost-bin-", dir="/tmp"))
-    directory.chmod(0o755)
-    for program in BUILD.glob("roost*"):
-        if program.is_file():
-            (directory / program.name).symlink_to(program)
-    yield directory
-    shutil.rmtree(directory)
 
 
 def signal_all(pids, signum):

@@ -27,13 +27,11 @@ from pathlib import Path
 import pytest
 from conftest import tls_context
 from faults import (ASK, QUICK, TEMPORARY, WORKING, answers, as_expected, ask_pop3, ask_rcpt, assert_temporary,
-                    assert_working_again, no_crash, programs, signal_all, without)
+                    assert_working_again, no_crash, signal_all, without)
 from mail_helpers import make_message, subjects
 from roost_instance import BUILD, PASSWORD, Postgres, Roost, wait_until
 from test_kill import daemons
 from test_proxy import Line
-
-__all__ = ["programs"]
 
 
 # ---- the database ----

@@ -11,14 +11,12 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import pytest
 from faults import (ASK, QUICK, TEMPORARY, WORKING, answers, as_expected, ask_imap, ask_rcpt, assert_temporary,
-                    assert_working_again, programs, signal_all, submission, without)
+                    assert_working_again, signal_all, submission, without)
 from roost_instance import PASSWORD, wait_until
 from test_auth_tokens import Provider, bearer
 from test_kill import daemons
 from test_proxy import Line
 from test_sasl import Scram
-
-__all__ = ["programs"]
 
 
 @pytest.mark.parametrize("how", ["stopped", "missing"])
