@@ -241,8 +241,13 @@ int
 link_is_stale(const struct link *l)
 {
 	char c;
+	ssize_t n;
 
-	return l->conn && recv(ipc_conn_fd(l->conn), &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+	if (!l->conn)
+		return 0;
+	n = recv(ipc_conn_fd(l->conn), &c, 1, MSG_PEEK | MSG_DONTWAIT);
+	/* ECONNRESET: it died with something of ours unread. */
+	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
 size_t

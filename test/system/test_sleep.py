@@ -312,7 +312,8 @@ def test_crashes(make_instance):
     # The parent of sessions: nothing of it is needed while they sleep.
     pid = roost.pids("roost-imap")[0]
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: pid not in roost.pids("roost-imap"), what="it is dead")
+    # Until it is reaped: a dying process has connections for a moment after its program can no longer be read in /proc.
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"), what="it is dead")
     wire.send("DONE")
     wire.until("i OK")
     idle(wire, tag="j")
