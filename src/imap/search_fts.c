@@ -9,8 +9,8 @@
 #include "lib/mem.h"
 
 enum {
-	/* Fewer are read faster than asked about. */
-	MESSAGES_MIN = 16,
+	/* The header fields of fewer messages are read faster than asked about. */
+	HEADERS_MIN = 16,
 	/* The same of fields that cache records have. */
 	CACHED_MIN = 2000,
 };
@@ -103,6 +103,7 @@ ask(struct search_fts *fts, const struct search_box *box)
 	return e;
 }
 
+/* Bodies are asked about always: what is in documents attached to a message the index alone knows. */
 static void
 choose_keys(struct search_fts *fts, const struct search_plan *plan, uint64_t count)
 {
@@ -112,7 +113,7 @@ choose_keys(struct search_fts *fts, const struct search_plan *plan, uint64_t cou
 		struct search_key *key = plan->headers[i];
 
 		/* Any field has the empty string, and that of none is asked by its name. */
-		if (key->needle.len && (!key->is_cached || count >= CACHED_MIN))
+		if (key->needle.len && count >= (key->is_cached ? CACHED_MIN : HEADERS_MIN))
 			fts->asked[fts->count++] = key;
 	}
 }
@@ -123,7 +124,7 @@ search_fts_ask(struct search_plan *plan, const struct search_box *box, uint64_t 
 	struct search_fts *fts;
 
 	/* The user's index has his own mail alone. */
-	if (!box->fts || count < MESSAGES_MIN || index_mailbox_is_shared(box->mailbox))
+	if (!box->fts || !count || index_mailbox_is_shared(box->mailbox))
 		return;
 	fts = plan->fts = MEM_NEW(struct search_fts);
 	choose_keys(fts, plan, count);

@@ -2,15 +2,17 @@
 """Words inside attachments, and attachments that mean harm."""
 
 import io
+import mailbox
 import os
 import zipfile
 from email.message import EmailMessage
 from email.policy import SMTP
 
 import pytest
+from test_clients import mutt_on_terminal
 from test_fts import connect, search, wait_indexed
 
-FILLERS = 20  # below that many messages the index is not asked
+FILLERS = 20
 
 
 def pdf(text, page=b""):
@@ -67,10 +69,23 @@ def test_words_in_documents(reader):
     wait_indexed(instance, user, FILLERS + 3)
     assert search(client, "BODY", "zebrafish") == [b"21"]
     assert search(client, "TEXT", "ZEBRA") == [b"21"]
+    assert search(client, "21 BODY", "zebrafish") == [b"21"]
     assert search(client, "BODY", "okapitier") == [b"22"]
     assert search(client, "BODY", "wolverine") == [b"23"]
     assert search(client, "NOT BODY", "zebrafish") == [b"%d" % n for n in range(1, 24) if n != 21]
     assert search(client, "HEADER Subject", "zebrafish") == []
+
+
+def test_mutt_finds_a_word_in_a_pdf(reader, tmp_path):
+    instance, user, client = reader
+    append(client, ("report.pdf", pdf("Quarterly zebrafish report")))
+    append(client, ("other.pdf", pdf("Quarterly okapi report")))
+    wait_indexed(instance, user, FILLERS + 2)
+    copy = tmp_path / "copy"
+    mutt_on_terminal(instance, tmp_path, user, "<limit>=b zebrafish<enter><tag-pattern>~A<enter>"
+                     f"<tag-prefix><copy-message>{copy}<enter><exit>")
+    [found] = mailbox.mbox(copy, create=False)
+    assert [part.get_filename() for part in found.walk()] == [None, None, "report.pdf"]
 
 
 def test_documents_that_mean_harm(reader):

@@ -5,13 +5,17 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from roost_instance import wait_until
+from roost_instance import BUILD, wait_until
 from test_fts import connect, search, wait_indexed
 
 COUNT = 60
+KILLS = int(os.environ.get("ROOST_FTS_KILLS", "15"))
+BATCH_S = 0.04  # what a batch of few messages takes, with its commit
 
 
 def body(n):
@@ -102,24 +106,37 @@ def test_removed_index(reader):
     check(client, COUNT + 1)
 
 
+def working(service, rescan):
+    """The processes that index, or none when that was over too soon to be seen."""
+    while rescan.poll() is None:
+        if pids := children(service):
+            return pids
+    return []
+
+
 def test_killed_while_indexing(reader):
+    """At any moment of a batch: of a commit as of what goes before it."""
     instance, user, client = reader
     [service] = instance.pids("roost-fts")
     rng = random.Random(5)
-    kills = 0
-    for n in range(COUNT, 2 * COUNT):
-        fill(client, n, 1)
-        if rng.random() < 0.5:
-            for pid in children(service):
-                with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
-                    kills += 1
-        if n % 10 == 0:
-            check(client, n + 1)
-    assert kills
+    count, kills = COUNT, 0
+    while kills < KILLS:
+        fill(client, count, 5)
+        count += 5
+        # Without that it would wait longer after each failure.
+        rescan = subprocess.Popen([BUILD / "roostctl", "-c", instance.conf, "fts", "rescan", user],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for pid in working(service, rescan):
+            time.sleep(rng.random() * BATCH_S)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+        rescan.wait(60)
+        if rng.random() < 0.1:
+            check(client, count)
     instance.ctl("fts", "rescan", user)
-    wait_indexed(instance, user, 2 * COUNT)
-    check(client, 2 * COUNT)
+    wait_indexed(instance, user, count)
+    check(client, count)
 
 
 def test_moves_and_flags_index_nothing(reader):
