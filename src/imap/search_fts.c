@@ -103,7 +103,8 @@ ask(struct search_fts *fts, const struct search_box *box)
 	return e;
 }
 
-/* Bodies are asked about always: what is in documents attached to a message the index alone knows. */
+/* Bodies are asked about always: what is in documents attached to a message the index alone knows.
+ */
 static void
 choose_keys(struct search_fts *fts, const struct search_plan *plan, uint64_t count)
 {
