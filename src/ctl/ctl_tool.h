@@ -32,6 +32,7 @@ extern const struct tool_verb tool_verbs_doctor[];
 extern const struct tool_verb tool_verbs_import[];
 extern const struct tool_verb tool_verbs_fsck[];
 extern const struct tool_verb tool_verbs_fts[];
+extern const struct tool_verb tool_verbs_limit[];
 extern const struct tool_verb tool_verbs_mailbox[];
 extern const struct tool_verb tool_verbs_queue[];
 extern const struct tool_verb tool_verbs_quota[];

@@ -138,6 +138,10 @@ enum { QMGR_REPORT_AGAIN_S = 30 };
 extern const struct ctl_verb qmgr_verbs[];
 void qmgr_status(struct service_run *run, json_t *object);
 
+/* qmgr_limit.c: what users have sent (submission_limit_hour). */
+void qmgr_limit_list(struct service_run *run, struct ctl_request *req, const json_t *args);
+void qmgr_limit_reset(struct service_run *run, struct ctl_request *req, const json_t *args);
+
 /*
  * Calls back for each message that a request selects (verbs of qmgr_ctl.c), a few in each turn of
  * the loop, and answers the request: with the list that the callback filled, or how many it took.

@@ -301,5 +301,7 @@ const struct ctl_verb qmgr_verbs[] = {
 	{"queue-release", verb_release},
 	{"queue-requeue", verb_requeue},
 	{"queue-delete", verb_delete},
+	{"limit-list", qmgr_limit_list},
+	{"limit-reset", qmgr_limit_reset},
 	{NULL, NULL},
 };

@@ -15,6 +15,7 @@
 #include "mta-lite/ehlo.h"
 #include "mta-lite/queue_store.h"
 #include "mta-lite/smtpd_filter.h"
+#include "mta-lite/smtpd_limit.h"
 
 void
 smtpd_reply(struct smtpd *d, const char *fmt, ...)
@@ -359,6 +360,7 @@ smtpd_run(struct session *s)
 	}
 	smtpd_transaction_reset(&d);
 	smtpd_filter_stop(&d);
+	smtpd_limit_stop(&d);
 	spool_free(&d.t.spool);
 	buf_free(&d.t.head);
 	smtp_client_free(&d.lmtp);

@@ -70,6 +70,7 @@ struct smtpd {
 	struct smtp_client *lmtp; /* kept between messages; or NULL */
 	struct smtpd_filter *filter; /* smtpd_filter.c's; or NULL */
 	struct smtpd_policy *policy; /* smtpd_policy.c's; or NULL */
+	struct smtpd_limit *limit; /* smtpd_limit.c's; or NULL */
 	struct smtpd_transaction t;
 };
 
@@ -115,9 +116,9 @@ void smtpd_xclient(struct smtpd *d, struct str args);
 
 /*
  * A complete message is in d->t: cut-through, queue, reply. Header fields to be added are in
- * d->t.head.
+ * d->t.head. 1: it was taken.
  */
-void smtpd_deliver(struct smtpd *d);
+int smtpd_deliver(struct smtpd *d);
 
 /*
  * Builds d->t.head: Received and, for submissions, what RFC 6409 section 8 lets us add. header: the

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "mta-lite/smtpd_filter.h"
+#include "mta-lite/smtpd_limit.h"
 #include "mta-lite/smtpd_rewrite.h"
 #include "mta-lite/smtpd_rules.h"
 
@@ -167,11 +168,13 @@ finish_message(struct smtpd *d, const char *problem)
 		problem = smtpd_rewrite_sender(d);
 	if (problem == NULL)
 		problem = smtpd_filter_message(d);
+	if (problem == NULL)
+		problem = smtpd_limit_take(d);
 	if (problem) {
 		smtpd_log_reject(d, problem);
 		smtpd_reply(d, "%s", problem);
-	} else {
-		smtpd_deliver(d);
+	} else if (!smtpd_deliver(d)) {
+		smtpd_limit_return(d);
 	}
 	smtpd_transaction_reset(d);
 }

@@ -196,7 +196,8 @@ copy_unfinished(const struct queue_entry *q, struct queue_entry *out)
 	}
 }
 
-static void
+/* 1: it is in the queue. */
+static int
 queue_rest(struct smtpd *d)
 {
 	struct queue_entry rest;
@@ -221,9 +222,10 @@ queue_rest(struct smtpd *d)
 			smtpd_reply(d, "451 4.3.0 The message could not be queued");
 	}
 	queue_entry_free(&rest);
+	return e == OK;
 }
 
-void
+int
 smtpd_deliver(struct smtpd *d)
 {
 	struct queue_entry *q = &d->t.entry;
@@ -233,13 +235,13 @@ smtpd_deliver(struct smtpd *d)
 	if (d->t.effects.discard) {
 		log_result(d, "smtpd.accept", "discard", "2.0.0", d->t.effects.discard);
 		smtpd_reply(d, "250 2.0.0 Ok: queued as %s", q->id);
-		return;
+		return 1;
 	}
 	problem = smtpd_effects_apply(d);
 	if (problem) {
 		smtpd_log_reject(d, problem);
 		smtpd_reply(d, "%s", problem);
-		return;
+		return 0;
 	}
 	index = mem_zalloc((q->rcpt_count + 1) * sizeof(*index));
 	n = choose_cut_through(q, index);
@@ -253,9 +255,11 @@ smtpd_deliver(struct smtpd *d)
 		log_result(d, "smtpd.accept", "lmtp", "2.0.0", "delivered");
 		smtpd_reply(d, "250 2.0.0 Ok: delivered as %s", q->id);
 		d->errors = 0;
-	} else if (count_status(q, QUEUE_FAILED) == q->rcpt_count) {
-		pass_on_refusal(d);
-	} else {
-		queue_rest(d);
+		return 1;
 	}
+	if (count_status(q, QUEUE_FAILED) == q->rcpt_count) {
+		pass_on_refusal(d);
+		return 0;
+	}
+	return queue_rest(d);
 }

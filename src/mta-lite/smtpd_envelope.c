@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "mta-lite/smtpd_filter.h"
+#include "mta-lite/smtpd_limit.h"
 #include "mta-lite/smtpd_rewrite.h"
 #include "mta-lite/smtpd_rules.h"
 #include "mta-lite/smtpd_spf.h"
@@ -285,6 +286,8 @@ smtpd_rcpt(struct smtpd *d, struct str args)
 	if (reject == NULL) {
 		e = smtpd_lookup_rcpt(d, str_of(rcpt.to.address), &found);
 		reject = lookup_reject(d, e, rcpt.to.address, &found);
+		if (reject == NULL)
+			reject = smtpd_limit_rcpt(d);
 		if (reject == NULL)
 			reject = smtpd_filter_rcpt(d, rcpt.to.address, behind_path(args));
 		if (reject == NULL)

@@ -8,6 +8,7 @@
 #include "mta-lite/queue_store.h"
 #include "mta-lite/ehlo.h"
 #include "mta-lite/smtpd_filter.h"
+#include "mta-lite/smtpd_limit.h"
 #include "mta-lite/smtpd_rules.h"
 #include "trace/trace.h"
 
@@ -18,6 +19,8 @@ smtpd_warm(const struct config *conf)
 	(void)smtp_hostname(conf);
 	(void)date_local_zone(time(NULL));
 	if (smtpd_rules_open(conf))
+		return E_IO;
+	if (smtpd_limit_open(conf))
 		return E_IO;
 	return queue_store_init(conf);
 }
@@ -32,6 +35,7 @@ smtpd_sandbox(const struct config *conf, struct sandbox *sb)
 	sandbox_allow(sb, SANDBOX_CAN_FORK);
 	smtpd_rules_sandbox(conf, sb);
 	smtpd_filter_sandbox(conf, sb);
+	smtpd_limit_sandbox(conf, sb);
 	free(incoming);
 }
 
