@@ -9,28 +9,32 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 
-static void
-on_wake(evutil_socket_t fd, short what, void *arg)
+int
+index_queue_run(struct index_queue *q)
 {
-	struct index_queue *q = arg;
 	struct index_work *first;
-	uint64_t n;
 
-	(void)what;
-	if (read(fd, &n, sizeof(n)) < 0)
-		return;
 	pthread_mutex_lock(&q->mutex);
 	first = q->first;
 	q->first = NULL;
 	q->last = &q->first;
 	pthread_mutex_unlock(&q->mutex);
-	while (first) {
-		struct index_work *next = first->next;
-
-		first->run(q->owner, first->arg);
-		free(first);
-		first = next;
+	for (struct index_work *w = first, *next; w; w = next) {
+		next = w->next;
+		w->run(q->owner, w->arg);
+		free(w);
 	}
+	return first != NULL;
+}
+
+static void
+on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	uint64_t n;
+
+	(void)what;
+	if (read(fd, &n, sizeof(n)) == sizeof(n))
+		(void)index_queue_run(arg);
 }
 
 void

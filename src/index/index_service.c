@@ -336,6 +336,9 @@ drain(struct service_run *run)
 		pthread_join(s->workers[i].thread, NULL);
 	s->worker_count = 0;
 	index_openers_stop(&s->openers);
+	/* What the threads said last: the loop does not come round to it any more. */
+	while (index_queue_run(&s->queue))
+		;
 	service_exit(run, 0);
 }
 

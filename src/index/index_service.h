@@ -85,6 +85,8 @@ struct index_queue {
 /* The work runs in base's thread with owner as its first argument. */
 void index_queue_init(struct index_queue *q, struct event_base *base, void *owner);
 void index_queue_fini(struct index_queue *q);
+/* Does what is there now, in the calling thread. 0: there was nothing. */
+int index_queue_run(struct index_queue *q);
 /* From any thread. */
 void index_queue_add(struct index_queue *q, void (*run)(void *owner, void *arg), void *arg);
 

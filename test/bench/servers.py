@@ -301,7 +301,8 @@ def make_words_maildir(maildir, count, uid, gid):
     """count messages of some 4.9 KB, words by Zipf's law, as a person's mail has them: one in fourteen has
     "lighthouse", and all but one in eighteen "because"."""
     rng = random.Random(7)
-    words = ["".join(rng.choices("etaoinshrdlucmfwypvbgk", k=rng.randrange(2, 11))) for _ in range(60000)]
+    syllables = [a + b + c for a in "bdfghklmnprstvw" for b in "aeiou" for c in ("", "n", "r", "s", "t")]
+    words = ["".join(rng.choices(syllables, k=rng.choice((1, 1, 2, 2, 3)))) for _ in range(4000)]
     weights = list(itertools.accumulate(1 / (n + 2.7) for n in range(len(words))))
     for name in ("cur", "new", "tmp"):
         (maildir / name).mkdir(parents=True, exist_ok=True)
