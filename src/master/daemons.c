@@ -11,11 +11,14 @@ static const char *const auth_restart_for[] = {
 	"db", "sqlite_path", "oauth_jwks", "oauth_introspection_url", "passwd_file", NULL};
 /* What its lists and tables were made from. */
 static const char *const smtpd_restart_for[] = {"smtpd_*", "submission_restrictions", "*_checks",
-	"body_checks_size_limit", "*_maps", "masquerade_*", "recipient_delimiter",
+	"body_checks_size_limit", "*_maps", "masquerade_*", "recipient_delimiter", "local_domains",
 	"relay_clientcerts", "mynetworks", "hostname", "dns_resolvers", NULL};
 
 static const char *const smtp_restart_for[] = {
 	"smtp_tls_*", "smtp_sasl_*", "smtp_bind_*", "dns_resolvers", "dns_trust_anchor", NULL};
+
+static const char *const local_restart_for[] = {"*_maps", "masquerade_*", "recipient_delimiter",
+	"local_domains", "alias_*", "hostname", NULL};
 
 const struct daemon_def daemon_defs[] = {
 	{
@@ -114,6 +117,14 @@ const struct daemon_def daemon_defs[] = {
 		.unix_ = {{"lmtp-out", "lmtp-out", DAEMON_MAIL_USER, 0600}},
 	},
 	{
+		.name = "local",
+		.program = "roost-local",
+		.restart_for = local_restart_for,
+		.user = DAEMON_MAIL_USER,
+		.stage = STAGE_DELIVERY,
+		.unix_ = {{"local-out", "local-out", DAEMON_MAIL_USER, 0600}},
+	},
+	{
 		.name = "metrics",
 		.program = "roost-metrics",
 		.user = DAEMON_USER,
@@ -146,6 +157,8 @@ daemon_wanted(const struct daemon_def *def, const struct config *conf)
 	long cores;
 
 	if (strcmp(def->name, "fts") == 0 && !conf->fts)
+		return 0;
+	if (strcmp(def->name, "local") == 0 && conf->local_domains.count == 0)
 		return 0;
 	if (!def->per_core)
 		return 1;

@@ -150,7 +150,12 @@ listeners_open(const struct config *conf, const struct listeners *old, struct li
 
 	*out = (struct listeners){0};
 	for (size_t i = 0; i < daemon_def_count; i++) {
-		enum err one = open_daemon(&daemon_defs[i], conf, old, out, problems);
+		enum err one;
+
+		/* Nobody would answer who asks one that does not run. */
+		if (daemon_wanted(&daemon_defs[i], conf) == 0)
+			continue;
+		one = open_daemon(&daemon_defs[i], conf, old, out, problems);
 		e = e ? e : one;
 	}
 	if (e)

@@ -177,34 +177,48 @@ agent_note_mta(struct agent *a, const char *mta)
 	}
 }
 
+enum err
+agent_report_one(struct agent *a, size_t i)
+{
+	const struct smtp_answer *answer = &a->answers[i];
+	struct job_result r = {
+		.index = a->job.rcpts[i].index,
+		.status = answer->status,
+		.dsn = str_of(answer->dsn),
+		.text = str_of(answer->text),
+		.mta = str_of(a->mtas[i]),
+	};
+	struct buf body = {0};
+	enum err e;
+
+	if (answer->text == NULL)
+		return OK; /* silence is "try again" */
+	job_result_put(&body, &r);
+	e = ipc_send(a->channel, JOB_RESULT, 0, buf_str(&body), NULL, 0, 10000);
+	buf_free(&body);
+	return e;
+}
+
+void
+agent_report_done(struct agent *a)
+{
+	struct buf body = {0};
+
+	ipc_put_u8(&body, (uint8_t)a->site_failed);
+	(void)ipc_send(a->channel, JOB_DONE, 0, buf_str(&body), NULL, 0, 10000);
+	buf_free(&body);
+}
+
 void
 agent_report(struct agent *a)
 {
-	struct buf body = {0};
 	enum err e = OK;
 	size_t i;
 
-	for (i = 0; i < a->job.rcpt_count && e == OK; i++) {
-		const struct smtp_answer *answer = &a->answers[i];
-		struct job_result r = {
-			.index = a->job.rcpts[i].index,
-			.status = answer->status,
-			.dsn = str_of(answer->dsn),
-			.text = str_of(answer->text),
-			.mta = str_of(a->mtas[i]),
-		};
-
-		if (answer->text == NULL)
-			continue; /* silence is "try again" */
-		buf_reset(&body);
-		job_result_put(&body, &r);
-		e = ipc_send(a->channel, JOB_RESULT, 0, buf_str(&body), NULL, 0, 10000);
-	}
-	buf_reset(&body);
-	ipc_put_u8(&body, (uint8_t)a->site_failed);
+	for (i = 0; i < a->job.rcpt_count && e == OK; i++)
+		e = agent_report_one(a, i);
 	if (e == OK)
-		(void)ipc_send(a->channel, JOB_DONE, 0, buf_str(&body), NULL, 0, 10000);
-	buf_free(&body);
+		agent_report_done(a);
 }
 
 void

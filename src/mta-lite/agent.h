@@ -26,6 +26,10 @@ struct agent {
 void agent_open(struct agent *a, struct session *s);
 /* Waits for the next job. E_CLOSED: there is none; other errors are logged. */
 enum err agent_next(struct agent *a);
+/* Tells qmgr the answer of recipient i now, so that it counts whatever becomes of the others. */
+enum err agent_report_one(struct agent *a, size_t i);
+/* Tells qmgr that the job is done. */
+void agent_report_done(struct agent *a);
 /* Tells qmgr the answers and that the job is done. */
 void agent_report(struct agent *a);
 /* The same answer for all recipients that have none. */

@@ -31,6 +31,8 @@ job_put(struct buf *body, const struct job *j)
 		ipc_put_cstr(body, j->rcpts[i].address);
 		ipc_put_cstr(body, j->rcpts[i].orcpt);
 		ipc_put_u8(body, (uint8_t)j->rcpts[i].notify);
+		ipc_put_u8(body, (uint8_t)j->rcpts[i].local);
+		ipc_put_cstr(body, j->rcpts[i].target);
 	}
 }
 
@@ -64,6 +66,8 @@ job_get(struct str body, struct job *out)
 		out->rcpts[i].address = ipc_get_dup(&r);
 		out->rcpts[i].orcpt = ipc_get_dup(&r);
 		out->rcpts[i].notify = ipc_get_u8(&r);
+		out->rcpts[i].local = ipc_get_u8(&r);
+		out->rcpts[i].target = ipc_get_dup(&r);
 	}
 	return ipc_reader_end(&r);
 }
@@ -76,6 +80,7 @@ job_free(struct job *j)
 	for (i = 0; i < j->rcpt_count; i++) {
 		free(j->rcpts[i].address);
 		free(j->rcpts[i].orcpt);
+		free(j->rcpts[i].target);
 	}
 	free(j->rcpts);
 	free(j->id);
@@ -106,7 +111,7 @@ job_result_get(struct str body, struct job_result *out)
 	out->dsn = ipc_get_str(&r);
 	out->text = ipc_get_str(&r);
 	out->mta = ipc_get_str(&r);
-	if (status >= QUEUE_STATUS_COUNT || status == QUEUE_EXPANDED)
+	if (status >= QUEUE_STATUS_COUNT)
 		return E_PROTO;
 	out->status = (enum queue_status)status;
 	return ipc_reader_end(&r);

@@ -29,6 +29,8 @@ struct job_rcpt {
 	uint32_t index; /* in the queue file */
 	char *address, *orcpt;
 	unsigned notify;
+	int local; /* enum queue_place */
+	char *target; /* QUEUE_TARGET: what it is; else "" */
 };
 
 /* One delivery: some recipients of one message to one next hop. */
@@ -49,7 +51,7 @@ enum { JOB_RCPTS_MAX = 100, JOB_BODY_MAX = 1 << 20 };
 
 struct job_result {
 	uint32_t index;
-	/* DELIVERED, RELAYED, FAILED; PENDING: try again later. */
+	/* DELIVERED, RELAYED, EXPANDED, FAILED; PENDING: try again later. */
 	enum queue_status status;
 	struct str dsn, text, mta; /* borrowed */
 };

@@ -17,7 +17,7 @@ struct maps {
 
 static const struct map_type *const types[] = {&map_type_file, &map_type_inline, &map_type_static,
 	&map_type_fail, &map_type_cidr, &map_type_regexp, &map_type_pcre, &map_type_pgsql,
-	&map_type_sqlite, &map_type_tcp, &map_type_unix, &map_type_lmdb};
+	&map_type_sqlite, &map_type_tcp, &map_type_unix, &map_type_lmdb, &map_type_aliases};
 
 /*
  * Postfix compiles these from a text file of the same name; the text is what we read, so that its

@@ -28,7 +28,7 @@ struct map {
 
 extern const struct map_type map_type_file, map_type_inline, map_type_static, map_type_fail,
 	map_type_cidr, map_type_regexp, map_type_pcre, map_type_pgsql, map_type_sqlite,
-	map_type_tcp, map_type_unix, map_type_lmdb;
+	map_type_tcp, map_type_unix, map_type_lmdb, map_type_aliases;
 
 /* How long one look-up outside of this process may take in all. */
 enum { MAP_TIMEOUT_MS = 10000 };

@@ -322,7 +322,10 @@ start(struct service_run *run)
 	q->maps = maps_create(conf);
 	if (e == OK)
 		e = routes_open(conf, q->maps, &q->routes);
+	if (e == OK)
+		e = aliases_open(conf, q->maps, &q->aliases);
 	if (e) {
+		routes_free(&q->routes);
 		maps_free(&q->maps);
 		free(q);
 		return e;
@@ -359,10 +362,13 @@ static void
 reload_routes(struct qmgr *q, const struct config *conf)
 {
 	routes_free(&q->routes);
+	aliases_free(&q->aliases);
 	maps_free(&q->maps);
 	q->maps = maps_create(conf);
 	if (routes_open(conf, q->maps, &q->routes))
 		q->routes = NULL;
+	if (aliases_open(conf, q->maps, &q->aliases))
+		q->aliases = NULL;
 }
 
 static void

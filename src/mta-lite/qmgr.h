@@ -7,6 +7,7 @@
 
 #include "lib/ipc.h"
 #include "lib/service.h"
+#include "mta-lite/aliases.h"
 #include "mta-lite/deferred.h"
 #include "mta-lite/map.h"
 #include "mta-lite/queue_store.h"
@@ -44,7 +45,7 @@ struct qmgr_job {
 	unsigned char *answered; /* one for each index */
 };
 
-enum { QMGR_AGENTS = 2 };
+enum { QMGR_AGENTS = 3 };
 struct qmgr {
 	struct service_run *run;
 	void *messages; /* tsearch(3) tree by id */
@@ -56,9 +57,11 @@ struct qmgr {
 	struct schedule *schedule;
 	struct maps *maps;
 	struct routes *routes;
+	struct aliases *aliases; /* NULL: they could not be opened */
 	TAILQ_HEAD(, qmgr_job) jobs;
 	TAILQ_HEAD(, qmgr_link) idle; /* delivery processes that wait for more */
-	struct ipc_conn *agents[QMGR_AGENTS]; /* smtp-out, lmtp-out; NULL while not connected */
+	struct ipc_conn
+		*agents[QMGR_AGENTS]; /* smtp-out, lmtp-out, local-out; NULL while not connected */
 	struct event *scan_timer, *drain_timer, *due_timer, *pump_timer;
 	uint64_t delivered, deferrals, bounced; /* recipients since start, for status */
 	unsigned reporters;

@@ -19,7 +19,7 @@
 #include "lib/session.h"
 #include "mta-lite/job.h"
 
-static const char *const agent_names[QMGR_AGENTS] = {"smtp-out", "lmtp-out"};
+static const char *const agent_names[QMGR_AGENTS] = {"smtp-out", "lmtp-out", "local-out"};
 
 /* A connection to a server is used for so long at most, and waits for so long for more mail. */
 enum { LINK_AGE_MS = 300 * 1000, LINK_IDLE_MS = 1000 };
@@ -98,8 +98,8 @@ send_start(struct qmgr_link *l, const struct qmgr_job *job, int file)
 	for (i = 0; i < job->rcpt_count; i++) {
 		const struct queue_rcpt *r = &e->rcpts[job->rcpts[i]];
 
-		rcpts[i] =
-			(struct job_rcpt){(uint32_t)job->rcpts[i], r->address, r->orcpt, r->notify};
+		rcpts[i] = (struct job_rcpt){(uint32_t)job->rcpts[i], r->address, r->orcpt,
+			r->notify, r->local, r->target};
 	}
 	job_put(&body, &j);
 	ipc_conn_send(l->conn, JOB_START, 0, buf_str(&body), &file, 1);
@@ -289,14 +289,22 @@ send_handover(struct qmgr *q, struct ipc_conn *agent, const struct qmgr_job *job
 	buf_free(&body);
 }
 
+/* Index into agent_names. */
+static int
+agent_of(enum route_kind kind)
+{
+	if (kind == ROUTE_SMTP || kind == ROUTE_LMTP)
+		return 0;
+	return kind == ROUTE_ALIAS ? 2 : 1;
+}
+
 /* A new process for this destination. OK: it has the job, or its end will be noticed. */
 static enum err
 start_new(struct qmgr_job *job, const char *key, int file)
 {
 	static const struct ipc_conn_handler handler = {on_message, on_close};
 	struct qmgr *q = job->message->q;
-	int smtp = job->route.kind == ROUTE_SMTP || job->route.kind == ROUTE_LMTP;
-	struct ipc_conn *agent = agent_connect(q, smtp ? 0 : 1);
+	struct ipc_conn *agent = agent_connect(q, agent_of(job->route.kind));
 	struct qmgr_link *l;
 	int pair[2];
 

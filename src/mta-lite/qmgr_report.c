@@ -18,6 +18,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "mta-lite/ehlo.h"
+#include "mta-lite/rcpt_lookup.h"
 #include "mta-lite/report.h"
 #include "mta-lite/smtp_path.h"
 
@@ -84,6 +85,8 @@ is_notified(const struct config *conf, const char *class)
 
 /* ---- in the child ---- */
 
+static const struct aliases *aliases; /* the parent's */
+
 struct target {
 	char to[SMTP_ADDRESS_SIZE]; /* for the header */
 	struct auth_rcpt found;
@@ -95,7 +98,9 @@ static enum err
 look_up_target(const struct config *conf, struct target *t)
 {
 	struct auth_client *auth = auth_client_create(conf);
-	enum err err = auth_lookup_rcpt(auth, str_of(t->to), &t->found);
+	const struct rcpt_lookup l = {.conf = conf, .auth = auth, .aliases = aliases};
+	/* Aliases of this machine are not to be had now: later. */
+	enum err err = aliases ? rcpt_lookup_here(&l, str_of(t->to), &t->found) : E_TEMPFAIL;
 
 	auth_client_free(&auth);
 	if (err == E_PARSE || err == E_RANGE || err == E_TOOBIG)
@@ -283,6 +288,7 @@ static void __attribute__((noreturn)) child_main(struct qmgr_message *m, int fd)
 	enum err e;
 
 	service_leave_in_child(m->q->run, &fd, 1);
+	aliases = m->q->aliases;
 	copy_to_postmaster(m);
 	e = choose_target(service_conf(m->q->run), &m->entry, &t);
 	if (e == E_NOTFOUND) {

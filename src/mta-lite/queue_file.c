@@ -20,7 +20,12 @@ enum { QUEUE_TEXT_MAX = 900 };
 enum { QUEUE_PRIORITY_MAX = 9 }; /* RFC 6710 section 4.1 */
 
 /* Keys of the attributes behind the recipients: never another meaning for an old one. */
-enum attribute { ATTRIBUTE_PRIORITY = 1, ATTRIBUTE_HOLD_UNTIL = 2, ATTRIBUTE_FILTER = 3 };
+enum attribute {
+	ATTRIBUTE_PRIORITY = 1,
+	ATTRIBUTE_HOLD_UNTIL = 2,
+	ATTRIBUTE_FILTER = 3,
+	ATTRIBUTE_TARGET = 4 /* "INDEX TARGET", of the recipient with this index */
+};
 
 static uint32_t
 crc_of(const char *p, size_t len)
@@ -73,6 +78,7 @@ free_rcpt(struct queue_rcpt *r)
 	free(r->dsn);
 	free(r->text);
 	free(r->mta);
+	free(r->target);
 }
 
 void
@@ -192,14 +198,30 @@ put_attribute_number(struct buf *out, enum attribute key, int64_t n)
 }
 
 static void
+put_target(struct buf *out, size_t index, const char *target)
+{
+	struct buf value = {0};
+
+	buf_printf(&value, "%zu %s", index, target);
+	put_attribute(out, ATTRIBUTE_TARGET, buf_cstr(&value));
+	buf_free(&value);
+}
+
+static void
 put_attributes(const struct queue_entry *q, struct buf *out)
 {
+	size_t i;
+
 	if (q->priority)
 		put_attribute_number(out, ATTRIBUTE_PRIORITY, q->priority);
 	if (q->hold_until)
 		put_attribute_number(out, ATTRIBUTE_HOLD_UNTIL, q->hold_until);
 	if (q->filter && q->filter[0])
 		put_attribute(out, ATTRIBUTE_FILTER, q->filter);
+	for (i = 0; i < q->rcpt_count; i++) {
+		if (q->rcpts[i].target)
+			put_target(out, i, q->rcpts[i].target);
+	}
 }
 
 enum err
@@ -309,8 +331,10 @@ get_rcpt(struct ipc_reader *r, struct queue_entry *q)
 {
 	char *address = get_clean(r), *orcpt = get_clean(r);
 	unsigned notify = ipc_get_u8(r);
-	int local = ipc_get_u8(r) != 0;
+	int local = ipc_get_u8(r);
 
+	if (local >= QUEUE_PLACE_COUNT)
+		r->err = E_CORRUPT;
 	get_status_fields(r, queue_entry_add_rcpt(q, address, orcpt, notify, local));
 	free(address);
 	free(orcpt);
@@ -336,6 +360,19 @@ number_of(struct ipc_reader *r, struct str text, int64_t min, int64_t max)
 }
 
 static void
+get_target(struct ipc_reader *r, struct str value, struct queue_entry *q)
+{
+	struct str rest = value;
+	uint32_t index;
+
+	if (str_to_u32(str_split(&rest, ' '), &index) || rest.len == 0 || index >= q->rcpt_count ||
+		q->rcpts[index].local != QUEUE_TARGET || q->rcpts[index].target)
+		r->err = E_CORRUPT;
+	else
+		q->rcpts[index].target = str_dup(rest);
+}
+
+static void
 get_attributes(struct ipc_reader *r, struct queue_entry *q)
 {
 	while (!r->err && r->len > 0) {
@@ -352,6 +389,8 @@ get_attributes(struct ipc_reader *r, struct queue_entry *q)
 		} else if (key == ATTRIBUTE_FILTER) {
 			free(q->filter);
 			q->filter = str_dup(value);
+		} else if (key == ATTRIBUTE_TARGET) {
+			get_target(r, value, q);
 		}
 	}
 }

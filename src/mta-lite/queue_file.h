@@ -45,6 +45,15 @@ enum queue_flag {
 	QUEUE_HELD = 128, /* goes from incoming to hold */
 };
 
+/* Who brings the message to a recipient. */
+enum queue_place {
+	QUEUE_ELSEWHERE = 0, /* another server, or a host of ours */
+	QUEUE_MAILBOX = 1, /* roost-lmtp */
+	QUEUE_ALIAS = 2, /* roost-local: a name in alias_maps */
+	QUEUE_TARGET = 3, /* roost-local: a file or command that such a name leads to */
+	QUEUE_PLACE_COUNT,
+};
+
 /* What the sender has been told about a recipient: a set. */
 enum queue_reported {
 	QUEUE_REPORTED = 1, /* how it ended, or it need not be told */
@@ -56,7 +65,8 @@ struct queue_rcpt {
 	char *address;
 	char *orcpt; /* decoded, "rfc822;alice@example.test"; "" if none */
 	unsigned notify; /* enum dsn_notify */
-	int local; /* by LMTP */
+	int local; /* enum queue_place */
+	char *target; /* TARGET: "|command", "/path"; else NULL. address is the alias. */
 	/* What the last status record says. */
 	enum queue_status status;
 	unsigned reported; /* enum queue_reported */

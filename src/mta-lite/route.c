@@ -151,6 +151,8 @@ route_find(const struct routes *r, const struct queue_entry *q, const struct que
 		e = route_parse(str_of(q->filter), NULL, route);
 		return e ? fail(route, e, "the filter", q->filter) : OK;
 	}
+	if (rcpt->local == QUEUE_ALIAS || rcpt->local == QUEUE_TARGET)
+		return set(route, ROUTE_ALIAS, 0, str_of(rcpt->address));
 	if (rcpt->local)
 		return set(route, ROUTE_LOCAL, 0, str_make("", 0));
 	if (r == NULL)
@@ -170,7 +172,7 @@ void
 route_key(const struct route *route, struct buf *out)
 {
 	static const char *const words[] = {
-		"local", "smtp", "lmtp", "lmtp", "error", "retry", "discard"};
+		"local", "smtp", "lmtp", "lmtp", "error", "retry", "discard", "alias"};
 
 	buf_printf(out, "%s%s:", words[route->kind], route->chosen ? "!" : "");
 	buf_add_buf(out, &route->hop);

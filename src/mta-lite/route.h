@@ -17,6 +17,7 @@ enum route_kind {
 	ROUTE_ERROR, /* hop: what the sender is told, with its code if it begins with one */
 	ROUTE_RETRY, /* the same, for a while */
 	ROUTE_DISCARD, /* taken and thrown away */
+	ROUTE_ALIAS, /* roost-local; hop: the alias */
 };
 
 struct route {

@@ -132,7 +132,8 @@ choose_cut_through(const struct queue_entry *q, size_t *index)
 	for (i = 0; i < q->rcpt_count; i++) {
 		const struct queue_rcpt *r = &q->rcpts[i];
 
-		if (r->local && r->status == QUEUE_PENDING && !(r->notify & DSN_NOTIFY_SUCCESS))
+		if (r->local == QUEUE_MAILBOX && r->status == QUEUE_PENDING &&
+			!(r->notify & DSN_NOTIFY_SUCCESS))
 			index[n++] = i;
 	}
 	return n;

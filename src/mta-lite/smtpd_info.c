@@ -10,6 +10,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "mta-lite/ehlo.h"
+#include "mta-lite/smtpd_rewrite.h"
 
 /* Commands about addresses and about the client itself: VRFY, EXPN, XCLIENT. */
 
@@ -57,7 +58,7 @@ smtpd_vrfy(struct smtpd *d, struct str args)
 		smtpd_reply(d, "501 5.1.3 Bad recipient address syntax");
 		return;
 	}
-	e = auth_lookup_rcpt(d->auth, str_of(path.address), &found);
+	e = smtpd_lookup_rcpt(d, str_of(path.address), &found);
 	if (e)
 		smtpd_reply(d, "451 4.3.0 Directory not available, try again later");
 	else if (found.kind == AUTH_RCPT_MAILBOX || found.kind == AUTH_RCPT_ALIAS)
@@ -100,7 +101,7 @@ smtpd_expn(struct smtpd *d, struct str args)
 		smtpd_reply(d, "501 5.5.4 Syntax: EXPN address");
 		return;
 	}
-	e = auth_lookup_rcpt(d->auth, str_of(path.address), &found);
+	e = smtpd_lookup_rcpt(d, str_of(path.address), &found);
 	if (e)
 		smtpd_reply(d, "451 4.3.0 Directory not available, try again later");
 	else if (found.kind == AUTH_RCPT_ALIAS && found.target_count > 0)

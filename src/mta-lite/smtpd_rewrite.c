@@ -5,102 +5,29 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-#include "lib/log.h"
-#include "lib/mem.h"
+#include "mta-lite/rcpt_lookup.h"
 
 /* Made once in the warm parent; children only read it. */
 static struct rewrite *rewrite;
+static struct aliases *aliases;
 
 static const char busy[] = "451 4.3.0 Tables not available, try again later";
 
 enum err
 smtpd_rewrite_open(const struct config *conf, struct maps *maps)
 {
-	return rewrite_open(conf, maps, &rewrite);
-}
+	enum err e = rewrite_open(conf, maps, &rewrite);
 
-static void
-add_target(struct auth_rcpt *r, const char *address, int local)
-{
-	size_t i;
-
-	for (i = 0; i < r->target_count; i++) {
-		if (strcasecmp(r->targets[i].address, address) == 0)
-			return;
-	}
-	r->targets = mem_realloc(r->targets, r->target_count + 1, sizeof(*r->targets));
-	r->targets[r->target_count++] = (struct auth_rcpt_target){mem_strdup(address), local};
-}
-
-/* One address that a virtual alias leads to. */
-static enum err
-add_found(struct smtpd *d, const char *address, struct auth_rcpt *out)
-{
-	struct auth_rcpt found;
-	enum err e = auth_lookup_rcpt(d->auth, str_of(address), &found);
-	size_t i;
-
-	if (e == OK && found.kind == AUTH_RCPT_REMOTE)
-		add_target(out, address, 0);
-	else if (e == OK && (found.kind == AUTH_RCPT_MAILBOX || found.kind == AUTH_RCPT_ALIAS))
-		for (i = 0; i < found.target_count; i++)
-			add_target(out, found.targets[i].address, found.targets[i].local);
-	else if (e == OK || !err_is_temporary(e))
-		log_event(LOGL_WARN, "smtpd.alias ignored", "to", address, "reason",
-			"nobody has this address", NULL);
-	auth_rcpt_free(&found);
-	return e && err_is_temporary(e) ? e : OK;
-}
-
-static enum err
-lookup_virtual(struct smtpd *d, struct str address, struct auth_rcpt *out)
-{
-	struct rewrite_list list;
-	size_t off;
-	enum err e = rewrite_virtual(rewrite, address, &list);
-
-	if (e)
-		return e;
-	out->kind = AUTH_RCPT_ALIAS;
-	for (off = 0; e == OK && off < list.text.len; off += strlen(list.text.p + off) + 1)
-		e = add_found(d, list.text.p + off, out);
-	rewrite_list_free(&list);
-	if (e == OK && out->target_count == 0)
-		out->kind = AUTH_RCPT_UNKNOWN;
-	if (e)
-		auth_rcpt_free(out);
-	return e;
+	return e ? e : aliases_open(conf, maps, &aliases);
 }
 
 enum err
 smtpd_lookup_rcpt(struct smtpd *d, struct str address, struct auth_rcpt *out)
 {
-	struct buf canonical = BUF_INIT(MAP_KEY_MAX);
-	enum err e;
+	const struct rcpt_lookup l = {d->conf, d->auth, rewrite, aliases};
 
-	memset(out, 0, sizeof(*out));
-	e = rewrite_envelope(rewrite, REWRITE_RECIPIENT, address, &canonical);
-	if (e == OK) {
-		e = lookup_virtual(d, buf_str(&canonical), out);
-		if (e == E_NOTFOUND)
-			e = auth_lookup_rcpt(d->auth, buf_str(&canonical), out);
-		/* Elsewhere under its new name. */
-		if (e == OK && out->kind == AUTH_RCPT_REMOTE &&
-			!str_equal(buf_str(&canonical), address))
-			add_target(out, buf_cstr(&canonical), 0);
-	} else if (e == E_TOOBIG) {
-		out->kind = AUTH_RCPT_LOOP;
-		e = OK;
-	}
-	if (e == E_TOOBIG) {
-		memset(out, 0, sizeof(*out));
-		out->kind = AUTH_RCPT_LOOP;
-		e = OK;
-	}
-	buf_free(&canonical);
-	return e;
+	return rcpt_lookup(&l, address, out);
 }
 
 const char *

@@ -11,10 +11,7 @@
 /* In the warm parent, before the sandbox. */
 enum err smtpd_rewrite_open(const struct config *conf, struct maps *maps);
 
-/*
- * As auth_lookup_rcpt, with canonical_maps and virtual_alias_maps before the directory: an address
- * that those expand is an alias. Targets that nobody has are left out with a line in the log.
- */
+/* As rcpt_lookup. */
 enum err smtpd_lookup_rcpt(struct smtpd *d, struct str address, struct auth_rcpt *out);
 /* NULL, or the reply for a user who has moved (relocated_maps). */
 const char *smtpd_relocated(struct smtpd *d, const char *address);

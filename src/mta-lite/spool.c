@@ -19,12 +19,22 @@ spool_init(struct spool *s, const char *dir)
 	*s = (struct spool){.fd = -1, .dir = dir};
 }
 
+enum err
+spool_of_file(struct spool *s, int fd, uint64_t start, uint64_t size)
+{
+	spool_init(s, NULL);
+	s->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	s->start = start;
+	s->size = size;
+	return s->fd >= 0 ? OK : err_from_errno(errno);
+}
+
 void
 spool_reset(struct spool *s)
 {
 	buf_reset(&s->mem);
 	io_close(&s->fd);
-	s->size = 0;
+	s->size = s->start = 0;
 }
 
 void
@@ -98,8 +108,10 @@ spool_read(struct spool *s, uint64_t offset, void *p, size_t size, struct str *o
 		*out = str_make(s->mem.p + offset, size);
 		return OK;
 	}
+	if (size > s->size - offset)
+		size = (size_t)(s->size - offset);
 	do
-		n = pread(s->fd, p, size, (off_t)offset);
+		n = pread(s->fd, p, size, (off_t)(s->start + offset));
 	while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return failed(E_IO, "read");

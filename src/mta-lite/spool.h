@@ -18,10 +18,13 @@ struct spool {
 	struct buf mem;
 	int fd; /* -1 while all is in memory */
 	uint64_t size;
+	uint64_t start; /* in the file */
 	const char *dir; /* borrowed */
 };
 
 void spool_init(struct spool *s, const char *dir);
+/* What lies in a file already: size bytes at start. The descriptor is duplicated. E_IO. */
+enum err spool_of_file(struct spool *s, int fd, uint64_t start, uint64_t size);
 /* Empties it; the memory is kept for the next message. */
 void spool_reset(struct spool *s);
 void spool_free(struct spool *s);

@@ -76,6 +76,7 @@ test_table(void **state)
 	struct config *conf = conf_defaults("/nonexistent");
 	(void)state;
 
+	assert_int_equal(conf_set(conf, "local_domains", "mail.example.test", NULL), OK);
 	for (size_t i = 0; i < daemon_def_count; i++) {
 		const struct daemon_def *d = &daemon_defs[i];
 		assert_non_null(d->name);
@@ -99,8 +100,8 @@ test_secrets_go_where_they_belong(void **state)
 	} table[] = {{"auth", 1, 1, 0, 0}, {"index", 1, 0, 0, 0}, {"proxy", 0, 0, 1, 0},
 		{"imap", 0, 0, 0, 1}, {"idle", 0, 0, 0, 0}, {"pop3", 0, 0, 0, 0},
 		{"lmtp", 0, 0, 0, 0}, {"smtpd", 0, 0, 0, 0}, {"qmgr", 0, 0, 0, 0},
-		{"smtp", 0, 0, 0, 0}, {"lmtp-client", 0, 0, 0, 0}, {"metrics", 0, 0, 0, 0},
-		{"fts", 0, 0, 0, 0}};
+		{"smtp", 0, 0, 0, 0}, {"lmtp-client", 0, 0, 0, 0}, {"local", 0, 0, 0, 0},
+		{"metrics", 0, 0, 0, 0}, {"fts", 0, 0, 0, 0}};
 	struct config *conf = conf_defaults("/nonexistent");
 	(void)state;
 

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+#include "mta-lite/aliases.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "lib/mem.h"
+
+struct aliases {
+	const struct config *conf;
+	struct map_list tables;
+};
+
+/* Types whose file is one of aliases(5); a path alone is one, too. */
+static const char *const file_types[] = {
+	"aliases", "file", "texthash", "hash", "btree", "dbm", "cdb"};
+/* A pattern would put the sender's words into what is done with the mail. */
+static const char *const refused_types[] = {"regexp", "pcre", "cidr", "tcp"};
+
+static int
+is_one_of(struct str type, const char *const *list, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		if (str_is_i(type, list[i]))
+			return 1;
+	}
+	return 0;
+}
+
+void
+aliases_table_name(struct str name, struct buf *out)
+{
+	struct str rest = name, type;
+
+	if (str_starts_i(rest, "proxy:"))
+		rest = str_make(rest.p + 6, rest.len - 6);
+	name = rest;
+	type = str_split(&rest, ':');
+	buf_reset(out);
+	if (name.len > 0 && name.p[0] == '/') {
+		buf_add_cstr(out, "aliases:");
+		buf_add_str(out, name);
+	} else if (rest.p &&
+		   is_one_of(type, file_types, sizeof(file_types) / sizeof(*file_types))) {
+		buf_add_cstr(out, "aliases:");
+		buf_add_str(out, rest);
+	} else {
+		buf_add_str(out, name);
+	}
+}
+
+static enum err
+open_tables(struct aliases *a, struct maps *maps)
+{
+	const struct conf_list *names = &a->conf->alias_maps;
+	struct conf_list opened = {mem_zalloc((names->count + 1) * sizeof(char *)), names->count};
+	enum err e = OK;
+	size_t i;
+
+	for (i = 0; i < names->count; i++) {
+		struct buf name = {0};
+		struct str rest;
+
+		aliases_table_name(str_of(names->items[i]), &name);
+		opened.items[i] = buf_steal(&name);
+		rest = str_of(opened.items[i]);
+		if (e == OK && is_one_of(str_split(&rest, ':'), refused_types,
+				       sizeof(refused_types) / sizeof(*refused_types))) {
+			log_event(LOGL_ERROR, "map.setting failed", "setting", "alias_maps",
+				"error", "tables of patterns cannot hold aliases", NULL);
+			e = E_PARSE;
+		}
+	}
+	if (e == OK)
+		e = map_list_open(maps, "alias_maps", &opened, &a->tables);
+	for (i = 0; i < opened.count; i++)
+		free(opened.items[i]);
+	free(opened.items);
+	return e;
+}
+
+enum err
+aliases_open(const struct config *conf, struct maps *maps, struct aliases **out)
+{
+	struct aliases *a = MEM_NEW(struct aliases);
+	enum err e;
+
+	a->conf = conf;
+	e = open_tables(a, maps);
+	if (e)
+		aliases_free(&a);
+	*out = a;
+	return e;
+}
+
+void
+aliases_free(struct aliases **a)
+{
+	if (*a == NULL)
+		return;
+	map_list_free(&(*a)->tables);
+	MEM_FREE(*a);
+}
+
+/* Behind the last "@"; address.len without one. */
+static size_t
+domain_start(struct str address)
+{
+	size_t at = address.len;
+
+	while (at > 0 && address.p[at - 1] != '@')
+		at--;
+	return at ? at : address.len;
+}
+
+int
+aliases_is_local(const struct config *conf, struct str address)
+{
+	size_t at = domain_start(address), i;
+	struct str domain = str_make(address.p + at, address.len - at);
+
+	for (i = 0; domain.len > 0 && i < conf->local_domains.count; i++) {
+		if (str_is_i(domain, conf->local_domains.items[i]))
+			return 1;
+	}
+	return 0;
+}
+
+/* The local part; empty if the address is none of a local domain. */
+static struct str
+name_of(const struct aliases *a, struct str address)
+{
+	if (a->tables.count == 0 || !aliases_is_local(a->conf, address))
+		return str_make(NULL, 0);
+	return str_make(address.p, domain_start(address) - 1);
+}
+
+/* Names in a file stand there without the quotes of an address. */
+static struct str
+bare(struct str name, struct buf *space)
+{
+	size_t i;
+
+	if (name.len < 2 || name.p[0] != '"' || name.p[name.len - 1] != '"')
+		return name;
+	for (i = 1; i + 1 < name.len; i++) {
+		if (name.p[i] == '\\' && i + 2 < name.len)
+			i++;
+		buf_add_char(space, name.p[i]);
+	}
+	return buf_str(space);
+}
+
+/* With an extension, and *plain without it. */
+static int
+has_extension(const struct aliases *a, struct str name, struct str *plain)
+{
+	char delimiter = a->conf->recipient_delimiter[0];
+	size_t cut;
+
+	if (delimiter == '\0' || name.len < 2)
+		return 0;
+	if (delimiter == '-' && (str_starts_i(name, "owner-") || str_ends_i(name, "-request")))
+		return 0;
+	cut = str_find(name, 1, delimiter);
+	*plain = str_make(name.p, cut);
+	return cut < name.len;
+}
+
+enum err
+aliases_find(const struct aliases *a, struct str address, struct buf *value)
+{
+	struct buf space = {0};
+	struct str name = bare(name_of(a, address), &space), plain;
+	enum err e = E_NOTFOUND;
+
+	buf_reset(value);
+	if (name.len > 0)
+		e = map_list_find(&a->tables, name, value);
+	if (e == E_NOTFOUND && has_extension(a, name, &plain))
+		e = map_list_find(&a->tables, plain, value);
+	buf_free(&space);
+	return e;
+}
+
+static enum err
+find_owner(const struct aliases *a, struct str name, struct str domain, struct buf *owner)
+{
+	struct buf value = BUF_INIT(MAP_VALUE_MAX);
+	enum err e;
+
+	buf_reset(owner);
+	buf_add_cstr(owner, "owner-");
+	buf_add_str(owner, name);
+	e = map_list_find(&a->tables, buf_str(owner), &value);
+	if (e == OK)
+		e = buf_printf(owner, "@%.*s", STR_ARG(domain));
+	else
+		buf_reset(owner);
+	buf_free(&value);
+	return e;
+}
+
+enum err
+aliases_find_owner(const struct aliases *a, struct str address, struct buf *owner)
+{
+	struct str name = name_of(a, address), plain, domain;
+	size_t at = domain_start(address);
+	enum err e;
+
+	buf_reset(owner);
+	/* An owner has no owner. */
+	if (name.len == 0 || str_starts_i(name, "owner-"))
+		return E_NOTFOUND;
+	domain = str_make(address.p + at, address.len - at);
+	e = find_owner(a, name, domain, owner);
+	if (e == E_NOTFOUND && has_extension(a, name, &plain))
+		e = find_owner(a, plain, domain, owner);
+	return e;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_MTA_RCPT_LOOKUP_H
+#define ROOST_MTA_RCPT_LOOKUP_H
+
+#include "auth/auth_client.h"
+#include "mta-lite/aliases.h"
+#include "mta-lite/rewrite.h"
+
+/* What a recipient is, with all tables that have a say: for who takes mail and who passes it on. */
+struct rcpt_lookup {
+	const struct config *conf;
+	struct auth_client *auth;
+	const struct rewrite *rewrite;
+	const struct aliases *aliases;
+};
+
+/*
+ * As auth_lookup_rcpt, with canonical_maps and virtual_alias_maps before the directory: an address
+ * that those expand is an alias. Targets that nobody has are left out with a line in the log. In
+ * local_domains alias_maps are asked before the directory: the one target is then the address
+ * itself, with local QUEUE_ALIAS (queue_file.h).
+ */
+enum err rcpt_lookup(const struct rcpt_lookup *l, struct str address, struct auth_rcpt *out);
+/* The same without the tables of addresses: alias_maps and the directory. */
+enum err rcpt_lookup_here(const struct rcpt_lookup *l, struct str address, struct auth_rcpt *out);
+/* The same without alias_maps: what the directory says. */
+enum err rcpt_lookup_directory(
+	const struct rcpt_lookup *l, struct str address, struct auth_rcpt *out);
+
+#endif
