@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "imap/rights.h"
-#include "imap/url.h"
+#include "mail/imap_url.h"
 #include "mail/convert.h"
 #include "mail/mime.h"
 

@@ -364,6 +364,62 @@ date_parse_imap_day(struct str text, int *days)
 	return OK;
 }
 
+/* "Z" or "+hh:mm", to the end. */
+static enum err
+take_zone_rfc3339(struct str *s, int *zone)
+{
+	int negative, hours, minutes;
+
+	if (take_char(s, 'Z') || take_char(s, 'z')) {
+		*zone = 0;
+		return s->len ? E_PARSE : OK;
+	}
+	negative = take_char(s, '-');
+	if (!negative && !take_char(s, '+'))
+		return E_PARSE;
+	if (take_number(s, 2, &hours) != 2 || !take_char(s, ':') ||
+		take_number(s, 2, &minutes) != 2 || s->len)
+		return E_PARSE;
+	if (hours > 23 || minutes > 59)
+		return E_RANGE;
+	*zone = negative ? -(hours * 60 + minutes) : hours * 60 + minutes;
+	return OK;
+}
+
+enum err
+date_parse_rfc3339(struct str text, time_t *when)
+{
+	enum { FRACTION_DIGITS_MAX = 64 };
+	struct moment m = {0};
+	int digit;
+	enum err e;
+
+	if (take_number(&text, 4, &m.year) != 4 || !take_char(&text, '-') ||
+		take_number(&text, 2, &m.month) != 2 || !take_char(&text, '-') ||
+		take_number(&text, 2, &m.day) != 2 ||
+		(!take_char(&text, 'T') && !take_char(&text, 't')) ||
+		take_number(&text, 2, &m.hour) != 2 || !take_char(&text, ':') ||
+		take_number(&text, 2, &m.minute) != 2 || !take_char(&text, ':') ||
+		take_number(&text, 2, &m.second) != 2)
+		return E_PARSE;
+	if (take_char(&text, '.')) {
+		size_t n = 0;
+
+		while (n <= FRACTION_DIGITS_MAX && take_number(&text, 1, &digit))
+			n++;
+		if (n == 0)
+			return E_PARSE;
+	}
+	e = take_zone_rfc3339(&text, &m.zone);
+	if (!e && (m.month < 1 || m.month > 12))
+		e = E_RANGE;
+	if (!e)
+		e = moment_check(&m);
+	if (!e)
+		*when = moment_time(&m);
+	return e;
+}
+
 int
 date_day(time_t when, int zone_minutes)
 {

@@ -32,6 +32,12 @@ enum err date_format_imap(time_t when, int zone_minutes, struct buf *out);
  */
 enum err date_parse_imap_day(struct str text, int *days);
 
+/*
+ * Internet date and time (RFC 3339 section 5.6): "2006-01-02T15:04:05.6+01:00". Strict; a fraction
+ * counts as none. E_PARSE, E_RANGE: *when unchanged.
+ */
+enum err date_parse_rfc3339(struct str text, time_t *when);
+
 /* The day of a time as seen in a zone, days since 1970-01-01: what SEARCH's dates compare with. */
 int date_day(time_t when, int zone_minutes);
 

@@ -180,10 +180,51 @@ what_is_formatted_parses(void **state)
 	}
 }
 
+static const struct {
+	const char *text;
+	enum err e;
+	long long when;
+} rfc3339_cases[] = {
+	{"1985-04-12T23:20:50.52Z", OK, 482196050},
+	{"1996-12-19T16:39:57-08:00", OK, 851042397},
+	{"1990-12-31T23:59:60Z", OK, 662687999},
+	{"1937-01-01t12:00:27.87+00:20", OK, -1041337173},
+	{"9999-12-31T23:59:59z", OK, 253402300799},
+	{"2001-02-29T00:00:00Z", E_RANGE, 0},
+	{"2001-00-01T00:00:00Z", E_RANGE, 0},
+	{"2001-13-01T00:00:00Z", E_RANGE, 0},
+	{"2001-01-01T24:00:00Z", E_RANGE, 0},
+	{"2001-01-01T00:00:00+24:00", E_RANGE, 0},
+	{"2001-01-01", E_PARSE, 0},
+	{"2001-01-01 00:00:00Z", E_PARSE, 0},
+	{"2001-01-01T00:00:00", E_PARSE, 0},
+	{"2001-01-01T00:00:00.Z", E_PARSE, 0},
+	{"2001-01-01T00:00:00+0000", E_PARSE, 0},
+	{"2001-01-01T00:00:00Zx", E_PARSE, 0},
+	{"01-01-01T00:00:00Z", E_PARSE, 0},
+	{"", E_PARSE, 0},
+};
+
+static void
+parses_internet_dates(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(rfc3339_cases) / sizeof(rfc3339_cases[0]); i++) {
+		time_t when = 12345;
+		enum err e = date_parse_rfc3339(str_of(rfc3339_cases[i].text), &when);
+
+		if (e != rfc3339_cases[i].e ||
+			(long long)when != (e ? 12345 : rfc3339_cases[i].when))
+			fail_msg("%s: %s, %lld", rfc3339_cases[i].text, err_word(e),
+				(long long)when);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(parses_internet_dates),
 		cmocka_unit_test(parses_header_dates),
 		cmocka_unit_test(formats),
 		cmocka_unit_test(parses_imap_dates_strictly),
