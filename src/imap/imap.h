@@ -114,6 +114,7 @@ struct imap_session {
 	uint32_t uidvalidity;
 	int read_only; /* EXAMINE, or without any right to change something */
 	unsigned rights; /* enum right (mail/rights.h); imap_rights_selected reads them anew */
+	uint64_t url_key_told; /* index_url_key_modseq, as the client knows it (urlauth.h) */
 	struct numset recent; /* UIDs that are \Recent here */
 	struct numset saved; /* UIDs of the last SEARCH RETURN (SAVE): what "$" means (RFC 5182) */
 	struct imap_notify *notify; /* what the client is told unasked (notify.h); NULL: as ever */

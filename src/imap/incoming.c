@@ -3,9 +3,10 @@
 
 #include <string.h>
 
+#include "imap/part.h"
 #include "imap/rights.h"
-#include "mail/imap_url.h"
 #include "mail/convert.h"
+#include "mail/imap_url.h"
 #include "mail/mime.h"
 
 enum { CHUNK = 65536 };
@@ -247,23 +248,17 @@ section_add(struct imap_session *s, struct imap_incoming *in, const struct imap_
 	uint32_t mailbox)
 {
 	struct index_content content = {.fd = -1};
-	struct section_data data = {0};
-	struct part_table parts = {0};
-	struct mime_message *m = NULL;
+	struct imap_part part;
 	enum err e = index_content_open(s->index, mailbox, url->uid, &content);
 
 	if (e)
 		return e;
-	mime_parse(str_make(content.p, content.len), NULL, &m);
-	part_table_from_message(m, &parts);
-	mime_message_free(&m);
-	e = section_open(&url->section, &parts, str_make(content.p, content.len), &data);
+	e = imap_part_open(&url->section, &content, &part);
 	if (!e)
-		e = grow(s, in, section_range_len(&data, url->off, url->count));
+		e = grow(s, in, section_range_len(&part.data, url->off, url->count));
 	if (!e)
-		e = section_write(&data, url->off, url->count, 0, to_message, in->message);
-	section_data_fini(&data);
-	part_table_free(&parts);
+		e = section_write(&part.data, url->off, url->count, 0, to_message, in->message);
+	imap_part_close(&part);
 	index_content_close(&content);
 	return e;
 }

@@ -8,6 +8,7 @@
 #include "imap/rights.h"
 #include "imap/seqset.h"
 #include "imap/state.h"
+#include "imap/urlauth.h"
 
 /* ---- SELECT, EXAMINE ---- */
 
@@ -150,6 +151,7 @@ mailbox_tell(struct imap_session *s, const struct index_mailbox *box)
 	imap_untagged(s, "OK [UIDNEXT %" PRIu32 "] Next UID", box->uidnext);
 	imap_untagged(
 		s, "OK [MAILBOXID (%c%s)] Id of the mailbox", IMAP_MAILBOX_ID, box->object_id);
+	imap_urlauth_selected(s);
 	imap_send_highest_modseq(s);
 }
 

@@ -23,7 +23,7 @@
  * would notice if a sleep lost it? Then it belongs into struct imap_sleep_state as well. Then write
  * the new size here.
  */
-_Static_assert(sizeof(struct imap_session) == 736,
+_Static_assert(sizeof(struct imap_session) == 744,
 	"imap_session has a new field: see the comment in sleep.c");
 #endif
 
@@ -85,6 +85,7 @@ state_make(struct imap_session *s, struct index_mailbox *box, struct buf *view, 
 	state->modseq_held = s->modseq_held;
 	state->modseq_sent = s->modseq_sent;
 	state->keywords_told = imap_sleep_keywords(s->keywords, s->keyword_count);
+	state->url_key_told = s->url_key_told;
 	state->view = buf_str(view);
 	state->recent = s->recent; /* borrowed, as is the next */
 	state->saved = s->saved;
@@ -243,6 +244,7 @@ mailbox_restore(struct imap_session *s, struct imap_sleep_state *state)
 		s->read_only = state->read_only;
 		s->modseq_held = state->modseq_held;
 		s->modseq_sent = state->modseq_sent;
+		s->url_key_told = state->url_key_told;
 		s->recent = state->recent;
 		s->saved = state->saved;
 		state->recent = state->saved = (struct numset){0};

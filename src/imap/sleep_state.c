@@ -6,7 +6,7 @@
 #include "lib/ipc.h"
 
 /* Another program version cannot meet it: what sleeps ends with the master that started us. */
-enum { VERSION = 1, OBJECT_ID_MAX = 32 };
+enum { VERSION = 2, OBJECT_ID_MAX = 32 };
 
 static void
 put_set(struct buf *out, const struct numset *s)
@@ -40,6 +40,7 @@ imap_sleep_state_put(struct buf *out, const struct imap_sleep_state *s)
 	ipc_put_u64(out, s->modseq_held);
 	ipc_put_u64(out, s->modseq_sent);
 	ipc_put_u64(out, s->keywords_told);
+	ipc_put_u64(out, s->url_key_told);
 	ipc_put_str(out, s->view);
 	put_set(out, &s->recent);
 	put_set(out, &s->saved);
@@ -57,6 +58,7 @@ selected_get(struct ipc_reader *r, struct imap_sleep_state *out)
 	out->modseq_held = ipc_get_u64(r);
 	out->modseq_sent = ipc_get_u64(r);
 	out->keywords_told = ipc_get_u64(r);
+	out->url_key_told = ipc_get_u64(r);
 	out->view = ipc_get_str(r);
 	recent = ipc_get_str(r);
 	saved = ipc_get_str(r);

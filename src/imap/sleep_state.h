@@ -28,6 +28,7 @@ struct imap_sleep_state {
 	int read_only;
 	uint64_t modseq_held, modseq_sent;
 	uint64_t keywords_told; /* imap_sleep_keywords of those in the last FLAGS */
+	uint64_t url_key_told;
 	struct str view; /* index_view_keep */
 	struct numset recent, saved;
 };

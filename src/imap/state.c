@@ -8,6 +8,7 @@
 #include "imap/rights.h"
 #include "imap/seqset.h"
 #include "imap/state.h"
+#include "imap/urlauth.h"
 
 uint32_t
 imap_largest(const struct imap_session *s, int uid)
@@ -433,6 +434,7 @@ imap_state_sync(struct imap_session *s, int with_expunges)
 
 	if (!s->view)
 		return;
+	imap_urlauth_sync(s);
 	sync.wanted = imap_notify_selected(s);
 	if (!(sync.wanted & IMAP_NOTIFY_MESSAGES))
 		return;
@@ -474,6 +476,7 @@ imap_state_unselect(struct imap_session *s)
 	s->uidvalidity = 0;
 	s->read_only = 0;
 	s->modseq_held = s->modseq_sent = 0;
+	s->url_key_told = 0;
 	numset_free(&s->recent);
 	numset_free(&s->saved);
 	imap_contexts_free(s);

@@ -66,9 +66,8 @@ client_answer_end(struct index_user *u, const struct ipc_reader *r)
 	return E_TEMPFAIL;
 }
 
-/* The meaning of an ERROR frame. */
-static enum err
-error_of(const struct ipc_msg *m)
+enum err
+client_error_of(const struct ipc_msg *m)
 {
 	struct ipc_reader r = ipc_reader_of(buf_str(&m->body));
 	uint32_t e = ipc_get_u32(&r);
@@ -146,7 +145,7 @@ receive(struct index_user *u, int fd, uint32_t request, enum index_frame want, i
 	if (out->type == want) {
 		return OK;
 	}
-	return out->type == INDEX_ERROR ? error_of(out) : E_PROTO;
+	return out->type == INDEX_ERROR ? client_error_of(out) : E_PROTO;
 }
 
 /* ---- connecting ---- */

@@ -266,9 +266,8 @@ content_unzip(struct index_user *u, struct content *c, const char **p, size_t *l
 	return e == E_CORRUPT || e == E_TOOBIG ? OK : e;
 }
 
-/* Owns fd. */
-static enum err
-content_make(struct index_user *u, int fd, size_t size, int crlf, struct index_content *out)
+enum err
+client_content_make(struct index_user *u, int fd, size_t size, int crlf, struct index_content *out)
 {
 	struct content *c = MEM_NEW(struct content);
 	const char *p = NULL;
@@ -312,7 +311,7 @@ index_content_open(struct index_user *u, uint32_t mailbox, uint32_t uid, struct 
 	if (e) {
 		return e;
 	}
-	e = content_make(u, fd, (size_t)st.st_size, crlf, out);
+	e = client_content_make(u, fd, (size_t)st.st_size, crlf, out);
 	/* A system that is merely busy looks like a slow disk: that costs a few system calls. */
 	if (now_us() - begin > CONTENT_SLOW_US) {
 		u->slow = CONTENT_SLOW_COUNT;
@@ -380,7 +379,7 @@ client_facts(struct index_user *u, uint32_t mailbox, uint32_t uid,
 		out->internal_date = told.internal_date = st.st_mtime;
 	}
 	if (rec->size == INDEX_SIZE_UNKNOWN) {
-		e = content_make(u, fd, (size_t)st.st_size, 0, &c);
+		e = client_content_make(u, fd, (size_t)st.st_size, 0, &c);
 		if (e) {
 			return e;
 		}

@@ -92,6 +92,8 @@ enum err client_request(struct index_user *u, enum index_frame type, const struc
  */
 void client_notify(struct index_user *u, enum index_frame type, const struct buf *body);
 void client_notes_flush(struct index_user *u);
+/* The meaning of an ERROR frame. */
+enum err client_error_of(const struct ipc_msg *m);
 /* Tells the service that the index is broken. Returns E_CORRUPT. */
 enum err client_corrupt(struct index_user *u, const char *what);
 /* E_NOTFOUND for a mailbox id of an index that is no more. */
@@ -131,6 +133,10 @@ enum err client_message_record(
 enum err client_meta(struct index_user *u, enum index_meta what, uint32_t mailbox, uint64_t *out);
 
 /* ---- client_content.c ---- */
+
+/* The contents of a message file that is open; takes fd over. crlf: see struct index_content. */
+enum err client_content_make(
+	struct index_user *u, int fd, size_t size, int crlf, struct index_content *out);
 
 /* What a record may leave open and its file tells. */
 struct client_facts {

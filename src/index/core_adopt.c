@@ -154,6 +154,8 @@ core_tree_forget(struct core_tx *tx, const struct core_box *b)
 		e = core_tx_del(tx, INDEX_DB_META, index_key_meta(INDEX_META_ENTRIES, b->r.id));
 	if (e == OK)
 		e = core_tx_del(tx, INDEX_DB_META, index_key_meta(INDEX_META_KEYWORDS, b->r.id));
+	if (e == OK)
+		e = core_tx_del(tx, INDEX_DB_META, index_key_meta(INDEX_META_URL_KEY, b->r.id));
 	if (e)
 		return e;
 	rc = mdb_del(tx->txn, tx->core->env->dbi[INDEX_DB_MAILBOX_NAME], &k, NULL);

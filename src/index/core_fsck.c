@@ -334,13 +334,25 @@ check_tree(const struct fsck *f)
 	return e;
 }
 
+static void
+check_user_file(const struct fsck *f, const char *file)
+{
+	struct entry_list l, again = {0};
+	size_t bad;
+
+	if (entry_file_read(f->core->maildir_fd, "", file, &l, &bad) == E_CORRUPT)
+		fsck_found(f, "metadata", NULL,
+			f->repair ? core_entries_read(f->core, "", file, &again) : OK,
+			"%s is none; it goes aside", file);
+	entry_list_free(&l);
+	entry_list_free(&again);
+}
+
 enum err
 index_core_fsck_tree(struct index_core *c, int repair, index_fsck_fn *fn, void *arg)
 {
 	struct fsck f = {.core = c, .repair = repair, .fn = fn, .arg = arg};
-	struct entry_list l;
 	struct buf text = {0};
-	size_t bad;
 	enum err e = check_tree(&f);
 
 	if (e == OK)
@@ -350,11 +362,8 @@ index_core_fsck_tree(struct index_core *c, int repair, index_fsck_fn *fn, void *
 		check_subscriptions(&f);
 		check_orphans(&f);
 	}
-	if (entry_file_read(c->maildir_fd, "", ENTRY_FILE_METADATA_SERVER, &l, &bad) == E_CORRUPT)
-		fsck_found(&f, "metadata", NULL,
-			repair ? core_entries_read(c, "", ENTRY_FILE_METADATA_SERVER, &l) : OK,
-			"%s is none; it goes aside", ENTRY_FILE_METADATA_SERVER);
-	entry_list_free(&l);
+	check_user_file(&f, ENTRY_FILE_METADATA_SERVER);
+	check_user_file(&f, ENTRY_FILE_URLAUTH);
 	buf_free(&text);
 	return e;
 }

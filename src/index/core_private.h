@@ -288,6 +288,9 @@ enum err core_entries_write(
 enum err core_entries_copy(
 	struct index_core *c, const char *from, const char *to, const char *file);
 
+/* core_urlauth.c: the mailbox is gone, and with it its access key. */
+void core_url_forget(struct index_core *c, const struct core_box *box);
+
 /* core_keywords.c */
 /*
  * Bits for names; with make, new ones are given bits (and the folder's file is written before).

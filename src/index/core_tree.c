@@ -314,6 +314,8 @@ index_core_delete(struct index_core *c, struct str name)
 		if (e)
 			(void)renameat(c->maildir_fd, hidden, c->maildir_fd, f.box.dir);
 	}
+	if (e == OK)
+		core_url_forget(c, &f.box);
 	return e;
 }
 

@@ -19,6 +19,7 @@
 #define ENTRY_FILE_METADATA "roost-metadata"
 #define ENTRY_FILE_METADATA_SERVER "roost-metadata-server"
 #define ENTRY_FILE_ACL "roost-acl"
+#define ENTRY_FILE_URLAUTH "roost-urlauth" /* in the Maildir */
 /* Followed by "-" and a guest: what he has seen of it. */
 #define ENTRY_FILE_SEEN "roost-seen"
 

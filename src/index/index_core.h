@@ -10,6 +10,7 @@
 #include "lib/err.h"
 #include "lib/numset.h"
 #include "lib/str.h"
+#include "mail/imap_url.h"
 
 /*
  * One user's Maildir and index, written. This is all of roost-index but its sockets and threads:
@@ -221,6 +222,27 @@ enum err index_core_metadata_set(
 	struct index_core *c, uint32_t mailbox, const struct index_metadata *list, size_t count);
 enum err index_core_acl_set(struct index_core *c, uint32_t mailbox, struct str identifier,
 	enum index_acl_op op, struct str rights);
+
+/* ---- URLs with an authorization (RFC 4467): see index_client.h ---- */
+
+/*
+ * The token of a rump URL of the user's own, in hex. E_NOTFOUND: no such mailbox, or not under this
+ * UIDVALIDITY; E_QUOTA: too many keys.
+ */
+enum err index_core_url_token(
+	struct index_core *c, const struct imap_url *url, char token[INDEX_URL_TOKEN_SIZE]);
+/*
+ * Opens the file of the message that the URL is of, if its token is right and the user himself may
+ * read it now. E_AUTH: whatever is wrong with it. When it ends and who may use it is the caller's
+ * to check, and the caller closes *fd.
+ */
+enum err index_core_url_open(struct index_core *c, const struct imap_url *url, int *fd);
+/* Takes as long as a look at a token, for a URL of somebody who is not there. */
+void index_core_url_pretend(const struct imap_url *url);
+/* Of an empty name: all keys are removed. E_NOTFOUND, E_QUOTA. */
+enum err index_core_url_reset(struct index_core *c, struct str mailbox);
+/* Whether the user has any keys. */
+int index_core_url_any(struct index_core *c);
 
 /* ---- expunged messages that are kept ---- */
 

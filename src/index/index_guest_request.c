@@ -709,6 +709,8 @@ static const struct {
 	{INDEX_QUOTA_GET, refuse, "quota"},
 	{INDEX_CORRUPT, guest_corrupt, "corrupt"},
 	{INDEX_SLEEP_SEAL, guest_sleep_seal, "sleep seal"},
+	{INDEX_URL_SIGN, refuse, "sign url"},
+	{INDEX_URL_RESET, refuse, "reset url key"},
 };
 
 enum err

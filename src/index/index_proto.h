@@ -30,6 +30,13 @@ enum index_frame {
 	INDEX_OPENED = 2,
 	INDEX_WAIT = 5, /* nothing */
 
+	/*
+	 * In the place of OPEN, and all there is on its connection: str ticket of the user who
+	 * asks, str URL with an authorization (RFC 4467) -> CONTENT: the message that it is of.
+	 * ERROR E_AUTH: whatever is wrong with the URL; E_TEMPFAIL: all else.
+	 */
+	INDEX_URL_OPEN = 6,
+
 	INDEX_OK = 3, /* nothing */
 	INDEX_ERROR = 4, /* u32 enum err, str text for the log */
 
@@ -117,6 +124,17 @@ enum index_frame {
 	 * E_TOOBIG: identifier; E_QUOTA: too many.
 	 */
 	INDEX_ACL_SET = 61,
+
+	/* ---- URLs with an authorization (RFC 4467), of the user himself; not from guests ---- */
+
+	/*
+	 * str rump URL -> URL_SIGNED: str token. E_NOTFOUND: the mailbox; E_RANGE: no URL of this
+	 * user's; E_QUOTA.
+	 */
+	INDEX_URL_SIGN = 62,
+	INDEX_URL_SIGNED = 63,
+	/* str mailbox (empty: all keys are removed) -> OK. E_NOTFOUND, E_QUOTA. */
+	INDEX_URL_RESET = 64,
 
 	/* ---- news ---- */
 

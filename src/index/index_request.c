@@ -470,6 +470,65 @@ run_acl_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	return e;
 }
 
+/* ---- URLs with an authorization ---- */
+
+/* By this connection's own name alone, so that nobody else's table of keys is asked. */
+static enum err
+url_sign(struct index_conn *c, struct str text, char token[INDEX_URL_TOKEN_SIZE])
+{
+	struct imap_url url;
+	char *user = NULL;
+	enum err e = imap_url_parse_auth(text, 1, &url) ? E_RANGE : OK;
+
+	if (e == OK) {
+		user = imap_url_user(url.user, c->user->name);
+		e = strcmp(user, c->user->name) == 0 ? OK : E_RANGE;
+	}
+	if (e == OK)
+		e = index_core_url_token(c->user->core, &url, token);
+	free(user);
+	imap_url_fini(&url);
+	return e;
+}
+
+static enum err
+run_url_sign(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	struct str text = ipc_get_str(r);
+	char token[INDEX_URL_TOKEN_SIZE];
+	struct buf body = {0};
+	int first;
+	enum err e;
+
+	if (ipc_reader_end(r))
+		return E_PROTO;
+	first = !index_core_url_any(c->user->core);
+	e = url_sign(c, text, token);
+	if (e)
+		return e;
+	if (first)
+		index_shared_learn(c->user);
+	ipc_put_cstr(&body, token);
+	index_answer_send(c, INDEX_URL_SIGNED, request, &body);
+	return OK;
+}
+
+static enum err
+run_url_reset(struct index_conn *c, uint32_t request, struct ipc_reader *r)
+{
+	struct str mailbox = ipc_get_str(r);
+	enum err e;
+
+	if (ipc_reader_end(r))
+		return E_PROTO;
+	e = index_core_url_reset(c->user->core, mailbox);
+	if (e == OK) {
+		index_shared_learn(c->user);
+		index_answer_ok(c, request);
+	}
+	return e;
+}
+
 /* ---- news ---- */
 
 /* 1: the look takes long, is done in another thread, and the answer follows it. */
@@ -624,6 +683,8 @@ static const struct {
 	{INDEX_CORRUPT, run_corrupt, "corrupt"},
 	{INDEX_SLEEP_SEAL, run_sleep_seal, "sleep seal"},
 	{INDEX_SHARED_GET, run_shared_get, "shared"},
+	{INDEX_URL_SIGN, run_url_sign, "sign url"},
+	{INDEX_URL_RESET, run_url_reset, "reset url key"},
 };
 
 static enum err

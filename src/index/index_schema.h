@@ -45,6 +45,7 @@ enum index_db {
 enum index_meta {
 	INDEX_META_ENTRIES = 'm', /* modseq of the last change of its annotations */
 	INDEX_META_KEYWORDS = 'k', /* modseq when bits of keywords were last given back */
+	INDEX_META_URL_KEY = 'u', /* modseq when its access key (RFC 4467) was last reset */
 	/* Of a guest's index (core_guest.h): his rights, and the owner's modseq up to which it
 	   follows. */
 	INDEX_META_RIGHTS = 'G',

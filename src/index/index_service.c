@@ -85,15 +85,21 @@ guest_paths(const struct config *conf, const struct ticket *t, struct index_open
 	return OK;
 }
 
+/* url_user: whom the mail is opened for, who is not its owner; or NULL. */
 static enum err
-make_open(const struct config *conf, const struct ticket *t, struct index_open **out)
+make_open(const struct config *conf, const struct ticket *t, const char *url_user,
+	struct index_open **out)
 {
 	struct index_open *o = MEM_NEW(struct index_open);
+	struct stat st;
 	enum err e = index_paths(conf, t->home, &o->maildir, &o->index_dir);
 
 	o->fd = -1;
 	if (e == OK && t->guest)
 		e = guest_paths(conf, t, o);
+	/* Mail that is gone is not made anew for others. */
+	if (e == OK && url_user && stat(o->maildir, &st) != 0)
+		e = E_NOTFOUND;
 	if (e) {
 		index_open_free(o);
 		*out = NULL;
@@ -110,8 +116,8 @@ make_open(const struct config *conf, const struct ticket *t, struct index_open *
 		.messages = t->quota_messages,
 		.grace_bytes = conf->quota_grace,
 		.rules = o->rules,
-		/* Of an index that knows any limits a guest's ticket changes none. */
-		.issued = t->guest ? 1 : (int64_t)t->expires - TICKET_LIFETIME_S};
+		/* Of an index that knows any limits others change none. */
+		.issued = t->guest || url_user ? 1 : (int64_t)t->expires - TICKET_LIFETIME_S};
 	o->fsync = conf->mail_fsync;
 	o->expunge_keep_s = conf->expunge_keep / 1000;
 	o->watches_max = (size_t)conf->index_inotify_watches;
@@ -143,6 +149,78 @@ refuse(struct ipc_conn *c, uint32_t request, enum err e, const char *text)
 }
 
 static void
+hand_over(struct index_service_state *s, struct ipc_conn *c, struct index_open *o, uint32_t request)
+{
+	o->request = request;
+	o->fd = ipc_conn_detach(c, &o->readahead);
+	/* Nothing was sent yet, so there is room; a client that is gone is noticed later. */
+	(void)ipc_send(o->fd, INDEX_WAIT, 0, (struct str){0}, NULL, 0, 0);
+	index_queue_add(&worker_of(s, o->user)->queue, index_worker_open, o);
+}
+
+/* The owner of a URL, for the user of the ticket. */
+static enum err
+url_open(struct index_service_state *s, const struct ticket *t, struct str url,
+	struct index_open **out)
+{
+	const struct config *conf = service_conf(s->run);
+	struct index_owner who = {.user = t->user,
+		.home = t->home,
+		.quota_bytes = t->quota_bytes,
+		.quota_messages = t->quota_messages,
+		.quota_rules = t->quota_rules};
+	struct index_owner owner = {0};
+	/* A guest's ticket does not say who he is, but whose mail he is let into. */
+	enum err e = t->guest ? E_AUTH : index_url_admit(conf, s->shared, &who, url, &owner);
+
+	if (e == OK) {
+		struct ticket of = {.user = owner.user,
+			.home = owner.home,
+			.quota_bytes = owner.quota_bytes,
+			.quota_messages = owner.quota_messages,
+			.quota_rules = owner.quota_rules};
+
+		e = make_open(conf, &of, t->user, out);
+	}
+	if (e == E_NOTFOUND)
+		index_shared_forget(s->shared, owner.user);
+	if (e == OK) {
+		(*out)->url = str_dup(url);
+		(*out)->url_user = mem_strdup(t->user);
+	}
+	index_owner_free(&owner);
+	return e == OK || e == E_RANGE ? e : E_AUTH;
+}
+
+static void
+on_url_open(struct index_service_state *s, struct ipc_conn *c, const struct ipc_msg *m)
+{
+	struct ipc_reader r = ipc_reader_of(buf_str(&m->body));
+	struct str text = ipc_get_str(&r), url = ipc_get_str(&r);
+	struct index_open *o = NULL;
+	struct ticket t = {0};
+	enum err e = ipc_reader_end(&r);
+
+	if (e) {
+		log_event(LOGL_WARN, "index.client bad", "frame", log_u64(m->type), NULL);
+		ipc_conn_free(&c);
+		return;
+	}
+	/* A session that is as old as its ticket is no reason to say anything of the URL. */
+	e = ticket_check(service_conf(s->run)->ticket_key, text, time(NULL), &t) ? E_TEMPFAIL : OK;
+	if (e == OK)
+		e = url_open(s, &t, url, &o);
+	if (e) {
+		log_event(LOGL_INFO, "index.url refused", "guest", t.user, "reason", err_word(e),
+			NULL);
+		refuse(c, m->request, e == E_AUTH ? E_AUTH : E_TEMPFAIL, "url");
+	} else {
+		hand_over(s, c, o, m->request);
+	}
+	ticket_free(&t);
+}
+
+static void
 on_open(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 {
 	struct index_service_state *s = arg;
@@ -153,6 +231,10 @@ on_open(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 	struct ticket t = {0};
 	enum err e;
 
+	if (m->type == INDEX_URL_OPEN) {
+		on_url_open(s, c, m);
+		return;
+	}
 	if (m->type != INDEX_OPEN || ipc_reader_end(&r)) {
 		log_event(LOGL_WARN, "index.client bad", "frame", log_u64(m->type), NULL);
 		ipc_conn_free(&c);
@@ -160,7 +242,7 @@ on_open(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 	}
 	e = ticket_check(conf->ticket_key, text, time(NULL), &t);
 	if (e == OK)
-		e = make_open(conf, &t, &o);
+		e = make_open(conf, &t, NULL, &o);
 	if (e) {
 		log_event(LOGL_WARN, "index.open refused", "user", t.user, "reason", err_word(e),
 			NULL);
@@ -168,12 +250,7 @@ on_open(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 			index_shared_forget(s->shared, t.user);
 		refuse(c, m->request, e == E_RANGE ? E_TEMPFAIL : e, "ticket");
 	} else {
-		o->request = m->request;
-		o->fd = ipc_conn_detach(c, &o->readahead);
-		/* Nothing was sent yet, so there is room; a client that is gone is noticed later.
-		 */
-		(void)ipc_send(o->fd, INDEX_WAIT, 0, (struct str){0}, NULL, 0, 0);
-		index_queue_add(&worker_of(s, o->user)->queue, index_worker_open, o);
+		hand_over(s, c, o, m->request);
 	}
 	ticket_free(&t);
 }

@@ -305,6 +305,8 @@ struct index_open {
 	struct index_owner owner;
 	/* Whose guest the client is: his name, his own Maildir, where his index is; or NULL. */
 	char *guest, *guest_maildir, *guest_dir;
+	/* For INDEX_URL_OPEN: the URL, and who asks; or NULL. */
+	char *url, *url_user;
 };
 void index_open_free(struct index_open *o);
 
@@ -426,8 +428,21 @@ void index_shared_learn(struct index_user_entry *u);
 void index_shared_forget(struct index_shared *s, const char *user);
 /* The body of SHARED for the user as a guest of others. */
 enum err index_shared_grants(struct index_user_entry *u, struct buf *body);
+/* Whether the user has URLs with an authorization; copies what is known of him. */
+int index_shared_url_owner(struct index_shared *s, const char *user, struct index_owner *out);
 void index_owner_copy(struct index_owner *to, const struct index_owner *from);
 void index_owner_free(struct index_owner *o);
+
+/* ---- index_url.c: URLs with an authorization (RFC 4467) ---- */
+
+/*
+ * Whether who may use the URL by what it says, and whose it is; the token is still to be checked.
+ * In the main thread. E_AUTH.
+ */
+enum err index_url_admit(const struct config *conf, struct index_shared *s,
+	const struct index_owner *who, struct str text, struct index_owner *owner);
+/* Answers what o asks for; c is of the URL's owner. */
+void index_url_answer(struct index_conn *c, const struct index_open *o);
 
 /* ---- index_guest.c: a user's guests ---- */
 

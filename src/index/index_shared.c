@@ -31,6 +31,7 @@ enum { GUEST_OWNERS_MAX = 1000 }; /* whose mail one guest is let into */
 struct shared_owner {
 	struct index_owner o;
 	struct entry_list ids; /* identifiers; the values are empty */
+	int urls; /* he has keys for URLs with an authorization */
 };
 struct index_shared {
 	pthread_mutex_t mutex;
@@ -98,11 +99,11 @@ save(const struct index_shared *s)
 
 		for (size_t k = 0; k < x->ids.count; k++)
 			json_array_append_new(ids, json_string(x->ids.items[k].name));
-		json_array_append_new(
-			all, json_pack("{s:s, s:s, s:I, s:I, s:s, s:o}", "user", x->o.user, "home",
-				     x->o.home, "quota_bytes", (json_int_t)x->o.quota_bytes,
-				     "quota_messages", (json_int_t)x->o.quota_messages,
-				     "quota_rules", x->o.quota_rules, "shares_with", ids));
+		json_array_append_new(all,
+			json_pack("{s:s, s:s, s:I, s:I, s:s, s:o, s:b}", "user", x->o.user, "home",
+				x->o.home, "quota_bytes", (json_int_t)x->o.quota_bytes,
+				"quota_messages", (json_int_t)x->o.quota_messages, "quota_rules",
+				x->o.quota_rules, "shares_with", ids, "urls", x->urls));
 	}
 	text = json_dumps(all, JSON_INDENT(1));
 	if (!text || io_write_file_atomic(s->path, text, strlen(text), 0600))
@@ -129,6 +130,7 @@ load_one(struct index_shared *s, const json_t *row)
 	if (!o.user || !o.home || owner_find(s, o.user))
 		return;
 	x = owner_add(s, &o);
+	x->urls = json_is_true(json_object_get(row, "urls"));
 	json_array_foreach(ids, i, id)
 	{
 		const char *name = json_string_value(id);
@@ -152,25 +154,39 @@ folder_look(struct entry_list *ids, int maildir, const char *dir)
 	entry_list_free(&l);
 }
 
+static int
+urls_look(int maildir)
+{
+	struct entry_list l;
+	int any = entry_file_read(maildir, "", ENTRY_FILE_URLAUTH, &l, NULL) == OK && l.count;
+
+	entry_list_free(&l);
+	return any;
+}
+
 static void
 home_look(struct index_shared *s, const char *domain, const char *local, const char *home)
 {
 	char *path = mem_printf("%s/Maildir", home), *user = mem_printf("%s@%s", local, domain);
 	struct entry_list ids = {0};
 	DIR *d = opendir(path);
+	int urls = 0;
 
 	if (d) {
+		urls = urls_look(dirfd(d));
 		folder_look(&ids, dirfd(d), "");
 		for (struct dirent *e; (e = readdir(d)) != NULL;)
 			if (e->d_name[0] == '.' && e->d_name[1] && e->d_name[1] != '.')
 				folder_look(&ids, dirfd(d), e->d_name);
 		closedir(d);
 	}
-	if (ids.count) {
+	if (ids.count || urls) {
 		/* What he may have shows when he is next opened; index_owner_copy reads NULL so. */
 		struct index_owner o = {.user = user, .home = (char *)home};
+		struct shared_owner *x = owner_add(s, &o);
 
-		owner_add(s, &o)->ids = ids;
+		x->ids = ids;
+		x->urls = urls;
 	}
 	free(user);
 	free(path);
@@ -276,6 +292,7 @@ index_shared_learn(struct index_user_entry *u)
 	struct index_shared *s = u->worker->service->shared;
 	struct entry_list ids = {0};
 	struct shared_owner *x;
+	int urls = index_core_url_any(u->core);
 
 	if (core_guest_identifiers(u->core, id_add, &ids)) {
 		entry_list_free(&ids);
@@ -283,13 +300,16 @@ index_shared_learn(struct index_user_entry *u)
 	}
 	pthread_mutex_lock(&s->mutex);
 	x = owner_find(s, u->owner.user);
-	if (x && same_ids(&x->ids, &ids) && same_owner(&x->o, &u->owner)) {
+	if (x && x->urls == urls && same_ids(&x->ids, &ids) && same_owner(&x->o, &u->owner)) {
 		entry_list_free(&ids);
-	} else if (x || ids.count) {
+	} else if (x || ids.count || urls) {
 		if (x)
 			owner_remove(s, x);
-		if (ids.count)
-			owner_add(s, &u->owner)->ids = ids;
+		if (ids.count || urls) {
+			x = owner_add(s, &u->owner);
+			x->ids = ids;
+			x->urls = urls;
+		}
 		save(s);
 	}
 	pthread_mutex_unlock(&s->mutex);
@@ -310,6 +330,21 @@ index_shared_forget(struct index_shared *s, const char *user)
 }
 
 /* ---- asking ---- */
+
+int
+index_shared_url_owner(struct index_shared *s, const char *user, struct index_owner *out)
+{
+	const struct shared_owner *x;
+	int urls;
+
+	pthread_mutex_lock(&s->mutex);
+	x = owner_find(s, user);
+	urls = x && x->urls;
+	if (urls)
+		index_owner_copy(out, &x->o);
+	pthread_mutex_unlock(&s->mutex);
+	return urls;
+}
 
 static int
 same_domain(const char *a, const char *b)

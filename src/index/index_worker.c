@@ -39,6 +39,8 @@ index_open_free(struct index_open *o)
 	free(o->guest);
 	free(o->guest_maildir);
 	free(o->guest_dir);
+	free(o->url);
+	free(o->url_user);
 	free(o);
 }
 
@@ -416,8 +418,8 @@ user_get(struct index_worker *w, const struct index_open *o, struct index_user_e
 	*out = u;
 	if (u->corrupt)
 		return E_TEMPFAIL;
-	/* A guest brings what the user's own ticket said some time ago. */
-	if (!o->guest) {
+	/* Others bring what the user's own ticket said some time ago. */
+	if (!o->guest && !o->url) {
 		index_core_set_limits(u->core, &o->limits);
 		index_owner_copy(&u->owner, &o->owner);
 	}
@@ -486,10 +488,13 @@ conn_begin(struct index_worker *w, struct index_open *o, enum err e, struct inde
 		if (e) {
 			index_answer_error(c, o->request, e == E_CORRUPT ? E_TEMPFAIL : e, "guest");
 			conn_leave(c);
+		} else if (o->url) {
+			index_url_answer(c, o);
+			conn_leave(c);
 		} else {
 			answer_opened(c, o);
 		}
-		if (!e && o->readahead.len)
+		if (c->user && o->readahead.len)
 			ipc_conn_push_input(c->ipc, buf_str(&o->readahead));
 	}
 	index_open_free(o);

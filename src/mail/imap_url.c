@@ -267,9 +267,9 @@ access_parse(struct str text, struct imap_url *out)
 		if (!str_starts_i(text, kinds[i].word) || (!kinds[i].has_user && text.len != len))
 			continue;
 		out->access = kinds[i].access;
-		return kinds[i].has_user
-			       ? user_parse(str_make(text.p + len, text.len - len), &out->access_user)
-			       : OK;
+		return kinds[i].has_user ? user_parse(str_make(text.p + len, text.len - len),
+						   &out->access_user)
+					 : OK;
 	}
 	return E_PARSE;
 }
@@ -293,8 +293,7 @@ verifier_parse(struct str text, struct imap_url *out)
 	if (!token.p || token.len < HEX_MIN || !is_hex(token) || mechanism.len == 0)
 		return E_PARSE;
 	for (size_t i = 0; i < mechanism.len; i++)
-		if (!str_is_alnum(mechanism.p[i]) && mechanism.p[i] != '-' &&
-			mechanism.p[i] != '.')
+		if (!str_is_alnum(mechanism.p[i]) && mechanism.p[i] != '-' && mechanism.p[i] != '.')
 			return E_PARSE;
 	out->mechanism = mechanism;
 	out->token = token;
@@ -306,7 +305,8 @@ static enum err
 authorization_parse(struct str text, size_t at, int rump, struct imap_url *out)
 {
 	size_t begin = at + strlen(";URLAUTH=");
-	struct str rest = str_make(text.p + begin, text.len - begin), access = str_split(&rest, ':');
+	struct str rest = str_make(text.p + begin, text.len - begin),
+		   access = str_split(&rest, ':');
 	enum err e = access_parse(access, out);
 
 	if (!e && (rest.p == NULL) != (rump != 0))

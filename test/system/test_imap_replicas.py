@@ -161,7 +161,8 @@ class Storm:
         text = self.random.choice(["NOOP", "CHECK", f"STATUS {inbox} (MESSAGES UIDNEXT UNSEEN)",
                                    f"STATUS {self.boxes(client)[0]} (MESSAGES)", "UIDBATCHES 500", "NAMESPACE",
                                    'LIST "" "*" RETURN (STATUS (MESSAGES UNSEEN))', 'GETMETADATA "" /private/comment',
-                                   f"GETQUOTAROOT {inbox}", f"MYRIGHTS {inbox}"])
+                                   f"GETQUOTAROOT {inbox}", f"MYRIGHTS {inbox}", f"RESETKEY {inbox}",
+                                   "URLFETCH x"])
         client.send(Command(text.split(" ")[0]), text)
 
     def idle(self, client):

@@ -651,6 +651,41 @@ index_acl_get(struct index_user *u, uint32_t mailbox, struct str identifier,
 }
 
 enum err
+index_url_token(struct index_user *u, struct str rump, char token[INDEX_URL_TOKEN_SIZE])
+{
+	(void)u;
+	(void)rump;
+	token[0] = '\0';
+	return E_NOTFOUND;
+}
+
+enum err
+index_url_open(struct index_user *u, struct str url, struct index_content *out)
+{
+	(void)u;
+	(void)url;
+	*out = (struct index_content){.fd = -1};
+	return E_AUTH;
+}
+
+enum err
+index_url_reset(struct index_user *u, struct str mailbox)
+{
+	(void)u;
+	(void)mailbox;
+	return E_NOTFOUND;
+}
+
+enum err
+index_url_key_modseq(struct index_user *u, uint32_t mailbox, uint64_t *modseq)
+{
+	(void)u;
+	(void)mailbox;
+	*modseq = 0;
+	return OK;
+}
+
+enum err
 index_acl_set(struct index_user *u, uint32_t mailbox, struct str identifier, enum index_acl_op op,
 	struct str rights)
 {

@@ -165,6 +165,7 @@ static const struct {
 	{"metadata", NULL, "printf 'roost 1\\n/private/a b\\nnonsense\\n' > .Box/roost-metadata",
 		0},
 	{"metadata", NULL, "echo nonsense > roost-metadata-server", 0},
+	{"metadata", NULL, "echo nonsense > roost-urlauth", 0},
 	{"metadata", NULL, "echo nonsense > .Box/roost-acl", 0},
 	/* The time of the directory says that nothing happened. */
 	{"files", NULL,

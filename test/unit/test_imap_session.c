@@ -65,7 +65,9 @@ dialogue(const char *client)
 
 #define BYE_BYE "* BYE Logging out\r\nz OK Logout completed\r\n"
 #define FLAGS(k) "(\\Answered \\Flagged \\Deleted \\Seen \\Draft" k ")"
-#define MAILBOX_ID "* OK [MAILBOXID (F)] Id of the mailbox\r\n"
+#define MAILBOX_ID                                                                                 \
+	"* OK [MAILBOXID (F)] Id of the mailbox\r\n"                                               \
+	"* OK [URLMECH INTERNAL] URLs with an authorization\r\n"
 #define HIGHEST(n) "* OK [HIGHESTMODSEQ " n "] Highest\r\n"
 #define SELECTED(k, n, recent, more)                                                               \
 	"* FLAGS " FLAGS(k) "\r\n* OK [PERMANENTFLAGS " FLAGS(k                                    \
@@ -521,6 +523,54 @@ failures(void **state)
 	}
 }
 
+#define RUMP "imap://alice@h/INBOX/;UID=1;URLAUTH=anonymous"
+#define TOKEN_OF_ZEROS "000000000000000000000000000000000000000000000000000000000000000000"
+
+static void
+urls_with_an_authorization(void **state)
+{
+	static const struct transcript t[] = {
+		{"a GENURLAUTH " RUMP " internal\r\n",
+			"* GENURLAUTH \"" RUMP ":INTERNAL:" TOKEN_OF_ZEROS
+			"\"\r\na OK Genurlauth completed\r\n"},
+		{"a GENURLAUTH " RUMP " XSAMPLE\r\n",
+			"a NO [CANNOT] There is no such mechanism\r\n"},
+		{"a GENURLAUTH " RUMP "\r\n", "a BAD Position 59: expected a space\r\n"},
+		{"a GENURLAUTH " RUMP " INTERNAL " RUMP "\r\n",
+			"a BAD Position 114: expected a space\r\n"},
+		{"a GENURLAUTH " RUMP ":INTERNAL:" TOKEN_OF_ZEROS " INTERNAL\r\n",
+			"a BAD This is no URL of a message with an owner and an access "
+			"identifier\r\n"},
+		{"a GENURLAUTH \"imap://h/INBOX/;UID=1;URLAUTH=anonymous\" INTERNAL\r\n",
+			"a BAD This is no URL of a message with an owner and an access "
+			"identifier\r\n"},
+		{"a GENURLAUTH \"imap://alice@h/INBOX/;UID=1\" INTERNAL\r\n",
+			"a BAD This is no URL of a message with an owner and an access "
+			"identifier\r\n"},
+		{"a GENURLAUTH \"imap://bob@h/INBOX/;UID=1;URLAUTH=anonymous\" INTERNAL\r\n",
+			"a BAD The owner in the URL is somebody else\r\n"},
+		{"a URLFETCH x imap://h/\r\n",
+			"* URLFETCH x NIL \"imap://h/\" NIL\r\na OK Urlfetch completed\r\n"},
+		{"a URLFETCH\r\n", "a BAD Position 11: expected a space\r\n"},
+		{"a URLFETCH (\r\n", "a BAD Position 12: expected an atom or string\r\n"},
+		{"a RESETKEY\r\n", "a OK All keys removed\r\n"},
+		{"a RESETKEY INBOX\r\n", "a OK [URLMECH INTERNAL] Resetkey completed\r\n"},
+		{"a RESETKEY INBOX INTERNAL internal\r\n",
+			"a OK [URLMECH INTERNAL] Resetkey completed\r\n"},
+		{"a RESETKEY INBOX XSAMPLE\r\n", "a NO [CANNOT] There is no such mechanism\r\n"},
+		{"a RESETKEY nope\r\n", "a NO [NONEXISTENT] There is no such mailbox\r\n"},
+		{"a RESETKEY \"\"\r\n", "a NO [NONEXISTENT] There is no such mailbox\r\n"},
+	};
+
+	(void)state;
+	CHECK(t);
+	/* Another session's key; not told twice, and not of one's own. */
+	assert_string_equal(selected("b RESETKEY INBOX\r\nc NOOP\r\nd RESETKEY\r\ne NOOP\r\n"),
+		"b OK [URLMECH INTERNAL] Resetkey completed\r\nc OK Noop completed\r\n"
+		"* OK [URLMECH INTERNAL] The key was reset\r\nd OK All keys removed\r\n"
+		"e OK Noop completed\r\n" BYE_BYE);
+}
+
 static void
 mailboxes(void **state)
 {
@@ -715,6 +765,7 @@ main(void)
 		cmocka_unit_test_setup(append, fresh),
 		cmocka_unit_test_setup(failures, fresh),
 		cmocka_unit_test_setup(mailboxes, fresh),
+		cmocka_unit_test_setup(urls_with_an_authorization, fresh),
 		cmocka_unit_test_setup(list, fresh),
 		cmocka_unit_test_setup(idle, fresh),
 		cmocka_unit_test_setup(mailbox_deleted, fresh),

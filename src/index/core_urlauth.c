@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+#include "index/core_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/hmac.h>
+
+#include "index/core_guest.h"
+#include "lib/io.h"
+#include "lib/log.h"
+#include "lib/mem.h"
+#include "mail/rights.h"
+
+/*
+ * URLs that carry their own authorization (RFC 4467). The user's table of mailbox access keys
+ * (section 2.2) is one file in the Maildir, so that it outlives the index: "mailbox/" and the
+ * object id, which follows a mailbox that is renamed and is never given again, and the key in hex.
+ *
+ * The token (section 2.4.1) is one byte that says how it was made, and the MAC.
+ */
+
+enum {
+	KEY_BYTES = 32,
+	TOKEN_HMAC_SHA256 = 1, /* the only algorithm so far */
+	MAC_BYTES = 32,
+	TOKEN_BYTES = 1 + MAC_BYTES,
+	KEYS_MAX = 20000,
+	ENTRY_NAME_SIZE = 64,
+};
+_Static_assert(2 * TOKEN_BYTES + 1 == INDEX_URL_TOKEN_SIZE, "size of a token");
+
+static const char own_prefix[] = "mailbox/";
+
+static void
+own_name(const unsigned char object_id[16], char out[ENTRY_NAME_SIZE])
+{
+	int len = snprintf(out, ENTRY_NAME_SIZE, "%s", own_prefix);
+
+	for (size_t i = 0; i < 16; i++)
+		len += snprintf(out + len, ENTRY_NAME_SIZE - (size_t)len, "%02x", object_id[i]);
+}
+
+static int
+hex_value(char c)
+{
+	if (str_is_digit(c))
+		return c - '0';
+	c = str_lower(c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Whether it was so many bytes; their values do not show in the time that it takes. */
+static int
+hex_read(struct str text, unsigned char *out, size_t bytes)
+{
+	int bad = text.len != 2 * bytes;
+
+	for (size_t i = 0; i < bytes && !bad; i++) {
+		int high = hex_value(text.p[2 * i]), low = hex_value(text.p[2 * i + 1]);
+
+		bad |= high < 0 || low < 0;
+		out[i] = (unsigned char)((unsigned)high << 4 | (unsigned)low);
+	}
+	return !bad;
+}
+
+static void
+hex_add(const unsigned char *p, size_t bytes, struct buf *out)
+{
+	for (size_t i = 0; i < bytes; i++)
+		(void)buf_printf(out, "%02x", p[i]);
+}
+
+/* ---- the table ---- */
+
+static void
+table_free(struct entry_list *l)
+{
+	for (size_t i = 0; i < l->count; i++)
+		buf_wipe(&l->items[i].value);
+	entry_list_free(l);
+}
+
+static int
+key_get(const struct entry_list *l, const char *name, unsigned char key[KEY_BYTES])
+{
+	const struct entry *found = entry_list_get(l, str_of(name));
+
+	return found && hex_read(buf_str(&found->value), key, KEY_BYTES);
+}
+
+static void
+key_make(struct entry_list *l, const char *name, unsigned char key[KEY_BYTES])
+{
+	struct buf hex = {0};
+
+	io_random(key, KEY_BYTES);
+	hex_add(key, KEY_BYTES, &hex);
+	entry_list_set(l, str_of(name), buf_str(&hex));
+	buf_wipe(&hex);
+	buf_free(&hex);
+}
+
+/* Of mailboxes that another program has removed. */
+static enum err
+keys_prune(struct core_tx *tx, struct entry_list *l)
+{
+	struct entry_list kept = {0};
+	struct core_box *boxes = NULL;
+	char name[ENTRY_NAME_SIZE];
+	size_t count = 0;
+	enum err e = core_box_list(tx, &boxes, &count);
+
+	for (size_t i = 0; i < count && e == OK; i++) {
+		const struct entry *x;
+
+		own_name(boxes[i].r.object_id, name);
+		x = entry_list_get(l, str_of(name));
+		if (x)
+			entry_list_set(&kept, str_of(name), buf_str(&x->value));
+	}
+	free(boxes);
+	if (e) {
+		table_free(&kept);
+		return e;
+	}
+	table_free(l);
+	*l = kept;
+	return OK;
+}
+
+/* ---- tokens ---- */
+
+static enum err
+token_make(const unsigned char key[KEY_BYTES], struct str rump, unsigned char token[TOKEN_BYTES])
+{
+	unsigned len = 0;
+
+	token[0] = TOKEN_HMAC_SHA256;
+	return HMAC(EVP_sha256(), key, KEY_BYTES, (const unsigned char *)rump.p, rump.len,
+		       token + 1, &len) &&
+			       len == MAC_BYTES
+		       ? OK
+		       : E_TEMPFAIL;
+}
+
+static enum err
+token_check(const unsigned char key[KEY_BYTES], const struct imap_url *url, int *same)
+{
+	unsigned char want[TOKEN_BYTES], got[TOKEN_BYTES] = {0};
+	int is_token = hex_read(url->token, got, TOKEN_BYTES);
+	enum err e = token_make(key, url->rump, want);
+
+	*same = e == OK && is_token &&
+		str_equal_secret(str_make((const char *)want, TOKEN_BYTES),
+			str_make((const char *)got, TOKEN_BYTES));
+	explicit_bzero(want, sizeof(want));
+	return e;
+}
+
+void
+index_core_url_pretend(const struct imap_url *url)
+{
+	unsigned char key[KEY_BYTES];
+	int same;
+
+	io_random(key, sizeof(key));
+	(void)token_check(key, url, &same);
+}
+
+static enum err
+box_find(struct core_tx *tx, struct str name, uint32_t uidvalidity, struct core_box *out)
+{
+	char clean[INDEX_MAILBOX_NAME_MAX + 1];
+	enum err e = core_name_normalize(name, clean) ? E_NOTFOUND
+						      : core_box_find(tx, str_of(clean), out);
+
+	/* RFC 5092 section 5: a stale URL is of no mailbox. */
+	if (e == OK && uidvalidity && uidvalidity != out->r.uidvalidity)
+		e = E_NOTFOUND;
+	return e;
+}
+
+struct signing {
+	const struct imap_url *url;
+	unsigned char token[TOKEN_BYTES];
+};
+
+static enum err
+sign_step(struct core_tx *tx, void *arg)
+{
+	struct signing *s = arg;
+	unsigned char key[KEY_BYTES];
+	char name[ENTRY_NAME_SIZE];
+	struct entry_list l = {0};
+	struct core_box box;
+	enum err e = box_find(tx, str_of(s->url->mailbox), s->url->uidvalidity, &box);
+
+	if (e)
+		return e;
+	own_name(box.r.object_id, name);
+	e = core_entries_read(tx->core, "", ENTRY_FILE_URLAUTH, &l);
+	if (e == OK && !key_get(&l, name, key)) {
+		if (l.count >= KEYS_MAX)
+			e = keys_prune(tx, &l);
+		if (e == OK && l.count >= KEYS_MAX)
+			e = E_QUOTA;
+		if (e == OK)
+			key_make(&l, name, key);
+		if (e == OK)
+			e = core_entries_write(tx->core, "", ENTRY_FILE_URLAUTH, &l);
+	}
+	if (e == OK)
+		e = token_make(key, s->url->rump, s->token);
+	explicit_bzero(key, sizeof(key));
+	table_free(&l);
+	return e;
+}
+
+enum err
+index_core_url_token(
+	struct index_core *c, const struct imap_url *url, char token[INDEX_URL_TOKEN_SIZE])
+{
+	struct signing s = {.url = url};
+	struct buf hex = {0};
+	enum err e = core_read(c, sign_step, &s);
+
+	token[0] = '\0';
+	if (e)
+		return e;
+	hex_add(s.token, TOKEN_BYTES, &hex);
+	memcpy(token, buf_cstr(&hex), INDEX_URL_TOKEN_SIZE);
+	buf_free(&hex);
+	return OK;
+}
+
+struct checking {
+	const struct imap_url *url;
+	struct core_box box;
+};
+
+/* What he took from himself holds here too: the token gives what he has (RFC 4467 section 7). */
+static enum err
+owner_may_read(struct core_tx *tx, const struct core_box *box)
+{
+	struct rights_owner o;
+	struct entry_list l = {0};
+	enum err e = core_entries_read(tx->core, box->dir, ENTRY_FILE_ACL, &l);
+
+	rights_owner_init(&o);
+	for (size_t i = 0; i < l.count; i++)
+		rights_owner_add(&o, str_of(l.items[i].name), buf_str(&l.items[i].value));
+	entry_list_free(&l);
+	if (e)
+		return e;
+	return rights_owner_have(&o) & RIGHT_READ ? OK : E_AUTH;
+}
+
+/* A mailbox that is not there costs as much as one that is (RFC 4467 section 6). */
+static enum err
+check_step(struct core_tx *tx, void *arg)
+{
+	struct checking *x = arg;
+	unsigned char key[KEY_BYTES];
+	char name[ENTRY_NAME_SIZE];
+	struct entry_list l = {0};
+	int found = 0, has_key, same = 0;
+	enum err e = core_entries_read(tx->core, "", ENTRY_FILE_URLAUTH, &l);
+
+	if (e == OK) {
+		e = box_find(tx, str_of(x->url->mailbox), x->url->uidvalidity, &x->box);
+		found = e == OK;
+		e = e == E_NOTFOUND ? OK : e;
+	}
+	own_name(x->box.r.object_id, name);
+	has_key = key_get(&l, name, key) && found;
+	if (!has_key)
+		io_random(key, sizeof(key));
+	if (e == OK)
+		e = token_check(key, x->url, &same);
+	explicit_bzero(key, sizeof(key));
+	table_free(&l);
+	if (e == OK && !(has_key && same))
+		e = E_AUTH;
+	return e ? e : owner_may_read(tx, &x->box);
+}
+
+enum err
+index_core_url_open(struct index_core *c, const struct imap_url *url, int *fd)
+{
+	struct checking x = {.url = url};
+	enum err e = core_read(c, check_step, &x);
+
+	*fd = -1;
+	if (e == OK)
+		e = core_guest_file(c, x.box.r.id, url->uid, fd);
+	return e == E_NOTFOUND ? E_AUTH : e;
+}
+
+/* ---- keys that come and go ---- */
+
+/* What sessions that have it selected compare: see index_url_key_modseq. */
+static enum err
+note_reset(struct core_tx *tx, uint32_t mailbox)
+{
+	struct index_key key = index_key_meta(INDEX_META_URL_KEY, mailbox);
+	uint64_t modseq;
+
+	core_tx_note(tx, mailbox);
+	modseq = core_tx_modseq(tx);
+	return core_tx_put(tx, INDEX_DB_META, key, &modseq, sizeof(modseq));
+}
+
+static enum err
+reset_step(struct core_tx *tx, void *arg)
+{
+	const struct str *mailbox = arg;
+	unsigned char key[KEY_BYTES];
+	char name[ENTRY_NAME_SIZE];
+	struct entry_list l = {0};
+	struct core_box box;
+	enum err e = box_find(tx, *mailbox, 0, &box);
+
+	if (e)
+		return e;
+	own_name(box.r.object_id, name);
+	e = core_entries_read(tx->core, "", ENTRY_FILE_URLAUTH, &l);
+	if (e == OK && l.count >= KEYS_MAX && !entry_list_get(&l, str_of(name)))
+		e = keys_prune(tx, &l);
+	if (e == OK && l.count >= KEYS_MAX && !entry_list_get(&l, str_of(name)))
+		e = E_QUOTA;
+	if (e == OK) {
+		key_make(&l, name, key);
+		explicit_bzero(key, sizeof(key));
+		e = core_entries_write(tx->core, "", ENTRY_FILE_URLAUTH, &l);
+	}
+	table_free(&l);
+	return e ? e : note_reset(tx, box.r.id);
+}
+
+static enum err
+reset_all_step(struct core_tx *tx, void *arg)
+{
+	struct entry_list l = {0}, nothing = {0};
+	struct core_box *boxes = NULL;
+	char name[ENTRY_NAME_SIZE];
+	size_t count = 0;
+	enum err e = core_entries_read(tx->core, "", ENTRY_FILE_URLAUTH, &l);
+
+	(void)arg;
+	if (e == OK)
+		e = core_box_list(tx, &boxes, &count);
+	if (e == OK && l.count)
+		e = core_entries_write(tx->core, "", ENTRY_FILE_URLAUTH, &nothing);
+	for (size_t i = 0; i < count && e == OK; i++) {
+		own_name(boxes[i].r.object_id, name);
+		if (entry_list_get(&l, str_of(name)))
+			e = note_reset(tx, boxes[i].r.id);
+	}
+	free(boxes);
+	table_free(&l);
+	return e;
+}
+
+enum err
+index_core_url_reset(struct index_core *c, struct str mailbox)
+{
+	return mailbox.len ? core_run(c, reset_step, &mailbox) : core_run(c, reset_all_step, NULL);
+}
+
+void
+core_url_forget(struct index_core *c, const struct core_box *box)
+{
+	char name[ENTRY_NAME_SIZE];
+	struct entry_list l = {0};
+
+	own_name(box->r.object_id, name);
+	if (core_entries_read(c, "", ENTRY_FILE_URLAUTH, &l) == OK &&
+		entry_list_remove(&l, str_of(name)))
+		(void)core_entries_write(c, "", ENTRY_FILE_URLAUTH, &l);
+	table_free(&l);
+}
+
+int
+index_core_url_any(struct index_core *c)
+{
+	struct entry_list l = {0};
+	int any = core_entries_read(c, "", ENTRY_FILE_URLAUTH, &l) == OK && l.count > 0;
+
+	table_free(&l);
+	return any;
+}
