@@ -154,7 +154,7 @@ rcpt_parse(const struct ipc_msg *m, struct auth_rcpt *out)
 	out->mailbox = ipc_get_dup(&r);
 	out->detail = ipc_get_dup(&r);
 	count = ipc_get_u32(&r);
-	if (r.err || kind > AUTH_RCPT_LOOP || count > TARGETS_MAX)
+	if (r.err || kind > AUTH_RCPT_NO_DOMAINS || count > TARGETS_MAX)
 		return E_TEMPFAIL;
 	out->kind = (enum auth_rcpt_kind)kind;
 	out->targets = mem_zalloc((count ? count : 1) * sizeof(*out->targets));

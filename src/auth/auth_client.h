@@ -76,6 +76,7 @@ enum auth_rcpt_kind {
 	AUTH_RCPT_UNKNOWN, /* its domain is ours, but nobody has this address: 550 5.1.1 */
 	AUTH_RCPT_DISABLED, /* the mailbox or domain is switched off: 550 5.2.1 */
 	AUTH_RCPT_LOOP, /* aliases nest too deeply or run in a circle: 5.4.6 */
+	AUTH_RCPT_NO_DOMAINS, /* "postmaster" alone, and no domain is ours */
 };
 struct auth_rcpt {
 	enum auth_rcpt_kind kind;
@@ -97,8 +98,9 @@ void auth_rcpt_free(struct auth_rcpt *r);
  * address: localpart@domain, UTF-8, without angle brackets; "postmaster" alone is allowed.
  * *out is zeroed first; after an error it holds nothing. E_PARSE: not an address; E_TEMPFAIL.
  * "postmaster" alone is postmaster@hostname, or, where hostname is no domain of ours, the
- * postmaster of the domain whose name sorts first. postmaster@ and abuse@ a domain of ours that
- * nobody has there lead to that same place (RFC 2142 section 4, RFC 5321 section 4.5.1).
+ * postmaster of the domain whose name sorts first; where there is none at all, NO_DOMAINS.
+ * postmaster@ and abuse@ a domain of ours that nobody has there lead to that same place (RFC 2142
+ * section 4, RFC 5321 section 4.5.1).
  */
 enum err auth_lookup_rcpt(struct auth_client *c, struct str address, struct auth_rcpt *out);
 

@@ -274,6 +274,7 @@ expand(struct resolver *r, const struct addr *a, const char *parent)
 		e = E_STATE;
 		break;
 	case AUTH_RCPT_UNKNOWN:
+	case AUTH_RCPT_NO_DOMAINS:
 	case AUTH_RCPT_DISABLED:
 		if (!r->dead_kind)
 			r->dead_kind = f->kind;
@@ -306,7 +307,7 @@ resolve_rcpt(struct directory *d, struct str address, struct auth_rcpt *out)
 	if (str_is_i(address, "postmaster")) {
 		e = postmaster_addr(d, &a);
 		if (e == E_NOTFOUND) {
-			out->kind = AUTH_RCPT_UNKNOWN;
+			out->kind = AUTH_RCPT_NO_DOMAINS;
 			return OK;
 		}
 	} else if (addr_parse(address, &a)) {

@@ -111,6 +111,22 @@ still_good(const struct lmtp_user *user, const struct auth_user *now)
 	       io_now_ms() - user->since_ms < LMTP_USER_AGE_MS;
 }
 
+/*
+ * Without any domain the directory is hardly the one that it was (an empty database where a disk is
+ * not mounted): that nobody has the address is not for good.
+ */
+static enum err
+not_found(struct lmtp_users *us)
+{
+	struct auth_rcpt r;
+	enum err e = auth_lookup_rcpt(us->auth, STR("postmaster"), &r);
+
+	if (!e)
+		e = r.kind == AUTH_RCPT_NO_DOMAINS ? E_TEMPFAIL : E_NOTFOUND;
+	auth_rcpt_free(&r);
+	return e;
+}
+
 enum err
 lmtp_user_get(struct lmtp_users *us, struct str address, char **detail, struct lmtp_user **out)
 {
@@ -124,7 +140,7 @@ lmtp_user_get(struct lmtp_users *us, struct str address, char **detail, struct l
 	if (e) {
 		MEM_FREE(*detail);
 		auth_user_free(&now);
-		return e;
+		return e == E_NOTFOUND ? not_found(us) : e;
 	}
 	if (*detail == NULL) {
 		*detail = mem_strdup("");

@@ -165,6 +165,19 @@ permit_auth_destination(struct restrict_run *r, const struct check *c)
 	}
 }
 
+/*
+ * Whether no domain is ours. Then more likely the directory is not the one that it was (an empty
+ * database where a disk is not mounted) than that nothing is ours: mail must not come back for it.
+ */
+static int
+nothing_is_ours(struct restrict_run *r)
+{
+	enum auth_rcpt_kind kind;
+
+	return r->host->address_kind(r->host->arg, "postmaster", &kind) == OK &&
+	       kind == AUTH_RCPT_NO_DOMAINS;
+}
+
 static enum restrict_verdict
 refuse_elsewhere(struct restrict_run *r, int code, const char *dsn)
 {
@@ -175,6 +188,9 @@ refuse_elsewhere(struct restrict_run *r, int code, const char *dsn)
 	case OK:
 		return RESTRICT_DUNNO;
 	case E_NOTFOUND:
+		if (nothing_is_ours(r))
+			return restrict_reject(r, 451, "4.3.5", r->facts->recipient,
+				restrict_class_recipient, "No domain is set up here");
 		text = mem_printf("<%s>: Relay access denied", r->facts->recipient);
 		v = restrict_reject_text(r, code, dsn, text);
 		free(text);

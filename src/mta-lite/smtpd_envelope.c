@@ -247,6 +247,7 @@ lookup_reject(struct smtpd *d, enum err e, const char *address, const struct aut
 		/* The lists let it through; smtpd_relay_restrictions is always one of them. */
 		return NULL;
 	case AUTH_RCPT_UNKNOWN:
+	case AUTH_RCPT_NO_DOMAINS:
 		return about(d, "550 5.1.1", address, no_such_user);
 	case AUTH_RCPT_DISABLED:
 		return about(d, "550 5.2.1", address, "Mailbox disabled");

@@ -150,9 +150,13 @@ address_kind(void *arg, const char *address, enum auth_rcpt_kind *kind)
 {
 	const char *domain = strchr(address, '@');
 
-	(void)arg;
+	if (strcmp(address, "postmaster") == 0) {
+		*kind = AUTH_RCPT_UNKNOWN;
+		return OK;
+	}
 	if (domain == NULL)
 		return E_PARSE;
+	(void)arg;
 	if (strcmp(domain, "@down.test") == 0)
 		return E_TEMPFAIL;
 	if (strcmp(domain, "@example.test") != 0)
