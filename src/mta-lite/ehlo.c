@@ -71,6 +71,8 @@ smtp_ehlo_write(struct buf *out, const struct config *conf, const struct smtp_eh
 	/* RFC 8689 section 2: only where it can be kept. */
 	if (opt->tls)
 		buf_add_cstr(out, "250-REQUIRETLS\r\n");
+	if (opt->etrn)
+		buf_add_cstr(out, "250-ETRN\r\n"); /* RFC 1985 */
 	if (opt->submission)
 		add_future_release(out);
 	buf_printf(out, "250-LIMITS RCPTMAX=%lld\r\n", /* RFC 9422 */

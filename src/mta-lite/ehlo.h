@@ -14,6 +14,7 @@ struct smtp_ehlo_options {
 	int tls_available; /* STARTTLS can be said now */
 	int tls; /* the session is encrypted */
 	int submission; /* a port for users */
+	int etrn; /* ETRN can be asked for: port 25 */
 	int xclient; /* XCLIENT is for this peer */
 	const char *auth; /* "PLAIN LOGIN"; NULL or "": AUTH is not offered */
 };

@@ -10,6 +10,18 @@
 /* Frames (lib/ipc.h) to the socket run/qmgr. */
 enum qmgr_frame {
 	QMGR_NEW = 1, /* str id: a file is in incoming. No answer. */
+	/*
+	 * str domain, u8: those below it, too: messages that wait for it are to be tried. Answered
+	 * with u8 enum qmgr_etrn_answer, u32 how many.
+	 */
+	QMGR_ETRN = 2,
+};
+
+enum qmgr_etrn_answer {
+	QMGR_ETRN_BUSY, /* not now */
+	QMGR_ETRN_STARTED, /* how many is not known yet */
+	QMGR_ETRN_PENDING, /* some; how many is not known yet */
+	QMGR_ETRN_COUNT, /* that many; they are tried */
 };
 
 /*

@@ -153,8 +153,8 @@ on_scan(evutil_socket_t fd, short what, void *arg)
 /* ---- what is due ---- */
 
 /* Deferred mail never takes all the room: there is some for what comes in. */
-static int
-has_room(const struct qmgr *q)
+int
+qmgr_has_room(const struct qmgr *q)
 {
 	size_t limit = (size_t)service_conf(q->run)->qmgr_message_active_limit;
 
@@ -185,7 +185,7 @@ wait_for_due(struct qmgr *q)
 	int64_t when, now = (int64_t)time(NULL);
 	struct timeval tv = {0};
 
-	if (!has_room(q) || !deferred_first(q->deferred, &when))
+	if (!qmgr_has_room(q) || !deferred_first(q->deferred, &when))
 		return;
 	tv.tv_sec = when > now ? (time_t)(when - now) : 0;
 	event_add(q->due_timer, &tv);
@@ -203,7 +203,7 @@ on_due(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (service_is_draining(q->run))
 		return;
-	while (has_room(q) && deferred_first(q->deferred, &when) && when <= now &&
+	while (qmgr_has_room(q) && deferred_first(q->deferred, &when) && when <= now &&
 		n++ < QMGR_DUE_AT_ONCE) {
 		(void)deferred_take(q->deferred, id, &when);
 		take_due(q, id, when, now);
@@ -233,7 +233,10 @@ on_notice(struct ipc_conn *c, struct ipc_msg *msg, void *arg)
 	struct qmgr *q = arg;
 	char name[QUEUE_ID_SIZE];
 
-	(void)c;
+	if (msg->type == QMGR_ETRN) {
+		qmgr_etrn(q, c, msg);
+		return;
+	}
 	if (msg->type != QMGR_NEW || ipc_reader_end(&r) || !queue_id_valid(id))
 		return;
 	memcpy(name, id.p, id.len);
@@ -245,9 +248,8 @@ on_notice(struct ipc_conn *c, struct ipc_msg *msg, void *arg)
 static void
 on_notice_close(struct ipc_conn *c, enum err e, void *arg)
 {
-	(void)c;
 	(void)e;
-	(void)arg;
+	qmgr_etrn_forget(arg, c);
 }
 
 static void
@@ -336,6 +338,7 @@ start(struct service_run *run)
 	q->run = run;
 	TAILQ_INIT(&q->jobs);
 	TAILQ_INIT(&q->idle);
+	LIST_INIT(&q->etrns);
 	q->schedule = schedule_create(&limits);
 	q->deferred = deferred_create();
 	q->scan_timer = event_new(service_base(run), -1, EV_PERSIST, on_scan, q);

@@ -31,6 +31,7 @@ struct qmgr_message {
 	int gone; /* its file was not where it should be */
 };
 
+struct qmgr_etrn; /* a domain whose mail is being looked for; see qmgr_etrn.c */
 struct qmgr_link; /* to a delivery process; see qmgr_agent.c */
 
 /* A delivery under way or waiting for its turn. */
@@ -62,6 +63,7 @@ struct qmgr {
 	TAILQ_HEAD(, qmgr_link) idle; /* delivery processes that wait for more */
 	struct ipc_conn
 		*agents[QMGR_AGENTS]; /* smtp-out, lmtp-out, local-out; NULL while not connected */
+	LIST_HEAD(, qmgr_etrn) etrns;
 	struct event *scan_timer, *drain_timer, *due_timer, *pump_timer;
 	uint64_t delivered, deferrals, bounced; /* recipients since start, for status */
 	unsigned reporters;
@@ -72,6 +74,8 @@ struct qmgr {
 
 /* There may be room, or something due: looks from the loop. */
 void qmgr_look_soon(struct qmgr *q);
+/* Whether deferred messages may come into memory. */
+int qmgr_has_room(const struct qmgr *q);
 
 /* ---- qmgr_message.c: the life of a message ---- */
 
@@ -158,5 +162,19 @@ struct qmgr_verb {
 };
 void qmgr_select(
 	struct qmgr *q, struct ctl_request *req, const json_t *args, const struct qmgr_verb *verb);
+/* Shows each message of some directories, in the same way; they must be left as they are. */
+struct qmgr_look {
+	void (*each)(struct qmgr *q, struct qmgr_message *m, void *arg);
+	void (*done)(struct qmgr *q, void *arg);
+	unsigned dirs; /* bits of enum queue_dir */
+};
+void qmgr_look(struct qmgr *q, const struct qmgr_look *look, void *arg);
+
+/* ---- qmgr_etrn.c ---- */
+
+/* A QMGR_ETRN frame. */
+void qmgr_etrn(struct qmgr *q, struct ipc_conn *c, struct ipc_msg *msg);
+/* The connection is gone: there is nobody to answer. */
+void qmgr_etrn_forget(struct qmgr *q, const struct ipc_conn *c);
 
 #endif

@@ -24,7 +24,9 @@ struct filter {
 struct selection {
 	struct qmgr *q;
 	struct ctl_request *req;
-	const struct qmgr_verb *verb;
+	const struct qmgr_verb *verb; /* NULL: a look at all */
+	const struct qmgr_look *look;
+	void *arg;
 	struct filter filter;
 	char (*ids)[QUEUE_ID_SIZE];
 	size_t count, next, size;
@@ -124,13 +126,24 @@ matches(const struct filter *f, const struct queue_entry *e)
 static void
 selection_end(struct selection *s)
 {
-	if (s->verb->lists)
+	if (s->look)
+		s->look->done(s->q, s->arg);
+	else if (s->verb->lists)
 		ctl_reply_ok(s->req, s->list);
 	else
 		ctl_reply_ok(s->req, json_pack("{s:I}", "messages", s->taken));
 	event_free(s->timer);
 	free(s->ids);
 	free(s);
+}
+
+static void
+look_at(struct selection *s, struct qmgr_message *m, int known)
+{
+	if (s->look->dirs & (1u << m->dir))
+		s->look->each(s->q, m, s->arg);
+	if (!known)
+		qmgr_drop(m);
 }
 
 static void
@@ -149,7 +162,9 @@ on_turn(evutil_socket_t fd, short what, void *arg)
 
 		if (m == NULL)
 			continue;
-		if ((s->verb->dirs & (1u << m->dir)) && matches(&s->filter, &m->entry))
+		if (s->look)
+			look_at(s, m, known);
+		else if ((s->verb->dirs & (1u << m->dir)) && matches(&s->filter, &m->entry))
 			s->taken += s->verb->run(s->q, m, s->list);
 		else if (!known)
 			qmgr_drop(m);
@@ -210,6 +225,30 @@ add_named(struct selection *s, const json_t *ids)
 	return 1;
 }
 
+static void
+begin(struct selection *s)
+{
+	struct timeval now = {0};
+
+	s->timer = evtimer_new(service_base(s->q->run), on_turn, s);
+	event_add(s->timer, &now);
+}
+
+void
+qmgr_look(struct qmgr *q, const struct qmgr_look *look, void *arg)
+{
+	struct selection *s = MEM_NEW(struct selection);
+	int dir;
+
+	*s = (struct selection){.q = q, .look = look, .arg = arg};
+	for (dir = 0; dir < QUEUE_CORRUPT; dir++) {
+		if (look->dirs & (1u << dir))
+			add_dir(s, (enum queue_dir)dir);
+	}
+	sort_ids(s);
+	begin(s);
+}
+
 void
 qmgr_select(
 	struct qmgr *q, struct ctl_request *req, const json_t *args, const struct qmgr_verb *verb)
@@ -217,7 +256,6 @@ qmgr_select(
 	const json_t *ids = json_object_get(args, "ids");
 	const char *queue = json_string_value(json_object_get(args, "queue"));
 	struct selection *s = MEM_NEW(struct selection);
-	struct timeval now = {0};
 	int dir;
 
 	*s = (struct selection){.q = q, .req = req, .verb = verb};
@@ -245,6 +283,5 @@ qmgr_select(
 		sort_ids(s);
 	}
 	s->list = verb->lists ? json_array() : NULL;
-	s->timer = evtimer_new(service_base(q->run), on_turn, s);
-	event_add(s->timer, &now);
+	begin(s);
 }

@@ -12,7 +12,7 @@
 const char restrict_class_client[] = "Client host", restrict_class_helo[] = "Helo command",
 	   restrict_class_sender[] = "Sender address",
 	   restrict_class_recipient[] = "Recipient address", restrict_class_data[] = "Data command",
-	   restrict_class_end[] = "End-of-data";
+	   restrict_class_end[] = "End-of-data", restrict_class_etrn[] = "Etrn command";
 
 enum { LISTS_DEPTH_MAX = 10 };
 
@@ -97,6 +97,8 @@ bare_table_check(enum restrict_stage stage)
 		return "check_helo_access";
 	case RESTRICT_SENDER:
 		return "check_sender_access";
+	case RESTRICT_ETRN:
+		return "check_etrn_access";
 	default:
 		return "check_recipient_access";
 	}
@@ -251,6 +253,7 @@ restrict_create(const struct config *conf, struct maps *maps)
 	LIST(RESTRICT_RECIPIENT, smtpd_recipient_restrictions);
 	LIST(RESTRICT_DATA, smtpd_data_restrictions);
 	LIST(RESTRICT_END_OF_DATA, smtpd_end_of_data_restrictions);
+	LIST(RESTRICT_ETRN, smtpd_etrn_restrictions);
 	LIST(RESTRICT_SUBMISSION, submission_restrictions);
 #undef LIST
 	guard_relaying(s);
@@ -500,6 +503,8 @@ restrict_stage_class(const struct restrict_run *r)
 		return restrict_class_data;
 	case RESTRICT_END_OF_DATA:
 		return restrict_class_end;
+	case RESTRICT_ETRN:
+		return restrict_class_etrn;
 	default:
 		return restrict_class_recipient;
 	}
@@ -525,6 +530,9 @@ restrict_stage_name(const struct restrict_run *r, struct buf *space)
 		break;
 	case RESTRICT_END_OF_DATA:
 		name = "END-OF-MESSAGE";
+		break;
+	case RESTRICT_ETRN:
+		name = f->etrn;
 		break;
 	default:
 		name = f->recipient;

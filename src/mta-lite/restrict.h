@@ -21,6 +21,7 @@ enum restrict_stage {
 	RESTRICT_DATA,
 	RESTRICT_END_OF_DATA,
 	RESTRICT_SUBMISSION, /* all of these for clients of the submission ports */
+	RESTRICT_ETRN,
 	RESTRICT_STAGE_COUNT,
 };
 
@@ -54,6 +55,7 @@ struct restrict_facts {
 	const char *helo;
 	const char *sender; /* "" for <> */
 	const char *recipient; /* the current one */
+	const char *etrn; /* the domain that ETRN is about */
 	const char *user; /* logged in */
 	const char *tls_fingerprint; /* of the client's certificate, upper-case hex with ":" */
 	int tls; /* the session is encrypted */

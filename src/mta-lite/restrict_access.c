@@ -309,6 +309,17 @@ check_recipient_access(struct restrict_run *r, const struct check *c)
 	return by_address(r, c, r->facts->recipient, restrict_class_recipient);
 }
 
+static enum restrict_verdict
+check_etrn_access(struct restrict_run *r, const struct check *c)
+{
+	const char *domain = r->facts->etrn;
+	struct buf value = {0};
+
+	if (domain == NULL)
+		return RESTRICT_DUNNO;
+	return act(r, find_name(c, domain, &value), &value, domain, restrict_class_etrn);
+}
+
 /* ---- the servers behind a name ---- */
 
 /* The names of its MX or NS, or what stands for them. E_TEMPFAIL: the DNS does not answer. */
@@ -455,6 +466,7 @@ const struct check_type restrict_access[] = {
 	{"check_helo_access", ARG_TABLE, 0, check_helo_access},
 	{"check_sender_access", ARG_TABLE, 0, check_sender_access},
 	{"check_recipient_access", ARG_TABLE, 0, check_recipient_access},
+	{"check_etrn_access", ARG_TABLE, 0, check_etrn_access},
 	{"check_client_mx_access", ARG_TABLE, 1, client_mx},
 	{"check_client_ns_access", ARG_TABLE, 1, client_ns},
 	{"check_reverse_client_hostname_mx_access", ARG_TABLE, 1, reverse_client_mx},

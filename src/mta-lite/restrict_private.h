@@ -62,7 +62,8 @@ struct restrict_run {
 
 /* What a refusal is about (Postfix's reply classes). */
 extern const char restrict_class_client[], restrict_class_helo[], restrict_class_sender[],
-	restrict_class_recipient[], restrict_class_data[], restrict_class_end[];
+	restrict_class_recipient[], restrict_class_data[], restrict_class_end[],
+	restrict_class_etrn[];
 
 /*
  * "CODE DSN <name>: CLASS rejected: text". Under warn_if_reject it is logged and DUNNO; with

@@ -208,6 +208,18 @@ schedule_revive(struct schedule *s)
 }
 
 void
+schedule_revive_one(struct schedule *s, const char *destination)
+{
+	struct destination key = {.name = (char *)destination}, **at;
+
+	at = tfind(&key, &s->tree, compare);
+	if (at == NULL)
+		return;
+	(*at)->dead = 0;
+	place(s, *at);
+}
+
+void
 schedule_sweep(struct schedule *s, int64_t now_ms)
 {
 	struct collect c = all_destinations(s);

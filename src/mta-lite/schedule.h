@@ -70,6 +70,8 @@ const char *schedule_reason(const struct schedule_job *job);
 int64_t schedule_dead_until_ms(const struct schedule_job *job);
 /* Dead destinations get another chance now. */
 void schedule_revive(struct schedule *s);
+/* The same for one. */
+void schedule_revive_one(struct schedule *s, const char *destination);
 /* Forgets destinations without jobs that have nothing of interest. To be called now and then. */
 void schedule_sweep(struct schedule *s, int64_t now_ms);
 

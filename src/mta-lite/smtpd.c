@@ -113,6 +113,7 @@ hello(struct smtpd *d, struct str args, int esmtp)
 	opt.tls = d->session->info.tls;
 	opt.submission = d->kind == SMTPD_SUBMISSION;
 	opt.xclient = d->xclient;
+	opt.etrn = d->kind == SMTPD_MX;
 	smtp_ehlo_write(&out, d->conf, &opt);
 	(void)stream_write_str(d->io, buf_str(&out));
 	buf_free(&out);
@@ -163,7 +164,8 @@ cmd_help(struct smtpd *d, struct str args)
 {
 	(void)args;
 	junk(d);
-	smtpd_reply(d, "214 2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY EXPN HELP QUIT");
+	smtpd_reply(
+		d, "214 2.0.0 EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY EXPN ETRN HELP QUIT");
 }
 
 static void
@@ -201,6 +203,7 @@ static const struct {
 	{"VRFY", smtpd_vrfy},
 	{"EXPN", smtpd_expn},
 	{"XCLIENT", smtpd_xclient},
+	{"ETRN", smtpd_etrn},
 	{"HELP", cmd_help},
 	{"STARTTLS", cmd_too_late},
 	{"AUTH", cmd_too_late},

@@ -59,6 +59,7 @@ struct smtpd {
 	char peer_ip[NET_ADDR_TEXT];
 	struct restrict_names names; /* of the peer; see smtpd_names */
 	int names_known;
+	const char *etrn; /* the domain while the lists look at ETRN: borrowed */
 	int pipelined; /* bytes came behind a command that must be the last of its group */
 	char *known_address; /* the last one whose kind was asked for */
 	enum auth_rcpt_kind known_kind;
@@ -113,6 +114,7 @@ void smtpd_bdat(struct smtpd *d, struct str args);
 void smtpd_vrfy(struct smtpd *d, struct str args);
 void smtpd_expn(struct smtpd *d, struct str args);
 void smtpd_xclient(struct smtpd *d, struct str args);
+void smtpd_etrn(struct smtpd *d, struct str args);
 
 /*
  * A complete message is in d->t: cut-through, queue, reply. Header fields to be added are in

@@ -146,6 +146,8 @@ state_word(enum restrict_stage stage)
 		return "DATA";
 	case RESTRICT_END_OF_DATA:
 		return "END-OF-MESSAGE";
+	case RESTRICT_ETRN:
+		return "ETRN";
 	default:
 		/* With smtpd_delay_reject all of them run at RCPT. */
 		return "RCPT";
@@ -184,7 +186,7 @@ put_request(struct smtpd *d, enum restrict_stage stage, struct buf *out)
 	(void)snprintf(number, sizeof(number), "%llu",
 		(unsigned long long)(d->t.spool.size ? d->t.spool.size : d->t.mail.size));
 	policy_put(out, "size", number);
-	policy_put(out, "etrn_domain", "");
+	policy_put(out, "etrn_domain", d->etrn ? d->etrn : "");
 	policy_put(out, "stress", "");
 	policy_put(out, "sasl_method", d->user ? "PLAIN" : "");
 	policy_put(out, "sasl_username", d->user);

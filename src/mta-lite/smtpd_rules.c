@@ -302,3 +302,19 @@ smtpd_rules_message(struct smtpd *d)
 {
 	return run_one(d, RESTRICT_END_OF_DATA);
 }
+
+const char *
+smtpd_rules_etrn(struct smtpd *d, const char *domain)
+{
+	const char *refusal;
+	struct stage_run s;
+
+	prepare(d, &s);
+	s.facts.etrn = domain;
+	d->etrn = domain; /* for policy servers */
+	refusal = conclude(&s, refuses(&s, RESTRICT_CLIENT) || refuses(&s, RESTRICT_HELO) ||
+				       refuses(&s, RESTRICT_ETRN));
+	d->etrn = NULL;
+	restrict_effects_free(&d->t.effects); /* they are about messages */
+	return refusal;
+}

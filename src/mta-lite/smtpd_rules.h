@@ -21,6 +21,9 @@ const char *smtpd_rules_rcpt(struct smtpd *d, const char *recipient);
 const char *smtpd_rules_data(struct smtpd *d);
 const char *smtpd_rules_message(struct smtpd *d);
 
+/* Whether ETRN may be said for the domain; d->t holds no message. */
+const char *smtpd_rules_etrn(struct smtpd *d, const char *domain);
+
 /* The client's names; looked up once. "unknown" where there is none. */
 const struct restrict_names *smtpd_names(struct smtpd *d);
 

@@ -68,6 +68,7 @@ run_ehlo(struct prelogin *p, struct str args)
 	options.tls = p->tls;
 	options.submission = is_submission(p);
 	options.xclient = p->xclient;
+	options.etrn = !is_submission(p);
 	if (is_submission(p) && prelogin_mechanisms(p)[0])
 		options.auth = prelogin_mechanisms(p);
 	smtp_ehlo_write(&p->out, p->conf, &options);
@@ -174,7 +175,7 @@ static const struct command commands[] = {
 
 /* What roost-smtpd knows beyond the table above. */
 static const char *const mail_commands[] = {
-	"MAIL", "RCPT", "DATA", "BDAT", "VRFY", "EXPN", "XCLIENT"};
+	"MAIL", "RCPT", "DATA", "BDAT", "VRFY", "EXPN", "XCLIENT", "ETRN"};
 
 /*
  * Not in the table. 1: a reply was given; 0: the client is handed over with the line unused. A

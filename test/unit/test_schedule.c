@@ -160,7 +160,15 @@ dead(void **state)
 	assert_null(schedule_next(s, 1300));
 	schedule_revive(s);
 	job = schedule_next(s, 1300);
-	schedule_done(s, &job, SCHEDULE_REACHED, 1300);
+	schedule_done(s, &job, SCHEDULE_UNREACHED, 1300);
+	/* One alone, by its name in any letters. */
+	(void)add(s, "a");
+	schedule_revive_one(s, "b");
+	assert_null(schedule_next(s, 1400));
+	schedule_revive_one(s, "A");
+	job = schedule_next(s, 1400);
+	assert_non_null(job);
+	schedule_done(s, &job, SCHEDULE_REACHED, 1400);
 	schedule_free(&s);
 }
 

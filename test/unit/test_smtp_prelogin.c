@@ -17,6 +17,7 @@
 	"250-LIMITS RCPTMAX=1000\r\n"                                                              \
 	"250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 DSN\r\n"
 #define TLS "250-REQUIRETLS\r\n"
+#define ETRN "250-ETRN\r\n"
 /* The date is of today; see mask_date. */
 #define LATER "250-FUTURERELEASE 2592000 2000-01-01T00:00:00Z\r\n"
 
@@ -42,8 +43,8 @@ static const struct {
 		""},
 	{"lmtp mail", &prelogin_lmtp, 0, 0, "MAIL FROM:<a@b>\r\nRCPT TO:<c>\r\n", "", "handover"},
 	{"lmtp xclient", &prelogin_lmtp, 0, 0, "XCLIENT NAME=x\r\n", "", "handover"},
-	{"ehlo", &prelogin_smtp, 0, 0, "EHLO c.example\r\n", EHLO("250-STARTTLS\r\n", ""), ""},
-	{"ehlo under tls", &prelogin_smtp, 1, 0, "ehlo c.example\r\n", EHLO("", TLS), ""},
+	{"ehlo", &prelogin_smtp, 0, 0, "EHLO c.example\r\n", EHLO("250-STARTTLS\r\n", ETRN), ""},
+	{"ehlo under tls", &prelogin_smtp, 1, 0, "ehlo c.example\r\n", EHLO("", TLS ETRN), ""},
 	{"ehlo submission in the open", &prelogin_submission, 0, 0, "EHLO c\r\n",
 		EHLO("250-STARTTLS\r\n", LATER), ""},
 	{"ehlo submission", &prelogin_submission, 1, 0, "EHLO c\r\n",
@@ -64,7 +65,7 @@ static const struct {
 	{"mail on submission", &prelogin_submission, 1, 0, "MAIL FROM:<a@b>\r\nRCPT TO:<c>\r\n",
 		"530 5.7.0 Authentication required\r\n530 5.7.0 Authentication required\r\n", ""},
 	{"auth on smtp", &prelogin_smtp, 1, 1, "EHLO c\r\nAUTH PLAIN AHUAcA==\r\n",
-		EHLO("", TLS) "503 5.5.1 AUTH is not offered on this port\r\n", ""},
+		EHLO("", TLS ETRN) "503 5.5.1 AUTH is not offered on this port\r\n", ""},
 	{"auth before ehlo", &prelogin_submission, 1, 0, "AUTH PLAIN AHUAcA==\r\n",
 		"503 5.5.1 EHLO first\r\n", ""},
 	{"auth", &prelogin_submission, 1, 0, "EHLO c\r\nAUTH PLAIN AHUAcA==\r\n",
