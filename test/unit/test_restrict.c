@@ -206,7 +206,8 @@ setting_of(enum restrict_stage stage)
 	static const char *const names[RESTRICT_STAGE_COUNT] = {"smtpd_client_restrictions",
 		"smtpd_helo_restrictions", "smtpd_sender_restrictions", "smtpd_relay_restrictions",
 		"smtpd_recipient_restrictions", "smtpd_data_restrictions",
-		"smtpd_end_of_data_restrictions", "submission_restrictions"};
+		"smtpd_end_of_data_restrictions", "submission_restrictions",
+		"smtpd_etrn_restrictions"};
 
 	return names[stage];
 }
@@ -227,6 +228,7 @@ run_case(const struct test *t, enum restrict_stage stage, struct restrict_effect
 		.helo = t->helo ? t->helo : "client.example",
 		.sender = t->sender ? t->sender : "someone@good.example",
 		.recipient = t->recipient ? t->recipient : "alice@example.test",
+		.etrn = stage == RESTRICT_ETRN ? "node.example.test" : NULL,
 		.user = t->user,
 		.pipelined = t->pipelined,
 		.recipient_count = t->recipients ? (unsigned)t->recipients : 1};
@@ -348,6 +350,14 @@ stages(void **state)
 			.stage = RESTRICT_DATA},
 		{"reject", "554 5.7.1 <END-OF-MESSAGE>: End-of-data rejected: Access denied",
 			.stage = RESTRICT_END_OF_DATA},
+		{"reject", "554 5.7.1 <node.example.test>: Etrn command rejected: Access denied",
+			.stage = RESTRICT_ETRN},
+		{"permit_mynetworks reject", "OK", .stage = RESTRICT_ETRN, .client = "10.1.2.3"},
+		{"check_etrn_access inline:{node.example.test=OK} reject", "OK",
+			.stage = RESTRICT_ETRN},
+		{"inline:{example.test=OK} reject", "OK", .stage = RESTRICT_ETRN},
+		{"check_etrn_access inline:{other.test=OK}", "DUNNO", .stage = RESTRICT_ETRN},
+		{"check_etrn_access static:OK", "DUNNO"},
 		{"inline:{ {client.example = REJECT go} }",
 			"554 5.7.1 <client.example>: Helo command rejected: go",
 			.stage = RESTRICT_HELO},
