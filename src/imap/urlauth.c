@@ -25,6 +25,7 @@ enum {
 static const char mechanism_internal[] = "INTERNAL";
 static const char no_mechanism[] = "There is no such mechanism";
 static const char only_own[] = "Only own mailboxes have keys";
+static const char many_keys[] = "Too many mailboxes have keys";
 static const char many_urls[] = "So many URLs at once are not served";
 
 static void
@@ -129,6 +130,8 @@ generate(struct imap_session *s, char *const *urls, size_t count)
 	buf_free(&line);
 	if (e == E_NOTFOUND)
 		return imap_reply_bad(s, NULL, "There is no such mailbox");
+	if (e == E_QUOTA)
+		return imap_reply_no(s, "LIMIT", many_keys);
 	return e ? imap_reply_error(s, e, "mailbox")
 		 : imap_reply_ok(s, NULL, "Genurlauth completed");
 }
@@ -185,6 +188,8 @@ reset_one(struct imap_session *s, struct str name)
 	index_mailbox_free(&box);
 	if (shared)
 		return imap_reply_no(s, "CANNOT", only_own);
+	if (e == E_QUOTA)
+		return imap_reply_no(s, "LIMIT", many_keys);
 	return e ? imap_reply_error(s, e, "mailbox")
 		 : imap_reply_ok(s, "URLMECH INTERNAL", "Resetkey completed");
 }

@@ -26,7 +26,7 @@ enum {
 	TOKEN_HMAC_SHA256 = 1, /* the only algorithm so far */
 	MAC_BYTES = 32,
 	TOKEN_BYTES = 1 + MAC_BYTES,
-	KEYS_MAX = 20000,
+	KEYS_MAX = 2000,
 	ENTRY_NAME_SIZE = 64,
 };
 _Static_assert(2 * TOKEN_BYTES + 1 == INDEX_URL_TOKEN_SIZE, "size of a token");

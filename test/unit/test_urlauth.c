@@ -231,7 +231,7 @@ old_keys_make_room(void **state)
 
 	append(f, "INBOX", 0, NULL);
 	url = sign(f, INBOX);
-	run("for n in $(seq 10000 29998); do printf 'mailbox/%%032d %%064d\\n' $n 0; done >>'%s/%s'",
+	run("for n in $(seq 10000 11998); do printf 'mailbox/%%032d %%064d\\n' $n 0; done >>'%s/%s'",
 		f->maildir, ENTRY_FILE_URLAUTH);
 	assert_int_equal(try_open(f, url), OK);
 	assert_int_equal(index_core_create(f->c, STR("Box"), 0, &id), OK);
