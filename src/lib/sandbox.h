@@ -25,6 +25,9 @@ enum sandbox_can {
 	SANDBOX_CAN_UDP = 16, /* open UDP sockets (DNS) */
 	SANDBOX_CAN_BIND_SOURCE =
 		32, /* bind(2) TCP to an address with port 0, before a connect(2) */
+	/* Anything; no_new_privs alone. For who becomes another user and runs other people's
+	   programs. */
+	SANDBOX_CAN_ALL = 64,
 };
 
 struct sandbox;

@@ -18,7 +18,7 @@ static const char *const smtp_restart_for[] = {
 	"smtp_tls_*", "smtp_sasl_*", "smtp_bind_*", "dns_resolvers", "dns_trust_anchor", NULL};
 
 static const char *const local_restart_for[] = {"*_maps", "masquerade_*", "recipient_delimiter",
-	"local_domains", "alias_*", "hostname", NULL};
+	"local_domains", "alias_*", "allow_mail_to_*", "hostname", NULL};
 
 const struct daemon_def daemon_defs[] = {
 	{
@@ -125,6 +125,14 @@ const struct daemon_def daemon_defs[] = {
 		.unix_ = {{"local-out", "local-out", DAEMON_MAIL_USER, 0600}},
 	},
 	{
+		/* Stays root, to become default_privs for each delivery. */
+		.name = "local-run",
+		.program = "roost-local-run",
+		.user = DAEMON_ROOT,
+		.stage = STAGE_DELIVERY,
+		.unix_ = {{"local-run", "local-run", DAEMON_MAIL_USER, 0600}},
+	},
+	{
 		.name = "metrics",
 		.program = "roost-metrics",
 		.user = DAEMON_USER,
@@ -158,7 +166,8 @@ daemon_wanted(const struct daemon_def *def, const struct config *conf)
 
 	if (strcmp(def->name, "fts") == 0 && !conf->fts)
 		return 0;
-	if (strcmp(def->name, "local") == 0 && conf->local_domains.count == 0)
+	if ((strcmp(def->name, "local") == 0 || strcmp(def->name, "local-run") == 0) &&
+		conf->local_domains.count == 0)
 		return 0;
 	if (!def->per_core)
 		return 1;

@@ -4,19 +4,25 @@
 #include "mta-lite/local_deliver.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/net.h"
 #include "mail/header.h"
 #include "mta-lite/local_expand.h"
+#include "mta-lite/local_run.h"
 #include "mta-lite/queue_store.h"
 
 /* What is looked at for Delivered-To. */
 enum { LOCAL_HEADER_MAX = 1 << 20 };
+/* Locks and the writing itself take their time, too. */
+enum { LOCAL_RUN_MORE_MS = 120 * 1000 };
 
 /* What the new message keeps of the old one's flags. */
 static const unsigned kept_flags = QUEUE_8BIT | QUEUE_BOUNCE | QUEUE_DOUBLE_BOUNCE |
@@ -144,6 +150,82 @@ pass_on(struct local *l, struct agent *a, size_t index, struct local_expansion *
 	buf_free(&head);
 }
 
+/* ---- files and commands ---- */
+
+/* Until roost-local-run answers, or nobody waits for that any more. */
+static enum err
+wait_for_answer(const struct agent *a, int fd, int timeout_ms, struct ipc_msg *m)
+{
+	struct pollfd p[2] = {
+		{.fd = fd, .events = POLLIN}, {.fd = a->channel, .events = POLLRDHUP}};
+	int n = poll(p, 2, timeout_ms);
+
+	memset(m, 0, sizeof(*m));
+	if (n == 0)
+		return E_TIMEOUT;
+	if (n < 0 || p[1].revents)
+		return E_CANCELLED;
+	return ipc_recv(fd, m, 10000);
+}
+
+static enum err
+take_answer(const struct ipc_msg *m, struct smtp_answer *answer)
+{
+	struct ipc_reader r = ipc_reader_of(buf_str(&m->body));
+	unsigned status = ipc_get_u8(&r);
+	struct str dsn = ipc_get_str(&r), text = ipc_get_str(&r);
+	char code[DSN_CODE_SIZE] = "4.3.0";
+
+	if (m->type != LOCAL_RAN || ipc_reader_end(&r) || status >= QUEUE_STATUS_COUNT ||
+		dsn.len >= sizeof(code) || text.len == 0)
+		return E_PROTO;
+	if (dsn.len > 0) {
+		memcpy(code, dsn.p, dsn.len);
+		code[dsn.len] = '\0';
+	}
+	smtp_answer_set(answer, (enum queue_status)status, code, "%.*s", STR_ARG(text));
+	return OK;
+}
+
+/* It has a process of its own, of a user who may do little. */
+static void
+local_target_deliver(
+	struct local *l, struct agent *a, size_t index, const char *target, const char *sender)
+{
+	const struct job_rcpt *rcpt = &a->job.rcpts[index];
+	const char *original = strchr(rcpt->orcpt, ';');
+	struct local_job job = {
+		.target = (char *)(uintptr_t)target,
+		.sender = (char *)(uintptr_t)sender,
+		.recipient = rcpt->address,
+		.original = (char *)(uintptr_t)(original ? original + 1 : ""),
+		.content_offset = a->job.content_offset,
+		.content_len = a->job.content_len,
+	};
+	char *path = conf_run_path(l->conf, "local-run");
+	struct buf body = {0};
+	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
+	int fd = -1;
+	enum err e = net_connect_unix(path, 10000, &fd);
+
+	local_job_put(&body, &job);
+	if (e == OK)
+		e = ipc_send(fd, LOCAL_RUN, 0, buf_str(&body), &a->file, 1, 10000);
+	if (e == OK)
+		e = wait_for_answer(
+			a, fd, (int)l->conf->command_time_limit + LOCAL_RUN_MORE_MS, &m);
+	if (e == OK)
+		e = take_answer(&m, &a->answers[index]);
+	if (e)
+		smtp_answer_set(&a->answers[index], QUEUE_PENDING, "4.3.0",
+			"the process that delivers to files and commands did not finish: %s",
+			err_text(e));
+	ipc_msg_free(&m);
+	io_close(&fd);
+	buf_free(&body);
+	free(path);
+}
+
 static void
 deliver_alias(struct local *l, struct agent *a, size_t index)
 {
@@ -167,6 +249,9 @@ deliver_alias(struct local *l, struct agent *a, size_t index)
 	else if (x.out.rcpt_count == 0)
 		smtp_answer_set(answer, QUEUE_FAILED, "5.4.6", "the alias %s leads only to itself",
 			address);
+	else if (x.out.rcpt_count == 1 && x.out.rcpts[0].target)
+		local_target_deliver(l, a, index, x.out.rcpts[0].target,
+			x.owner && a->job.sender[0] ? x.owner : a->job.sender);
 	else if (x.out.rcpt_count == 1 && x.out.rcpts[0].status == QUEUE_FAILED)
 		smtp_answer_set(answer, QUEUE_FAILED, x.out.rcpts[0].dsn, "%s: %s",
 			x.out.rcpts[0].address, x.out.rcpts[0].text);
@@ -182,7 +267,12 @@ local_deliver(struct local *l, struct agent *a)
 	size_t i;
 
 	for (i = 0; i < a->job.rcpt_count; i++) {
-		deliver_alias(l, a, i);
+		const struct job_rcpt *r = &a->job.rcpts[i];
+
+		if (r->local == QUEUE_TARGET)
+			local_target_deliver(l, a, i, r->target, a->job.sender);
+		else
+			deliver_alias(l, a, i);
 		agent_note_mta(a, "local");
 		if (agent_report_one(a, i))
 			return;

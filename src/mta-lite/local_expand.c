@@ -90,6 +90,41 @@ add_failed(struct walk *w, const char *address, const char *dsn, const char *tex
 		queue_rcpt_set(r, QUEUE_FAILED, str_of(dsn), str_of(text), STR(""));
 }
 
+/* Files and commands, where they may stand. */
+static void
+add_target(struct walk *w, const struct place *p, const struct alias_item *item)
+{
+	const struct config *conf = w->l->conf;
+	int command = item->kind == ALIAS_COMMAND;
+	const struct conf_list *allowed =
+		command ? &conf->allow_mail_to_commands : &conf->allow_mail_to_files;
+	struct buf target = {0};
+	size_t i = 0;
+
+	while (i < allowed->count && strcasecmp(allowed->items[i], p->word) != 0)
+		i++;
+	if (i == allowed->count) {
+		give_up(w, E_ACCESS, p->where,
+			command ? "allow_mail_to_commands does not let commands stand there"
+				: "allow_mail_to_files does not let files stand there");
+		return;
+	}
+	if (w->x->out.rcpt_count >= QUEUE_RCPTS_MAX) {
+		give_up(w, E_TOOBIG, w->top, "it leads to too many recipients");
+		return;
+	}
+	if (command)
+		buf_add_char(&target, '|');
+	buf_add_buf(&target, &item->text);
+	if (is_new(w, buf_cstr(&target))) {
+		struct queue_rcpt *r =
+			queue_entry_add_rcpt(&w->x->out, w->top, "", 0, QUEUE_TARGET);
+
+		r->target = mem_strdup(buf_cstr(&target));
+	}
+	buf_free(&target);
+}
+
 /* ---- aliases ---- */
 
 static struct met *
@@ -325,7 +360,7 @@ expand_list(struct walk *w, const struct place *p, struct str list)
 		else if (item.kind == ALIAS_INCLUDE)
 			expand_include(w, p, buf_cstr(&item.text));
 		else
-			give_up(w, E_UNSUPPORTED, p->where, "files and commands get no mail");
+			add_target(w, p, &item);
 	}
 	buf_free(&item.text);
 }

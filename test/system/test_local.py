@@ -62,8 +62,8 @@ def make(make_instance, tmp_path_factory, sink):
     return start
 
 
-def send(roost, *to, sender="alice@example.test", subject=None, **options):
-    message = make_message(sender or "daemon@example.test", to[0], subject)
+def send(roost, *to, sender="alice@example.test", subject=None, body="Hello.\n", **options):
+    message = make_message("daemon@example.test", to[0], subject, body)
     with smtplib.SMTP("127.0.0.1", roost.ports["smtp"]) as client:
         client.send_message(message, sender, list(to), **options)
     return message["Subject"]

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef ROOST_MTA_LOCAL_RUN_H
+#define ROOST_MTA_LOCAL_RUN_H
+
+#include "lib/conf.h"
+#include "lib/ipc.h"
+#include "mta-lite/smtp_client.h"
+
+/*
+ * Files and commands: what roost-local asks of roost-local-run, which has a process for each
+ * delivery that becomes an unprivileged user before it looks at anything.
+ *
+ * Frames on run/local-run, one of each for a connection.
+ */
+enum local_frame {
+	LOCAL_RUN = 1, /* struct local_job in order; the queue file's descriptor attached */
+	LOCAL_RAN = 2, /* u8 enum queue_status, str enhanced code, str text */
+};
+
+struct local_job {
+	char *target; /* "|command", "/file", "/maildir/" */
+	char *sender, *recipient, *original; /* "" for <>; "" for no original */
+	uint64_t content_offset, content_len;
+};
+
+void local_job_put(struct buf *body, const struct local_job *j);
+/* E_PROTO. The caller frees *out in either case. */
+enum err local_job_get(struct str body, struct local_job *out);
+void local_job_free(struct local_job *j);
+
+/*
+ * The rest is roost-local-run's. Each sets the answer. client: closed by its other end when nobody
+ * waits for the answer any more: what is not finished then must not be.
+ */
+struct local_run {
+	const struct config *conf;
+	const struct local_job *job;
+	int file, client;
+	struct smtp_answer *answer;
+};
+/* Becomes the user of default_privs, for good. 0: not possible, the answer says why. */
+int local_user_become(struct local_run *r);
+void local_file_deliver(struct local_run *r);
+void local_maildir_deliver(struct local_run *r);
+void local_command_run(struct local_run *r);
+/* Whether whoever asked is gone. */
+int local_run_abandoned(const struct local_run *r);
+
+#endif
