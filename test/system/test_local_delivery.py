@@ -5,7 +5,6 @@ import fcntl
 import mailbox
 import os
 import pwd
-import re
 import shutil
 import signal
 import tempfile
@@ -150,12 +149,11 @@ def test_commands(make, place, instance_imap):
     script(place, "dies", "kill -9 $$\n")
     roost = make('take: "|{dir}/take"\nlater: "|{dir}/later"\nnever: "|{dir}/never"\nchatty: "|{dir}/chatty"\n'
                  'deaf: "|{dir}/deaf"\ndies: |{dir}/dies\nmissing: |{dir}/missing\n')
-    subject = send(roost, f"take+-rf@{HOST}", sender="o'dd$(id)@example.test", body="z\n" * 100000)
+    subject = send(roost, f"take+-rf@{HOST}", sender="o'dd$@example.test", body="z\n" * 100000)
     text = wait_until(lambda: read(out), what="the command has run")
     lines = text.splitlines()
     assert lines[0] == (pwd.getpwuid(os.getuid()).pw_name if os.getuid() else "nobody")
-    assert [line for line in lines if re.fullmatch("SENDER=[a-z_]*o_dd__id_[a-z_]*@example.test", line)], text[:2000]
-    assert "EXTENSION=_rf" in lines and "ALIAS=take" in lines
+    assert "SENDER=o_dd_@example.test" in lines and "EXTENSION=_rf" in lines and "ALIAS=take" in lines
     assert f"DOMAIN={HOST}" in lines and f"Subject: {subject}" in lines and lines.count("z") == 100000
     assert not [line for line in lines if line.startswith(("ROOST", "LD_"))]
     wait_for_empty_queue(roost)
