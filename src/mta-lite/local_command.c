@@ -27,7 +27,8 @@
  * to a shell.
  */
 
-enum { OUTPUT_MAX = 4096, LOOK_MS = 100, NOT_RUN = 126, NOT_FOUND = 127 };
+/* A shell says with a status above SIGNALLED which signal ended its program. */
+enum { OUTPUT_MAX = 4096, LOOK_MS = 100, NOT_RUN = 126, NOT_FOUND = 127, SIGNALLED = 128 };
 
 struct command {
 	struct local_run *r;
@@ -328,9 +329,10 @@ local_command_run(struct local_run *r)
 		look_after(&c);
 		if (c.ended) {
 			later(&c, c.ended);
-		} else if (!WIFEXITED(c.status)) {
+		} else if (!WIFEXITED(c.status) || WEXITSTATUS(c.status) > SIGNALLED) {
 			(void)snprintf(text, sizeof(text), "it was ended by signal %d",
-				WTERMSIG(c.status));
+				WIFEXITED(c.status) ? WEXITSTATUS(c.status) - SIGNALLED
+						    : WTERMSIG(c.status));
 			later(&c, text);
 		} else {
 			judge(&c);

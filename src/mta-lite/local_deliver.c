@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,6 +22,8 @@
 
 /* What is looked at for Delivered-To. */
 enum { LOCAL_HEADER_MAX = 1 << 20 };
+/* Whoever took the mail may have seen a new alias a moment before us. */
+enum { LOCAL_FRESH_S = 60 };
 /* Locks and the writing itself take their time, too. */
 enum { LOCAL_RUN_MORE_MS = 120 * 1000 };
 
@@ -252,6 +255,11 @@ deliver_alias(struct local *l, struct agent *a, size_t index)
 	else if (x.out.rcpt_count == 1 && x.out.rcpts[0].target)
 		local_target_deliver(l, a, index, x.out.rcpts[0].target,
 			x.owner && a->job.sender[0] ? x.owner : a->job.sender);
+	else if (x.out.rcpt_count == 1 && x.out.rcpts[0].status == QUEUE_FAILED &&
+		 strcasecmp(x.out.rcpts[0].address, address) == 0 &&
+		 (int64_t)time(NULL) - a->job.arrival < LOCAL_FRESH_S)
+		smtp_answer_set(answer, QUEUE_PENDING, "4.1.1",
+			"%s is no alias here yet, or any more", address);
 	else if (x.out.rcpt_count == 1 && x.out.rcpts[0].status == QUEUE_FAILED)
 		smtp_answer_set(answer, QUEUE_FAILED, x.out.rcpts[0].dsn, "%s: %s",
 			x.out.rcpts[0].address, x.out.rcpts[0].text);

@@ -120,6 +120,7 @@ def test_aliases_lead_to_addresses(make, instance_imap):
     # A change counts without a restart.
     roost.aliases.write_text("fresh: bob@example.test\n")
     subject = wait_until(lambda: _accepted(roost, f"fresh@{HOST}"), what="the new alias is known")
+    flush_until_empty(roost)
     wait_for_subject(bob, subject)
 
 
