@@ -6,51 +6,12 @@
 
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/alias_files.h"
 
 struct aliases {
 	const struct config *conf;
 	struct map_list tables;
 };
-
-/* Types whose file is one of aliases(5); a path alone is one, too. */
-static const char *const file_types[] = {
-	"aliases", "file", "texthash", "hash", "btree", "dbm", "cdb"};
-/* A pattern would put the sender's words into what is done with the mail. */
-static const char *const refused_types[] = {"regexp", "pcre", "cidr", "tcp"};
-
-static int
-is_one_of(struct str type, const char *const *list, size_t n)
-{
-	size_t i;
-
-	for (i = 0; i < n; i++) {
-		if (str_is_i(type, list[i]))
-			return 1;
-	}
-	return 0;
-}
-
-void
-aliases_table_name(struct str name, struct buf *out)
-{
-	struct str rest = name, type;
-
-	if (str_starts_i(rest, "proxy:"))
-		rest = str_make(rest.p + 6, rest.len - 6);
-	name = rest;
-	type = str_split(&rest, ':');
-	buf_reset(out);
-	if (name.len > 0 && name.p[0] == '/') {
-		buf_add_cstr(out, "aliases:");
-		buf_add_str(out, name);
-	} else if (rest.p &&
-		   is_one_of(type, file_types, sizeof(file_types) / sizeof(*file_types))) {
-		buf_add_cstr(out, "aliases:");
-		buf_add_str(out, rest);
-	} else {
-		buf_add_str(out, name);
-	}
-}
 
 static enum err
 open_tables(struct aliases *a, struct maps *maps)
@@ -62,13 +23,10 @@ open_tables(struct aliases *a, struct maps *maps)
 
 	for (i = 0; i < names->count; i++) {
 		struct buf name = {0};
-		struct str rest;
 
 		aliases_table_name(str_of(names->items[i]), &name);
 		opened.items[i] = buf_steal(&name);
-		rest = str_of(opened.items[i]);
-		if (e == OK && is_one_of(str_split(&rest, ':'), refused_types,
-				       sizeof(refused_types) / sizeof(*refused_types))) {
+		if (e == OK && aliases_table_is_refused(str_of(opened.items[i]))) {
 			log_event(LOGL_ERROR, "map.setting failed", "setting", "alias_maps",
 				"error", "tables of patterns cannot hold aliases", NULL);
 			e = E_PARSE;

@@ -30,7 +30,4 @@ enum err aliases_find(const struct aliases *a, struct str address, struct buf *v
  */
 enum err aliases_find_owner(const struct aliases *a, struct str address, struct buf *owner);
 
-/* How a name of alias_maps is opened: what others compile is read as text. */
-void aliases_table_name(struct str name, struct buf *out);
-
 #endif

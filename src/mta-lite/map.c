@@ -254,17 +254,6 @@ map_list_find(const struct map_list *l, struct str key, struct buf *value)
 
 /* ---- for the types ---- */
 
-char *
-map_path(const struct config *conf, struct str name)
-{
-	const char *file = conf->config_file ? conf->config_file : "";
-	const char *slash = strrchr(file, '/');
-
-	if ((name.len > 0 && name.p[0] == '/') || slash == NULL)
-		return str_dup(name);
-	return mem_printf("%.*s/%.*s", (int)(slash - file), file, STR_ARG(name));
-}
-
 /* An editor puts a new file in the place of the old one: its directory has to be readable. */
 void
 map_sandbox_file(struct sandbox *sb, const char *path)

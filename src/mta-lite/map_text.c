@@ -18,6 +18,17 @@ struct map_entry {
 	size_t order;
 };
 
+char *
+map_path(const struct config *conf, struct str name)
+{
+	const char *file = conf->config_file ? conf->config_file : "";
+	const char *slash = strrchr(file, '/');
+
+	if ((name.len > 0 && name.p[0] == '/') || slash == NULL)
+		return str_dup(name);
+	return mem_printf("%.*s/%.*s", (int)(slash - file), file, STR_ARG(name));
+}
+
 static int
 same_file(const struct stat *a, const struct stat *b)
 {

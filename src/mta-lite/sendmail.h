@@ -8,7 +8,7 @@
 
 /* The command `sendmail`, as programs have expected it for forty years. */
 
-enum sendmail_mode { SENDMAIL_DELIVER, SENDMAIL_SMTP, SENDMAIL_QUEUE, SENDMAIL_NOTHING };
+enum sendmail_mode { SENDMAIL_DELIVER, SENDMAIL_SMTP, SENDMAIL_QUEUE, SENDMAIL_ALIASES };
 
 struct sendmail {
 	enum sendmail_mode mode;
@@ -36,5 +36,7 @@ void sendmail_header(struct str header, struct conf_list *rcpts, struct buf *wit
 
 /* The queue for people. Exit status. */
 int sendmail_print_queue(const struct config *conf);
+/* newaliases: says what is wrong in the files of alias_maps. Exit status. */
+int sendmail_check_aliases(const struct config *conf);
 
 #endif

@@ -24,8 +24,8 @@ set_mode(const char *value, struct sendmail *out)
 	case 'p':
 		out->mode = SENDMAIL_QUEUE;
 		return OK;
-	case 'i': /* rebuild aliases: they are in the directory, always current */
-		out->mode = SENDMAIL_NOTHING;
+	case 'i':
+		out->mode = SENDMAIL_ALIASES;
 		return OK;
 	default:
 		return E_PARSE;
@@ -73,7 +73,7 @@ sendmail_args(int argc, char **argv, struct sendmail *out, const char **wrong)
 	if (strcmp(name, "mailq") == 0)
 		out->mode = SENDMAIL_QUEUE;
 	else if (strcmp(name, "newaliases") == 0)
-		out->mode = SENDMAIL_NOTHING;
+		out->mode = SENDMAIL_ALIASES;
 	for (i = 1; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
 		char letter = argv[i][1];
 		const char *value = argv[i] + 2;

@@ -311,13 +311,13 @@ main(int argc, char **argv)
 	log_init("sendmail", LOGL_ERROR);
 	if (sendmail_args(argc, argv, &opt, &wrong))
 		return complain(wrong, "not understood");
-	if (opt.mode == SENDMAIL_NOTHING)
-		return EX_OK;
 	conf = load_config(opt.config);
 	if (conf == NULL)
 		return EX_CONFIG;
 	if (opt.mode == SENDMAIL_QUEUE)
 		status = sendmail_print_queue(conf);
+	else if (opt.mode == SENDMAIL_ALIASES)
+		status = sendmail_check_aliases(conf);
 	else if (opt.mode == SENDMAIL_SMTP)
 		status = pump(conf);
 	else if (opt.flush && opt.rcpt_count == 0 && !opt.from_header)

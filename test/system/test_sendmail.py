@@ -167,8 +167,23 @@ def test_mailq_shows_what_waits(roost, sendmail, user, imap):
     assert b"empty" in sendmail(program=BUILD / "mailq").stdout
 
 
-def test_newaliases_has_nothing_to_do(sendmail):
+def test_newaliases(sendmail, make_instance, tmp_path):
+    """It says what is wrong in the files of aliases; the shared instance has none."""
     sendmail("-bi")
+    files = [tmp_path / "aliases", tmp_path / "more"]
+    instance = make_instance(settings={"local_domains": ["local.test"], "alias_maps": [f"hash:{files[0]}", files[1]]})
+
+    def newaliases(status, program=("newaliases",)):
+        return run(tmp_path, BUILD / program[0], *program[1:], status=status, ROOST_CONF=instance.conf)
+
+    files[0].write_text("# a comment\nroot: alice@example.test,\n  bob@example.test\nwebmaster: root\n")
+    said = newaliases(66)
+    assert f"{files[0]}: 2 aliases" in said.stdout.decode() and f"{files[1]} (alias_maps): " in said.stderr.decode()
+    files[1].write_text("one: alice@example.test\n")
+    assert newaliases(0).stderr == b""
+    files[1].write_text("one: alice@example.test\nno colon here\n")
+    for program in ("newaliases",), ("sendmail", "-bi"):
+        assert f"{files[1]}:2: " in newaliases(65, program).stderr.decode()
 
 
 def test_mutt_with_sendmail(roost, user, other_user, imap, tmp_path):
