@@ -100,8 +100,8 @@ test_secrets_go_where_they_belong(void **state)
 	} table[] = {{"auth", 1, 1, 0, 0}, {"index", 1, 0, 0, 0}, {"proxy", 0, 0, 1, 0},
 		{"imap", 0, 0, 0, 1}, {"idle", 0, 0, 0, 0}, {"pop3", 0, 0, 0, 0},
 		{"lmtp", 0, 0, 0, 0}, {"smtpd", 0, 0, 0, 0}, {"qmgr", 0, 0, 0, 0},
-		{"smtp", 0, 0, 0, 0}, {"lmtp-client", 0, 0, 0, 0}, {"local", 0, 0, 0, 0}, {"local-run", 0, 0, 0, 0},
-		{"metrics", 0, 0, 0, 0}, {"fts", 0, 0, 0, 0}};
+		{"smtp", 0, 0, 0, 0}, {"lmtp-client", 0, 0, 0, 0}, {"local", 0, 0, 0, 0},
+		{"local-run", 0, 0, 0, 0}, {"metrics", 0, 0, 0, 0}, {"fts", 0, 0, 0, 0}};
 	struct config *conf = conf_defaults("/nonexistent");
 	(void)state;
 
