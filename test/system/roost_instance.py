@@ -200,6 +200,13 @@ class Roost:
     def home(self, user, domain=DOMAIN):
         return self.state / "mail" / domain / user
 
+    def remove_index(self, user, domain=DOMAIN):
+        """At once: a daemon at work puts something into a directory that is being emptied."""
+        gone = self.home(user, domain) / "index.gone"
+        shutil.rmtree(gone, ignore_errors=True)
+        (self.home(user, domain) / "index").rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
     # ---- administration ----
 
     def ctl(self, *args, check=True, stdin="", timeout=120):

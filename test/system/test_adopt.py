@@ -157,7 +157,7 @@ def test_from_dovecot_and_back(dovecot, make_instance, imap):
 
     # Roost's own files say the same, without the index.
     roost.stop()
-    shutil.rmtree(roost.home(USER) / "index")
+    roost.remove_index(USER)
     roost.start()
     client = imap(ADDRESS, instance=roost)
     adopted = snapshot(client, "/")

@@ -72,7 +72,7 @@ def test_what_is_written(zipping):
     # The same after a rebuild, from the names alone.
     client.logout()
     zipping.stop()
-    shutil.rmtree(zipping.home("alice") / "index")
+    zipping.remove_index("alice")
     zipping.start()
     assert {r["resource"]: r["usage"] for r in zipping.ctl("quota", "get", ALICE)["roots"]} == usage
     client = connect(zipping)

@@ -4,7 +4,6 @@
 import imaplib
 import os
 import re
-import shutil
 import time
 
 import pytest
@@ -131,7 +130,7 @@ def test_names_survive_the_index(server, client, imap):
     before = listed(client)
     client.logout()
     server.stop()
-    shutil.rmtree(server.home("alice") / "index")
+    server.remove_index("alice")
     server.start()
     client = imap(ADDRESS, instance=server)
     assert listed(client) == before

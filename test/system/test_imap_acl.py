@@ -3,7 +3,6 @@
 
 import poplib
 import re
-import shutil
 
 import pytest
 from test_imap_session import MESSAGE, Wire
@@ -278,7 +277,7 @@ def test_list_returns_rights(wire, box):
 def test_rights_outlive_the_index(wire, roost, box):
     ok(wire, f"SETACL {box} {wire.user} -te")
     roost.stop()
-    shutil.rmtree(roost.home(wire.user.split("@")[0]) / "index")
+    roost.remove_index(wire.user.split("@")[0])
     roost.start()
     again = Wire(roost, wire.user)
     assert rights(again, box) == "lrswipkxac"

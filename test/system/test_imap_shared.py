@@ -147,7 +147,7 @@ def test_seen_is_each_readers_own(shared, roost):
     assert again.count(box, "UNSEEN") == 0
     again.ok(f"SELECT {box}")
     again.ok("STORE 1 -FLAGS (\\Seen)")
-    shutil.rmtree(roost.home(owner.local) / "index")
+    roost.remove_index(owner.local)
     more = Person(roost, guest.user)
     more.ok(f"SELECT {box}")
     assert more.flags() == {1: set(), 2: {"\\Seen", "\\Flagged", "$Work"}}

@@ -460,7 +460,7 @@ def test_everything_is_killed_at_once(instance, index_is_lost):
         flow.wait(part * 300)
         kill_everything(roost)
         if index_is_lost:
-            shutil.rmtree(roost.home("alice") / "index")
+            roost.remove_index("alice")
             shutil.rmtree(roost.home("bob") / "index", ignore_errors=True)
         roost.start()
     flow.join()
@@ -471,7 +471,7 @@ def test_everything_is_killed_at_once(instance, index_is_lost):
     # And once more at rest: nothing may change at all.
     kill_everything(roost)
     if index_is_lost:
-        shutil.rmtree(roost.home("alice") / "index")
+        roost.remove_index("alice")
     roost.start()
     assert fetch_all(roost, ALICE) == before
     check_all_running(roost)

@@ -5,7 +5,6 @@ import gzip
 import imaplib
 import os
 import re
-import shutil
 import smtplib
 
 from conftest import tls_context
@@ -120,7 +119,7 @@ def test_the_index_is_removed_meanwhile(make_instance):
     client = log_in(roost)
     assert client.select()[1] == [b"2500"]
     wait_until(lambda: index_status(roost)["parsed_in_background"] > 0, what="it has begun")
-    shutil.rmtree(roost.home("alice") / "index")
+    roost.remove_index("alice")
     client.append("Sent", None, None, make_message().as_bytes())
     client.noop()
     wait_until(lambda: "index.parse ok" in roost.log().partition("index.rebuild begin")[2],

@@ -258,8 +258,6 @@ def test_pop3_deletes_at_quit_and_not_before(lmtp, user, pop3):
 
 
 def test_rebuild_of_the_index_changes_nothing(roost, lmtp, user, imap):
-    import shutil
-
     for n in range(10):
         deliver(lmtp, user, subject=f"m{n}")
     client = imap(user)
@@ -278,7 +276,7 @@ def test_rebuild_of_the_index_changes_nothing(roost, lmtp, user, imap):
     before = picture(client)
     client.logout()
     roost.stop()
-    shutil.rmtree(roost.home(user.split("@")[0]) / "index")
+    roost.remove_index(user.split("@")[0])
     roost.start()
     assert picture(imap(user)) == before
 

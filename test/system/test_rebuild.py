@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The index is thrown away, at rest and under open sessions: what a client sees stays what it was."""
 
+import errno
 import os
 import re
 import shutil
@@ -113,7 +114,12 @@ def names_are_settled(roost, user):
 def remove(roost, user, how):
     index = index_of(roost, user)
     if how == "rm -r":
-        shutil.rmtree(index)
+        try:
+            shutil.rmtree(index)
+        except OSError as e:
+            # A new one is there already.
+            if e.errno != errno.ENOTEMPTY:
+                raise
     elif how == "mv":
         index.rename(index.with_name("index.away"))
     elif how == "files":
