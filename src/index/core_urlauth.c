@@ -8,6 +8,7 @@
 #include <openssl/hmac.h>
 
 #include "index/core_guest.h"
+#include "lib/hex.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -40,15 +41,6 @@ own_name(const unsigned char object_id[16], char out[ENTRY_NAME_SIZE])
 
 	for (size_t i = 0; i < 16; i++)
 		len += snprintf(out + len, ENTRY_NAME_SIZE - (size_t)len, "%02x", object_id[i]);
-}
-
-static int
-hex_value(char c)
-{
-	if (str_is_digit(c))
-		return c - '0';
-	c = str_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* Whether it was so many bytes; their values do not show in the time that it takes. */

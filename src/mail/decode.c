@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "mail/hex.h"
+#include "lib/hex.h"
 
 enum { B64_PAD = 65, B64_BLANK = 66 };
 

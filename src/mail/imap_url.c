@@ -5,19 +5,11 @@
 #include <string.h>
 
 #include "lib/buf.h"
+#include "lib/hex.h"
 #include "lib/mem.h"
 #include "mail/date.h"
 
 /* RFC 5092 section 11. */
-
-static int
-hex_value(char c)
-{
-	if (str_is_digit(c))
-		return c - '0';
-	c = str_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* Percent-decoding. NULs are in no name. */
 static enum err

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
+#include "lib/hex.h"
 #include "mail/charset.h"
-#include "mail/hex.h"
 #include "mail/mime_private.h"
 #include "mail/rfc2047.h"
 

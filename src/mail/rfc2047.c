@@ -3,10 +3,10 @@
 
 #include <string.h>
 
+#include "lib/hex.h"
 #include "mail/charset.h"
 #include "mail/decode.h"
 #include "mail/header.h"
-#include "mail/hex.h"
 #include "mail/utf8.h"
 
 struct word {

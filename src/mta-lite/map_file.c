@@ -3,13 +3,18 @@
 
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/alias_list.h"
 #include "mta-lite/map_text.h"
 
-/* file:PATH, a text file "key value" that needs no compiling. */
+/*
+ * Text files that need no compiling: file:PATH, "key value" a line, and aliases:PATH, a file of
+ * aliases(5), "name: list".
+ */
 
 struct map_file {
 	struct map_text text;
 	struct map_table table;
+	void (*parse)(struct map *map, struct str text); /* fills the table */
 };
 
 /* Where the key ends: at a blank outside of the quotes of a local part ("a b"@example.com). */
@@ -29,15 +34,13 @@ key_len(struct str line)
 }
 
 static void
-parse(struct map *map, struct str text)
+parse_keys(struct map *map, struct str text)
 {
 	struct map_file *f = map->data;
 	struct map_lines lines = {.rest = text};
 	struct str line;
 	unsigned number;
-	size_t twice;
 
-	map_table_fini(&f->table);
 	while (map_lines_next(&lines, &line, &number)) {
 		size_t len = key_len(line);
 		struct str value = str_trim(str_make(line.p + len, line.len - len));
@@ -48,10 +51,31 @@ parse(struct map *map, struct str text)
 			map_table_add(&f->table, str_make(line.p, len), value);
 	}
 	map_lines_fini(&lines);
-	twice = map_table_sort(&f->table);
-	if (twice > 0)
-		log_event(LOGL_WARN, "map.keys repeated", "table", map->name, "count",
-			log_u64(twice), "using", "the first", NULL);
+}
+
+static void
+add_alias(void *arg, struct str name, struct str list, unsigned line)
+{
+	const struct map *map = arg;
+	struct map_file *f = map->data;
+
+	(void)line;
+	/* With what is wrong in it: mail for the name must wait, and not come back. */
+	map_table_add(&f->table, name, list);
+}
+
+static void
+warn_alias(void *arg, unsigned line, const char *why)
+{
+	map_warn(arg, line, why);
+}
+
+static void
+parse_aliases(struct map *map, struct str text)
+{
+	const struct alias_reader reader = {add_alias, warn_alias, map};
+
+	alias_text_read(text, &reader);
 }
 
 static void
@@ -59,14 +83,22 @@ file_refresh(struct map *map)
 {
 	struct map_file *f = map->data;
 	struct buf text = {0};
+	size_t twice;
 
-	if (map_text_changed(&f->text, map, &text))
-		parse(map, buf_str(&text));
+	if (map_text_changed(&f->text, map, &text)) {
+		map_table_fini(&f->table);
+		f->parse(map, buf_str(&text));
+		twice = map_table_sort(&f->table);
+		if (twice > 0)
+			log_event(LOGL_WARN, "map.keys repeated", "table", map->name, "count",
+				log_u64(twice), "using", "the first", NULL);
+	}
 	buf_free(&text);
 }
 
 static enum err
-file_open(struct map *map, struct str argument, struct buf *why)
+open_with(struct map *map, struct str argument, struct buf *why,
+	void (*parse)(struct map *map, struct str text))
 {
 	struct map_file *f;
 
@@ -76,9 +108,22 @@ file_open(struct map *map, struct str argument, struct buf *why)
 	}
 	f = MEM_NEW(struct map_file);
 	f->text.path = map_path(map->conf, argument);
+	f->parse = parse;
 	map->data = f;
 	file_refresh(map);
 	return OK;
+}
+
+static enum err
+file_open(struct map *map, struct str argument, struct buf *why)
+{
+	return open_with(map, argument, why, parse_keys);
+}
+
+static enum err
+aliases_open(struct map *map, struct str argument, struct buf *why)
+{
+	return open_with(map, argument, why, parse_aliases);
 }
 
 static enum err
@@ -114,6 +159,16 @@ const struct map_type map_type_file = {
 	.name = "file",
 	.fold = 1,
 	.open = file_open,
+	.find = file_find,
+	.refresh = file_refresh,
+	.sandbox = file_sandbox,
+	.close = file_close,
+};
+
+const struct map_type map_type_aliases = {
+	.name = "aliases",
+	.fold = 1,
+	.open = aliases_open,
 	.find = file_find,
 	.refresh = file_refresh,
 	.sandbox = file_sandbox,

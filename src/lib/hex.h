@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef ROOST_MAIL_HEX_H
-#define ROOST_MAIL_HEX_H
+#ifndef ROOST_LIB_HEX_H
+#define ROOST_LIB_HEX_H
 
-/* Private to src/mail. The value of a hexadecimal digit, or -1. */
+/* The value of a hexadecimal digit of either case, or -1. */
 static inline int
 hex_value(char c)
 {
