@@ -545,10 +545,7 @@ login_is_offered(const struct config *conf, const char *mechanism, enum login_ch
 		((flags & SASL_NEEDS_CERTIFICATE) && channel != CHANNEL_CERTIFICATE) ||
 		((flags & SASL_TAKES_TOKENS) && !oauth_is_configured(conf)))
 		return 0;
-	for (size_t i = 0; i < conf->auth_mechanisms.count; i++)
-		if (str_is_i(str_of(conf->auth_mechanisms.items[i]), mechanism))
-			return 1;
-	return 0;
+	return conf_list_has(&conf->auth_mechanisms, str_of(mechanism));
 }
 
 enum login_channel

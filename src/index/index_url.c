@@ -17,15 +17,6 @@
  * in; the token where its owner's mail is open, in his worker. Whatever is wrong has one answer.
  */
 
-static int
-is_listed(const struct conf_list *list, const char *user)
-{
-	for (size_t i = 0; i < list->count; i++)
-		if (str_is_i(str_of(user), list->items[i]))
-			return 1;
-	return 0;
-}
-
 /* RFC 4467 section 3. Nobody is here without a name, so "anonymous" is as "authuser" (section 10).
  */
 static int
@@ -36,7 +27,7 @@ may_use(const struct config *conf, const struct imap_url *url, const char *owner
 
 	switch (url->access) {
 	case IMAP_URL_SUBMIT:
-		return is_listed(&conf->urlauth_submit_users, who);
+		return conf_list_has(&conf->urlauth_submit_users, str_of(who));
 	case IMAP_URL_USER:
 		name = imap_url_user(url->access_user, owner);
 		same = strcmp(name, who) == 0;

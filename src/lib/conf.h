@@ -18,6 +18,8 @@ struct conf_list {
 	char **items; /* NUL-terminated */
 	size_t count;
 };
+/* Whether item is one of the list's, in upper or lower case. */
+int conf_list_has(const struct conf_list *list, struct str item);
 
 /* C types of the setting types; sizes are bytes, durations milliseconds. */
 #define CONF_CTYPE_STRING char *

@@ -260,6 +260,15 @@ parse_enum(struct str text, const char *words, char **out)
 	return E_PARSE;
 }
 
+int
+conf_list_has(const struct conf_list *list, struct str item)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (str_is_i(item, list->items[i]))
+			return 1;
+	return 0;
+}
+
 static void
 list_free(struct conf_list *list)
 {

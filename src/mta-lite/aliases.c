@@ -6,6 +6,7 @@
 
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/address_split.h"
 #include "mta-lite/alias_files.h"
 
 struct aliases {
@@ -63,28 +64,13 @@ aliases_free(struct aliases **a)
 	MEM_FREE(*a);
 }
 
-/* Behind the last "@"; address.len without one. */
-static size_t
-domain_start(struct str address)
-{
-	size_t at = address.len;
-
-	while (at > 0 && address.p[at - 1] != '@')
-		at--;
-	return at ? at : address.len;
-}
-
 int
 aliases_is_local(const struct config *conf, struct str address)
 {
-	size_t at = domain_start(address), i;
-	struct str domain = str_make(address.p + at, address.len - at);
+	size_t at = address_domain_start(address);
 
-	for (i = 0; domain.len > 0 && i < conf->local_domains.count; i++) {
-		if (str_is_i(domain, conf->local_domains.items[i]))
-			return 1;
-	}
-	return 0;
+	return at < address.len &&
+	       conf_list_has(&conf->local_domains, str_make(address.p + at, address.len - at));
 }
 
 /* The local part; empty if the address is none of a local domain. */
@@ -93,7 +79,7 @@ name_of(const struct aliases *a, struct str address)
 {
 	if (a->tables.count == 0 || !aliases_is_local(a->conf, address))
 		return str_make(NULL, 0);
-	return str_make(address.p, domain_start(address) - 1);
+	return str_make(address.p, address_domain_start(address) - 1);
 }
 
 /* Names in a file stand there without the quotes of an address. */
@@ -116,14 +102,8 @@ bare(struct str name, struct buf *space)
 static int
 has_extension(const struct aliases *a, struct str name, struct str *plain)
 {
-	char delimiter = a->conf->recipient_delimiter[0];
-	size_t cut;
+	size_t cut = address_extension_start(name, a->conf->recipient_delimiter[0]);
 
-	if (delimiter == '\0' || name.len < 2)
-		return 0;
-	if (delimiter == '-' && (str_starts_i(name, "owner-") || str_ends_i(name, "-request")))
-		return 0;
-	cut = str_find(name, 1, delimiter);
 	*plain = str_make(name.p, cut);
 	return cut < name.len;
 }
@@ -166,7 +146,7 @@ enum err
 aliases_find_owner(const struct aliases *a, struct str address, struct buf *owner)
 {
 	struct str name = name_of(a, address), plain, domain;
-	size_t at = domain_start(address);
+	size_t at = address_domain_start(address);
 	enum err e;
 
 	buf_reset(owner);

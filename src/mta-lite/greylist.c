@@ -2,7 +2,6 @@
 #include "mta-lite/greylist.h"
 
 #include <errno.h>
-#include <lmdb.h>
 #include <netinet/in.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/lmdb_open.h"
 
 enum {
 	MAP_SIZE = 256 << 20, /* some two million entries; sparse */
@@ -43,27 +43,12 @@ enum err
 greylist_open(const char *dir, const struct greylist_settings *set, struct greylist **out)
 {
 	struct greylist *g = MEM_NEW(struct greylist);
-	MDB_txn *txn = NULL;
-	int rc = mdb_env_create(&g->env);
+	/* The last transaction may be lost in a power cut, the rest must hold together. */
+	int rc = lmdb_open(dir, MAP_SIZE, MDB_NOMETASYNC | MDB_NOTLS, &g->env, &g->dbi);
 
 	*out = NULL;
 	g->set = *set;
-	if (rc == 0)
-		rc = mdb_env_set_mapsize(g->env, MAP_SIZE);
-	/* The last transaction may be lost in a power cut, the rest must hold together. */
-	if (rc == 0)
-		rc = mdb_env_open(g->env, dir, MDB_NOMETASYNC | MDB_NOTLS, 0600);
-	if (rc == 0)
-		rc = mdb_txn_begin(g->env, NULL, 0, &txn);
-	if (rc == 0)
-		rc = mdb_dbi_open(txn, NULL, 0, &g->dbi);
-	if (rc == 0) {
-		rc = mdb_txn_commit(txn);
-		txn = NULL;
-	}
 	if (rc) {
-		if (txn)
-			mdb_txn_abort(txn);
 		greylist_close(&g);
 		return failed("open", rc);
 	}

@@ -18,6 +18,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/address_split.h"
 #include "mta-lite/local_copy.h"
 #include "mta-lite/local_run.h"
 
@@ -71,14 +72,13 @@ set_recipient(struct environment *env, const struct config *conf, const char *re
 {
 	struct str all = str_of(recipient), local, domain = {NULL, 0}, extension = {NULL, 0}, user;
 	const char *at = strrchr(recipient, '@');
-	char delimiter = conf->recipient_delimiter[0];
 	size_t cut;
 
 	local = at ? str_make(recipient, (size_t)(at - recipient)) : all;
 	if (at)
 		domain = str_of(at + 1);
 	user = local;
-	cut = delimiter && local.len > 1 ? str_find(local, 1, delimiter) : local.len;
+	cut = address_extension_start(local, conf->recipient_delimiter[0]);
 	if (cut < local.len) {
 		extension = str_make(local.p + cut + 1, local.len - cut - 1);
 		user.len = cut;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,8 +25,7 @@ deliver(struct local_run *r)
 	(void)setrlimit(RLIMIT_CORE, &none);
 	if (chdir("/") != 0)
 		return;
-	for (len = 0; target[len]; len++)
-		;
+	len = strlen(target);
 	if (target[0] == '|')
 		local_command_run(r);
 	else if (target[0] == '/' && target[len - 1] == '/')

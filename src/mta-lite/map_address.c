@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mta-lite/address_split.h"
 #include "mta-lite/map.h"
 #include "mta-lite/map_private.h"
 
@@ -36,15 +37,8 @@ take_apart(struct search *s, const struct map_address *a)
 		s->user = a->address;
 		s->domain = str_make(NULL, 0);
 	}
-	if (a->delimiter == '\0')
-		return;
-	cut = str_find(s->user, 1, a->delimiter);
-	/* Such addresses are names of their own (Postfix's split_addr). */
-	if (cut >= s->user.len || str_is_i(s->user, "mailer-daemon") ||
-		str_is_i(s->user, "double-bounce"))
-		return;
-	if (a->delimiter == '-' &&
-		(str_starts_i(s->user, "owner-") || str_ends_i(s->user, "-request")))
+	cut = address_extension_start(s->user, a->delimiter);
+	if (cut == s->user.len)
 		return;
 	s->extension = str_make(s->user.p + cut, s->user.len - cut);
 	s->user.len = cut;

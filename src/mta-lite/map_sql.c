@@ -242,16 +242,11 @@ static int
 domain_matches(const struct map_sql *sql, struct str key)
 {
 	struct str user, domain;
-	size_t i;
 
 	if (sql->domains.count == 0)
 		return 1;
 	split_address(key, &user, &domain);
-	for (i = 0; i < sql->domains.count && user.len > 0 && domain.len > 0; i++) {
-		if (str_is_i(domain, sql->domains.items[i]))
-			return 1;
-	}
-	return 0;
+	return user.len > 0 && domain.len > 0 && conf_list_has(&sql->domains, domain);
 }
 
 enum err

@@ -34,10 +34,21 @@ is_postmaster(struct str address)
 	return str_is_i(name, "postmaster") || str_is_i(name, "abuse");
 }
 
+/* A domain of this machine is one of ours, too. */
+static enum err
+ask_directory(const struct rcpt_lookup *l, struct str address, struct auth_rcpt *out)
+{
+	enum err e = auth_lookup_rcpt(l->auth, address, out);
+
+	if (!e && out->kind == AUTH_RCPT_NO_DOMAINS && l->conf->local_domains.count > 0)
+		out->kind = AUTH_RCPT_UNKNOWN;
+	return e;
+}
+
 enum err
 rcpt_lookup_directory(const struct rcpt_lookup *l, struct str address, struct auth_rcpt *out)
 {
-	enum err e = auth_lookup_rcpt(l->auth, address, out);
+	enum err e = ask_directory(l, address, out);
 	size_t i;
 
 	/* The directory's aliases may lead to those of this machine. */
@@ -53,7 +64,7 @@ rcpt_lookup_directory(const struct rcpt_lookup *l, struct str address, struct au
 	if (!is_postmaster(address))
 		return OK;
 	auth_rcpt_free(out);
-	return auth_lookup_rcpt(l->auth, STR("postmaster"), out);
+	return ask_directory(l, STR("postmaster"), out);
 }
 
 enum err

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/mem.h"
+#include "mta-lite/address_split.h"
 #include "mta-lite/ehlo.h"
 
 struct rewrite {
@@ -62,17 +63,6 @@ rewrite_close(struct rewrite **r)
 	MEM_FREE(*r);
 }
 
-/* Where the domain begins, behind the last "@"; address.len without one. */
-static size_t
-domain_start(struct str address)
-{
-	size_t at = address.len;
-
-	while (at > 0 && address.p[at - 1] != '@')
-		at--;
-	return at ? at : address.len;
-}
-
 static enum err
 find(const struct rewrite *r, const struct map_list *tables, struct str address, struct buf *value,
 	struct str *extension)
@@ -92,7 +82,7 @@ static void
 put_result(const struct rewrite *r, struct str word, struct str address, struct str extension,
 	struct buf *out)
 {
-	size_t at = domain_start(word), own = domain_start(address);
+	size_t at = address_domain_start(word), own = address_domain_start(address);
 
 	if (word.len > 0 && word.p[0] == '@') {
 		buf_add(out, address.p, own > 0 && own < address.len ? own - 1 : address.len);
@@ -142,29 +132,17 @@ follow(const struct rewrite *r, const struct map_list *tables, struct buf *addre
 	return e == E_NOTFOUND ? OK : e;
 }
 
-static int
-is_exception(const struct conf_list *list, struct str user)
-{
-	size_t i;
-
-	for (i = 0; i < list->count; i++) {
-		if (str_is_i(user, list->items[i]))
-			return 1;
-	}
-	return 0;
-}
-
 /* host.example.com becomes example.com (masquerade_domains); "!name" in the list keeps a name. */
 static void
 masquerade(const struct rewrite *r, struct buf *address)
 {
 	const struct conf_list *list = &r->conf->masquerade_domains;
 	struct str all = buf_str(address);
-	size_t at = domain_start(all), i;
+	size_t at = address_domain_start(all), i;
 	struct str domain = str_make(all.p + at, all.len - at);
 
 	if (list->count == 0 || at == all.len ||
-		is_exception(&r->conf->masquerade_exceptions, str_make(all.p, at - 1)))
+		conf_list_has(&r->conf->masquerade_exceptions, str_make(all.p, at - 1)))
 		return;
 	for (i = 0; i < list->count; i++) {
 		const char *name = list->items[i];
@@ -253,7 +231,7 @@ rewrite_value(const struct rewrite *r, enum rewrite_class c, struct str value, s
 		buf_reset(&address);
 		buf_add(&address, value.p + span.offset, span.len);
 		/* One that is too long for a table is in none. */
-		if (address.err == OK && domain_start(buf_str(&address)) < address.len) {
+		if (address.err == OK && address_domain_start(buf_str(&address)) < address.len) {
 			e = rewrite_one(r, c, &address);
 			if (e == OK)
 				masquerade(r, &address);

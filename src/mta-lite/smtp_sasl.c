@@ -118,14 +118,11 @@ static void
 offered(const char *server, const struct conf_list *allowed, struct buf *out)
 {
 	struct str rest = str_of(server);
-	size_t i;
 
 	while (rest.p) {
 		struct str word = str_split(&rest, ' ');
-		int take = allowed->count == 0;
+		int take = allowed->count == 0 || conf_list_has(allowed, word);
 
-		for (i = 0; i < allowed->count; i++)
-			take |= str_is_i(word, allowed->items[i]);
 		if (word.len > 0 && take) {
 			if (out->len > 0)
 				buf_add_char(out, ' ');

@@ -2,12 +2,12 @@
 #include "mta-lite/submission_limit.h"
 
 #include <errno.h>
-#include <lmdb.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/lmdb_open.h"
 
 enum {
 	MAP_SIZE = 512 << 20, /* some half a million users a day; sparse */
@@ -67,26 +67,11 @@ submission_limit_open(const struct config *conf, struct submission_limit **out)
 	/* The last transaction may be lost in a power cut, the rest must hold together. */
 	unsigned flags = MDB_NOTLS | (conf->mail_fsync ? MDB_NOMETASYNC : MDB_NOSYNC);
 	char *dir = submission_limit_dir(conf);
-	MDB_txn *txn = NULL;
-	int rc = mdb_env_create(&l->env);
+	int rc = lmdb_open(dir, MAP_SIZE, flags, &l->env, &l->dbi);
 
 	*out = NULL;
-	if (rc == 0)
-		rc = mdb_env_set_mapsize(l->env, MAP_SIZE);
-	if (rc == 0)
-		rc = mdb_env_open(l->env, dir, flags, 0600);
-	if (rc == 0)
-		rc = mdb_txn_begin(l->env, NULL, 0, &txn);
-	if (rc == 0)
-		rc = mdb_dbi_open(txn, NULL, 0, &l->dbi);
-	if (rc == 0) {
-		rc = mdb_txn_commit(txn);
-		txn = NULL;
-	}
 	free(dir);
 	if (rc) {
-		if (txn)
-			mdb_txn_abort(txn);
 		submission_limit_close(&l);
 		return failed("open", rc);
 	}

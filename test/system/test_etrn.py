@@ -10,9 +10,10 @@ import subprocess
 
 import pytest
 from mail_helpers import make_message
-from peers import Nsd, Postfix
-from roost_instance import PASSWORD, Roost, free_ports, wait_until
+from peers import Postfix
+from roost_instance import PASSWORD, wait_until
 from sink import Sink
+from waiting_mta import dns, make, ports  # noqa: F401
 
 pytestmark = pytest.mark.skipif(not shutil.which("nsd"), reason="NSD must be installed")
 
@@ -25,33 +26,6 @@ faraway IN MX 10 mx.away
 other IN A {OTHER}
 peer IN A 127.0.0.1
 """
-
-
-@pytest.fixture(scope="module")
-def ports():
-    return free_ports(2)
-
-
-@pytest.fixture(scope="module")
-def dns(ports):
-    server = Nsd(ports[1], RECORDS)
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def make(dns, ports):
-    made = []
-
-    def start(**more):
-        made.append(Roost(settings={"dns_resolvers": [f"127.0.0.1@{ports[1]}"], "smtp_port": ports[0],
-                                    "smtp_tls_security_level": "none", "minimal_backoff_time": "1h",
-                                    "maximal_backoff_time": "2h", "log_level": "info", **more}))
-        return made[-1]
-
-    yield start
-    for instance in made:
-        instance.close()
 
 
 def send(roost, *to):

@@ -12,10 +12,10 @@ import time
 
 import pytest
 from mail_helpers import instance_imap, make_message, subjects  # noqa: F401
-from peers import Nsd
 from queue_files import fill
-from roost_instance import BUILD, Roost, free_ports, wait_until
+from roost_instance import BUILD, wait_until
 from sink import Sink
+from waiting_mta import dns, make, ports  # noqa: F401
 
 pytestmark = pytest.mark.skipif(not shutil.which("nsd"), reason="NSD must be installed")
 
@@ -25,33 +25,6 @@ RECORDS = f"""
 mx.hung IN A {HANGS}
 lives IN A {LIVES}
 """
-
-
-@pytest.fixture(scope="module")
-def ports():
-    return free_ports(2)
-
-
-@pytest.fixture(scope="module")
-def dns(ports):
-    server = Nsd(ports[1], RECORDS)
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def make(dns, ports):
-    made = []
-
-    def start(**more):
-        made.append(Roost(settings={"dns_resolvers": [f"127.0.0.1@{ports[1]}"], "smtp_port": ports[0],
-                                    "smtp_tls_security_level": "none", "minimal_backoff_time": "1h",
-                                    "maximal_backoff_time": "2h", "log_level": "info", **more}))
-        return made[-1]
-
-    yield start
-    for instance in made:
-        instance.close()
 
 
 def send(roost, to, subject=None, sender="alice@example.test", **options):
