@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A directory without any domain, as an unmounted disk leaves it: nobody's mail comes back for that."""
 
+import shutil
 import smtplib
 
 
@@ -25,7 +26,8 @@ def test_no_domain_is_no_reason_for_a_bounce(make_instance):
     user = "alice@example.test"
     assert say(smtp, user)[0] == 250
     assert say(smtp, "x@elsewhere.example")[0] == 554
-    database = roost.state / "db" / "roost.db"
+    # With the log of what was written last beside it.
+    database = roost.state / "db"
     away = roost.dir / "away"
     roost.stop()
     database.rename(away)
@@ -37,10 +39,20 @@ def test_no_domain_is_no_reason_for_a_bounce(make_instance):
     # A machine that only sends mail of its own needs no domain.
     assert say(smtp, "x@elsewhere.example", source="127.0.0.2")[0] == 250
     roost.stop()
-    for path in (roost.state / "db").glob("roost.db*"):
-        path.unlink()
+    shutil.rmtree(database)
     away.rename(database)
     roost.start()
     assert say(smtp, user)[0] == 250
     assert say(lmtp, user, client=Lmtp)[0] == 250
     assert say(lmtp, "nobody@example.test", client=Lmtp)[0] == 550
+
+
+def test_a_domain_of_this_machine_is_a_domain(make_instance):
+    roost = make_instance(settings={"mynetworks": ["127.0.0.2/32"], "local_domains": ["local.test"]})
+    smtp = roost.ports["smtp"]
+    assert say(smtp, "alice@example.test")[0] == 250
+    roost.stop()
+    shutil.rmtree(roost.state / "db")
+    roost.start()
+    assert say(smtp, "x@elsewhere.example")[0] == 554
+    assert say(smtp, "nobody@local.test")[0] == 550
