@@ -132,7 +132,18 @@ wanted_name(struct index_core *c, struct batch *b, struct rename_job *j)
 	return e;
 }
 
-/* A name that gets a UID has nobody's file behind it; if there is one after all, it stays. */
+/* To a name that nobody should have; a file that has it after all stays. */
+static int
+rename_free(int from, const char *name, int to, const char *wanted)
+{
+	if (renameat2(from, name, to, wanted, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -1;
+	return renameat(from, name, to, wanted);
+}
+
+/* A name that gets a UID has nobody's file behind it. */
 static int
 rename_one(struct batch *b, const struct rename_job *j)
 {
@@ -140,11 +151,7 @@ rename_one(struct batch *b, const struct rename_job *j)
 
 	if (!j->unnamed)
 		return renameat(from, j->m.name, to, j->name);
-	if (renameat2(from, j->m.name, to, j->name, RENAME_NOREPLACE) == 0)
-		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
-		return -1;
-	return renameat(from, j->m.name, to, j->name);
+	return rename_free(from, j->m.name, to, j->name);
 }
 
 static void
@@ -172,6 +179,23 @@ rename_files(struct index_core *c, struct batch *b)
 		}
 		log_event(LOGL_WARN, "index.rename failed", "maildir", c->maildir, "dir",
 			b->box.dir, "file", j->m.name, "error", log_errno(errno), NULL);
+	}
+}
+
+/*
+ * The index could not be told, as on a full disk: the files get back the names that it knows, so
+ * that they are found meanwhile, above all by an expunge, which is the way out.
+ */
+static void
+rename_back(const struct index_core *c, const struct batch *b)
+{
+	for (size_t i = 0; i < b->count; i++) {
+		const struct rename_job *j = &b->jobs[i];
+		int from = b->touch.fd[j->in_new ? 0 : 1], to = b->touch.fd[j->m.r.in_new ? 0 : 1];
+
+		if (j->renamed && rename_free(from, j->name, to, j->m.name) != 0)
+			log_event(LOGL_WARN, "index.rename failed", "maildir", c->maildir, "dir",
+				b->box.dir, "file", j->name, "error", log_errno(errno), NULL);
 	}
 }
 
@@ -245,6 +269,8 @@ core_rename_step(struct index_core *c)
 				e = core_read(c, more_step, b);
 			if (e == OK)
 				e = core_run(c, batch_done, b);
+			if (e)
+				rename_back(c, b);
 			core_uidlist_check_later(c, b->mailbox);
 		}
 	}

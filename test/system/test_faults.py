@@ -332,8 +332,15 @@ def test_mail_while_the_disk_fills_up(make_instance, small_disk):
     assert accepted and refused > 20, (len(accepted), refused)
     session = imap_session(roost)
     assert subjects(session) == accepted
-    # Deleting mail on a full disk is the way out.
+    # Deleting mail on a full disk is the way out, also when its files could not follow their flags.
     assert session.store("1:20", "+FLAGS", "\\Deleted")[0] == "OK"
+    maildir = disk / "example.test/alice/Maildir"
+    wait_until(lambda: f"index.pending failed maildir={maildir} " in roost.log() or
+               len(list(maildir.glob("cur/*T"))) >= 20, 60, "the files follow their flags, or cannot")
+    other = imap_session(roost)
+    assert subjects(other) == accepted
+    assert other.fetch("1:*", "BODY.PEEK[]")[0] == "OK"
+    other.logout()
     assert session.expunge()[0] == "OK"
     assert subjects(session) == accepted[20:]
     session.logout()
