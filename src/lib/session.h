@@ -60,6 +60,7 @@ struct session_info {
 	char *tag; /* IMAP: tag of the log-in command, still to be answered */
 	char *helo; /* SMTP: the client's name from EHLO/HELO, "" if none yet */
 	int esmtp; /* SMTP: it said EHLO */
+	int utf8; /* POP3: it said UTF8 */
 	char *input; /* bytes read from the client and not yet used */
 	size_t input_len;
 	/* One byte of 1 asks the session to send its protocol's greeting (direct accept). */

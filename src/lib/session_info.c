@@ -53,6 +53,7 @@ session_info_put(struct buf *body, const struct session_info *info)
 	ipc_put_cstr(body, info->tag);
 	ipc_put_cstr(body, info->helo);
 	ipc_put_u8(body, info->esmtp != 0);
+	ipc_put_u8(body, info->utf8 != 0);
 	ipc_put_u8(body, info->fresh != 0);
 	ipc_put_str(body, str_make(info->input, info->input_len));
 	ipc_put_str(body, str_make(info->back, info->back_len));
@@ -82,6 +83,7 @@ session_info_get(struct str body, struct session_info *out)
 	out->tag = ipc_get_dup(&r);
 	out->helo = ipc_get_dup(&r);
 	out->esmtp = ipc_get_u8(&r);
+	out->utf8 = ipc_get_u8(&r);
 	out->fresh = ipc_get_u8(&r);
 	out->input = get_bytes(&r, &out->input_len);
 	out->back = get_bytes(&r, &out->back_len);

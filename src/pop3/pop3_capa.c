@@ -25,20 +25,24 @@ pop3_capa_common(struct buf *out, const struct config *conf)
 	/* RFC 2449 section 6.5, in seconds. */
 	if (delay_s > 0)
 		buf_printf(out, "LOGIN-DELAY %" PRId64 "\r\n", delay_s);
-	buf_add_cstr(out, "LANG\r\nIMPLEMENTATION Roost\r\n");
+	buf_add_cstr(out, "UTF8\r\nLANG\r\nIMPLEMENTATION Roost\r\n");
 }
 
 /*
  * There is one language, English. RFC 4647 section 3.3.1: the range "en" stands for "en", and "*"
- * for what we like; "en-GB" asks for more than there is.
+ * for what we like; "en-GB" asks for more than there is. RFC 2277 section 4.5 calls the texts that
+ * a server has for want of others "i-default"; they are the same here.
  */
 void
 pop3_lang_answer(struct buf *out, struct str argument)
 {
 	if (argument.len == 0)
-		buf_add_cstr(out, "+OK Languages follow\r\nen English\r\n.\r\n");
+		buf_add_cstr(
+			out, "+OK Languages follow\r\ni-default English\r\nen English\r\n.\r\n");
 	else if (str_is(argument, "*") || str_is_i(argument, "en"))
 		buf_add_cstr(out, "+OK en Texts are in English\r\n");
+	else if (str_is_i(argument, "i-default"))
+		buf_add_cstr(out, "+OK i-default Texts are in English\r\n");
 	else
 		buf_add_cstr(out, "-ERR There is no such language here\r\n");
 }

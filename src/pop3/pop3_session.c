@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "lib/log.h"
+#include "mail/surrogate.h"
 #include "pop3/pop3_capa.h"
 #include "pop3/pop3_command.h"
 #include "pop3/pop3_send.h"
@@ -103,12 +104,74 @@ stream_sink(void *arg, const char *bytes, size_t len)
 	return stream_write(arg, bytes, len);
 }
 
+/* What a command sends of a message: the stored bytes, or a surrogate of them (RFC 6856
+ * section 2.1). */
+struct shown {
+	struct index_content content;
+	struct buf surrogate;
+	struct str text;
+	int made; /* text is the surrogate */
+};
+
+static enum err
+open_shown(struct pop3 *p, const struct pop3_message *msg, struct shown *out)
+{
+	enum err e = index_content_open(p->m->user, p->m->mailbox, msg->uid, &out->content);
+
+	if (e)
+		return e;
+	out->text = str_make(out->content.p, out->content.len);
+	if (!p->s->info.utf8)
+		e = surrogate_build(out->text, &out->surrogate, &out->made);
+	if (e)
+		index_content_close(&out->content);
+	else if (out->made)
+		out->text = buf_str(&out->surrogate);
+	return e;
+}
+
+static void
+close_shown(struct shown *s)
+{
+	index_content_close(&s->content);
+	buf_free(&s->surrogate);
+}
+
+static enum err
+add_len(void *arg, const char *bytes, size_t len)
+{
+	uint64_t *sum = arg;
+
+	(void)bytes;
+	*sum += len;
+	return OK;
+}
+
+static void
+write_ok(struct pop3 *p, struct pop3_message *msg, const struct shown *s, uint64_t lines)
+{
+	uint64_t size = msg->size;
+
+	if (lines != UINT64_MAX) {
+		reply(p, "+OK");
+		p->totals->topped++;
+		return;
+	}
+	if (s->made) {
+		/* With the doubled dots, which nobody has to count exactly in this text. */
+		size = 0;
+		pop3_send_message(s->text, lines, add_len, &size);
+	}
+	stream_printf(p->io, "+OK %" PRIu64 " octets\r\n", size);
+	msg->retrieved = 1;
+	p->totals->retrieved++;
+}
+
 static void
 send_message(struct pop3 *p, struct pop3_message *msg, uint64_t lines)
 {
-	struct index_content c;
-	struct str text;
-	enum err e = index_content_open(p->m->user, p->m->mailbox, msg->uid, &c);
+	struct shown s = {.surrogate = BUF_INIT(0)};
+	enum err e = open_shown(p, msg, &s);
 
 	if (e == E_NOTFOUND) {
 		reply(p, "-ERR That message was removed by another program");
@@ -120,22 +183,15 @@ send_message(struct pop3 *p, struct pop3_message *msg, uint64_t lines)
 		reply(p, "-ERR [SYS/TEMP] Cannot read that message now");
 		return;
 	}
-	text = str_make(c.p, c.len);
-	if (lines == UINT64_MAX) {
-		stream_printf(p->io, "+OK %" PRIu64 " octets\r\n", msg->size);
-		msg->retrieved = 1;
-		p->totals->retrieved++;
+	write_ok(p, msg, &s, lines);
+	if (lines == UINT64_MAX && !s.made && s.content.crlf && s.content.fd >= 0 &&
+		pop3_is_plain(s.text)) {
+		stream_send_file(p->io, s.content.fd, 0, s.content.len);
 	} else {
-		reply(p, "+OK");
-		p->totals->topped++;
-	}
-	if (lines == UINT64_MAX && c.crlf && c.fd >= 0 && pop3_is_plain(text)) {
-		stream_send_file(p->io, c.fd, 0, c.len);
-	} else {
-		pop3_send_message(text, lines, stream_sink, p->io);
+		pop3_send_message(s.text, lines, stream_sink, p->io);
 	}
 	reply(p, ".");
-	index_content_close(&c);
+	close_shown(&s);
 }
 
 /* ---- QUIT ---- */

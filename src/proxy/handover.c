@@ -138,6 +138,7 @@ fill_info(struct client *c, const struct buf *input, struct session_info *info)
 	info->tag = p->tag;
 	info->helo = p->helo;
 	info->esmtp = p->esmtp;
+	info->utf8 = p->utf8;
 	info->input = input->p;
 	info->input_len = input->len;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * POP3 in the AUTHORIZATION state: RFC 1939 sections 4 and 7, CAPA (RFC 2449), STLS (RFC 2595
- * section 4), AUTH (RFC 5034), AUTH-RESP-CODE (RFC 3206).
+ * section 4), AUTH (RFC 5034), AUTH-RESP-CODE (RFC 3206), UTF8 and LANG (RFC 6856).
  */
 #include <stdlib.h>
 
@@ -76,6 +76,18 @@ run_lang(struct prelogin *p, struct str args)
 	pop3_lang_answer(&p->out, str_trim(args));
 }
 
+/* RFC 6856 section 2.1; what it means is the session's matter. */
+static void
+run_utf8(struct prelogin *p, struct str args)
+{
+	if (args.p) {
+		bad(p, "-ERR UTF8 takes no argument\r\n");
+		return;
+	}
+	p->utf8 = 1;
+	prelogin_say(p, "+OK Headers may be in UTF-8\r\n");
+}
+
 static void
 run_noop(struct prelogin *p, struct str args)
 {
@@ -94,10 +106,11 @@ run_quit(struct prelogin *p, struct str args)
 static void
 run_stls(struct prelogin *p, struct str args)
 {
-	if (args.p || p->tls || !p->tls_available) {
-		bad(p, args.p	 ? "-ERR STLS takes no argument\r\n"
-			: p->tls ? "-ERR TLS is active already\r\n"
-				 : "-ERR TLS is not available\r\n");
+	if (args.p || p->tls || p->utf8 || !p->tls_available) {
+		bad(p, args.p	  ? "-ERR STLS takes no argument\r\n"
+			: p->tls  ? "-ERR TLS is active already\r\n"
+			: p->utf8 ? "-ERR STLS comes before UTF8\r\n" /* RFC 6856 section 2.1 */
+				  : "-ERR TLS is not available\r\n");
 		return;
 	}
 	prelogin_say(p, "+OK Begin TLS negotiation\r\n");
@@ -188,6 +201,7 @@ static const struct command commands[] = {
 	{"NOOP", run_noop},
 	{"QUIT", run_quit},
 	{"STLS", run_stls},
+	{"UTF8", run_utf8},
 	{"USER", run_user},
 	{"PASS", run_pass},
 	{"AUTH", run_auth},

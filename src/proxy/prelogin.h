@@ -136,6 +136,7 @@ struct prelogin {
 	unsigned attempts, errors, commands;
 	char *tag; /* IMAP: of the command being answered */
 	char *helo; /* SMTP */
+	int utf8; /* POP3: it said UTF8 */
 	char *user; /* POP3: from USER */
 	char *timestamp; /* POP3: of the greeting, for APOP; NULL: not offered */
 	/* After success: what auth said. */

@@ -9,6 +9,7 @@ import mailbox
 import os
 import re
 import shutil
+import smtplib
 import socket
 import tempfile
 from pathlib import Path
@@ -417,6 +418,19 @@ def test_fetchmail(roost, user, lmtp, imap, tmp_path, protocol, port):
     deliver(lmtp, user, subject="m6")
     fetchmail(roost, tmp_path, user, protocol, port, "fetchall nokeep")
     assert subjects(imap(user)) == []
+
+
+def test_fetchmail_gets_a_surrogate(roost, user, tmp_path):
+    """It says no UTF8, and is given headers that it can hand on to any mail server (RFC 6856)."""
+    text = "From: ä@example.test\r\nSubject: Grüße\r\n\r\nx\r\n".encode()
+    with smtplib.LMTP("127.0.0.1", roost.ports["lmtp"], timeout=60) as lmtp:
+        lmtp.ehlo()
+        lmtp.sendmail("sender@example.org", [user], text, ["SMTPUTF8"])
+    fetchmail(roost, tmp_path, user, "POP3", "pop3s", "keep")
+    path, = (tmp_path / "fetched").iterdir()
+    assert path.read_bytes().isascii()
+    message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+    assert message["Subject"] == "Grüße" and "ä@example.test" in str(message["From"])
 
 
 # ---- getmail ----

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """POP3 beyond the basics: capabilities in both states, languages, log-in delay, locking, big maildrops."""
 
+import email
+import email.policy
 import os
 import poplib
 import signal
+import smtplib
 import time
 
 import pytest
@@ -25,14 +28,58 @@ def test_capabilities_and_language(roost, user):
     client.user(user)
     client.pass_(PASSWORD)
     after = client.capa()
-    both = {"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE", "LANG", "IMPLEMENTATION"}
+    both = {"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE", "UTF8", "LANG", "IMPLEMENTATION"}
     assert both <= set(before) and both == set(after)
     assert {"USER", "SASL", "STLS"} <= set(before)
     assert after["EXPIRE"] == ["NEVER"]
     client._putcmd("LANG")
-    assert client._getlongresp()[1] == [b"en English"]
+    assert client._getlongresp()[1] == [b"i-default English", b"en English"]
     with pytest.raises(poplib.error_proto):
         client._shortcmd("LANG tlh")
+    client.quit()
+
+
+INTERNATIONAL = (
+    "From: Jörg <jörg@example.test>\r\nTo: Änne <someone@example.test>\r\nSubject: Grüße\r\n"
+    "Message-ID: <1@example.test>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8; name=\"ü.txt\"\r\n"
+    "Content-Transfer-Encoding: 8bit\r\n\r\nSchöne Grüße\r\n.\r\nzwei\r\n").encode()
+
+
+def parsed(lines):
+    message = email.message_from_bytes(b"\r\n".join(lines) + b"\r\n", policy=email.policy.default)
+    assert not message.defects and not any(header.defects for header in message.values())
+    return message
+
+
+def test_utf8(roost, user):
+    """Who has not said UTF8 gets headers in ASCII that say the same (RFC 6856); who has gets the stored bytes."""
+    with smtplib.LMTP("127.0.0.1", roost.ports["lmtp"], timeout=60) as lmtp:
+        lmtp.ehlo()
+        lmtp.sendmail("sender@example.org", [user], INTERNATIONAL, ["BODY=8BITMIME", "SMTPUTF8"])
+    client = log_in(roost, user)
+    lines = client.retr(1)[1]
+    header, body = lines[:lines.index(b"")], lines[lines.index(b""):]
+    assert all(line.isascii() for line in header)
+    assert body == INTERNATIONAL[INTERNATIONAL.index(b"\r\n\r\n") + 2:-2].split(b"\r\n")
+    message = parsed(lines)
+    assert message["Subject"] == "Grüße"
+    assert message["From"].addresses[0].addr_spec == "invalid@internationalized-address.invalid"
+    assert message["From"].addresses[0].display_name == "Jörg <jörg@example.test>"
+    assert str(message["To"]) == "Änne <someone@example.test>"
+    assert message["Content-Type"].params["name"] == "ü.txt" and message.get_content().startswith("Schöne")
+    assert client.top(1, 1)[1] == [*header, b"", body[1]]
+    with pytest.raises(poplib.error_proto):
+        client.utf8()
+    client.quit()
+
+    client = poplib.POP3("127.0.0.1", roost.ports["pop3"], timeout=60)
+    client.utf8()
+    with pytest.raises(poplib.error_proto, match="STLS"):
+        client._shortcmd("STLS")
+    client.user(user)
+    client.pass_(PASSWORD)
+    text = b"\r\n".join(client.retr(1)[1]) + b"\r\n"
+    assert text.endswith(INTERNATIONAL) and int(client.list(1).split()[2]) == len(text)
     client.quit()
 
 

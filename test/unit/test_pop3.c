@@ -73,9 +73,10 @@ languages(void **state)
 	static const struct {
 		const char *argument, *answer;
 	} cases[] = {
-		{"", "+OK Languages follow\r\nen English\r\n.\r\n"},
+		{"", "+OK Languages follow\r\ni-default English\r\nen English\r\n.\r\n"},
 		{"*", "+OK en Texts are in English\r\n"},
 		{"EN", "+OK en Texts are in English\r\n"},
+		{"i-Default", "+OK i-default Texts are in English\r\n"},
 		{"de", "-ERR There is no such language here\r\n"},
 		{"en-GB", "-ERR There is no such language here\r\n"},
 	};
@@ -100,6 +101,7 @@ capabilities(void **state)
 	pop3_capa_common(&out, conf);
 	assert_non_null(strstr(buf_cstr(&out), "\r\nEXPIRE NEVER\r\n"));
 	assert_null(strstr(buf_cstr(&out), "LOGIN-DELAY"));
+	assert_non_null(strstr(buf_cstr(&out), "\r\nUTF8\r\n"));
 	buf_reset(&out);
 	assert_int_equal(conf_set(conf, "pop3_expire", "30", NULL), OK);
 	assert_int_equal(conf_set(conf, "pop3_login_delay", "1500ms", NULL), OK);

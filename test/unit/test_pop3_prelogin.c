@@ -16,16 +16,22 @@ static const struct {
 } cases[] = {
 	{"capa", 1, 0, "CAPA\r\n",
 		"+OK Capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n"
-		"EXPIRE NEVER\r\nLANG\r\nIMPLEMENTATION Roost\r\nUSER\r\nSASL PLAIN LOGIN\r\n.\r\n",
+		"EXPIRE NEVER\r\nUTF8\r\nLANG\r\nIMPLEMENTATION Roost\r\nUSER\r\nSASL PLAIN LOGIN\r\n.\r\n",
 		""},
 	{"capa in the open", 0, 0, "capa\r\n",
 		"+OK Capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n"
-		"EXPIRE NEVER\r\nLANG\r\nIMPLEMENTATION Roost\r\nSTLS\r\n.\r\n",
+		"EXPIRE NEVER\r\nUTF8\r\nLANG\r\nIMPLEMENTATION Roost\r\nSTLS\r\n.\r\n",
 		""},
 	{"language", 0, 0, "LANG\r\nLANG *\r\nLANG tlh\r\n",
-		"+OK Languages follow\r\nen English\r\n.\r\n+OK en Texts are in English\r\n"
+		"+OK Languages follow\r\ni-default English\r\nen English\r\n.\r\n+OK en Texts are in English\r\n"
 		"-ERR There is no such language here\r\n",
 		""},
+	{"utf8", 1, 0, "UTF8\r\nutf8\r\nUTF8 x\r\n",
+		"+OK Headers may be in UTF-8\r\n+OK Headers may be in UTF-8\r\n"
+		"-ERR UTF8 takes no argument\r\n",
+		""},
+	{"stls after utf8", 0, 0, "UTF8\r\nSTLS\r\n",
+		"+OK Headers may be in UTF-8\r\n-ERR STLS comes before UTF8\r\n", ""},
 	{"log-in", 1, 0, "USER u\r\nPASS a b c\r\n", "+OK Send the password\r\n",
 		"auth(PLAIN,1,\\0u\\0a b c)"},
 	{"empty password", 1, 0, "USER u\r\nPASS\r\n", "+OK Send the password\r\n",
