@@ -62,10 +62,11 @@ static void
 load_uidls(const struct config *conf, const char *home, struct pop3_maildrop *m)
 {
 	char *path = mem_printf("%s/Maildir/roost-uidl", home);
+	const struct pop3_uidl_parts sample = {1, 1, "1"};
 	struct buf text = BUF_INIT(UIDL_FILE_MAX), test = {0};
 
 	m->uidl_format = conf->pop3_uidl_format;
-	if (pop3_uidl_build(m->uidl_format, 1, 1, &test)) {
+	if (pop3_uidl_build(m->uidl_format, &sample, &test)) {
 		log_event(LOGL_ERROR, "pop3.uidl bad", "pop3_uidl_format", m->uidl_format, NULL);
 		m->uidl_format = NULL;
 	}

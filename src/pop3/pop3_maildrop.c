@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "index/maildir_name.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -125,6 +126,24 @@ pop3_maildrop_get(struct pop3_maildrop *m, uint32_t number)
 {
 	return number >= 1 && number <= m->count && !m->v[number - 1].deleted ? &m->v[number - 1]
 									      : NULL;
+}
+
+enum err
+pop3_maildrop_file(struct pop3_maildrop *m, const struct pop3_message *msg, struct buf *out)
+{
+	struct index_message full;
+	struct maildir_name name;
+	enum err e = index_read_begin(m->user);
+
+	if (e)
+		return e;
+	e = index_message_get(m->user, m->mailbox, msg->uid, &full);
+	e = e ? e : maildir_name_parse(full.file, &name);
+	e = e ? e
+	      : maildir_base_rebuild(&name, name.has_size ? name.size : full.disk_size,
+			name.has_crlf_size ? name.crlf_size : msg->size, 0, out);
+	index_read_end(m->user);
+	return e;
 }
 
 void

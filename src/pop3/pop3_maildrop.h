@@ -46,6 +46,13 @@ enum err pop3_maildrop_log_in(struct pop3_maildrop *m, int64_t delay_ms);
 void pop3_maildrop_close(struct pop3_maildrop *m);
 /* A message by its number that is not marked as deleted, or NULL. */
 struct pop3_message *pop3_maildrop_get(struct pop3_maildrop *m, uint32_t number);
+/*
+ * Appends the name of the message's file as the %f of pop3_uidl_format has it: without flags and
+ * UID, with the fields S and W whether the file's name has them yet or not; so it never changes.
+ * E_NOTFOUND: the message is gone.
+ */
+enum err pop3_maildrop_file(
+	struct pop3_maildrop *m, const struct pop3_message *msg, struct buf *out);
 void pop3_maildrop_delete(struct pop3_maildrop *m, struct pop3_message *msg);
 void pop3_maildrop_reset(struct pop3_maildrop *m);
 /*

@@ -50,20 +50,32 @@ wanted(struct pop3 *p, const struct pop3_command *c)
 
 /* ---- LIST, UIDL ---- */
 
+/* RFC 1939 section 7: at most 70 characters, never another message's. */
+static void
+add_uidl(struct pop3 *p, const struct pop3_message *msg, struct buf *out)
+{
+	const char *known = pop3_uidls_find(&p->m->uidls, msg->uid), *format = p->m->uidl_format;
+	struct pop3_uidl_parts parts = {.uidvalidity = p->m->uidvalidity, .uid = msg->uid};
+	struct buf file = {0};
+
+	if (known != NULL) {
+		buf_add_cstr(out, known);
+		return;
+	}
+	if (format && pop3_uidl_needs_file(format) && pop3_maildrop_file(p->m, msg, &file) == OK)
+		parts.file = buf_cstr(&file);
+	if (format == NULL || pop3_uidl_build(format, &parts, out))
+		pop3_uidl_build(POP3_UIDL_DEFAULT, &parts, out);
+	buf_free(&file);
+}
+
 static void
 list_one(struct pop3 *p, uint32_t number, const struct pop3_message *msg, int uidl)
 {
 	if (uidl) {
-		/* RFC 1939 section 7: at most 70 characters, never another message's. */
-		const char *known = pop3_uidls_find(&p->m->uidls, msg->uid);
 		struct buf id = {0};
 
-		if (known != NULL) {
-			buf_add_cstr(&id, known);
-		} else if (p->m->uidl_format == NULL ||
-			   pop3_uidl_build(p->m->uidl_format, p->m->uidvalidity, msg->uid, &id)) {
-			pop3_uidl_build(POP3_UIDL_DEFAULT, p->m->uidvalidity, msg->uid, &id);
-		}
+		add_uidl(p, msg, &id);
 		stream_printf(p->io, "%" PRIu32 " %s\r\n", number, buf_cstr(&id));
 		buf_free(&id);
 	} else {

@@ -22,14 +22,19 @@ is_id(struct str s)
 	return 1;
 }
 
-/* What follows a percent sign; *at goes behind it. */
+/* What follows a percent sign; *at goes behind it. *with_id: it tells messages apart. */
 static enum err
-add_variable(const char **at, uint32_t uidvalidity, uint32_t uid, int *with_uid, struct buf *out)
+add_variable(const char **at, const struct pop3_uidl_parts *parts, int *with_id, struct buf *out)
 {
 	const char *p = *at;
 	int zero = *p == '0', hex = 0, width = 0;
-	uint32_t value = uid;
+	uint32_t value;
 
+	if (*p == 'f') {
+		*at = p + 1;
+		*with_id = 1;
+		return parts->file ? buf_add_cstr(out, parts->file) : E_RANGE;
+	}
 	while (str_is_digit(*p) && width <= WIDTH_MAX) {
 		width = width * 10 + (*p++ - '0');
 	}
@@ -40,11 +45,8 @@ add_variable(const char **at, uint32_t uidvalidity, uint32_t uid, int *with_uid,
 	if (width > WIDTH_MAX || (*p != 'u' && *p != 'v')) {
 		return E_RANGE;
 	}
-	if (*p == 'u') {
-		*with_uid = 1;
-	} else {
-		value = uidvalidity;
-	}
+	*with_id |= *p == 'u';
+	value = *p == 'u' ? parts->uid : parts->uidvalidity;
 	*at = p + 1;
 	if (zero) {
 		return buf_printf(out, hex ? "%0*x" : "%0*u", width, value);
@@ -53,10 +55,10 @@ add_variable(const char **at, uint32_t uidvalidity, uint32_t uid, int *with_uid,
 }
 
 enum err
-pop3_uidl_build(const char *format, uint32_t uidvalidity, uint32_t uid, struct buf *out)
+pop3_uidl_build(const char *format, const struct pop3_uidl_parts *parts, struct buf *out)
 {
 	size_t start = out->len;
-	int with_uid = 0;
+	int with_id = 0;
 	enum err e = OK;
 
 	for (const char *p = format; *p != '\0' && e == OK;) {
@@ -67,16 +69,29 @@ pop3_uidl_build(const char *format, uint32_t uidvalidity, uint32_t uid, struct b
 			p += 2;
 		} else {
 			p++;
-			e = add_variable(&p, uidvalidity, uid, &with_uid, out);
+			e = add_variable(&p, parts, &with_id, out);
 		}
 	}
-	if (e == OK && (!with_uid || !is_id(str_make(out->p + start, out->len - start)))) {
+	if (e == OK && (!with_id || !is_id(str_make(out->p + start, out->len - start)))) {
 		e = E_RANGE;
 	}
 	if (e) {
 		buf_truncate(out, start);
 	}
 	return e;
+}
+
+int
+pop3_uidl_needs_file(const char *format)
+{
+	for (const char *p = format; *p != '\0'; p++) {
+		if (p[0] == '%' && p[1] == 'f') {
+			return 1;
+		}
+		/* Behind "%%" an f is a letter. */
+		p += p[0] == '%' && p[1] == '%';
+	}
+	return 0;
 }
 
 static int

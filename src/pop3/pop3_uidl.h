@@ -13,13 +13,21 @@
 
 #define POP3_UIDL_DEFAULT "%v.%u"
 
+struct pop3_uidl_parts {
+	uint32_t uidvalidity, uid;
+	const char *file; /* needed when the format has %f; see pop3_maildrop_file */
+};
+
 /*
  * Appends the id that format (the setting pop3_uidl_format) gives a message: %u is its UID, %v the
  * UIDVALIDITY, each with an optional "0", width and "X" for hexadecimal, as Dovecot has it
- * ("%08Xu%08Xv"); %% is a percent sign. E_RANGE, nothing is appended: the format is not usable: it
- * has no %u, anything else behind a percent sign, or gives no valid id.
+ * ("%08Xu%08Xv"); %f is the name of its file; %% is a percent sign. E_RANGE, nothing is appended:
+ * the format is not usable: it has neither %u nor %f, anything else behind a percent sign, or gives
+ * no valid id.
  */
-enum err pop3_uidl_build(const char *format, uint32_t uidvalidity, uint32_t uid, struct buf *out);
+enum err pop3_uidl_build(const char *format, const struct pop3_uidl_parts *parts, struct buf *out);
+/* Whether there is an %f in it. */
+int pop3_uidl_needs_file(const char *format);
 
 /* Ids that messages had on the server before: "UID ID" lines of the file roost-uidl. */
 struct pop3_uidls {

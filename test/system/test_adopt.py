@@ -251,6 +251,26 @@ def test_pop3_clients_get_nothing_again(dovecot, make_instance):
     assert uidls(dovecot.ports["pop3"], servers.PASSWORD) == before
 
 
+def test_pop3_ids_by_file_name(dovecot, make_instance):
+    """Dovecot's %f, which is the file's name without the flags."""
+    roost = make_instance(settings={"pop3_uidl_format": "%f"})
+    client = log_in(dovecot)
+    fill(client)
+    client.logout()
+    maildir = dovecot.home(USER) / "Maildir"
+    names = sorted(path.name.split(":")[0] for sub in ("new", "cur") for path in (maildir / sub).iterdir())
+    assert len(names) == 9 and all(",S=" in name and ",W=" in name for name in names)
+    roost.add_user(USER)
+    hand_over(maildir, roost.home(USER) / "Maildir")
+    first = uidls(roost.ports["pop3"], PASSWORD)
+    assert sorted(line.split(b" ")[1].decode() for line in first) == names
+    # Another name without sizes gets them, in the file and before that in the id.
+    own_mail = roost.home(USER) / "Maildir" / "new" / "1700000009.M1P1.other"
+    write(own_mail, "Subject: x\n\nx\n")
+    own(roost.home(USER))
+    assert uidls(roost.ports["pop3"], PASSWORD) == [*first, b"10 1700000009.M1P1.other,S=14,W=17"]
+
+
 def write(path, text, mtime=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())

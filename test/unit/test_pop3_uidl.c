@@ -24,6 +24,10 @@ test_build(void **state)
 		{"%v", NULL},
 		{"%u%", NULL},
 		{"%u%m", NULL},
+		{"%f", "1700000000.M1P2.mail,S=3,W=4"},
+		{"%v-%f", "1700000000-1700000000.M1P2.mail,S=3,W=4"},
+		{"%f%f%f", NULL},
+		{"%08f", NULL},
 		{"%021u", NULL},
 		{"%99999999999u", NULL},
 		{"%u x", NULL},
@@ -32,15 +36,19 @@ test_build(void **state)
 		{"%020u%020u%020u%010u",
 			"0000000000000000002700000000000000000027000000000000000000270000000027"},
 	};
+	const struct pop3_uidl_parts parts = {1700000000, 27, "1700000000.M1P2.mail,S=3,W=4"};
+	const struct pop3_uidl_parts without = {1700000000, 27, NULL};
 	struct buf out = {0};
 
 	(void)state;
+	assert_int_equal(pop3_uidl_build("%f", &without, &out), E_RANGE);
+	assert_true(pop3_uidl_needs_file("%v-%f") && !pop3_uidl_needs_file("%%f%v%u"));
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		enum err e;
 
 		buf_reset(&out);
 		buf_add_char(&out, '>');
-		e = pop3_uidl_build(rows[i].format, 1700000000, 27, &out);
+		e = pop3_uidl_build(rows[i].format, &parts, &out);
 		assert_int_equal(e, rows[i].want ? OK : E_RANGE);
 		assert_string_equal(buf_cstr(&out) + 1, rows[i].want ? rows[i].want : "");
 	}
