@@ -150,6 +150,7 @@ check_ports(struct doctor *d)
 	} listeners[] = {{"listen_smtp", &d->conf->listen_smtp},
 		{"listen_submission", &d->conf->listen_submission},
 		{"listen_submissions", &d->conf->listen_submissions},
+		{"listen_reinject", &d->conf->listen_reinject},
 		{"listen_imap", &d->conf->listen_imap}, {"listen_imaps", &d->conf->listen_imaps},
 		{"listen_pop3", &d->conf->listen_pop3}, {"listen_pop3s", &d->conf->listen_pop3s},
 		{"listen_lmtp", &d->conf->listen_lmtp},

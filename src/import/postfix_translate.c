@@ -92,6 +92,8 @@ static const struct {
 	{"mydomain", SILENT, NULL},
 	{"myorigin", ELSEWHERE, "hostname"},
 	{"milter_protocol", SILENT, NULL},
+	{"smtp_send_xforward_command", ELSEWHERE, "filters that offer XFORWARD get it"},
+	{"lmtp_send_xforward_command", ELSEWHERE, "filters that offer XFORWARD get it"},
 	{"smtpd_tls_session_cache_database", SILENT, NULL},
 	{"smtp_tls_session_cache_database", SILENT, NULL},
 	{"smtp_tls_CApath", SILENT, NULL},
@@ -288,6 +290,81 @@ write_setting(struct run *r, const char *from, const char *name, struct str valu
 	buf_free(&why);
 }
 
+/* ---- content filters ---- */
+
+static const struct postfix_service *
+service_of(const struct run *r, struct str name)
+{
+	size_t i;
+
+	for (i = 0; i < r->services->count; i++) {
+		if (str_is(name, r->services->v[i].name) &&
+			strcmp(r->services->v[i].type, "inet") != 0)
+			return &r->services->v[i];
+	}
+	return NULL;
+}
+
+/* "amavis:[127.0.0.1]:10024": the transport's name stands for a program of master.cf. */
+static void
+write_filter(struct run *r, const char *from, struct str value)
+{
+	struct str hop = value, name = str_split(&hop, ':');
+	const struct postfix_service *s = service_of(r, name);
+	const char *program = s ? s->command : NULL;
+	struct buf text = {0};
+
+	if (str_is(name, "smtp") || str_is(name, "relay") || str_is(name, "lmtp"))
+		program = str_is(name, "lmtp") ? "lmtp" : "smtp";
+	if (program == NULL || hop.len == 0 ||
+		(strcmp(program, "smtp") != 0 && strcmp(program, "lmtp") != 0)) {
+		buf_printf(r->left, "%s: filters are reached by smtp or lmtp, not by %.*s\n", from,
+			STR_ARG(value));
+		return;
+	}
+	buf_printf(&text, "%s:", program);
+	if (is_endpoint(hop))
+		put_endpoint(r, hop, &text);
+	else
+		buf_add_str(&text, hop);
+	write_setting(r, from, "content_filter", buf_str(&text));
+	buf_free(&text);
+}
+
+/* What is left to the port behind the filter; addresses are rewritten before it. */
+static void
+write_overrides(struct run *r, struct str value)
+{
+	struct buf kept = {0};
+	struct str word;
+
+	while (next_word(&value, &word)) {
+		if (str_is(word, "no_milters") || str_is(word, "no_header_body_checks"))
+			buf_printf(&kept, "%s%.*s", kept.len ? " " : "", STR_ARG(word));
+		else
+			buf_printf(r->left,
+				"receive_override_options: %.*s is for reinject_override_options\n",
+				STR_ARG(word));
+	}
+	if (kept.len > 0)
+		write_setting(
+			r, "receive_override_options", "receive_override_options", buf_str(&kept));
+	buf_free(&kept);
+}
+
+/* 1: it was a setting of these. */
+static int
+translate_filters(struct run *r, const char *name, struct str value)
+{
+	if (strcmp(name, "content_filter") == 0 && value.len > 0)
+		write_filter(r, name, value);
+	else if (strcmp(name, "receive_override_options") == 0)
+		write_overrides(r, value);
+	else
+		return strcmp(name, "content_filter") == 0;
+	return 1;
+}
+
 /* ---- main.cf ---- */
 
 static void
@@ -309,6 +386,8 @@ translate(struct run *r, const struct postfix_setting *s)
 			leave(r, s->name, known[i].text);
 		goto out;
 	}
+	if (translate_filters(r, s->name, buf_str(&value)))
+		goto out;
 	if (row_of(s->name))
 		write_setting(r, s->name, s->name, buf_str(&value));
 	else
@@ -351,8 +430,49 @@ put_listener(struct str name, struct buf *out)
 }
 
 struct listeners {
-	struct buf smtp, submission, submissions;
+	struct buf smtp, submission, submissions, reinject;
 };
+
+static int
+is_reinject(const struct postfix_service *s)
+{
+	const char *filter = postfix_service_option(s, "content_filter");
+
+	return filter && filter[0] == '\0';
+}
+
+/* The port on which filters give mail back, and what it says for itself. */
+static void
+take_reinject(struct run *r, const struct postfix_service *s, struct buf *list)
+{
+	static const char *const own[][2] = {
+		{"receive_override_options", "reinject_override_options"},
+		{"mynetworks", "reinject_networks"},
+		{"smtpd_authorized_xforward_hosts", "smtpd_authorized_xforward_hosts"}};
+	size_t i;
+
+	if (list->len > 0)
+		buf_add_char(list, ' ');
+	put_listener(str_of(s->name), list);
+	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+		const char *value = postfix_service_option(s, own[i][0]);
+		struct buf text = {0};
+
+		if (value && postfix_main_expand(r->m, str_of(value), &text) == OK)
+			write_setting(r, "master.cf", own[i][1], buf_str(&text));
+		buf_free(&text);
+	}
+}
+
+/* An option of the port for everybody. 1: it is carried over. */
+static int
+take_smtp_option(struct run *r, const struct postfix_option *o)
+{
+	if (strcmp(o->name, "content_filter") != 0)
+		return 0;
+	write_filter(r, "master.cf content_filter", str_of(o->value));
+	return 1;
+}
 
 static void
 take_smtpd(struct run *r, const struct postfix_service *s, struct listeners *l)
@@ -360,6 +480,10 @@ take_smtpd(struct run *r, const struct postfix_service *s, struct listeners *l)
 	struct buf *to = &l->smtp;
 	size_t i;
 
+	if (is_reinject(s)) {
+		take_reinject(r, s, &l->reinject);
+		return;
+	}
 	if (says_yes(postfix_service_option(s, "smtpd_tls_wrappermode")) ||
 		strcmp(s->name, "smtps") == 0 || strcmp(s->name, "submissions") == 0)
 		to = &l->submissions;
@@ -371,10 +495,12 @@ take_smtpd(struct run *r, const struct postfix_service *s, struct listeners *l)
 	put_listener(str_of(s->name), to);
 	if (to != &l->smtp)
 		return; /* what Roost does on those ports is what their options mostly say */
-	for (i = 0; i < s->option_count; i++)
-		buf_printf(r->left,
-			"master.cf %s -o %s: options of one port are not carried over\n", s->name,
-			s->options[i].name);
+	for (i = 0; i < s->option_count; i++) {
+		if (!take_smtp_option(r, &s->options[i]))
+			buf_printf(r->left,
+				"master.cf %s -o %s: options of one port are not carried over\n",
+				s->name, s->options[i].name);
+	}
 }
 
 static void
@@ -415,9 +541,11 @@ translate_master(struct run *r)
 	write_listeners(r, "listen_smtp", &l.smtp);
 	write_listeners(r, "listen_submission", &l.submission);
 	write_listeners(r, "listen_submissions", &l.submissions);
+	write_listeners(r, "listen_reinject", &l.reinject);
 	buf_free(&l.smtp);
 	buf_free(&l.submission);
 	buf_free(&l.submissions);
+	buf_free(&l.reinject);
 }
 
 void

@@ -67,6 +67,7 @@ prepare_send(struct agent *a)
 		.has_8bit = (j->flags & QUEUE_8BIT) != 0,
 		.flags = j->flags,
 		.priority = j->priority,
+		.xforward = j->xforward,
 		.size = j->content_len,
 		.rcpts = a->rcpts,
 		.rcpt_count = j->rcpt_count,

@@ -66,6 +66,8 @@ smtp_ehlo_write(struct buf *out, const struct config *conf, const struct smtp_eh
 		buf_printf(out, "250-AUTH %s\r\n", opt->auth); /* RFC 4954 */
 	if (opt->xclient)
 		buf_add_cstr(out, "250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN REVERSE_NAME\r\n");
+	if (opt->xforward)
+		buf_add_cstr(out, "250-XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE\r\n");
 	buf_add_cstr(out, "250-CHUNKING\r\n250-BINARYMIME\r\n"); /* RFC 3030 */
 	buf_add_cstr(out, "250-MT-PRIORITY\r\n"); /* RFC 6710 */
 	/* RFC 8689 section 2: only where it can be kept. */

@@ -16,6 +16,7 @@ struct smtp_ehlo_options {
 	int submission; /* a port for users */
 	int etrn; /* ETRN can be asked for: port 25 */
 	int xclient; /* XCLIENT is for this peer */
+	int xforward; /* XFORWARD is */
 	const char *auth; /* "PLAIN LOGIN"; NULL or "": AUTH is not offered */
 };
 

@@ -25,6 +25,8 @@ job_put(struct buf *body, const struct job *j)
 	ipc_put_cstr(body, j->nexthop);
 	ipc_put_u8(body, (uint8_t)j->relayhost);
 	ipc_put_u8(body, (uint8_t)j->lmtp);
+	ipc_put_u8(body, (uint8_t)j->filter);
+	ipc_put_cstr(body, j->xforward);
 	ipc_put_u32(body, (uint32_t)j->rcpt_count);
 	for (i = 0; i < j->rcpt_count; i++) {
 		ipc_put_u32(body, j->rcpts[i].index);
@@ -55,6 +57,8 @@ job_get(struct str body, struct job *out)
 	out->nexthop = ipc_get_dup(&r);
 	out->relayhost = ipc_get_u8(&r);
 	out->lmtp = ipc_get_u8(&r);
+	out->filter = ipc_get_u8(&r);
+	out->xforward = ipc_get_dup(&r);
 	out->rcpt_count = ipc_get_u32(&r);
 	if (r.err || out->rcpt_count > JOB_RCPTS_MAX) {
 		out->rcpt_count = 0;
@@ -87,6 +91,7 @@ job_free(struct job *j)
 	free(j->sender);
 	free(j->envid);
 	free(j->nexthop);
+	free(j->xforward);
 	memset(j, 0, sizeof(*j));
 }
 

@@ -56,6 +56,8 @@ struct job {
 	char *nexthop;
 	int relayhost; /* nexthop was chosen here and not by the address */
 	int lmtp; /* speak LMTP */
+	int filter; /* nexthop is a content filter: nobody else will do */
+	char *xforward; /* "NAME=VALUE NAME=VALUE" in xtext for a filter that wants it; else "" */
 	struct job_rcpt *rcpts;
 	size_t rcpt_count;
 };

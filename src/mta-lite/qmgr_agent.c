@@ -76,6 +76,8 @@ send_start(struct qmgr_link *l, const struct qmgr_job *job, int file)
 	const struct queue_entry *e = &job->message->entry;
 	struct job_rcpt rcpts[JOB_RCPTS_MAX];
 	char *hop = str_dup(buf_str(&job->route.hop));
+	int has_client = e->xforward && e->xforward[0];
+	char *xforward = has_client ? mem_printf("%s IDENT=%s", e->xforward, e->id) : NULL;
 	struct job j = {
 		.id = (char *)(uintptr_t)e->id,
 		.sender = e->sender,
@@ -89,6 +91,8 @@ send_start(struct qmgr_link *l, const struct qmgr_job *job, int file)
 		.nexthop = hop,
 		.relayhost = job->route.chosen,
 		.lmtp = job->route.kind == ROUTE_LMTP,
+		.filter = e->filter && e->filter[0],
+		.xforward = xforward,
 		.rcpts = rcpts,
 		.rcpt_count = job->rcpt_count,
 	};
@@ -105,6 +109,7 @@ send_start(struct qmgr_link *l, const struct qmgr_job *job, int file)
 	ipc_conn_send(l->conn, JOB_START, 0, buf_str(&body), &file, 1);
 	buf_free(&body);
 	free(hop);
+	free(xforward);
 }
 
 static enum err

@@ -24,7 +24,8 @@ enum attribute {
 	ATTRIBUTE_PRIORITY = 1,
 	ATTRIBUTE_HOLD_UNTIL = 2,
 	ATTRIBUTE_FILTER = 3,
-	ATTRIBUTE_TARGET = 4 /* "INDEX TARGET", of the recipient with this index */
+	ATTRIBUTE_TARGET = 4, /* "INDEX TARGET", of the recipient with this index */
+	ATTRIBUTE_XFORWARD = 5
 };
 
 static uint32_t
@@ -108,6 +109,7 @@ queue_entry_free(struct queue_entry *q)
 	free(q->envid);
 	free(q->client);
 	free(q->filter);
+	free(q->xforward);
 	memset(q, 0, sizeof(*q));
 }
 
@@ -120,6 +122,7 @@ queue_entry_copy_envelope(const struct queue_entry *q, struct queue_entry *out)
 	out->envid = mem_strdup(q->envid ? q->envid : "");
 	out->client = mem_strdup(q->client ? q->client : "");
 	out->filter = mem_strdup(q->filter ? q->filter : "");
+	out->xforward = mem_strdup(q->xforward ? q->xforward : "");
 	out->ret = q->ret;
 	out->flags = q->flags;
 	out->arrival = q->arrival;
@@ -218,6 +221,8 @@ put_attributes(const struct queue_entry *q, struct buf *out)
 		put_attribute_number(out, ATTRIBUTE_HOLD_UNTIL, q->hold_until);
 	if (q->filter && q->filter[0])
 		put_attribute(out, ATTRIBUTE_FILTER, q->filter);
+	if (q->xforward && q->xforward[0])
+		put_attribute(out, ATTRIBUTE_XFORWARD, q->xforward);
 	for (i = 0; i < q->rcpt_count; i++) {
 		if (q->rcpts[i].target)
 			put_target(out, i, q->rcpts[i].target);
@@ -389,6 +394,9 @@ get_attributes(struct ipc_reader *r, struct queue_entry *q)
 		} else if (key == ATTRIBUTE_FILTER) {
 			free(q->filter);
 			q->filter = str_dup(value);
+		} else if (key == ATTRIBUTE_XFORWARD) {
+			free(q->xforward);
+			q->xforward = str_dup(value);
 		} else if (key == ATTRIBUTE_TARGET) {
 			get_target(r, value, q);
 		}

@@ -68,6 +68,7 @@ smtp_client_free(struct smtp_client **c)
 	smtp_reply_free(&(*c)->reply);
 	buf_free(&(*c)->mechanisms);
 	buf_free(&(*c)->peer_name);
+	buf_free(&(*c)->xforward);
 	MEM_FREE(*c);
 }
 
@@ -213,6 +214,7 @@ take_extension(struct smtp_client *c, struct str line)
 		{"REQUIRETLS", SMTP_EXT_REQUIRETLS},
 		{"MT-PRIORITY", SMTP_EXT_PRIORITY},
 		{"AUTH", SMTP_EXT_AUTH},
+		{"XFORWARD", SMTP_EXT_XFORWARD},
 	};
 	struct str word = str_split(&line, ' ');
 	size_t i;
@@ -225,6 +227,9 @@ take_extension(struct smtp_client *c, struct str line)
 		(void)str_to_u64(str_trim(line), &c->size_limit);
 	} else if (str_is_i(word, "LIMITS")) {
 		take_limits(c, line);
+	} else if (str_is_i(word, "XFORWARD")) {
+		buf_reset(&c->xforward);
+		buf_add_str(&c->xforward, line);
 	} else if (str_is_i(word, "AUTH")) {
 		buf_reset(&c->mechanisms);
 		buf_add_str(&c->mechanisms, line);

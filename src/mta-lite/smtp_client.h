@@ -27,6 +27,7 @@ enum smtp_extension {
 	SMTP_EXT_REQUIRETLS = 256, /* RFC 8689 */
 	SMTP_EXT_PRIORITY = 512, /* RFC 6710 */
 	SMTP_EXT_AUTH = 1024, /* RFC 4954 */
+	SMTP_EXT_XFORWARD = 2048, /* Postfix's */
 };
 
 /* What became of one recipient, or of the connection. */
@@ -88,6 +89,8 @@ struct smtp_send {
 	int has_8bit;
 	unsigned flags; /* enum queue_flag: SMTPUTF8, REQUIRETLS and BINARY count */
 	int priority; /* MT-PRIORITY; 0: not said */
+	/* Attributes of XFORWARD for a server that offers it; NULL, "": none. */
+	const char *xforward;
 	uint64_t size;
 	const struct smtp_send_rcpt *rcpts;
 	size_t rcpt_count;

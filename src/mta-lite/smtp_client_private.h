@@ -23,6 +23,7 @@ struct smtp_client {
 	uint64_t size_limit; /* 0: none told */
 	uint32_t rcpt_limit; /* LIMITS RCPTMAX (RFC 9422); 0: none told */
 	struct buf mechanisms, peer_name;
+	struct buf xforward; /* the attributes that the server takes, separated by blanks */
 	struct smtp_reply reply; /* the last one */
 	int broken; /* nothing more can be said */
 	int closing; /* the server said 421 */
@@ -34,6 +35,11 @@ enum err smtp_client_command(struct smtp_client *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Reads the next reply into c->reply. */
 enum err smtp_client_reply(struct smtp_client *c, int timeout_ms);
+/*
+ * XFORWARD with those of the attributes ("NAME=VALUE NAME=VALUE") that the server takes, as many
+ * commands as they need. A refusal does no harm to the message; an error is one of the connection.
+ */
+enum err smtp_client_xforward(struct smtp_client *c, struct str attributes);
 /* The last reply, or the error e at that step, as an answer. */
 void smtp_client_answer(struct smtp_client *c, enum err e, const char *step, struct smtp_answer *a);
 

@@ -282,7 +282,8 @@ smtp_deliver(struct smtp_session *s, struct agent *a)
 	}
 	if (!d.done)
 		try_list(&d, str_of(a->job.nexthop));
-	if (!d.done && s->out->conf->smtp_fallback_relay[0])
+	/* Past a filter that is away no mail goes. */
+	if (!d.done && !a->job.filter && s->out->conf->smtp_fallback_relay[0])
 		try_list(&d, str_of(s->out->conf->smtp_fallback_relay));
 	if (!d.done)
 		give_up(&d);

@@ -363,6 +363,16 @@ leave_last_transaction(struct transaction *t)
 	return e ? lost(t, e, "RSET") : OK;
 }
 
+static enum err
+tell_client(struct transaction *t)
+{
+	enum err e = OK;
+
+	if (t->m->xforward && (t->c->ext & SMTP_EXT_XFORWARD))
+		e = smtp_client_xforward(t->c, str_of(t->m->xforward));
+	return e ? lost(t, e, "XFORWARD") : OK;
+}
+
 /* Those that have an answer already are not named to the server. */
 static size_t
 count_wanted(const struct transaction *t)
@@ -392,6 +402,8 @@ send_group(struct smtp_client *c, const struct smtp_send *m, struct smtp_answer 
 		for (i = 0; i < m->rcpt_count; i++)
 			t.wanted[i] = answers[i].text == NULL;
 		e = leave_last_transaction(&t);
+		if (e == OK)
+			e = tell_client(&t);
 		if (e == OK) {
 			c->dirty = 1;
 			e = c->ext & SMTP_EXT_PIPELINING ? envelope_pipelined(&t)

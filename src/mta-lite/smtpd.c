@@ -69,6 +69,7 @@ smtpd_transaction_reset(struct smtpd *d)
 	t->bdat = t->bdat_failed = 0;
 	t->content_bytes = 0;
 	restrict_effects_free(&t->effects);
+	memset(&t->origin, 0, sizeof(t->origin));
 	t->spf_known = 0;
 	t->started_ms = 0;
 }
@@ -113,6 +114,7 @@ hello(struct smtpd *d, struct str args, int esmtp)
 	opt.tls = d->session->info.tls;
 	opt.submission = d->kind == SMTPD_SUBMISSION;
 	opt.xclient = d->xclient;
+	opt.xforward = d->xforward;
 	opt.etrn = d->kind == SMTPD_MX;
 	smtp_ehlo_write(&out, d->conf, &opt);
 	(void)stream_write_str(d->io, buf_str(&out));
@@ -203,6 +205,7 @@ static const struct {
 	{"VRFY", smtpd_vrfy},
 	{"EXPN", smtpd_expn},
 	{"XCLIENT", smtpd_xclient},
+	{"XFORWARD", smtpd_xforward},
 	{"ETRN", smtpd_etrn},
 	{"HELP", cmd_help},
 	{"STARTTLS", cmd_too_late},
@@ -301,6 +304,35 @@ peer_uid(int fd)
 	return (long)cred.uid;
 }
 
+static unsigned
+overrides_of(const struct conf_list *list)
+{
+	static const struct {
+		const char *word;
+		unsigned bit;
+	} words[] = {{"no_unknown_recipient_checks", SMTPD_NO_UNKNOWN_RECIPIENT_CHECKS},
+		{"no_header_body_checks", SMTPD_NO_HEADER_BODY_CHECKS},
+		{"no_milters", SMTPD_NO_MILTERS},
+		{"no_address_mappings", SMTPD_NO_ADDRESS_MAPPINGS}};
+	unsigned bits = 0;
+	size_t i;
+
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (conf_list_has(list, str_of(words[i].word)))
+			bits |= words[i].bit;
+	}
+	return bits;
+}
+
+static void
+identify_filter(struct smtpd *d)
+{
+	d->kind = SMTPD_REINJECT;
+	d->trusted = smtpd_in_networks(&d->conf->reinject_networks, &d->peer);
+	d->xforward = smtpd_in_networks(&d->conf->smtpd_authorized_xforward_hosts, &d->peer);
+	d->overrides = overrides_of(&d->conf->reinject_override_options);
+}
+
 /* Who is it, and what may it do? Not OK: the session cannot begin. */
 static enum err
 identify(struct smtpd *d)
@@ -311,6 +343,9 @@ identify(struct smtpd *d)
 
 	d->peer = info->peer;
 	net_addr_format_ip(&d->peer, d->peer_ip);
+	/* Recipients are looked up here in any case. */
+	d->overrides = overrides_of(&d->conf->receive_override_options) &
+		       (SMTPD_NO_HEADER_BODY_CHECKS | SMTPD_NO_MILTERS);
 	if (strcmp(info->service, "sendmail") == 0) {
 		d->kind = SMTPD_LOCAL;
 		d->trusted = 1;
@@ -319,6 +354,8 @@ identify(struct smtpd *d)
 		d->kind = SMTPD_MX;
 		d->trusted = smtpd_in_networks(&d->conf->mynetworks, &d->peer);
 		d->xclient = smtpd_in_networks(&d->conf->smtpd_authorized_xclient_hosts, &d->peer);
+	} else if (strcmp(info->service, "reinject") == 0) {
+		identify_filter(d);
 	} else {
 		d->kind = SMTPD_SUBMISSION;
 	}

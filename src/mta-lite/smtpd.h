@@ -17,10 +17,25 @@
  *   MX          port 25: mail for addresses here; elsewhere only from mynetworks
  *   SUBMISSION  587, 465: logged in, sender addresses of its own (RFC 6409)
  *   LOCAL       run/sendmail: a user of this machine
+ *   REINJECT    listen_reinject: a content filter gives back what it got
  */
-enum smtpd_kind { SMTPD_MX, SMTPD_SUBMISSION, SMTPD_LOCAL };
+enum smtpd_kind { SMTPD_MX, SMTPD_SUBMISSION, SMTPD_LOCAL, SMTPD_REINJECT };
+
+/* What was done to the mail before, or will be later: receive_override_options and the like. */
+enum smtpd_override {
+	SMTPD_NO_UNKNOWN_RECIPIENT_CHECKS = 1,
+	SMTPD_NO_HEADER_BODY_CHECKS = 2,
+	SMTPD_NO_MILTERS = 4,
+	SMTPD_NO_ADDRESS_MAPPINGS = 8, /* canonical, virtual, masquerading, bcc */
+};
 
 enum { SMTPD_LINE_MAX = 4096, SMTPD_HOPS_MAX = 50, SMTPD_JUNK_MAX = 100 };
+
+/* Whose mail it was before it went through a filter (XFORWARD); "" where it is not known. */
+struct smtpd_origin {
+	int known;
+	char ip[NET_ADDR_TEXT], helo[256], ident[64];
+};
 
 /* All that belongs to one message; see smtpd_transaction_reset. */
 struct smtpd_transaction {
@@ -40,6 +55,7 @@ struct smtpd_transaction {
 	int64_t content_ms; /* BDAT: when the first came, and how much since */
 	uint64_t content_bytes;
 	struct restrict_effects effects; /* what tables said of the message */
+	struct smtpd_origin origin;
 	struct spf_answer spf;
 	int spf_known;
 };
@@ -51,6 +67,8 @@ struct smtpd {
 	enum smtpd_kind kind;
 	char *user; /* logged in; or NULL */
 	int xclient; /* it may speak for others (smtpd_authorized_xclient_hosts) */
+	int xforward; /* it may say whose mail it was (smtpd_authorized_xforward_hosts) */
+	unsigned overrides; /* enum smtpd_override */
 	int trusted; /* may send to other domains */
 	long local_uid; /* LOCAL: who; -1 */
 	int esmtp;
@@ -100,8 +118,12 @@ void smtpd_add_targets(
 enum err smtpd_remove_rcpt(struct smtpd *d, struct str address);
 /* Drops all final addresses; those who were accepted stay counted. */
 void smtpd_forget_targets(struct smtpd *d);
-/* HOLD, FILTER, REDIRECT and BCC of access tables. NULL: done; else the reply for the message. */
+/* HOLD, FILTER, REDIRECT and BCC of access tables, and content_filter. NULL: done; else the reply
+ * for the message. */
 const char *smtpd_effects_apply(struct smtpd *d);
+
+/* What XFORWARD tells a filter of the client, without IDENT (queue_entry.xforward). */
+char *smtpd_xforward_text(struct smtpd *d);
 
 /* A refusal of the whole message, for the log. */
 void smtpd_log_reject(struct smtpd *d, const char *reply);
@@ -114,6 +136,7 @@ void smtpd_bdat(struct smtpd *d, struct str args);
 void smtpd_vrfy(struct smtpd *d, struct str args);
 void smtpd_expn(struct smtpd *d, struct str args);
 void smtpd_xclient(struct smtpd *d, struct str args);
+void smtpd_xforward(struct smtpd *d, struct str args);
 void smtpd_etrn(struct smtpd *d, struct str args);
 
 /*

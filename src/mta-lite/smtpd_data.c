@@ -130,6 +130,18 @@ smtpd_log_reject(struct smtpd *d, const char *reply)
 		"from", d->t.mail.from.address, "to", d->t.first_rcpt, "reply", reply, NULL);
 }
 
+/* For the log and mailq. */
+static char *
+client_text(const struct smtpd *d)
+{
+	const struct smtpd_origin *o = &d->t.origin;
+
+	if (d->kind == SMTPD_LOCAL)
+		return mem_printf("local user %ld", d->local_uid);
+	return o->known ? mem_printf("%s[%s]", o->helo, o->ip)
+			: mem_printf("%s[%s]", d->helo, d->peer_ip);
+}
+
 static void
 prepare_entry(struct smtpd *d)
 {
@@ -140,8 +152,7 @@ prepare_entry(struct smtpd *d)
 	free(q->client);
 	q->sender = mem_strdup(d->t.mail.from.address);
 	q->envid = mem_strdup(d->t.mail.envid);
-	q->client = d->kind == SMTPD_LOCAL ? mem_printf("local user %ld", d->local_uid)
-					   : mem_printf("%s[%s]", d->helo, d->peer_ip);
+	q->client = client_text(d);
 	q->ret = d->t.mail.ret;
 	q->arrival = (int64_t)time(NULL);
 	q->flags = d->t.data.has_8bit ? QUEUE_8BIT : 0;

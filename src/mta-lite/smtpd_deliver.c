@@ -153,10 +153,13 @@ static void
 log_result(
 	struct smtpd *d, const char *event, const char *relay, const char *dsn, const char *status)
 {
-	log_event(LOGL_INFO, event, "queue_id", d->t.entry.id, "ip", d->peer_ip, "user", d->user,
-		"from", d->t.mail.from.address, "to", d->t.first_rcpt, "rcpts",
-		log_u64(d->t.rcpt_count), "size", log_u64(d->t.spool.size), "relay", relay, "dsn",
-		dsn, "status", status, "delay", log_i64(io_now_ms() - d->t.started_ms), NULL);
+	const struct smtpd_origin *o = &d->t.origin;
+
+	log_event(LOGL_INFO, event, "queue_id", d->t.entry.id, "ip", o->ip[0] ? o->ip : d->peer_ip,
+		"origin", o->ident[0] ? o->ident : NULL, "user", d->user, "from",
+		d->t.mail.from.address, "to", d->t.first_rcpt, "rcpts", log_u64(d->t.rcpt_count),
+		"size", log_u64(d->t.spool.size), "relay", relay, "dsn", dsn, "status", status,
+		"delay", log_i64(io_now_ms() - d->t.started_ms), NULL);
 }
 
 /* All recipients were refused for good: the client hears it now, and nobody gets a bounce. */
@@ -247,7 +250,7 @@ smtpd_deliver(struct smtpd *d)
 	index = mem_zalloc((q->rcpt_count + 1) * sizeof(*index));
 	n = choose_cut_through(q, index);
 	/* Nobody has it yet who is to see it first. */
-	if (d->t.effects.hold || d->t.effects.filter || q->hold_until > q->arrival)
+	if (d->t.effects.hold || (q->filter && q->filter[0]) || q->hold_until > q->arrival)
 		n = 0;
 	if (n > 0)
 		cut_through(d, index, n);

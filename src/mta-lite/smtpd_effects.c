@@ -58,6 +58,21 @@ redirect(struct smtpd *d)
 	return problem;
 }
 
+/* What comes back from a filter passes no other one, whatever tables say: it would go round. */
+static void
+set_filter(struct smtpd *d)
+{
+	const char *filter = d->t.effects.filter ? d->t.effects.filter : d->conf->content_filter;
+	struct queue_entry *q = &d->t.entry;
+
+	if (d->kind == SMTPD_REINJECT || filter[0] == '\0')
+		return;
+	free(q->filter);
+	free(q->xforward);
+	q->filter = mem_strdup(filter);
+	q->xforward = smtpd_xforward_text(d);
+}
+
 const char *
 smtpd_effects_apply(struct smtpd *d)
 {
@@ -69,10 +84,7 @@ smtpd_effects_apply(struct smtpd *d)
 		problem = redirect(d);
 	if (e->hold)
 		d->t.entry.flags |= QUEUE_HELD;
-	if (e->filter) {
-		free(d->t.entry.filter);
-		d->t.entry.filter = mem_strdup(e->filter);
-	}
+	set_filter(d);
 	for (i = 0; i < e->bcc_count && problem == NULL; i++)
 		problem = add_address(d, e->bcc[i], DSN_NOTIFY_NEVER, "BCC");
 	return problem;

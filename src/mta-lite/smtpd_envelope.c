@@ -88,6 +88,7 @@ void
 smtpd_mail(struct smtpd *d, struct str args)
 {
 	struct restrict_effects effects;
+	struct smtpd_origin origin = d->t.origin;
 	struct smtp_mail mail;
 	const char *reject;
 
@@ -97,6 +98,10 @@ smtpd_mail(struct smtpd *d, struct str args)
 	}
 	if (d->kind == SMTPD_SUBMISSION && d->user == NULL) {
 		smtpd_reply(d, "530 5.7.0 Authentication required");
+		return;
+	}
+	if (d->kind == SMTPD_REINJECT && !d->trusted) {
+		smtpd_reply(d, "554 5.7.1 This port is for content filters (reinject_networks)");
 		return;
 	}
 	if (d->helo[0] == '\0' && d->conf->smtpd_helo_required) {
@@ -125,6 +130,7 @@ smtpd_mail(struct smtpd *d, struct str args)
 	d->t.effects = (struct restrict_effects){0};
 	smtpd_transaction_reset(d);
 	d->t.effects = effects; /* what the lists noted before the answer */
+	d->t.origin = origin;
 	d->t.mail = mail;
 	d->t.open = 1;
 	queue_id_make(d->t.entry.id);
@@ -227,6 +233,21 @@ about(struct smtpd *d, const char *codes, const char *address, const char *text)
 	return buf_cstr(&d->verdict);
 }
 
+/* It was found when the message came first; if not any more, roost-lmtp says so. */
+static void
+take_unknown(struct smtpd *d, const char *address, struct auth_rcpt *found)
+{
+	if (!(d->overrides & SMTPD_NO_UNKNOWN_RECIPIENT_CHECKS) ||
+		(found->kind != AUTH_RCPT_UNKNOWN && found->kind != AUTH_RCPT_NO_DOMAINS &&
+			found->kind != AUTH_RCPT_DISABLED))
+		return;
+	auth_rcpt_free(found);
+	found->kind = AUTH_RCPT_MAILBOX;
+	found->targets = MEM_NEW(struct auth_rcpt_target);
+	found->targets[0] = (struct auth_rcpt_target){mem_strdup(address), QUEUE_MAILBOX};
+	found->target_count = 1;
+}
+
 /* What the directory says of a recipient that the restrictions let through. */
 static const char *
 lookup_reject(struct smtpd *d, enum err e, const char *address, const struct auth_rcpt *found)
@@ -286,6 +307,8 @@ smtpd_rcpt(struct smtpd *d, struct str args)
 		reject = smtpd_relocated(d, rcpt.to.address);
 	if (reject == NULL) {
 		e = smtpd_lookup_rcpt(d, str_of(rcpt.to.address), &found);
+		if (e == OK)
+			take_unknown(d, rcpt.to.address, &found);
 		reject = lookup_reject(d, e, rcpt.to.address, &found);
 		if (reject == NULL)
 			reject = smtpd_limit_rcpt(d);

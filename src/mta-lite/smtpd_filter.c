@@ -201,7 +201,7 @@ smtpd_filter_start(struct smtpd *d)
 	};
 	struct smtpd_filter *f;
 
-	if (list->count == 0)
+	if (list->count == 0 || (d->overrides & SMTPD_NO_MILTERS))
 		return;
 	f = d->filter = MEM_NEW(struct smtpd_filter);
 	f->server = (struct milter_server){.arg = d,
@@ -357,6 +357,12 @@ take_content(struct smtpd *d, struct content *c)
 	return OK;
 }
 
+static int
+wants_checks(const struct smtpd *d)
+{
+	return !content_checks_empty(&checks) && !(d->overrides & SMTPD_NO_HEADER_BODY_CHECKS);
+}
+
 const char *
 smtpd_filter_message(struct smtpd *d)
 {
@@ -364,7 +370,7 @@ smtpd_filter_message(struct smtpd *d)
 	struct content *c;
 	enum err e;
 
-	if (d->filter == NULL && content_checks_empty(&checks) && !smtpd_spf_wants_message(d) &&
+	if (d->filter == NULL && !wants_checks(d) && !smtpd_spf_wants_message(d) &&
 		!smtpd_rewrite_wants_message(d))
 		return NULL;
 	e = content_load(&d->t.spool, d->spool_dir, &c);
@@ -373,7 +379,7 @@ smtpd_filter_message(struct smtpd *d)
 				     : "451 4.3.0 The message could not be read back";
 	smtpd_spf_message(d, c);
 	reply = smtpd_rewrite_message(d, c);
-	if (reply == NULL && !content_checks_empty(&checks))
+	if (reply == NULL && wants_checks(d))
 		reply = run_checks(d, c);
 	if (reply == NULL && d->filter && d->t.effects.discard == NULL)
 		reply = run_milters(d, c);

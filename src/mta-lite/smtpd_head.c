@@ -140,7 +140,7 @@ smtpd_head_write(struct smtpd *d, struct str header, unsigned *hops)
 	for (i = 0; i < d->t.effects.prepend_count; i++)
 		buf_printf(&d->t.head, "%s\r\n", d->t.effects.prepend[i]);
 	add_received(d, buf_cstr(&date));
-	if (d->kind != SMTPD_MX)
+	if (d->kind == SMTPD_SUBMISSION || d->kind == SMTPD_LOCAL)
 		add_missing(d, &seen, buf_cstr(&date));
 	buf_free(&date);
 }

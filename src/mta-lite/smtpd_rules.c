@@ -258,13 +258,20 @@ smtpd_rules_mail(struct smtpd *d, const char *sender)
 	return conclude(&s, refuses_client(&s));
 }
 
+/* Users of this machine; mail that a filter gives back has passed them. */
+static int
+passes_no_lists(const struct smtpd *d)
+{
+	return d->kind == SMTPD_LOCAL || d->kind == SMTPD_REINJECT;
+}
+
 const char *
 smtpd_rules_rcpt(struct smtpd *d, const char *recipient)
 {
 	struct stage_run s;
 	int refused;
 
-	if (d->kind == SMTPD_LOCAL)
+	if (passes_no_lists(d))
 		return NULL;
 	prepare(d, &s);
 	s.facts.recipient = recipient;
@@ -282,7 +289,7 @@ run_one(struct smtpd *d, enum restrict_stage stage)
 {
 	struct stage_run s;
 
-	if (d->kind == SMTPD_LOCAL)
+	if (passes_no_lists(d))
 		return NULL;
 	prepare(d, &s);
 	/* Of several recipients none stands for the message. */

@@ -14,7 +14,7 @@ void smtpd_rules_refresh(const struct config *conf);
 
 /*
  * Run what belongs to a command. NULL: go on; else the reply, borrowed until the next call. For
- * users of this machine (SMTPD_LOCAL) no list runs.
+ * users of this machine (SMTPD_LOCAL) and for filters (SMTPD_REINJECT) no list runs.
  */
 const char *smtpd_rules_mail(struct smtpd *d, const char *sender);
 const char *smtpd_rules_rcpt(struct smtpd *d, const char *recipient);

@@ -280,6 +280,9 @@ client_begin(struct client *c)
 	p->xclient = p->proto == &prelogin_smtp &&
 		     net_in_networks(conf->smtpd_authorized_xclient_hosts.items,
 			     conf->smtpd_authorized_xclient_hosts.count, &c->peer);
+	p->xforward = p->proto == &prelogin_reinject &&
+		      net_in_networks(conf->smtpd_authorized_xforward_hosts.items,
+			      conf->smtpd_authorized_xforward_hosts.count, &c->peer);
 	switch (limits_enter(c->px->limits, &c->peer, (uint64_t)conf->max_connections,
 		(uint64_t)conf->max_connections_per_ip)) {
 	case LIMITS_OK:

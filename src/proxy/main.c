@@ -3,11 +3,12 @@
 #include "proxy/service.h"
 
 /* The listeners: their name, their protocol, whether TLS comes first. */
-enum { L_SMTP, L_SUBMISSION, L_SUBMISSIONS, L_IMAP, L_IMAPS, L_POP3, L_POP3S, L_LMTP };
+enum { L_SMTP, L_SUBMISSION, L_SUBMISSIONS, L_REINJECT, L_IMAP, L_IMAPS, L_POP3, L_POP3S, L_LMTP };
 static const struct proxy_listener kinds[] = {
 	[L_SMTP] = {"smtp", &prelogin_smtp, TLS_SMTP, 0},
 	[L_SUBMISSION] = {"submission", &prelogin_submission, TLS_SMTP, 0},
 	[L_SUBMISSIONS] = {"submissions", &prelogin_submission, TLS_SMTP, 1},
+	[L_REINJECT] = {"reinject", &prelogin_reinject, TLS_SMTP, 0},
 	[L_IMAP] = {"imap", &prelogin_imap, TLS_IMAP, 0},
 	[L_IMAPS] = {"imaps", &prelogin_imap, TLS_IMAP, 1},
 	[L_POP3] = {"pop3", &prelogin_pop3, TLS_POP3, 0},
@@ -24,6 +25,7 @@ static const struct proxy_listener kinds[] = {
 ACCEPT(accept_smtp, L_SMTP)
 ACCEPT(accept_submission, L_SUBMISSION)
 ACCEPT(accept_submissions, L_SUBMISSIONS)
+ACCEPT(accept_reinject, L_REINJECT)
 ACCEPT(accept_imap, L_IMAP)
 ACCEPT(accept_imaps, L_IMAPS)
 ACCEPT(accept_pop3, L_POP3)
@@ -41,6 +43,7 @@ static const struct service_listener listeners[] = {
 	{"smtp", accept_smtp},
 	{"submission", accept_submission},
 	{"submissions", accept_submissions},
+	{"reinject", accept_reinject},
 	{"imap", accept_imap},
 	{"imaps", accept_imaps},
 	{"pop3", accept_pop3},

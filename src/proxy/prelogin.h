@@ -101,7 +101,7 @@ struct prelogin_protocol {
 };
 
 extern const struct prelogin_protocol prelogin_imap, prelogin_pop3, prelogin_smtp,
-	prelogin_submission, prelogin_lmtp;
+	prelogin_submission, prelogin_reinject, prelogin_lmtp;
 
 /* How far what a client says can be overheard; auth offers mechanisms for each. */
 enum prelogin_channel {
@@ -131,6 +131,7 @@ struct prelogin {
 	int tls_available; /* STARTTLS can be offered */
 	int loopback; /* the client is on this machine */
 	int xclient; /* SMTP: it may say XCLIENT */
+	int xforward; /* SMTP: it may say XFORWARD */
 	int may_xclient; /* LMTP: it may say for whom it speaks */
 	int helo_seen, esmtp;
 	unsigned attempts, errors, commands;

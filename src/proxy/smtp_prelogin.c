@@ -68,7 +68,8 @@ run_ehlo(struct prelogin *p, struct str args)
 	options.tls = p->tls;
 	options.submission = is_submission(p);
 	options.xclient = p->xclient;
-	options.etrn = !is_submission(p);
+	options.xforward = p->xforward;
+	options.etrn = p->proto == &prelogin_smtp;
 	if (is_submission(p) && prelogin_mechanisms(p)[0])
 		options.auth = prelogin_mechanisms(p);
 	smtp_ehlo_write(&p->out, p->conf, &options);
@@ -175,7 +176,7 @@ static const struct command commands[] = {
 
 /* What roost-smtpd knows beyond the table above. */
 static const char *const mail_commands[] = {
-	"MAIL", "RCPT", "DATA", "BDAT", "VRFY", "EXPN", "XCLIENT", "ETRN"};
+	"MAIL", "RCPT", "DATA", "BDAT", "VRFY", "EXPN", "XCLIENT", "XFORWARD", "ETRN"};
 
 /*
  * Not in the table. 1: a reply was given; 0: the client is handed over with the line unused. A
@@ -240,24 +241,16 @@ success(struct prelogin *p)
 	prelogin_say(p, "235 2.7.0 Authentication successful\r\n");
 }
 
+/* What they have in common. */
+#define SMTP_DIALOGUE                                                                              \
+	.handover = "smtpd", .greet = greet, .command = command, .challenge = challenge,           \
+	.success = success, .replies = SMTP_REPLIES
+
 const struct prelogin_protocol prelogin_smtp = {
-	.name = "smtp",
-	.auth_service = "smtp",
-	.handover = "smtpd",
-	.greet = greet,
-	.command = command,
-	.challenge = challenge,
-	.success = success,
-	.replies = SMTP_REPLIES,
-};
+	.name = "smtp", .auth_service = "smtp", SMTP_DIALOGUE};
+
+const struct prelogin_protocol prelogin_reinject = {
+	.name = "reinject", .auth_service = "smtp", SMTP_DIALOGUE};
 
 const struct prelogin_protocol prelogin_submission = {
-	.name = "submission",
-	.auth_service = "submission",
-	.handover = "smtpd",
-	.greet = greet,
-	.command = command,
-	.challenge = challenge,
-	.success = success,
-	.replies = SMTP_REPLIES,
-};
+	.name = "submission", .auth_service = "submission", SMTP_DIALOGUE};

@@ -69,6 +69,15 @@ def own_roost(request):
 
 
 @pytest.fixture
+def readable():
+    """A directory that the owner of the mail may enter."""
+    directory = Path(tempfile.mkdtemp(prefix="tables-", dir="/tmp"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
 def make_instance(request):
     """make_instance(settings={...}) starts further instances on SQLite; all are closed at the end."""
     made = []

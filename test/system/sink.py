@@ -162,6 +162,8 @@ class Session:
 
 
 class Sink:
+    session_class = Session
+
     def __init__(self, port, host="127.0.0.1", name="sink.test", ehlo=DEFAULT_EHLO, certificate=None, client_ca=None,
                  implicit_tls=False, ehlo_tls=(), accounts=None, mechanisms="PLAIN LOGIN", faults=None):
         self.port, self.host, self.name, self.ehlo = port, host, name, ehlo
@@ -187,7 +189,7 @@ class Sink:
                 threading.Thread(target=self.serve, args=(connection, self.sessions), daemon=True).start()
 
     def serve(self, connection, number):
-        session = Session(self, connection, number)
+        session = self.session_class(self, connection, number)
         self.open.add(session)
         with contextlib.suppress(OSError, ValueError):
             session.run()

@@ -212,15 +212,6 @@ def test_own_greylist(make_instance, instance_imap):
     assert "Greylisted" in send(roost, "bob@example.test", "other", expect=450)
 
 
-@pytest.fixture
-def readable():
-    """A directory that the owner of the mail may enter."""
-    directory = Path(tempfile.mkdtemp(prefix="tables-", dir="/tmp"))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
-
-
 def test_header_and_body_checks(make_instance, instance_imap, readable):
     header = readable / "header"
     body = readable / "body"

@@ -39,12 +39,19 @@ static const char main_cf[] =
 	"not a setting\n"
 	"loop_a = $loop_a\n"
 	"always_bcc = archive@$mydomain\n"
+	"receive_override_options = no_address_mappings, no_milters\n"
 	"recipient_delimiter = +\n";
 
 static const char master_cf[] =
 	"# service type private unpriv chroot wakeup maxproc command + args\n"
 	"smtp      inet  n       -       y       -       -       smtpd\n"
 	"  -o content_filter=amavis:[127.0.0.1]:10024\n"
+	"  -o syslog_name=postfix/mx\n"
+	"127.0.0.1:10025 inet n - n - - smtpd\n"
+	"  -o content_filter=\n"
+	"  -o mynetworks=127.0.0.0/8\n"
+	"  -o smtpd_authorized_xforward_hosts=127.0.0.1/32\n"
+	"  -o receive_override_options=no_header_body_checks,no_milters\n"
 	"submission inet n       -       y       -       -       smtpd\n"
 	"  -o syslog_name=postfix/submission\n"
 	"  -o smtpd_sasl_auth_enable=yes\n"
@@ -76,6 +83,12 @@ whole(void **state)
 		"[relay.example.net]:587",
 		"header_checks = {\"regexp:/etc/postfix/header_checks\"}\n",
 		"always_bcc = \"archive@example.com\"\n",
+		"content_filter = \"smtp:[127.0.0.1]:10024\"\n",
+		"listen_reinject = {\"127.0.0.1:10025\"}\n",
+		"reinject_networks = {\"127.0.0.0/8\"}\n",
+		"smtpd_authorized_xforward_hosts = {\"127.0.0.1/32\"}\n",
+		"reinject_override_options = {\"no_header_body_checks\", \"no_milters\"}\n",
+		"receive_override_options = {\"no_milters\"}\n",
 		"listen_smtp = {\"*:25\"}\n",
 		"listen_submission = {\"*:587\"}\n",
 		"listen_submissions = {\"127.0.0.1:10465\"}\n",
@@ -89,9 +102,10 @@ whole(void **state)
 		"sender_canonical_maps: there is no table ldap:/etc/postfix/ldap.cf\n",
 		"no_such_setting: no counterpart\n",
 		"loop_a: its value refers to itself\n",
-		"master.cf smtp -o content_filter: ",
+		"master.cf smtp -o syslog_name: ",
+		"receive_override_options: no_address_mappings is for reinject_override_options\n",
 		"master.cf mlmmj: the service pipe has no counterpart\n",
-		"master.cf:13: this is no service\n",
+		"master.cf:19: this is no service\n",
 	};
 	struct postfix_main m;
 	struct postfix_master services;

@@ -98,10 +98,12 @@ attributes(void **state)
 	assert_int_equal(back.priority, 0);
 	assert_int_equal(back.hold_until, 0);
 	assert_null(back.filter);
+	assert_null(back.xforward);
 	queue_entry_free(&back);
 	q.priority = -9;
 	q.hold_until = 1700009999;
 	q.filter = mem_strdup("smtp:[127.0.0.1]:10024");
+	q.xforward = mem_strdup("NAME=a.example HELO=[UNAVAILABLE]");
 	q.flags = QUEUE_SMTPUTF8 | QUEUE_REQUIRETLS | QUEUE_BINARY;
 	buf_reset(&file);
 	make_file(&q, &file);
@@ -111,6 +113,7 @@ attributes(void **state)
 	assert_int_equal(copy.priority, -9);
 	assert_int_equal(copy.hold_until, 1700009999);
 	assert_string_equal(copy.filter, "smtp:[127.0.0.1]:10024");
+	assert_string_equal(copy.xforward, "NAME=a.example HELO=[UNAVAILABLE]");
 	assert_int_equal(copy.flags, q.flags);
 	assert_int_equal(copy.rcpt_count, 0);
 	queue_entry_free(&copy);
