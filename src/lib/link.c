@@ -17,10 +17,19 @@
 
 enum { LINK_BUCKETS = 1024, LINK_BODY_MAX = 1 << 20 };
 
+struct link_conn {
+	struct link *link;
+	struct link_conn *next; /* of those that moved */
+	struct ipc_conn *ipc;
+	size_t pending;
+	int ends; /* whoever ends it frees it, too */
+};
+
 struct link {
 	struct event_base *base;
 	char *path;
-	struct ipc_conn *conn;
+	struct link_conn *conn; /* for what is asked next; or NULL */
+	struct link_conn *moved; /* what is under way there is still answered */
 	struct link_request *buckets[LINK_BUCKETS];
 	size_t pending;
 	uint32_t last_id;
@@ -46,17 +55,44 @@ link_create(struct event_base *base, const char *path)
 	return l;
 }
 
+static void
+enter(struct link_conn *c, struct link_request *r, uint32_t id)
+{
+	struct link_request **at = bucket(c->link, id);
+
+	r->id = id;
+	r->via = c;
+	r->next = *at;
+	*at = r;
+	c->pending++;
+	c->link->pending++;
+}
+
+static void
+leave(struct link_request *r)
+{
+	r->via->pending--;
+	r->via->link->pending--;
+	*r = (struct link_request){.on_answer = r->on_answer};
+}
+
 /* A callback may ask again, so each request leaves the table before it is told. */
 static void
-fail_all(struct link *l)
+fail_all(struct link_conn *c)
 {
 	for (size_t i = 0; i < LINK_BUCKETS; i++) {
-		struct link_request *list = l->buckets[i];
-		l->buckets[i] = NULL;
+		struct link_request *list = NULL, **to = &list;
+
 		/* None of this chain may be found, or left in the chain, by a callback. */
-		for (struct link_request *r = list; r; r = r->next) {
-			r->id = 0;
-			l->pending--;
+		for (struct link_request **at = &c->link->buckets[i], *r; (r = *at);) {
+			if (r->via != c) {
+				at = &r->next;
+				continue;
+			}
+			*at = r->next;
+			leave(r);
+			*to = r;
+			to = &r->next;
 		}
 		while (list) {
 			struct link_request *r = list;
@@ -67,13 +103,64 @@ fail_all(struct link *l)
 	}
 }
 
+/* The requests under way are told. */
+static void
+conn_end(struct link_conn *c)
+{
+	struct link *l = c->link;
+
+	c->ends = 1;
+	if (l->conn == c)
+		l->conn = NULL;
+	for (struct link_conn **at = &l->moved; *at; at = &(*at)->next)
+		if (*at == c) {
+			*at = c->next;
+			break;
+		}
+	fail_all(c);
+	free(c);
+}
+
+/* One that moved has served when nothing is under way any more. */
+static void
+conn_end_served(struct link_conn *c)
+{
+	if (c->link->conn == c || c->pending || c->ends)
+		return;
+	ipc_conn_free(&c->ipc);
+	conn_end(c);
+}
+
+static void
+conn_moved(struct link_conn *c)
+{
+	struct link *l = c->link;
+
+	if (l->conn != c)
+		return;
+	l->conn = NULL;
+	c->next = l->moved;
+	l->moved = c;
+	conn_end_served(c);
+}
+
+static void
+conn_close(struct link_conn *c)
+{
+	if (!c)
+		return;
+	ipc_conn_free(&c->ipc);
+	conn_end(c);
+}
+
 void
 link_free(struct link **l)
 {
 	if (!*l)
 		return;
-	ipc_conn_free(&(*l)->conn);
-	fail_all(*l);
+	conn_close((*l)->conn);
+	while ((*l)->moved)
+		conn_close((*l)->moved);
 	free((*l)->path);
 	MEM_FREE(*l);
 }
@@ -93,12 +180,16 @@ link_on_lost(struct link *l, void (*fn)(struct link *l, void *arg), void *arg)
 }
 
 static void
-on_message(struct ipc_conn *c, struct ipc_msg *m, void *arg)
+on_message(struct ipc_conn *ipc, struct ipc_msg *m, void *arg)
 {
-	struct link *l = arg;
-	(void)c;
+	struct link_conn *c = arg;
+	(void)ipc;
 
-	for (struct link_request *r = *bucket(l, m->request); r; r = r->next)
+	if (m->type == LINK_MOVED && m->request == 0) {
+		conn_moved(c);
+		return;
+	}
+	for (struct link_request *r = *bucket(c->link, m->request); r; r = r->next)
 		if (r->id == m->request) {
 			r->on_answer(r, m);
 			return;
@@ -107,15 +198,16 @@ on_message(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 }
 
 static void
-on_close(struct ipc_conn *c, enum err e, void *arg)
+on_close(struct ipc_conn *ipc, enum err e, void *arg)
 {
-	struct link *l = arg;
-	(void)c;
+	struct link_conn *c = arg;
+	struct link *l = c->link;
+	int lost = l->conn == c;
+	(void)ipc;
 
 	log_event(LOGL_WARN, "link.lost error", "socket", l->path, "reason", err_word(e), NULL);
-	l->conn = NULL;
-	fail_all(l);
-	if (l->on_lost)
+	conn_end(c);
+	if (lost && l->on_lost)
 		l->on_lost(l, l->lost_arg);
 }
 
@@ -159,7 +251,9 @@ link_open(struct link *l)
 			log_errno(errno), NULL);
 		return E_TEMPFAIL;
 	}
-	l->conn = ipc_conn_create(l->base, fd, LINK_BODY_MAX, &handler, l);
+	l->conn = MEM_NEW(struct link_conn);
+	l->conn->link = l;
+	l->conn->ipc = ipc_conn_create(l->base, fd, LINK_BODY_MAX, &handler, l->conn);
 	if (l->on_open)
 		l->on_open(l, l->open_arg);
 	return OK;
@@ -181,54 +275,58 @@ link_ask(struct link *l, struct link_request *r, uint16_t type, struct str body,
 		for (struct link_request *o = *bucket(l, l->last_id); o; o = o->next)
 			taken |= o->id == l->last_id;
 	}
-	r->id = l->last_id;
-	r->next = *bucket(l, r->id);
-	*bucket(l, r->id) = r;
-	l->pending++;
-	ipc_conn_send(l->conn, type, r->id, body, fds, nfds);
+	enter(l->conn, r, l->last_id);
+	ipc_conn_send(l->conn->ipc, type, r->id, body, fds, nfds);
 	return OK;
 }
 
 void
 link_tell(struct link *l, const struct link_request *r, uint16_t type, struct str body)
 {
-	if (r->id != 0 && l->conn)
-		ipc_conn_send(l->conn, type, r->id, body, NULL, 0);
+	(void)l;
+	if (r->id != 0)
+		ipc_conn_send(r->via->ipc, type, r->id, body, NULL, 0);
 }
 
 void
 link_notify(struct link *l, uint16_t type, struct str body)
 {
 	if (l->conn)
-		ipc_conn_send(l->conn, type, 0, body, NULL, 0);
+		ipc_conn_send(l->conn->ipc, type, 0, body, NULL, 0);
+}
+
+/* Takes r out of the table. */
+static void
+take_out(struct link *l, struct link_request *r)
+{
+	for (struct link_request **at = bucket(l, r->id); *at; at = &(*at)->next)
+		if (*at == r) {
+			*at = r->next;
+			break;
+		}
+	leave(r);
 }
 
 void
 link_forget(struct link *l, struct link_request *r)
 {
+	struct link_conn *via = r->via;
+
 	if (r->id == 0)
 		return;
-	for (struct link_request **at = bucket(l, r->id); *at; at = &(*at)->next)
-		if (*at == r) {
-			*at = r->next;
-			l->pending--;
-			break;
-		}
-	r->id = 0;
-	r->next = NULL;
+	take_out(l, r);
+	conn_end_served(via);
 }
 
 void
 link_hand_on(struct link *l, struct link_request *from, struct link_request *to)
 {
+	struct link_conn *via = from->via;
 	uint32_t id = from->id;
 
 	ROOST_ASSERT(id != 0 && to->id == 0);
-	link_forget(l, from);
-	to->id = id;
-	to->next = *bucket(l, id);
-	*bucket(l, id) = to;
-	l->pending++;
+	take_out(l, from);
+	enter(via, to, id);
 }
 
 int
@@ -245,7 +343,7 @@ link_is_stale(const struct link *l)
 
 	if (!l->conn)
 		return 0;
-	n = recv(ipc_conn_fd(l->conn), &c, 1, MSG_PEEK | MSG_DONTWAIT);
+	n = recv(ipc_conn_fd(l->conn->ipc), &c, 1, MSG_PEEK | MSG_DONTWAIT);
 	/* ECONNRESET: it died with something of ours unread. */
 	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }

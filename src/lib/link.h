@@ -17,11 +17,21 @@ struct event_base;
  * socket, so connecting works (and waits in the backlog) while the daemon is being restarted.
  */
 struct link;
+struct link_conn;
+
+/*
+ * A frame with the request id 0, from a daemon that another one is to replace: what is asked next
+ * goes over a new connection, to its successor; what is under way is still answered. The old
+ * connection is closed when nothing is. Such a daemon waits for that before it ends, so that
+ * nothing is lost that was sent before this arrived.
+ */
+enum { LINK_MOVED = 0xffff };
 
 /* One request; embedded in its owner, who keeps it where it is until link_forget. Zero it first. */
 struct link_request {
 	uint32_t id; /* 0: not under way */
 	struct link_request *next;
+	struct link_conn *via;
 	/*
 	 * An answer; the request stays under way until link_forget. m NULL: the connection broke
 	 * and the request is forgotten already.

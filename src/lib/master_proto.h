@@ -10,6 +10,11 @@ enum master_frame {
 	MASTER_RELOAD = 2, /* master → daemon: new settings; descriptor of a memfd attached */
 	MASTER_STOP = 3, /* master → daemon: drain and end; no fields */
 	MASTER_RELOADED = 4, /* daemon → master: u8 1 done, 0 refused; str why */
+	/*
+	 * master → daemon: another process has taken its place; take no new clients, and end when
+	 * those that you have are done; no fields.
+	 */
+	MASTER_RETIRE = 6,
 	MASTER_LOG = 5, /* master → daemon: descriptor of a new log to put in place of 2 */
 };
 

@@ -48,7 +48,7 @@ struct service_run {
 	struct metrics_cells *metrics;
 	void *state;
 	int64_t started_ms;
-	int paused, draining, exit_status;
+	int paused, draining, stopping, exit_status;
 };
 
 /* ---- what modules ask ---- */
@@ -81,6 +81,12 @@ int
 service_is_draining(const struct service_run *run)
 {
 	return run->draining;
+}
+
+int
+service_is_retiring(const struct service_run *run)
+{
+	return run->draining && !run->stopping;
 }
 
 void
@@ -236,17 +242,37 @@ listeners_close(struct service_run *run)
 /* ---- orders ---- */
 
 static void
+take_no_more(struct service_run *run, const char *event)
+{
+	run->draining = 1;
+	log_event(LOGL_DEBUG, event, "service", run->spec->name, NULL);
+	listeners_close(run);
+}
+
+static void
 drain(struct service_run *run)
 {
-	if (run->draining)
+	if (run->stopping)
 		return;
-	run->draining = 1;
-	log_event(LOGL_DEBUG, "service.drain begin", "service", run->spec->name, NULL);
-	listeners_close(run);
+	run->stopping = 1;
+	take_no_more(run, "service.drain begin");
 	if (run->spec->drain)
 		run->spec->drain(run);
 	else
 		service_exit(run, 0);
+}
+
+static void
+retire(struct service_run *run)
+{
+	if (!run->spec->retire) {
+		drain(run);
+		return;
+	}
+	if (run->draining)
+		return;
+	take_no_more(run, "service.retire begin");
+	run->spec->retire(run);
 }
 
 static void
@@ -291,6 +317,9 @@ on_control(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 		break;
 	case MASTER_STOP:
 		drain(run);
+		break;
+	case MASTER_RETIRE:
+		retire(run);
 		break;
 	case MASTER_LOG:
 		if (m->fds[0] >= 0)

@@ -29,7 +29,8 @@ struct event_base;
  * Order: settings, log, spec->start, drop of privileges, sandbox, spec->begin, "ready" to the
  * master, loop.
  * SIGTERM or the master's word (or its death) drains: listeners close, spec->drain runs, and the
- * process ends when service_exit is called, or at once when spec->drain is NULL.
+ * process ends when service_exit is called, or at once when spec->drain is NULL. When the master
+ * says that another process has taken its place, spec->retire runs instead.
  */
 struct service_run; /* one running service */
 
@@ -56,6 +57,11 @@ struct service {
 	void (*reload)(struct service_run *run, const struct config *old);
 	/* Finish what is under way, then call service_exit. */
 	void (*drain)(struct service_run *run);
+	/*
+	 * Another process serves who comes from now on: let those that are here finish, then call
+	 * service_exit. drain may still follow. NULL: as drain.
+	 */
+	void (*retire)(struct service_run *run);
 	/* The loop has ended: free what start and begin made. */
 	void (*stop)(struct service_run *run);
 	/* Adds "key": value pairs to the answer of the control verb "status". */
@@ -80,6 +86,9 @@ size_t service_listener_fds(struct service_run *run, const char *name, int *fds,
  * restores default signal handling. The loop must not be used any more; settings stay valid.
  */
 void service_leave_in_child(struct service_run *run, const int *keep, size_t keep_count);
+/* No new clients are taken. */
 int service_is_draining(const struct service_run *run);
+/* As that, since another process has taken the place of this one. */
+int service_is_retiring(const struct service_run *run);
 
 #endif

@@ -17,6 +17,7 @@
 #include "lib/io.h"
 #include "lib/ipc.h"
 #include "lib/ipc_frame.h"
+#include "lib/link.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/metrics.h"
@@ -29,6 +30,7 @@ enum {
 	HANDOVER_BODY_MAX = 2 << 20,
 	REPORT_MAX = 1024,
 	DRAIN_AGAIN_MS = 500, /* repeat SIGTERM: the first may fall between a check and a poll */
+	RETIRE_LINKS_MS = 5000, /* until whoever hands clients over has turned to the new process */
 	SESSION_ID_BYTES = 8,
 	LISTENERS_MAX = 8,
 	VERBS_MAX = 16,
@@ -185,7 +187,7 @@ take_over(struct service_run *run, struct ipc_msg *m)
 }
 
 static void
-answer_taken(struct ipc_conn *c, uint32_t request, int taken)
+answer_taken(struct ipc_conn *c, uint32_t request, enum session_answer taken)
 {
 	struct buf answer = {0};
 
@@ -201,12 +203,29 @@ on_handover(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 
 	/* A session that gave this client back said so first, but on another socket. */
 	on_report(((struct parent *)service_state(arg))->reports[0], EV_READ, arg);
+	/* It was sent before the word that another process is here reached its sender. */
+	if (service_is_retiring(arg)) {
+		answer_taken(c, m->request, SESSION_ELSEWHERE);
+		return;
+	}
 	child = take_over(arg, m);
 	if (child) {
 		child->origin = c;
 		child->request = m->request;
 	}
-	answer_taken(c, m->request, child != NULL);
+	answer_taken(c, m->request, child ? SESSION_ACCEPTED : SESSION_REFUSED);
+}
+
+/* A process that ends in good order waits for its sessions, and for what was sent to it. */
+static void
+parent_maybe_done(struct service_run *run)
+{
+	struct parent *p = service_state(run);
+
+	if (p->count || !service_is_draining(run))
+		return;
+	if (!service_is_retiring(run) || !p->link_count)
+		service_exit(run, 0);
 }
 
 static void
@@ -224,6 +243,10 @@ on_handover_close(struct ipc_conn *c, enum err e, void *arg)
 	(void)e;
 	children_each(p, forget_origin, c);
 	session_sleepers_forget(&p->sleepers, c);
+	for (size_t i = 0; i < p->link_count; i++)
+		if (p->links[i] == c)
+			p->links[i] = p->links[--p->link_count];
+	parent_maybe_done(arg);
 }
 
 /* ---- sessions that wake ---- */
@@ -253,7 +276,7 @@ on_wake(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 		child->request = (*at)->request;
 		session_sleeper_remove(&p->sleepers, at);
 	}
-	answer_taken(c, m->request, child != NULL);
+	answer_taken(c, m->request, child ? SESSION_ACCEPTED : SESSION_REFUSED);
 }
 
 /* The keeper ended, and with it all that slept. */
@@ -278,9 +301,16 @@ static void
 on_accept_handover(struct service_run *run, int fd, const struct net_addr *peer)
 {
 	static const struct ipc_conn_handler handler = {on_handover, on_handover_close};
+	struct parent *p = service_state(run);
 
 	(void)peer;
-	ipc_conn_create(service_base(run), fd, HANDOVER_BODY_MAX, &handler, run);
+	if (p->link_count == SESSION_LINKS_MAX) {
+		log_event(LOGL_ERROR, "session.links too many", NULL);
+		close(fd);
+		return;
+	}
+	p->links[p->link_count++] =
+		ipc_conn_create(service_base(run), fd, HANDOVER_BODY_MAX, &handler, run);
 }
 
 /* ---- clients accepted here ---- */
@@ -360,8 +390,7 @@ on_child(evutil_socket_t fd, short what, void *arg)
 		log_end(*at, status);
 		children_remove(p, at);
 	}
-	if (service_is_draining(run) && !p->count)
-		service_exit(run, 0);
+	parent_maybe_done(run);
 }
 
 static void
@@ -385,14 +414,39 @@ parent_drain(struct service_run *run)
 	struct parent *p = service_state(run);
 	struct timeval again = {0, DRAIN_AGAIN_MS * 1000};
 
-	if (!p->count) {
-		service_exit(run, 0);
-		return;
-	}
 	while (!TAILQ_EMPTY(&p->waiting))
 		children_retire(p, TAILQ_FIRST(&p->waiting));
 	children_each(p, end_child, NULL);
 	event_add(p->drain_event, &again);
+	parent_maybe_done(run);
+}
+
+static void
+on_retire_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct parent *p = service_state(arg);
+
+	(void)fd;
+	(void)what;
+	/* Whoever is still here has nothing under way, and does not listen. */
+	if (!p->count)
+		service_exit(arg, 0);
+	else
+		event_add(p->retire_event, &(struct timeval){RETIRE_LINKS_MS / 1000, 0});
+}
+
+/* Clients finish, with the settings that they had when they came. */
+static void
+parent_retire(struct service_run *run)
+{
+	struct parent *p = service_state(run);
+
+	for (size_t i = 0; i < p->link_count; i++)
+		ipc_conn_send(p->links[i], LINK_MOVED, 0, (struct str){0}, NULL, 0);
+	while (!TAILQ_EMPTY(&p->waiting))
+		children_retire(p, TAILQ_FIRST(&p->waiting));
+	event_add(p->retire_event, &(struct timeval){RETIRE_LINKS_MS / 1000, 0});
+	parent_maybe_done(run);
 }
 
 /* ---- control verbs ---- */
@@ -494,6 +548,7 @@ parent_start(struct service_run *run)
 	p->child_event = evsignal_new(service_base(run), SIGCHLD, on_child, run);
 	p->drain_event = event_new(service_base(run), -1, EV_PERSIST, on_drain_again, p);
 	p->waiting_event = evtimer_new(service_base(run), children_on_waiting, p);
+	p->retire_event = evtimer_new(service_base(run), on_retire_timer, run);
 	event_add(p->report_event, NULL);
 	event_add(p->child_event, NULL);
 	return p->program->warm ? p->program->warm(service_conf(run)) : OK;
@@ -522,6 +577,7 @@ parent_stop(struct service_run *run)
 	event_free(p->child_event);
 	event_free(p->drain_event);
 	event_free(p->waiting_event);
+	event_free(p->retire_event);
 	io_close(&p->reports[0]);
 	io_close(&p->reports[1]);
 	free(p);
@@ -566,6 +622,9 @@ session_main(const struct session_program *program, int argc, char **argv)
 	size_t n = 5;
 
 	build_listeners(program, listeners);
+	/* What serves our own daemons, which connect again, ends as soon as it can. */
+	if (program->handover)
+		spec.retire = parent_retire;
 	for (const struct ctl_verb *v = program->ctl; v && v->name && n < VERBS_MAX - 1; v++)
 		verbs[n++] = *v;
 	the_program = program;

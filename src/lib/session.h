@@ -31,7 +31,7 @@
 /* Frames on a handover socket. */
 enum session_frame {
 	SESSION_HANDOVER = 1, /* fields of struct session_info in order, descriptor attached */
-	SESSION_TAKEN = 2, /* answer: u8 1 taken, 0 refused (too many sessions): fd closed */
+	SESSION_TAKEN = 2, /* answer: u8 enum session_answer; fd closed unless taken */
 	/* Notice with the request id of the handover: the session is over, asleep or not. */
 	SESSION_ENDED = 3,
 	/* From the keeper: str session id; a session that slept is over, its client is gone. */
@@ -41,6 +41,13 @@ enum session_frame {
 	 * what was read of the client and not used -> SESSION_TAKEN.
 	 */
 	SESSION_RETURN = 5,
+};
+
+enum session_answer {
+	SESSION_REFUSED = 0, /* too many sessions, or malformed */
+	SESSION_ACCEPTED = 1,
+	/* Another process has taken this one's place: hand the client over again, to it. */
+	SESSION_ELSEWHERE = 2,
 };
 
 struct session_info {

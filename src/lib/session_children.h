@@ -48,6 +48,8 @@ struct child {
 
 struct session_trace; /* session_trace.h */
 
+enum { SESSION_LINKS_MAX = 64 }; /* one for each process that hands clients over */
+
 struct parent {
 	const struct session_program *program;
 	struct child *children[CHILD_BUCKETS]; /* by process id */
@@ -56,12 +58,14 @@ struct parent {
 	TAILQ_HEAD(, child) waiting; /* the longest first */
 	unsigned waiting_count;
 	struct session_sleepers sleepers;
+	struct ipc_conn *links[SESSION_LINKS_MAX]; /* on which clients are handed over */
+	size_t link_count;
 	uint64_t served;
 	struct session_pool *pool;
 	TAILQ_HEAD(session_traces, session_trace) traces; /* who looks at which sessions */
 	struct event *trace_event; /* NULL before the first */
 	int reports[2]; /* datagrams: [0] read by the parent, [1] written by all children */
-	struct event *report_event, *child_event, *drain_event, *waiting_event;
+	struct event *report_event, *child_event, *drain_event, *waiting_event, *retire_event;
 };
 
 /* By process id; *result is NULL when there is none. */

@@ -293,21 +293,37 @@ child_create(struct master *m, const struct daemon_def *def)
 
 /* ---- ending ---- */
 
-void
-child_stop(struct child *c)
+static void
+tell_to_end(struct child *c, enum master_frame how)
 {
 	if (c->state == CHILD_WAITING) {
 		event_del(c->timer);
 		set_state(c, CHILD_GONE);
 		return;
 	}
-	if (c->state == CHILD_STOPPING || c->state == CHILD_GONE)
-		return;
-	set_state(c, CHILD_STOPPING);
+	if (c->state != CHILD_STOPPING)
+		set_state(c, CHILD_STOPPING);
 	if (c->control)
-		ipc_conn_send(c->control, MASTER_STOP, 0, (struct str){0}, NULL, 0);
+		ipc_conn_send(c->control, how, 0, (struct str){0}, NULL, 0);
 	else if (c->pid > 0)
 		kill(c->pid, SIGTERM);
+}
+
+void
+child_stop(struct child *c)
+{
+	if (c->stop_sent || c->state == CHILD_GONE)
+		return;
+	c->stop_sent = 1;
+	tell_to_end(c, MASTER_STOP);
+}
+
+void
+child_retire(struct child *c)
+{
+	c->retired = 1;
+	if (c->state != CHILD_STOPPING && c->state != CHILD_GONE)
+		tell_to_end(c, MASTER_RETIRE);
 }
 
 void

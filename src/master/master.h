@@ -41,6 +41,7 @@ struct child {
 	int64_t started_ms;
 	unsigned backoff_ms, restarts;
 	int retired; /* replaced by a reload: not started again */
+	int stop_sent;
 };
 
 enum master_phase { MASTER_STARTING, MASTER_RUNNING, MASTER_ENDING };
@@ -102,8 +103,10 @@ void counters_ready(struct counters *counters, const struct daemon_def *def, uns
 
 struct child *child_create(struct master *m, const struct daemon_def *def);
 void child_start(struct child *c);
-/* Sends MASTER_STOP. */
+/* Sends MASTER_STOP; also to one that was retired. */
 void child_stop(struct child *c);
+/* Another one has taken its place: it ends when its clients are done. */
+void child_retire(struct child *c);
 void child_kill(struct child *c);
 /* New settings by descriptor; no fresh start. */
 void child_send_fd(struct child *c, uint16_t frame, int fd);

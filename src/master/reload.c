@@ -48,8 +48,8 @@ copy_setting(char **to, const char *from)
 
 /*
  * Those whose sockets changed, or settings that they cannot take over, are replaced: the new one
- * serves the new sockets, the old one ends when its clients are done. All others get the settings
- * sent.
+ * serves who comes from now on, the old one ends when its clients are done. All others get the
+ * settings sent.
  */
 static void
 spread(struct master *m, const struct listeners *old, const struct config *old_conf)
@@ -85,7 +85,7 @@ spread(struct master *m, const struct listeners *old, const struct config *old_c
 	master_start_wanted(m, 0);
 	for (struct child *c = m->children; c; c = c->next)
 		if (c->retired)
-			child_stop(c);
+			child_retire(c);
 }
 
 static void

@@ -31,6 +31,16 @@ failed(struct client *c, const char *reason)
 	client_run(c);
 }
 
+/* The process that was asked is being replaced: its successor is behind the same socket. */
+static void
+again(struct client *c)
+{
+	link_forget(proxy_target_link(c->px, c->listener->proto), &c->handover);
+	event_del(&c->wait);
+	io_close(&c->session_fd);
+	client_handover(c);
+}
+
 /*
  * A client without TLS whose session has its socket: it counts in the limits until the session
  * daemon says that the session has ended, or is gone itself.
@@ -108,10 +118,12 @@ on_answer(struct link_request *request, struct ipc_msg *m)
 		return;
 	}
 	r = ipc_reader_of(buf_str(&m->body));
-	int ok = ipc_get_u8(&r);
+	enum session_answer answer = ipc_get_u8(&r);
 	if (m->type != SESSION_TAKEN || ipc_reader_end(&r))
 		failed(c, "malformed answer");
-	else if (!ok)
+	else if (answer == SESSION_ELSEWHERE)
+		again(c);
+	else if (answer != SESSION_ACCEPTED)
 		failed(c, "too many sessions");
 	else {
 		if ((c->counted || c->returned) && !c->conn.ssl)

@@ -466,6 +466,81 @@ def test_reload_under_load_drops_nothing(make_instance):
     no_crash(roost)
 
 
+def replace_smtpd(roost, n):
+    """Such a setting needs another process."""
+    roost.settings["smtpd_hard_error_limit"] = 10 + n
+    roost.write_conf()
+    roost.reload()
+
+
+def test_a_reload_that_replaces_smtpd_ends_no_session(make_instance):
+    roost = make_instance(settings=QUICK)
+    sessions = [smtplib.SMTP("127.0.0.1", roost.ports["smtp"], timeout=60) for _ in range(2)]
+    sessions[1].starttls(context=tls_context(roost))
+    old = roost.pids("roost-smtpd")
+    for session in sessions:
+        session.ehlo()
+        assert session.mail("sender@elsewhere.test")[0] == 250
+    replace_smtpd(roost, 1)
+    wait_until(lambda: "service.retire begin" in roost.log(), what="the old process is told")
+    new = wait_until(lambda: [pid for pid in roost.pids("roost-smtpd") if pid not in old])
+    assert smtp_send(roost, "alice@example.test", "by the new one") == 250
+    for n, session in enumerate(sessions):
+        assert session.rcpt("alice@example.test")[0] == 250
+        assert session.data(f"Subject: by the old one {n}\r\n\r\n")[0] == 250
+    assert set(old) < set(roost.pids("roost-smtpd"))
+    for session in sessions:
+        session.quit()
+    wait_until(lambda: roost.pids("roost-smtpd") == new, what="the old process ends")
+    session = imap_session(roost)
+    wait_until(lambda: len(subjects(session)) == 3, what="all arrive")
+    # One that was replaced and still serves hears of the end, too.
+    last = smtplib.SMTP("127.0.0.1", roost.ports["smtp"], timeout=60)
+    last.ehlo()
+    replace_smtpd(roost, 2)
+    wait_until(lambda: roost.log().count("service.retire begin") == 2)
+    roost.stop()
+    assert last.getreply()[0] == 421
+    assert "master.child killed" not in roost.log()
+
+
+def test_smtpd_replaced_under_load_loses_no_client(make_instance):
+    roost = make_instance(settings=QUICK)
+    stopping = threading.Event()
+    faults, done = [], []
+
+    def whole_session(tls):
+        with smtplib.SMTP("127.0.0.1", roost.ports["smtp"], timeout=60) as client:
+            if tls:
+                client.starttls(context=tls_context(roost))
+            client.ehlo()
+            assert client.mail("sender@elsewhere.test")[0] == 250
+            assert client.rcpt("alice@example.test")[0] == 250
+        done.append(tls)
+
+    def repeat(tls):
+        while not stopping.is_set():
+            try:
+                whole_session(tls)
+            except Exception as e:
+                faults.append(repr(e))
+
+    threads = [threading.Thread(target=repeat, args=(tls,)) for tls in (False, False, False, True)]
+    for thread in threads:
+        thread.start()
+    for n in range(20):
+        count = roost.log().count("service.retire begin")
+        replace_smtpd(roost, n)
+        wait_until(lambda: roost.log().count("service.retire begin") > count)
+    stopping.set()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert {True, False} == set(done)
+    wait_until(lambda: len(roost.pids("roost-smtpd")) == 1, what="those that were replaced end")
+    no_crash(roost)
+
+
 # ---- patience ----
 
 

@@ -80,6 +80,110 @@ a_peer_that_dies_with_something_unread_too(void **state)
 	assert_true(link_is_stale(f->link));
 }
 
+struct asked {
+	struct link_request request; /* first */
+	struct link *link;
+	int answers, lost;
+};
+
+static void
+on_answer(struct link_request *r, struct ipc_msg *m)
+{
+	struct asked *a = (struct asked *)r;
+
+	a->answers += m != NULL;
+	a->lost += m == NULL;
+	link_forget(a->link, r);
+}
+
+static void
+ask(struct fixture *f, struct asked *a)
+{
+	*a = (struct asked){.request.on_answer = on_answer, .link = f->link};
+	assert_int_equal(link_ask(f->link, &a->request, 1, STR("?"), NULL, 0), OK);
+}
+
+static void
+send_frame(struct fixture *f, int peer, uint16_t type, uint32_t request)
+{
+	assert_int_equal(ipc_send(peer, type, request, STR(""), NULL, 0, 1000), OK);
+	event_base_loop(f->base, EVLOOP_NONBLOCK);
+}
+
+static int
+is_closed(int peer)
+{
+	char text[64];
+	ssize_t n;
+
+	do
+		n = recv(peer, text, sizeof text, MSG_DONTWAIT);
+	while (n > 0);
+	return n == 0;
+}
+
+static void
+what_is_under_way_is_answered_where_it_was_asked(void **state)
+{
+	struct fixture *f = *state;
+	struct asked before, after;
+	int successor;
+
+	ask(f, &before);
+	send_frame(f, f->peer, LINK_MOVED, 0);
+	assert_false(is_closed(f->peer));
+	ask(f, &after);
+	successor = accept(f->listener, NULL, NULL);
+	assert_true(successor >= 0);
+	assert_int_equal(link_pending(f->link), 2);
+	send_frame(f, f->peer, 2, before.request.id);
+	assert_int_equal(before.answers, 1);
+	assert_true(is_closed(f->peer));
+	assert_false(is_closed(successor));
+	send_frame(f, successor, 2, after.request.id);
+	assert_int_equal(after.answers, 1);
+	assert_int_equal(before.lost + after.lost, 0);
+	assert_int_equal(link_pending(f->link), 0);
+	assert_true(link_is_open(f->link));
+	close(successor);
+	close(f->peer);
+}
+
+static void
+one_that_moved_and_dies_takes_its_requests_only(void **state)
+{
+	struct fixture *f = *state;
+	struct asked before, moved, after;
+
+	ask(f, &before);
+	send_frame(f, f->peer, LINK_MOVED, 0);
+	ask(f, &after);
+	close(f->peer);
+	event_base_loop(f->base, EVLOOP_NONBLOCK);
+	assert_int_equal(before.lost, 1);
+	assert_int_equal(after.lost, 0);
+	assert_true(link_is_open(f->link));
+	f->peer = accept(f->listener, NULL, NULL);
+	moved = (struct asked){.request.on_answer = on_answer, .link = f->link};
+	link_hand_on(f->link, &after.request, &moved.request);
+	send_frame(f, f->peer, LINK_MOVED, 0);
+	assert_false(link_is_open(f->link));
+	link_forget(f->link, &moved.request);
+	assert_true(is_closed(f->peer));
+	close(f->peer);
+}
+
+static void
+one_that_moves_with_nothing_under_way_is_closed(void **state)
+{
+	struct fixture *f = *state;
+
+	send_frame(f, f->peer, LINK_MOVED, 0);
+	assert_true(is_closed(f->peer));
+	assert_false(link_is_open(f->link));
+	close(f->peer);
+}
+
 int
 main(void)
 {
@@ -88,6 +192,12 @@ main(void)
 			a_peer_that_closes_leaves_a_stale_link, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			a_peer_that_dies_with_something_unread_too, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			what_is_under_way_is_answered_where_it_was_asked, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			one_that_moved_and_dies_takes_its_requests_only, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			one_that_moves_with_nothing_under_way_is_closed, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
