@@ -12,9 +12,23 @@
 static enum err
 list(struct directory *d, const struct addr *a, struct db_result *out)
 {
-	struct directory_args args = {.v = {[ARG_LOCAL] = a->local, [ARG_DOMAIN] = a->domain}};
+	struct directory_args args = {
+		.v = {[ARG_ADDRESS] = a->text, [ARG_LOCAL] = a->local, [ARG_DOMAIN] = a->domain}};
 
 	return directory_run(d, SQL_APP_PASSWORD_LIST, &args, out);
+}
+
+/* Whether the schema can do it, ours or with the query of this setting. */
+static enum err
+need_statement(struct admin_job *j, const struct directory *d, enum directory_statement id,
+	const char *setting)
+{
+	if (directory_has(d, id))
+		return OK;
+	return admin_fail(j, E_UNSUPPORTED,
+		"the directory is somebody else's schema, which has no app passwords unless "
+		"%s is set",
+		setting);
 }
 
 static enum err
@@ -63,6 +77,10 @@ admin_app_password_add(struct admin_job *j, struct directory *d)
 	if (!e)
 		e = admin_arg_number(j, "expires", &set, &is_null, &end);
 	if (!e)
+		e = need_statement(j, d, SQL_APP_PASSWORD_ADD, "query_app_password_add");
+	if (!e)
+		e = need_statement(j, d, SQL_APP_PASSWORD_LIST, "query_app_passwords");
+	if (!e)
 		e = need_user(j, d, &a);
 	if (!e)
 		e = need_room(j, d, &a);
@@ -74,6 +92,7 @@ admin_app_password_add(struct admin_job *j, struct directory *d)
 		goto out;
 	}
 	snprintf(expires, sizeof(expires), "%" PRIu64, end);
+	args.v[ARG_ADDRESS] = a.text;
 	args.v[ARG_LOCAL] = a.local;
 	args.v[ARG_DOMAIN] = a.domain;
 	args.v[ARG_NAME] = name;
@@ -106,9 +125,8 @@ admin_app_password_list(struct admin_job *j, struct directory *d)
 	struct addr a;
 	enum err e = admin_arg_addr(j, "address", 0, &a);
 
-	if (!e && !directory_users_are_ours(d))
-		e = admin_fail(j, E_UNSUPPORTED,
-			"the directory is somebody else's schema, which has no app passwords");
+	if (!e)
+		e = need_statement(j, d, SQL_APP_PASSWORD_LIST, "query_app_passwords");
 	if (!e)
 		e = need_user(j, d, &a);
 	if (!e)
@@ -143,8 +161,11 @@ admin_app_password_remove(struct admin_job *j, struct directory *d)
 
 	if (!e)
 		e = admin_arg_name(j, 1, VERIFY_APP_NAME_MAX, &name);
+	if (!e)
+		e = need_statement(j, d, SQL_APP_PASSWORD_REMOVE, "query_app_password_remove");
 	if (e)
 		return e;
+	args.v[ARG_ADDRESS] = a.text;
 	args.v[ARG_LOCAL] = a.local;
 	args.v[ARG_DOMAIN] = a.domain;
 	args.v[ARG_NAME] = name;

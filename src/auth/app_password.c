@@ -81,14 +81,15 @@ enum err
 app_password_verify(struct directory *d, const struct addr *user, struct str password,
 	struct verify_from *from, const char **reason)
 {
-	struct directory_args args = {
-		.v = {[ARG_LOCAL] = user->local, [ARG_DOMAIN] = user->domain}};
+	struct directory_args args = {.v = {[ARG_ADDRESS] = user->text,
+					      [ARG_LOCAL] = user->local,
+					      [ARG_DOMAIN] = user->domain}};
 	char letters[APP_PASSWORD_LETTERS + 1];
 	int64_t now_s = (int64_t)time(NULL);
 	struct db_result r;
 	enum err e;
 
-	if (!directory_users_are_ours(d) || !app_password_letters(password, letters))
+	if (!directory_has(d, SQL_APP_PASSWORD_LIST) || !app_password_letters(password, letters))
 		return E_NOTFOUND;
 	e = directory_run(d, SQL_APP_PASSWORD_LIST, &args, &r);
 	if (e)

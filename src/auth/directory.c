@@ -144,25 +144,26 @@ directory_settings(const struct directory *d)
 enum err
 directory_check_queries(const struct auth_settings *s, char **why)
 {
-	static const enum directory_statement ids[] = {
-		SQL_USER_FIND, SQL_ALIAS_FIND, SQL_DOMAIN_FIND, SQL_DOMAIN_ALIAS_FIND};
-	static const char *const names[] = {
-		"query_user", "query_alias", "query_domain", "query_domain_alias"};
-
-	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+	for (const struct directory_replaceable *r = directory_replaceable; r->setting; r++) {
 		struct db_statement st;
 		char *reason = NULL;
-		enum err e = db_statement_compile(directory_sql_text(s, ids[i]), '?', &st, &reason);
+		enum err e = db_statement_compile(directory_sql_text(s, r->id), '?', &st, &reason);
 
 		db_statement_free(&st);
 		if (e) {
 			*why = mem_printf(
-				"setting '%s': %s", names[i], reason ? reason : "too long");
+				"setting '%s': %s", r->setting, reason ? reason : "too long");
 			free(reason);
 			return E_PARSE;
 		}
 	}
 	return OK;
+}
+
+int
+directory_has(const struct directory *d, enum directory_statement id)
+{
+	return d->statements[id].sql != NULL;
 }
 
 static enum err

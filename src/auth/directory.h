@@ -65,9 +65,6 @@ void directory_targets_free(struct directory_targets *t);
 /* What exactly this address ("@domain": the catch-all) is an alias for. E_NOTFOUND; E_TOOBIG. */
 enum err directory_alias_find(
 	struct directory *d, const struct addr *a, struct directory_targets *out);
-/* Whether users come from our own schema, which has app passwords and keeps last log-ins. */
-int directory_users_are_ours(const struct directory *d);
-
 /* ---- administration: the statements by name ---- */
 
 enum directory_statement {
@@ -77,6 +74,7 @@ enum directory_statement {
 	SQL_USER_FIND,
 	SQL_ALIAS_FIND,
 	SQL_LOGIN_NOTE,
+	SQL_PASSWORD_REHASH,
 	SQL_BEGIN,
 	SQL_COMMIT,
 	SQL_ROLLBACK,
@@ -104,12 +102,16 @@ enum directory_statement {
 	SQL_COUNT
 };
 
+/* Whether the schema has this statement. Somebody else's has none that writes unless it was set. */
+int directory_has(const struct directory *d, enum directory_statement id);
+
 /* Arguments by name, ":local" and so on in the SQL. NULL is SQL's NULL. */
 enum directory_arg {
 	ARG_ADDRESS,
 	ARG_LOCAL,
 	ARG_DOMAIN,
 	ARG_PASSWORD,
+	ARG_OLD,
 	ARG_QUOTA,
 	ARG_MESSAGES,
 	ARG_ACTIVE,

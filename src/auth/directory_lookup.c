@@ -251,11 +251,3 @@ directory_alias_find(struct directory *d, const struct addr *a, struct directory
 	db_result_free(&r);
 	return e;
 }
-
-int
-directory_users_are_ours(const struct directory *d)
-{
-	const struct auth_settings *s = directory_settings(d);
-
-	return !s->query_user[0] && !s->is_postfixadmin;
-}

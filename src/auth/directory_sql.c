@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "auth/directory_sql.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +32,9 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_LOGIN_NOTE] = "UPDATE mailbox SET last_login = :now, last_login_ip = :ip, "
 			   "last_login_protocol = :protocols "
 			   "WHERE domain = :domain AND local = :local",
+	/* A password that was changed meanwhile stays. */
+	[SQL_PASSWORD_REHASH] = "UPDATE mailbox SET password = :password, changed = :now WHERE "
+				"domain = :domain AND local = :local AND password = :old",
 	[SQL_APP_PASSWORD_LIST] =
 		"SELECT name, password, services AS protocols, networks, created, expires, "
 		"last_used, last_used_ip, last_used_protocol FROM app_password WHERE domain = :domain AND local = :local "
@@ -158,6 +162,7 @@ static const char *const arg_names[ARG_COUNT] = {
 	[ARG_LOCAL] = "local",
 	[ARG_DOMAIN] = "domain",
 	[ARG_PASSWORD] = "password",
+	[ARG_OLD] = "old",
 	[ARG_QUOTA] = "quota",
 	[ARG_MESSAGES] = "messages",
 	[ARG_ACTIVE] = "active",
@@ -178,19 +183,53 @@ static const char *const arg_names[ARG_COUNT] = {
 	[ARG_SET_CONNECTIONS_PER_IP] = "set_connections_per_ip",
 };
 
+#define REPLACEABLE(id, name)                                                                      \
+	{                                                                                          \
+		id, #name, offsetof(struct auth_settings, name)                                    \
+	}
+
+const struct directory_replaceable directory_replaceable[] = {
+	REPLACEABLE(SQL_USER_FIND, query_user),
+	REPLACEABLE(SQL_ALIAS_FIND, query_alias),
+	REPLACEABLE(SQL_DOMAIN_FIND, query_domain),
+	REPLACEABLE(SQL_DOMAIN_ALIAS_FIND, query_domain_alias),
+	REPLACEABLE(SQL_PASSWORD_REHASH, query_password_rehash),
+	REPLACEABLE(SQL_APP_PASSWORD_LIST, query_app_passwords),
+	REPLACEABLE(SQL_APP_PASSWORD_NOTE, query_app_password_used),
+	REPLACEABLE(SQL_APP_PASSWORD_ADD, query_app_password_add),
+	REPLACEABLE(SQL_APP_PASSWORD_REMOVE, query_app_password_remove),
+	{0, NULL, 0},
+};
+
+/* The administrator's text of a statement, or "". */
+static const char *
+own_text(const struct auth_settings *s, enum directory_statement id)
+{
+	for (const struct directory_replaceable *r = directory_replaceable; r->setting; r++)
+		if (r->id == id)
+			return *(char *const *)((const char *)s + r->offset);
+	return "";
+}
+
+/* What is only about users in our own table, who are elsewhere when their look-up is replaced. */
+static int
+needs_our_users(enum directory_statement id)
+{
+	return id == SQL_LOGIN_NOTE || id == SQL_PASSWORD_REHASH || id == SQL_APP_PASSWORD_LIST ||
+	       id == SQL_APP_PASSWORD_NOTE || id == SQL_APP_PASSWORD_ADD ||
+	       id == SQL_APP_PASSWORD_REMOVE;
+}
+
 const char *
 directory_sql_text(const struct auth_settings *s, enum directory_statement id)
 {
-	const char *own = id == SQL_USER_FIND		? s->query_user
-			  : id == SQL_ALIAS_FIND	? s->query_alias
-			  : id == SQL_DOMAIN_FIND	? s->query_domain
-			  : id == SQL_DOMAIN_ALIAS_FIND ? s->query_domain_alias
-							: "";
-
+	const char *own = own_text(s, id);
 	const char *text = s->is_postfixadmin ? directory_sql_postfixadmin[id] : texts[id];
 
 	if (own[0])
 		return own;
+	if (s->query_user[0] && needs_our_users(id))
+		return "";
 	return text ? text : "";
 }
 
@@ -254,7 +293,7 @@ param_add(struct db_statement *st, struct str name, char mark, struct buf *out, 
 		return OK;
 	}
 	if (why)
-		*why = mem_printf("unknown parameter ':%.*s'; use :address, :local or :domain",
+		*why = mem_printf("unknown parameter ':%.*s'; roost-auth(8) says which there are",
 			STR_ARG(name));
 	return E_PARSE;
 }

@@ -13,6 +13,13 @@ enum err db_statement_compile(const char *sql, char mark, struct db_statement *o
 void db_statement_free(struct db_statement *st);
 /* Those that read PostfixAdmin's tables; NULL for those that would write. */
 extern const char *const directory_sql_postfixadmin[SQL_COUNT];
+/* The statements that a setting replaces, ended by a NULL setting; offset: in auth_settings. */
+struct directory_replaceable {
+	enum directory_statement id;
+	const char *setting;
+	size_t offset;
+};
+extern const struct directory_replaceable directory_replaceable[];
 /* The text of a statement, "" where the schema has none: the administrator's, or ours. */
 const char *directory_sql_text(const struct auth_settings *s, enum directory_statement id);
 

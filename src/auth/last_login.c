@@ -43,22 +43,23 @@ struct batch {
 static enum err
 write_one(struct directory *d, const struct note *n)
 {
+	enum directory_statement id = n->app_password[0] ? SQL_APP_PASSWORD_NOTE : SQL_LOGIN_NOTE;
 	char now[24];
 	struct addr a;
 	struct db_result r;
 	enum err e;
 
-	if (addr_parse(str_of(n->user), &a))
+	if (!directory_has(d, id) || addr_parse(str_of(n->user), &a))
 		return OK;
 	snprintf(now, sizeof(now), "%" PRId64, n->time_s);
-	struct directory_args args = {.v = {[ARG_LOCAL] = a.local,
+	struct directory_args args = {.v = {[ARG_ADDRESS] = a.text,
+					      [ARG_LOCAL] = a.local,
 					      [ARG_DOMAIN] = a.domain,
 					      [ARG_NAME] = n->app_password,
 					      [ARG_NOW] = now,
 					      [ARG_IP] = n->ip,
 					      [ARG_PROTOCOLS] = n->service}};
-	e = directory_run(
-		d, n->app_password[0] ? SQL_APP_PASSWORD_NOTE : SQL_LOGIN_NOTE, &args, &r);
+	e = directory_run(d, id, &args, &r);
 	db_result_free(&r);
 	return e;
 }
@@ -69,7 +70,7 @@ batch_run(struct worker_job *job, struct directory *d)
 	struct batch *b = (struct batch *)job;
 	struct db_result r;
 
-	if (!directory_users_are_ours(d))
+	if (!directory_has(d, SQL_LOGIN_NOTE) && !directory_has(d, SQL_APP_PASSWORD_NOTE))
 		return;
 	b->result = directory_run(d, SQL_BEGIN, NULL, &r);
 	db_result_free(&r);

@@ -8,6 +8,7 @@
 
 #include "auth/last_login.h"
 #include "auth/own_mechanism.h"
+#include "auth/rehash.h"
 #include "auth/sasl_login.h"
 #include "auth/verify.h"
 #include "lib/io.h"
@@ -65,6 +66,7 @@ struct exchange {
 	char name[ADDR_TEXT_SIZE]; /* who tried, for the log and the penalty */
 	struct cache_user user;
 	struct verify_from from;
+	struct rehash *rehash; /* or NULL */
 	const struct penalty *penalty; /* penalty_wrong alone */
 	struct siphash wrong; /* the password that was */
 	int has_wrong;
@@ -111,6 +113,7 @@ exchange_free(struct exchange *ex)
 	own_mechanism_free(&ex->own);
 	if (ex->timer)
 		event_free(ex->timer);
+	rehash_free(&ex->rehash);
 	buf_wipe(&ex->in);
 	buf_free(&ex->in);
 	buf_free(&ex->challenge);
@@ -220,6 +223,10 @@ check(void *arg, const char *user, struct str password)
 	ex->has_wrong = e == E_AUTH;
 	if (ex->has_wrong)
 		ex->wrong = penalty_wrong(ex->penalty, guesser(ex), password);
+	rehash_free(&ex->rehash);
+	if (ex->from.outdated)
+		ex->rehash = rehash_create(ex->user.name, password, ex->from.outdated);
+	MEM_FREE(ex->from.outdated);
 	return e;
 }
 
@@ -385,6 +392,8 @@ succeeded(struct exchange *ex)
 	if (!ex->from.master[0])
 		last_login_note(auth->last_login, ex->user.name, ex->from.app_password, ex->ip,
 			ex->service);
+	if (ex->rehash)
+		rehash_submit(auth, &ex->rehash);
 	if (ex->state != EX_ORPHAN) {
 		exchange_unlink(ex);
 		p->front->done(p, &success);

@@ -79,6 +79,18 @@ password_is_known(const char *stored)
 }
 
 int
+password_has_scheme(const char *stored, const char *scheme)
+{
+	const char *data, *unused;
+	const struct password_scheme *s = scheme_of(stored, &data), *bare;
+
+	if (!s)
+		return 0;
+	bare = scheme_of(data, &unused);
+	return str_is_i(str_of(s->name), scheme) || (bare && str_is_i(str_of(bare->name), scheme));
+}
+
+int
 password_scheme_is_weak(const char *scheme)
 {
 	const struct password_scheme *s = scheme_named(str_of(scheme));

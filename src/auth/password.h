@@ -35,6 +35,8 @@ enum err password_hash(const char *scheme, struct str password, char **out);
  */
 enum err password_verify(const char *stored, struct str password, int weak_too);
 int password_scheme_is_weak(const char *scheme);
+/* Whether stored is in this scheme, under whatever name: "{CRYPT}$6$..." is SHA512-CRYPT. */
+int password_has_scheme(const char *stored, const char *scheme);
 /* Whether stored has a scheme of ours, so that password_verify can compare it. */
 int password_is_known(const char *stored);
 

@@ -67,8 +67,14 @@ auth_settings_create(const struct config *conf)
 	s->query_alias = mem_strdup(conf->query_alias);
 	s->query_domain = mem_strdup(conf->query_domain);
 	s->query_domain_alias = mem_strdup(conf->query_domain_alias);
+	s->query_password_rehash = mem_strdup(conf->query_password_rehash);
+	s->query_app_passwords = mem_strdup(conf->query_app_passwords);
+	s->query_app_password_used = mem_strdup(conf->query_app_password_used);
+	s->query_app_password_add = mem_strdup(conf->query_app_password_add);
+	s->query_app_password_remove = mem_strdup(conf->query_app_password_remove);
 	s->delimiters = mem_strdup(conf->recipient_delimiter);
 	s->scheme = mem_strdup(conf->password_scheme);
+	s->rehash = conf->password_rehash;
 	s->hostname = own_hostname(conf);
 	s->mail_dir = mem_strdup(conf->mail_dir);
 	s->default_quota_bytes = conf->default_quota;
@@ -104,6 +110,11 @@ auth_settings_unref(struct auth_settings **sp)
 	free(s->query_alias);
 	free(s->query_domain);
 	free(s->query_domain_alias);
+	free(s->query_password_rehash);
+	free(s->query_app_passwords);
+	free(s->query_app_password_used);
+	free(s->query_app_password_add);
+	free(s->query_app_password_remove);
 	free(s->delimiters);
 	free(s->scheme);
 	free(s->hostname);

@@ -20,9 +20,13 @@ struct auth_settings {
 	int is_postfixadmin; /* the tables are PostfixAdmin's, who alone writes them */
 	char *sqlite_path, *postgresql;
 	int db_timeout_ms;
-	char *query_user, *query_alias, *query_domain, *query_domain_alias; /* "": ours */
+	/* Replaced statements (directory_sql.h); "": ours. */
+	char *query_user, *query_alias, *query_domain, *query_domain_alias;
+	char *query_password_rehash, *query_app_passwords, *query_app_password_used;
+	char *query_app_password_add, *query_app_password_remove;
 	char *delimiters;
 	char *scheme;
+	int rehash; /* passwords stored in another scheme than that, at their next use */
 	char *hostname; /* never empty */
 	char *mail_dir;
 	struct oauth *oauth; /* NULL: not configured */

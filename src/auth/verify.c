@@ -166,6 +166,16 @@ find_master(const struct auth_settings *s, const char *name)
 	return at && s->master_user_count > 0 ? at + strlen(s->master_separator) : NULL;
 }
 
+/* password_rehash: whether the stored form of a password that was right is to be replaced. */
+static int
+is_outdated(const struct directory *d, const struct directory_user *user)
+{
+	const struct auth_settings *s = directory_settings(d);
+
+	return s->rehash && !user->is_of_file && directory_has(d, SQL_PASSWORD_REHASH) &&
+	       password_is_known(user->password) && !password_has_scheme(user->password, s->scheme);
+}
+
 enum err
 verify_login(struct directory *d, struct cache *cache, const char *name, struct str password,
 	struct verify_from *from, struct cache_user *out, const char **reason)
@@ -203,6 +213,8 @@ verify_login(struct directory *d, struct cache *cache, const char *name, struct 
 	if (!e && !from->app_password[0] && !user.protocols[0] && !user.networks[0] &&
 		!user.is_of_file)
 		cache_add(cache, a.text, password, io_now_ms(), generation, out);
+	if (!e && !from->app_password[0] && is_outdated(d, &user))
+		from->outdated = mem_strdup(user.password);
 	directory_user_free(&user);
 	return e;
 }

@@ -17,6 +17,8 @@ struct verify_from {
 	/* For the log, "" unless so: */
 	char master[ADDR_TEXT_SIZE]; /* who logs in with his own password to another's mailbox */
 	char app_password[VERIFY_APP_NAME_MAX + 1]; /* the name of the one that was given */
+	/* The stored form, when it should be replaced (password_rehash); else NULL. On the heap. */
+	char *outdated;
 };
 
 /*

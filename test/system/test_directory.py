@@ -291,6 +291,57 @@ def test_app_passwords(roost, user):
     assert phone not in roost.log()
 
 
+OWN_SCHEMA = {
+    "query_user": "SELECT secret AS password FROM people WHERE address = :address",
+    "query_domain": "SELECT 1 AS active FROM domains WHERE name = :domain",
+    "query_alias": "SELECT NULL AS target FROM domains WHERE name = :address",
+    "query_domain_alias": "SELECT NULL AS target FROM domains WHERE name = :domain || 'x'"}
+OWN_APP_PASSWORDS = {
+    "query_app_passwords": "SELECT label AS name, secret AS password, place AS networks, until AS expires, "
+                           "seen AS last_used, seen_from AS last_used_ip FROM keys WHERE address = :address",
+    "query_app_password_used": "UPDATE keys SET seen = :now, seen_from = :ip || ' ' || :protocols "
+                               "WHERE address = :address AND label = :name",
+    "query_app_password_add": "INSERT INTO keys (address, label, secret, place, until) VALUES "
+                              "(:address, :name, :password, :networks, :expires)",
+    "query_app_password_remove": "DELETE FROM keys WHERE address = :local || '@' || :domain AND label = :name"}
+
+
+def test_app_passwords_in_a_schema_of_somebody_elses(postgres):
+    user = "anna@own.test"
+    dsn = new_database(postgres)
+    sql(dsn, "CREATE TABLE people (address text, secret text)", "CREATE TABLE domains (name text)",
+        "INSERT INTO domains VALUES ('own.test')", f"INSERT INTO people VALUES ('{user}', '{hashed('-6')}')",
+        "CREATE TABLE keys (address text, label text, secret text, place text, until bigint, seen bigint, seen_from text)")
+    roost = Roost(db="postgresql", dsn=dsn, users=(), domain=None, settings={"login_delay_max": "0s", **OWN_SCHEMA})
+    try:
+        assert can_log_in(roost, user)
+        for words, setting in ((["add", user, "--name", "x"], "query_app_password_add"),
+                               (["list", user], "query_app_passwords"),
+                               (["remove", user, "--name", "x"], "query_app_password_remove")):
+            status, _, message = roost.ctl("user", "app-password", *words, check=False)
+            assert status == 1 and setting in message, (words, message)
+        roost.settings.update(OWN_APP_PASSWORDS)
+        roost.stop()
+        roost.write_conf()
+        roost.start()
+        phone = roost.ctl("user", "app-password", "add", user, "--name", "phone")["password"]
+        away = roost.ctl("user", "app-password", "add", user, "--name", "away", "--networks", "192.0.2.0/24")["password"]
+        old = roost.ctl("user", "app-password", "add", user, "--name", "old", "--expires", "2020-01-31")["password"]
+        assert can_log_in(roost, user) and f"user={user} app=" not in roost.log()
+        assert [can_log_in(roost, user, p) for p in (phone, away, old)] == [True, False, False]
+        assert f"user={user} app=phone" in roost.log()
+
+        def listed():
+            return {p["name"]: p for p in roost.ctl("user", "app-password", "list", user)}
+
+        wait_until(lambda: listed()["phone"]["last_used"], what="the last use is recorded")
+        assert listed()["phone"]["last_used_ip"] == "127.0.0.1 imap" and listed()["old"]["expires"] == 1580428800
+        roost.ctl("user", "app-password", "remove", user, "--name", "phone")
+        assert not can_log_in(roost, user, phone) and set(listed()) == {"away", "old"}
+    finally:
+        roost.close()
+
+
 def test_app_password_arguments(roost, user):
     def fails(*words):
         status, _, message = roost.ctl("user", "app-password", *words, check=False)
