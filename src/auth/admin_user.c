@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "auth/password.h"
+#include "auth/saslauthd.h"
 #include "lib/mem.h"
 
 /* As many users as one answer may list. */
@@ -156,7 +157,7 @@ hash_arg(struct admin_job *j, const char **out)
 
 	if (!e && *out &&
 		(strlen(*out) > HASH_MAX_BYTES || str_has_control(str_of(*out)) ||
-			!password_is_known(*out)))
+			!(password_is_known(*out) || saslauthd_is_meant(*out))))
 		return admin_fail(j, E_PARSE,
 			"\"password_hash\" is of no scheme known here; roost-auth(8) lists them");
 	return e;

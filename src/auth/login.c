@@ -63,6 +63,7 @@ struct exchange {
 	struct directory_user found; /* whom a mechanism's secret was looked up for */
 	int has_in;
 	struct buf in, challenge;
+	struct buf again; /* must_wait: what PLAIN would have been told */
 	char name[ADDR_TEXT_SIZE]; /* who tried, for the log and the penalty */
 	struct cache_user user;
 	struct verify_from from;
@@ -116,6 +117,8 @@ exchange_free(struct exchange *ex)
 	rehash_free(&ex->rehash);
 	buf_wipe(&ex->in);
 	buf_free(&ex->in);
+	buf_wipe(&ex->again);
+	buf_free(&ex->again);
 	buf_free(&ex->challenge);
 	buf_free(&ex->exporter);
 	buf_free(&ex->unique);
@@ -210,6 +213,24 @@ note_name(struct exchange *ex, const char *user)
 	ex->name[len] = '\0';
 }
 
+/*
+ * The worker was not one that may wait. The step is begun anew in one that may, as PLAIN (RFC
+ * 4616), whose one message is enough, whether the password came by PLAIN or by LOGIN.
+ */
+static void
+keep_for_again(struct exchange *ex, const char *user, struct str password)
+{
+	buf_reset(&ex->again);
+	if (strcmp(ex->mechanism, "PLAIN") == 0) {
+		buf_add_buf(&ex->again, &ex->in);
+		return;
+	}
+	buf_add_char(&ex->again, '\0');
+	buf_add_cstr(&ex->again, user);
+	buf_add_char(&ex->again, '\0');
+	buf_add_str(&ex->again, password);
+}
+
 static enum err
 check(void *arg, const char *user, struct str password)
 {
@@ -220,6 +241,8 @@ check(void *arg, const char *user, struct str password)
 	note_name(ex, user);
 	e = verify_login(
 		ex->directory, ex->cache, user, password, &ex->from, &ex->user, &ex->reason);
+	if (e == E_STATE && ex->from.must_wait)
+		keep_for_again(ex, user, password);
 	ex->has_wrong = e == E_AUTH;
 	if (ex->has_wrong)
 		ex->wrong = penalty_wrong(ex->penalty, guesser(ex), password);
@@ -268,8 +291,8 @@ exchange_begin(struct exchange *ex)
 		ex->own = own_mechanism_create(ex->mechanism, ex->certificate_user, &handler);
 		return OK;
 	}
-	return sasl_login_create(
-		ex->service, ex->hostname, ex->mechanism, &binding, &handler, &ex->sasl);
+	return sasl_login_create(ex->service, ex->hostname,
+		ex->from.may_wait ? "PLAIN" : ex->mechanism, &binding, &handler, &ex->sasl);
 }
 
 static void
@@ -403,6 +426,34 @@ succeeded(struct exchange *ex)
 }
 
 static void
+give_to_worker(struct exchange *ex)
+{
+	if (!worker_pool_submit(ex->peer->auth->workers, &ex->job)) {
+		ex->peer->jobs++;
+		return;
+	}
+	ex->result = E_TEMPFAIL;
+	ex->reason = "overload";
+	failed(ex);
+}
+
+/* See keep_for_again. */
+static void
+step_again(struct exchange *ex)
+{
+	ex->from.may_wait = 1;
+	ex->from.must_wait = 0;
+	ex->reason = NULL;
+	sasl_login_free(&ex->sasl);
+	ex->has_in = 1;
+	buf_reset(&ex->in);
+	buf_add_buf(&ex->in, &ex->again);
+	buf_wipe(&ex->again);
+	ex->job.lane = WORKER_SLOW;
+	give_to_worker(ex);
+}
+
+static void
 step_done(struct worker_job *job)
 {
 	struct exchange *ex = (struct exchange *)job;
@@ -410,7 +461,12 @@ step_done(struct worker_job *job)
 	struct auth_service *auth = p->auth;
 
 	p->jobs--;
-	if (ex->result) {
+	if (ex->from.must_wait && ex->state != EX_ORPHAN) {
+		step_again(ex);
+	} else if (ex->from.must_wait) {
+		audit(ex, E_CANCELLED, "cancelled");
+		exchange_free(ex);
+	} else if (ex->result) {
 		failed(ex);
 	} else if (ex->done) {
 		succeeded(ex);
@@ -430,13 +486,7 @@ static void
 step_submit_in(struct exchange *ex)
 {
 	set_state(ex, EX_RUNNING);
-	if (!worker_pool_submit(ex->peer->auth->workers, &ex->job)) {
-		ex->peer->jobs++;
-		return;
-	}
-	ex->result = E_TEMPFAIL;
-	ex->reason = "overload";
-	failed(ex);
+	give_to_worker(ex);
 }
 
 static void
@@ -506,7 +556,7 @@ on_hold_over(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	timer_stop(ex);
-	ex->job.is_doubtful = 1;
+	ex->job.lane = WORKER_DOUBTFUL;
 	step_submit_in(ex);
 }
 

@@ -86,7 +86,8 @@ password_has_scheme(const char *stored, const char *scheme)
 
 	if (!s)
 		return 0;
-	bare = scheme_of(data, &unused);
+	/* A password itself may look like a hash. */
+	bare = s->bare[0] ? scheme_of(data, &unused) : NULL;
 	return str_is_i(str_of(s->name), scheme) || (bare && str_is_i(str_of(bare->name), scheme));
 }
 

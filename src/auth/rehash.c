@@ -94,7 +94,7 @@ rehash_create(const char *user, struct str password, const char *stored)
 
 	r->job.run = rehash_run;
 	r->job.done = rehash_done;
-	r->job.is_doubtful = 1;
+	r->job.lane = WORKER_DOUBTFUL;
 	r->user = mem_strdup(user);
 	r->password = str_dup(password);
 	r->stored = mem_strdup(stored);

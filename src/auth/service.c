@@ -208,6 +208,7 @@ confine(const struct config *conf, struct sandbox *sb)
 	}
 	sandbox_allow_path(sb, "/dev/urandom", SANDBOX_READ);
 	allow_dir_of(sb, conf->oauth_jwks);
+	allow_dir_of(sb, conf->oauth_introspection_ca);
 	allow_dir_of(sb, conf->passwd_file);
 	if (strcmp(conf->db, "postgresql") != 0 && !conf->oauth_introspection_url[0])
 		return;

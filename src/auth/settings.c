@@ -82,6 +82,9 @@ auth_settings_create(const struct config *conf)
 	s->max_connections_per_user = (uint64_t)conf->max_connections_per_user;
 	s->max_connections_per_user_ip = (uint64_t)conf->max_connections_per_user_ip;
 	s->allow_weak_schemes = conf->allow_weak_schemes;
+	s->saslauthd_socket = mem_strdup(conf->saslauthd_socket);
+	s->saslauthd_service = mem_strdup(conf->saslauthd_service);
+	s->saslauthd_timeout_ms = (int)conf->saslauthd_timeout;
 	masters_copy(conf, s);
 	s->oauth = oauth_create(conf);
 	s->passwd_file = conf->passwd_file[0] ? passwd_file_create(conf->passwd_file) : NULL;
@@ -118,6 +121,8 @@ auth_settings_unref(struct auth_settings **sp)
 	free(s->delimiters);
 	free(s->scheme);
 	free(s->hostname);
+	free(s->saslauthd_socket);
+	free(s->saslauthd_service);
 	free(s->mail_dir);
 	for (size_t i = 0; i < s->master_user_count; i++)
 		free(s->master_users[i]);

@@ -34,6 +34,8 @@ struct auth_settings {
 	uint64_t default_quota_bytes, default_quota_messages;
 	uint64_t max_connections_per_user, max_connections_per_user_ip; /* 0: no limit */
 	int allow_weak_schemes;
+	char *saslauthd_socket, *saslauthd_service; /* "": none; the protocol's name */
+	int saslauthd_timeout_ms;
 	char **master_users; /* canonical addresses */
 	size_t master_user_count;
 	char *master_separator; /* "": none */

@@ -8,17 +8,37 @@
 #include "auth/app_password.h"
 #include "auth/password.h"
 #include "auth/resolve.h"
+#include "auth/saslauthd.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
 static enum err
+ask_saslauthd(struct directory *d, const struct directory_user *user, struct str password,
+	struct verify_from *from, const char **reason)
+{
+	enum err e;
+
+	from->must_wait = !from->may_wait;
+	if (from->must_wait)
+		return E_STATE;
+	e = saslauthd_verify(
+		directory_settings(d), user->password, &user->addr, from->service, password);
+	if (e)
+		*reason = e == E_AUTH ? "password" : "saslauthd";
+	return e;
+}
+
+static enum err
 verify_user(struct directory *d, const struct directory_user *user, struct str password,
-	const char **reason)
+	struct verify_from *from, const char **reason)
 {
 	int weak_too = directory_settings(d)->allow_weak_schemes;
-	enum err e = password_verify(user->password, password, weak_too);
+	enum err e;
 
+	if (saslauthd_is_meant(user->password))
+		return ask_saslauthd(d, user, password, from, reason);
+	e = password_verify(user->password, password, weak_too);
 	if (e == E_UNSUPPORTED) {
 		log_event(LOGL_WARN, "auth.password unknown", "user", user->addr.text, "message",
 			"the stored password has no scheme known here, or a weak one without allow_weak_schemes; set it anew",
@@ -99,7 +119,7 @@ verify_accept(const struct directory_user *user, const struct verify_from *from,
 
 /* The password of a user; one that does not exist costs the same. */
 static enum err
-check_password(struct directory *d, const char *name, struct str password,
+check_password(struct directory *d, const char *name, struct str password, struct verify_from *from,
 	struct directory_user *user, const char **reason)
 {
 	enum err e = verify_find(d, name, user, reason);
@@ -108,7 +128,7 @@ check_password(struct directory *d, const char *name, struct str password,
 		password_verify(directory_settings(d)->dummy, password, 1);
 		return E_AUTH;
 	}
-	return e ? e : verify_user(d, user, password, reason);
+	return e ? e : verify_user(d, user, password, from, reason);
 }
 
 static int
@@ -135,7 +155,7 @@ verify_master(struct directory *d, const char *name, const char *master, struct 
 	if (addr_parse(str_of(master), &a))
 		memset(&a, 0, sizeof(a));
 	memcpy(from->master, a.text, sizeof(from->master));
-	e = check_password(d, master, password, &me, reason);
+	e = check_password(d, master, password, from, &me, reason);
 	if (!e && !is_master(directory_settings(d), me.addr.text)) {
 		*reason = "master";
 		e = E_AUTH;
@@ -204,14 +224,14 @@ verify_login(struct directory *d, struct cache *cache, const char *name, struct 
 	}
 	e = a.text[0] ? app_password_verify(d, &a, password, from, reason) : E_NOTFOUND;
 	if (e == E_NOTFOUND)
-		e = check_password(d, name, password, &user, reason);
+		e = check_password(d, name, password, from, &user, reason);
 	else if (!e)
 		e = verify_find(d, name, &user, reason);
 	if (!e)
 		e = verify_accept(&user, from, out, reason);
-	/* What is good in some places only is not remembered: a hit asks nobody. */
+	/* What is good in some places only, or may change unseen, is not remembered. */
 	if (!e && !from->app_password[0] && !user.protocols[0] && !user.networks[0] &&
-		!user.is_of_file)
+		!user.is_of_file && !saslauthd_is_meant(user.password))
 		cache_add(cache, a.text, password, io_now_ms(), generation, out);
 	if (!e && !from->app_password[0] && is_outdated(d, &user))
 		from->outdated = mem_strdup(user.password);

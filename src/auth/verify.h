@@ -10,10 +10,12 @@
 
 enum { VERIFY_APP_NAME_MAX = 64 };
 
-/* Where a log-in comes from, and what it turned out to be. */
+/* Where a log-in comes from, what may be done for it, and what it turned out to be. */
 struct verify_from {
 	const char *service; /* "imap", "pop3", "smtp" */
 	const struct net_addr *addr; /* len 0: not known */
+	int may_wait; /* the worker may wait for saslauthd */
+	int must_wait; /* set, with E_STATE, when it would have to and may not */
 	/* For the log, "" unless so: */
 	char master[ADDR_TEXT_SIZE]; /* who logs in with his own password to another's mailbox */
 	char app_password[VERIFY_APP_NAME_MAX + 1]; /* the name of the one that was given */
@@ -25,8 +27,9 @@ struct verify_from {
  * Checks a user name and a password, in a worker. An unknown user costs a hash like a wrong
  * password. "user*master" (auth_master_user_separator) is the user for a master user's password.
  * OK: *out is set. E_AUTH, also for a right password in a place where it is not good; E_ACCESS:
- * right, but switched off; E_TEMPFAIL. *reason: a static word for the log ("password", "user",
- * "disabled", "scheme", "database", "master", "protocol", "network", "expired"), "cache" for a hit.
+ * right, but switched off; E_STATE: see must_wait; E_TEMPFAIL. *reason: a static word for the log
+ * ("password", "user", "disabled", "scheme", "saslauthd", "database", "master", "protocol",
+ * "network", "expired"), "cache" for a hit.
  */
 enum err verify_login(struct directory *d, struct cache *cache, const char *user,
 	struct str password, struct verify_from *from, struct cache_user *out, const char **reason);

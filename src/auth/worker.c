@@ -17,12 +17,17 @@ struct job_list {
 	struct worker_job *first, **last;
 };
 
+struct lane {
+	struct job_list queue;
+	size_t queued, queued_max;
+	size_t running, running_max;
+};
+
 struct worker_pool {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	struct job_list queued, doubtful, finished; /* under the lock */
-	size_t queued_count;
-	size_t doubtful_running, doubtful_max;
+	struct lane lanes[WORKER_LANES]; /* these under the lock */
+	struct job_list finished;
 	int stopping;
 	struct auth_settings *settings;
 	struct directory_health *health;
@@ -59,15 +64,16 @@ list_pop(struct job_list *l)
 static struct worker_job *
 job_next(struct worker_pool *p)
 {
-	struct worker_job *job = list_pop(&p->queued);
+	for (struct lane *l = p->lanes; l < p->lanes + WORKER_LANES; l++) {
+		struct worker_job *job = l->running < l->running_max ? list_pop(&l->queue) : NULL;
 
-	if (!job && p->doubtful_running < p->doubtful_max) {
-		job = list_pop(&p->doubtful);
-		p->doubtful_running += job != NULL;
+		if (job) {
+			l->queued--;
+			l->running++;
+			return job;
+		}
 	}
-	if (job)
-		p->queued_count--;
-	return job;
+	return NULL;
 }
 
 /* The next job, with the settings to run it under; NULL: the end. */
@@ -102,7 +108,7 @@ worker_main(void *arg)
 
 		job->run(job, d);
 		pthread_mutex_lock(&p->lock);
-		p->doubtful_running -= job->is_doubtful != 0;
+		p->lanes[job->lane].running--;
 		list_push(&p->finished, job);
 		pthread_mutex_unlock(&p->lock);
 		/* A full counter already wakes the loop. */
@@ -134,6 +140,26 @@ on_finished(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+static void
+lanes_init(struct lane lanes[WORKER_LANES], size_t threads)
+{
+	static const struct {
+		size_t threads_per_job, queued_max;
+	} table[WORKER_LANES] = {
+		[WORKER_USUAL] = {1, WORKER_QUEUE_MAX},
+		[WORKER_SLOW] = {WORKERS_PER_SLOW, WORKER_SLOW_MAX},
+		[WORKER_DOUBTFUL] = {WORKERS_PER_DOUBTFUL, WORKER_QUEUE_MAX},
+	};
+
+	for (size_t i = 0; i < WORKER_LANES; i++) {
+		size_t max = threads / table[i].threads_per_job;
+
+		lanes[i].queue.last = &lanes[i].queue.first;
+		lanes[i].queued_max = table[i].queued_max;
+		lanes[i].running_max = max ? max : 1;
+	}
+}
+
 struct worker_pool *
 worker_pool_create(struct event_base *base, size_t threads, struct auth_settings *settings,
 	struct directory_health *health)
@@ -143,9 +169,7 @@ worker_pool_create(struct event_base *base, size_t threads, struct auth_settings
 
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->wake, NULL);
-	p->queued.last = &p->queued.first;
-	p->doubtful.last = &p->doubtful.first;
-	p->doubtful_max = threads < WORKERS_PER_DOUBTFUL ? 1 : threads / WORKERS_PER_DOUBTFUL;
+	lanes_init(p->lanes, threads);
 	p->finished.last = &p->finished.first;
 	p->settings = auth_settings_ref(settings);
 	p->health = health;
@@ -193,14 +217,15 @@ worker_pool_free(struct worker_pool **pp)
 enum err
 worker_pool_submit(struct worker_pool *p, struct worker_job *job)
 {
+	struct lane *l = &p->lanes[job->lane];
 	enum err e = OK;
 
 	pthread_mutex_lock(&p->lock);
-	if (p->thread_count == 0 || p->queued_count >= WORKER_QUEUE_MAX) {
+	if (p->thread_count == 0 || l->queued >= l->queued_max) {
 		e = E_TEMPFAIL;
 	} else {
-		list_push(job->is_doubtful ? &p->doubtful : &p->queued, job);
-		p->queued_count++;
+		list_push(&l->queue, job);
+		l->queued++;
 		p->pending++;
 		pthread_cond_signal(&p->wake);
 	}

@@ -11,19 +11,30 @@ struct event_base;
 
 /*
  * Threads for what blocks: SQL and hashing. Each has its own connection to the directory. Jobs
- * start in the order they came, but for the doubtful ones: few of them run at a time, and only
- * while nothing else waits.
+ * start in the order they came within their lane; of several lanes, the first goes first.
  */
 struct worker_pool;
+
+enum worker_lane {
+	WORKER_USUAL,
+	WORKER_SLOW, /* waits for other programs: half of the threads at most */
+	WORKER_DOUBTFUL, /* few at a time, while nothing else waits */
+	WORKER_LANES
+};
 
 struct worker_job {
 	struct worker_job *next; /* the pool's */
 	void (*run)(struct worker_job *job, struct directory *d); /* in a worker */
 	void (*done)(struct worker_job *job); /* afterwards, in the loop */
-	int is_doubtful;
+	enum worker_lane lane;
 };
 
-enum { WORKER_QUEUE_MAX = 20000, WORKERS_PER_DOUBTFUL = 8 /* one of so many threads */ };
+enum {
+	WORKER_QUEUE_MAX = 20000, /* that wait, in a lane */
+	WORKER_SLOW_MAX = 1000,
+	WORKERS_PER_SLOW = 2, /* one of so many threads */
+	WORKERS_PER_DOUBTFUL = 8
+};
 
 /* Starts the threads; call it when the sandbox is closed, which threads inherit. */
 struct worker_pool *worker_pool_create(struct event_base *base, size_t threads,

@@ -82,7 +82,8 @@ def test_a_password_changed_meanwhile_stays(server):
 
 def test_nothing_is_replaced_unless_it_was_asked_for(make_instance, tmp_path):
     """Not without the setting, and not in a file."""
-    tmp_path.chmod(0o755)
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
     file = tmp_path / "users"
     file.write_text(f"filed@example.test:{hashed('-5')}\n")
     roost = make_instance(settings={"password_scheme": "SSHA512", "passwd_file": file})

@@ -522,6 +522,11 @@ replaced_queries(void **state)
 	s = auth_settings_create(fx.conf);
 	assert_int_equal(directory_check_queries(s, &why), OK);
 	d = directory_create(s, fx.health);
+	/* Nothing is written into tables that are not ours. */
+	assert_true(directory_has(d, SQL_USER_FIND));
+	assert_false(directory_has(d, SQL_LOGIN_NOTE) || directory_has(d, SQL_PASSWORD_REHASH) ||
+		     directory_has(d, SQL_APP_PASSWORD_LIST) ||
+		     directory_has(d, SQL_APP_PASSWORD_ADD));
 	assert_int_equal(addr_parse(STR("carol@own.test"), &a), OK);
 	assert_int_equal(directory_user_find(d, &a, &u), OK);
 	assert_string_equal(u.password, "x:carol");

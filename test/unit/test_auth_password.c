@@ -155,6 +155,34 @@ round_trip(void **state)
 }
 
 static void
+scheme_of_a_stored_one(void **state)
+{
+	static const struct {
+		const char *stored, *scheme;
+		int is;
+	} rows[] = {
+		{"{SHA512-CRYPT}$6$a$b", "SHA512-CRYPT", 1},
+		{"{sha512-crypt}$6$a$b", "SHA512-CRYPT", 1},
+		{"{CRYPT}$6$a$b", "SHA512-CRYPT", 1},
+		{"$6$a$b", "SHA512-CRYPT", 1},
+		{"{SHA256-CRYPT}$5$a$b", "SHA512-CRYPT", 0},
+		{"{CRYPT}$5$a$b", "SHA512-CRYPT", 0},
+		{"{SHA512-CRYPT}$6$a$b", "ARGON2ID", 0},
+		{"{PLAIN}$6$a$b", "PLAIN", 1},
+		{"{PLAIN}$6$a$b", "SHA512-CRYPT", 0},
+		{"{SSHA512}x", "SSHA512", 1},
+		{"{SASLAUTHD}", "ARGON2ID", 0},
+		{"x", "PLAIN", 0},
+		{"", "PLAIN", 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (password_has_scheme(rows[i].stored, rows[i].scheme) != rows[i].is)
+			fail_msg("%s %s", rows[i].stored, rows[i].scheme);
+}
+
+static void
 refused(void **state)
 {
 	char longest[PASSWORD_MAX + 1], *out;
@@ -184,6 +212,7 @@ main(void)
 		cmocka_unit_test(written_by_others),
 		cmocka_unit_test(damaged),
 		cmocka_unit_test(round_trip),
+		cmocka_unit_test(scheme_of_a_stored_one),
 		cmocka_unit_test(refused),
 	};
 
