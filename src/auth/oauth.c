@@ -92,6 +92,7 @@ oauth_create(const struct config *conf)
 	o->scopes = words_copy(&conf->oauth_scope);
 	o->provider.url = mem_strdup(conf->oauth_introspection_url);
 	o->provider.credentials = mem_strdup(conf->oauth_introspection_credentials);
+	o->provider.ca = mem_strdup(conf->oauth_introspection_ca);
 	o->provider.timeout_ms = (long)conf->oauth_timeout;
 	return o;
 }
@@ -115,6 +116,7 @@ oauth_free(struct oauth **op)
 	free(o->provider.url);
 	explicit_bzero(o->provider.credentials, strlen(o->provider.credentials));
 	free(o->provider.credentials);
+	free(o->provider.ca);
 	pthread_mutex_destroy(&o->lock);
 	free(o);
 }

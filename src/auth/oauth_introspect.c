@@ -47,6 +47,10 @@ set_options(CURL *curl, const struct oauth_provider *p, struct buf *body)
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, p->timeout_ms);
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
+	if (p->ca[0]) {
+		curl_easy_setopt(curl, CURLOPT_CAINFO, p->ca);
+		curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+	}
 	if (p->credentials[0]) {
 		curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
 		curl_easy_setopt(curl, CURLOPT_USERPWD, p->credentials);

@@ -11,6 +11,7 @@
 struct oauth_provider {
 	char *url; /* https, or http to a loopback address; "": none */
 	char *credentials; /* "client:secret" for Basic, or "" */
+	char *ca; /* a file with who vouches for its certificate; "": the system's */
 	long timeout_ms;
 };
 enum { OAUTH_ANSWER_MAX = 64 * 1024 };

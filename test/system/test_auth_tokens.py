@@ -37,7 +37,7 @@ def base64url(data):
 class Provider:
     """Signs tokens with an Ed25519 key and answers introspection on a loopback port."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, certificate=None):
         self.dir = directory
         self.key, self.jwks = directory / "key.pem", directory / "jwks.json"
         self.rotate("first")
@@ -62,6 +62,10 @@ class Provider:
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_port}/introspect"
 
@@ -233,6 +237,36 @@ def test_introspection(server, provider):
     for token in ("over", "other", "unknown"):
         assert try_token(server, "XOAUTH2", xoauth2(token, BOB))[0].startswith("a NO [AUTHENTICATIONFAILED]")
     assert try_token(server, "OAUTHBEARER", bearer("broken"))[0].startswith("a NO [UNAVAILABLE]")
+
+
+def test_introspection_over_https(make_instance, tmp_path_factory):
+    """Only one whose certificate a given authority has issued, for the name in the URL, is asked."""
+    directory = tmp_path_factory.mktemp("https")
+    for parent in (directory, *directory.parents[:2]):
+        parent.chmod(0o755)
+    ours, theirs = Authority(directory, "ours"), Authority(directory, "theirs")
+    usage = "basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost\n"
+    rights = {"active": True, "iss": "https://id.example.test", "aud": "roost", "scope": "mail", "email": ALICE}
+    providers = [Provider(directory, authority.issue(name, f"/CN={name}", usage))
+                 for name, authority in (("good", ours), ("foreign", theirs))]
+    good, foreign = [f"https://localhost:{one.server.server_port}/introspect" for one in providers]
+    roost = make_instance(settings={
+        "auth_mechanisms": ["PLAIN", "OAUTHBEARER"], "oauth_introspection_url": good, "login_delay_max": "0s",
+        "oauth_introspection_ca": ours.cert, "oauth_introspection_credentials": "roost:secret"})
+    for one in providers:
+        one.known = {"opaque": rights}
+    assert try_token(roost, "OAUTHBEARER", bearer("opaque"))[0].startswith("a OK")
+    assert try_token(roost, "OAUTHBEARER", bearer("unknown"))[0].startswith("a NO [AUTHENTICATIONFAILED]")
+    assert len(providers[0].asked) == 2
+    for url in (foreign, good.replace("localhost", "127.0.0.1")):
+        roost.settings["oauth_introspection_url"] = url
+        roost.stop()
+        roost.write_conf()
+        roost.start()
+        assert try_token(roost, "OAUTHBEARER", bearer("opaque"))[0].startswith("a NO [UNAVAILABLE]")
+    assert [len(one.asked) for one in providers] == [2, 0], "the token was shown to nobody else"
+    for one in providers:
+        one.server.shutdown()
 
 
 def run(*args, stdin=""):
