@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <idn2.h>
 #include <utf8proc.h>
+
+#include "lib/idn.h"
 
 static int
 is_atext(char c)
@@ -151,23 +152,6 @@ is_host_name(const char *name)
 	return label > 0 && name[strlen(name) - 1] != '-';
 }
 
-static enum err
-domain_to_ascii(struct str text, char *out)
-{
-	char name[ADDR_DOMAIN_MAX + 1];
-	char *ascii = NULL;
-	enum err e;
-
-	e = copy(text, name, ADDR_DOMAIN_MAX);
-	if (e)
-		return e;
-	if (idn2_to_ascii_8z(name, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK)
-		return E_PARSE;
-	e = copy(str_of(ascii), out, ADDR_DOMAIN_MAX);
-	idn2_free(ascii);
-	return e;
-}
-
 enum err
 addr_domain_parse(struct str text, char *out)
 {
@@ -175,7 +159,7 @@ addr_domain_parse(struct str text, char *out)
 
 	if (!str_is_utf8(text) || str_has_control(text))
 		return E_PARSE;
-	e = str_is_ascii(text) ? copy(text, out, ADDR_DOMAIN_MAX) : domain_to_ascii(text, out);
+	e = idn_to_ascii(text, out, ADDR_DOMAIN_MAX + 1);
 	if (e)
 		return e;
 	for (size_t i = 0; out[i]; i++)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/idn.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "mta-lite/address_split.h"
@@ -67,10 +68,16 @@ aliases_free(struct aliases **a)
 int
 aliases_is_local(const struct config *conf, struct str address)
 {
-	size_t at = address_domain_start(address);
+	size_t at = address_domain_start(address), i;
+	char name[256];
 
-	return at < address.len &&
-	       conf_list_has(&conf->local_domains, str_make(address.p + at, address.len - at));
+	for (i = 0; at < address.len && i < conf->local_domains.count; i++) {
+		/* Addresses have their domains in A-labels. */
+		if (idn_to_ascii(str_of(conf->local_domains.items[i]), name, sizeof(name)) == OK &&
+			str_is_i(str_make(address.p + at, address.len - at), name))
+			return 1;
+	}
+	return 0;
 }
 
 /* The local part; empty if the address is none of a local domain. */

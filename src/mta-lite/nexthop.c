@@ -1,34 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 #include "mta-lite/nexthop.h"
 
-#include <idn2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-static enum err set_name(struct str s, struct nexthop *out);
-
-/* RFC 6531 section 3.2: the DNS knows a domain of other letters by its A-labels. */
-static enum err
-set_wide_name(struct str s, struct nexthop *out)
-{
-	char *name = str_dup(s), *ascii = NULL;
-	enum err e = E_PARSE;
-
-	if (idn2_to_ascii_8z(name, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) == IDN2_OK)
-		e = str_is_ascii(str_of(ascii)) ? set_name(str_of(ascii), out) : E_PARSE;
-	idn2_free(ascii);
-	free(name);
-	return e;
-}
+#include "lib/idn.h"
 
 static enum err
 set_name(struct str s, struct nexthop *out)
 {
+	char ascii[DNS_NAME_SIZE];
 	size_t i;
 
-	if (!str_is_ascii(s))
-		return set_wide_name(s, out);
+	if (!str_is_ascii(s)) {
+		/* RFC 6531 section 3.2: the DNS knows a domain of other letters by its A-labels. */
+		enum err e = idn_to_ascii(s, ascii, sizeof(ascii));
+
+		if (e)
+			return e;
+		s = str_of(ascii);
+	}
 	if (s.len > 0 && s.p[s.len - 1] == '.')
 		s.len--;
 	if (s.len == 0)
