@@ -453,6 +453,26 @@ check_syntax(struct spf *s, struct str record, struct modifiers *m)
 	return OK;
 }
 
+/*
+ * RFC 8616 section 4: no DNS name has a local part beyond ASCII, and what is made of one matches
+ * nothing.
+ */
+static int
+matches_nothing(const struct spf *s, struct str spec)
+{
+	size_t i;
+
+	if (str_is_ascii(str_of(s->sender)))
+		return 0;
+	for (i = 0; i + 3 <= spec.len; i++) {
+		char letter = str_lower(spec.p[i + 2]);
+
+		if (memcmp(spec.p + i, "%{", 2) == 0 && (letter == 's' || letter == 'l'))
+			return 1;
+	}
+	return 0;
+}
+
 /* Section 6.2; of the outermost record alone. */
 static void
 explain(struct spf *s, struct str spec, const char *domain)
@@ -462,7 +482,7 @@ explain(struct spf *s, struct str spec, const char *domain)
 		   text = BUF_INIT(sizeof(s->out->explanation) - 1);
 	size_t n = 0, i;
 
-	if (spf_expand_name(s, spec, domain, name) == OK &&
+	if (!matches_nothing(s, spec) && spf_expand_name(s, spec, domain, name) == OK &&
 		s->dns->txt(s->dns->arg, name, &records, &n) == DNS_FOUND && n == 1 &&
 		records.len > 0 && spf_expand(s, str_of(records.p), domain, 1, &text) == OK) {
 		for (i = 0; i < text.len; i++) {
@@ -495,7 +515,7 @@ evaluate(struct spf *s, struct str record, const char *domain, int is_include)
 		mech = split_term(without_qualifier(term), &spec);
 		if (mech->asks && !count_lookup(s))
 			return spf_problem(s, SPF_PERMERROR, "too many look-ups");
-		matched = mech->run(s, spec, domain, &r);
+		matched = matches_nothing(s, spec) ? 0 : mech->run(s, spec, domain, &r);
 		if (matched < 0)
 			return r;
 		if (!matched)
@@ -509,7 +529,7 @@ evaluate(struct spf *s, struct str record, const char *domain, int is_include)
 		}
 		return r;
 	}
-	if (m.redirect.p) {
+	if (m.redirect.p && !matches_nothing(s, m.redirect)) {
 		char name[SPF_NAME_SIZE];
 
 		/* Section 6.1. */

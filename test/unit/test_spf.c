@@ -205,6 +205,8 @@ policies(void **state)
 		{"192.0.2.1", "bob-x+y@exists.test", SPF_PASS},
 		{"192.0.2.1", "x-bob@exists.test", SPF_FAIL},
 		{"192.0.2.1", "bob@exists.test", SPF_PASS},
+		/* RFC 8616 section 4: %{l} of other letters matches nothing. */
+		{"192.0.2.1", "b\303\266b@exists.test", SPF_FAIL},
 		{"2001:db8::1", "a@macro6.test", SPF_PASS},
 		{"192.0.2.1", "a@ptr.test", SPF_PASS},
 		{"192.0.2.2", "a@ptr.test", SPF_FAIL},
