@@ -2,7 +2,7 @@
 #ifndef ROOST_MAIL_UTF8_H
 #define ROOST_MAIL_UTF8_H
 
-/* Private to src/mail: UTF-8 one character at a time (RFC 3629). */
+/* UTF-8 one character at a time (RFC 3629), for src/mail and the MTA's forms of addresses. */
 
 #include <stddef.h>
 #include <stdint.h>

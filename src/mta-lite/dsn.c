@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "mail/utf8.h"
+
 static int
 hex_value(char c)
 {
@@ -12,8 +14,9 @@ hex_value(char c)
 	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-enum err
-dsn_xtext_decode(struct str text, struct buf *out)
+/* utf8: bytes over 0x7f may be hidden in it, too. */
+static enum err
+xtext_decode(struct str text, int utf8, struct buf *out)
 {
 	size_t i;
 
@@ -33,13 +36,19 @@ dsn_xtext_decode(struct str text, struct buf *out)
 				return E_PARSE;
 			c = high << 4 | low;
 			i += 2;
-			if (c < ' ' || c > '~')
+			if (c < ' ' || c == 0x7f || (c > '~' && !utf8))
 				return E_PARSE;
 		}
 		if (buf_add_char(out, (char)c))
 			return E_TOOBIG;
 	}
 	return OK;
+}
+
+enum err
+dsn_xtext_decode(struct str text, struct buf *out)
+{
+	return xtext_decode(text, 0, out);
 }
 
 void
@@ -119,10 +128,84 @@ dsn_notify_format(unsigned notify, struct buf *out)
 	}
 }
 
+/*
+ * RFC 6533 section 3, EmbeddedUnicodeChar: the character that a "\x{HEXPOINT}" at the front of s
+ * stands for, and its length. 0: it is none, or stands for what needs no such form.
+ */
+static uint32_t
+embedded_char(struct str s, size_t *len)
+{
+	size_t end = str_find(s, 0, '}'), digits, i;
+	uint32_t c = 0;
+
+	if (end == s.len || end < 5 || end > 9 || memcmp(s.p, "\\x{", 3) != 0)
+		return 0;
+	digits = end - 3;
+	for (i = 3; i < end; i++) {
+		int v = hex_value(s.p[i]);
+
+		if (v < 0 || (v == 0 && i == 3 && digits > 2))
+			return 0;
+		c = c << 4 | (uint32_t)v;
+	}
+	*len = end + 1;
+	/* Controls are in the grammar, and must not get into an envelope. */
+	if (c < 0x7f)
+		return c && strchr(" +=\\", (int)c) ? c : 0;
+	return c == 0x7f || (c >= 0xd800 && c < 0xe000) || c > 0x10ffff ? 0 : c;
+}
+
+/* utf-8-addr-xtext, utf-8-addr-unitext. */
+static enum err
+unitext_decode(struct str text, struct buf *out)
+{
+	size_t i, len;
+
+	if (!str_is_utf8(text))
+		return E_PARSE;
+	for (i = 0; i < text.len; i += len) {
+		char c = text.p[i];
+
+		len = 1;
+		if (c == '\\') {
+			uint32_t u = embedded_char(str_make(text.p + i, text.len - i), &len);
+
+			if (u == 0)
+				return E_PARSE;
+			(void)utf8_add(out, u);
+		} else if ((c >= 0 && c <= ' ') || c == 0x7f || c == '+' || c == '=') {
+			return E_PARSE;
+		} else {
+			buf_add_char(out, c);
+		}
+	}
+	return out->err ? E_TOOBIG : OK;
+}
+
+void
+dsn_unitext_encode(struct str text, const char *special, int utf8, struct buf *out)
+{
+	size_t i, used;
+
+	for (i = 0; i < text.len; i += used) {
+		uint32_t c;
+
+		if (utf8_next((const unsigned char *)text.p + i, text.len - i, &c, &used) !=
+			UTF8_GOOD) {
+			buf_add_char(out, '?');
+		} else if (c < 0x80 ? strchr(special, (int)c) == NULL : utf8) {
+			buf_add(out, text.p + i, used);
+		} else {
+			buf_printf(out, "\\x{%02X}", (unsigned)c);
+		}
+	}
+}
+
 enum err
 dsn_orcpt_parse(struct str text, struct buf *out)
 {
-	size_t semi = str_find(text, 0, ';'), i;
+	size_t semi = str_find(text, 0, ';'), start = out->len, i;
+	enum err e;
 
 	if (text.len > DSN_ORCPT_MAX)
 		return E_TOOBIG;
@@ -133,18 +216,28 @@ dsn_orcpt_parse(struct str text, struct buf *out)
 			return E_PARSE;
 	}
 	buf_add(out, text.p, semi + 1);
-	return dsn_xtext_decode(str_make(text.p + semi + 1, text.len - semi - 1), out);
+	if (str_is_i(str_make(text.p, semi), "utf-8"))
+		return unitext_decode(str_make(text.p + semi + 1, text.len - semi - 1), out);
+	e = xtext_decode(str_make(text.p + semi + 1, text.len - semi - 1), 1, out);
+	if (e)
+		return e;
+	/* Postfix writes an address of other letters as "rfc822;" with its bytes in xtext. */
+	return str_is_utf8(str_make(out->p + start, out->len - start)) ? OK : E_PARSE;
 }
 
 void
-dsn_orcpt_format(struct str orcpt, struct buf *out)
+dsn_orcpt_format(struct str orcpt, int utf8, struct buf *out)
 {
 	size_t semi = str_find(orcpt, 0, ';');
 
 	if (semi == orcpt.len)
 		return;
 	buf_add(out, orcpt.p, semi + 1);
-	dsn_xtext_encode(str_make(orcpt.p + semi + 1, orcpt.len - semi - 1), out);
+	if (str_is_i(str_make(orcpt.p, semi), "utf-8"))
+		dsn_unitext_encode(
+			str_make(orcpt.p + semi + 1, orcpt.len - semi - 1), " +=\\", utf8, out);
+	else
+		dsn_xtext_encode(str_make(orcpt.p + semi + 1, orcpt.len - semi - 1), out);
 }
 
 int

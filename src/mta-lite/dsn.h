@@ -36,10 +36,21 @@ enum err dsn_ret_parse(struct str text, enum dsn_ret *out);
 enum err dsn_notify_parse(struct str text, unsigned *out);
 /* Appends the value of NOTIFY=; nothing for an empty set. */
 void dsn_notify_format(unsigned notify, struct buf *out);
-/* "rfc822;xtext": appends "rfc822;" and the decoded address. E_PARSE, E_TOOBIG. */
+/*
+ * "rfc822;xtext": appends "rfc822;" and the decoded address, which may be UTF-8; "utf-8;" and an
+ * address in one of the forms of RFC 6533 section 3 the same. E_PARSE, E_TOOBIG.
+ */
 enum err dsn_orcpt_parse(struct str text, struct buf *out);
-/* Appends a decoded ORCPT as the parameter's value. */
-void dsn_orcpt_format(struct str orcpt, struct buf *out);
+/*
+ * Appends a decoded ORCPT as the parameter's value. utf8: the server has SMTPUTF8 and gets other
+ * letters as they are; else it is ASCII.
+ */
+void dsn_orcpt_format(struct str orcpt, int utf8, struct buf *out);
+/*
+ * Appends text as RFC 6533 section 3 has it: the ASCII characters in special, and all beyond ASCII
+ * unless utf8, become "\x{HEXPOINT}"; bytes that are not UTF-8 become "?".
+ */
+void dsn_unitext_encode(struct str text, const char *special, int utf8, struct buf *out);
 /* Whether a failure for this recipient is to be reported. */
 int dsn_wants_failure(unsigned notify);
 

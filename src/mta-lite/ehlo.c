@@ -81,5 +81,7 @@ smtp_ehlo_write(struct buf *out, const struct config *conf, const struct smtp_eh
 		(long long)conf->smtpd_recipient_limit);
 	buf_add_cstr(out, "250-ENHANCEDSTATUSCODES\r\n"); /* RFC 2034 */
 	buf_add_cstr(out, "250-8BITMIME\r\n"); /* RFC 6152 */
+	if (conf->smtputf8_enable)
+		buf_add_cstr(out, "250-SMTPUTF8\r\n"); /* RFC 6531 */
 	buf_add_cstr(out, "250 DSN\r\n"); /* RFC 3461 */
 }

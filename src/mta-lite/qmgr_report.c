@@ -197,6 +197,18 @@ read_original(struct qmgr_message *m, int whole, struct buf *out)
 	return e;
 }
 
+static int
+is_for_mailboxes(const struct auth_rcpt *found)
+{
+	size_t i;
+
+	for (i = 0; i < found->target_count; i++) {
+		if (found->targets[i].local != QUEUE_MAILBOX)
+			return 0;
+	}
+	return found->kind != AUTH_RCPT_REMOTE;
+}
+
 static enum err
 write_report(struct qmgr_message *m, const struct target *t, char id[QUEUE_ID_SIZE])
 {
@@ -223,6 +235,7 @@ write_report(struct qmgr_message *m, const struct target *t, char id[QUEUE_ID_SI
 			.postmaster = postmaster,
 			.content = buf_str(&original),
 			.whole = whole,
+			.stays_here = is_for_mailboxes(&t->found),
 		};
 
 		e = report_write(&r, &text);

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "mail/date.h"
+#include "mail/decode.h"
 #include "mail/header.h"
 
 /* A returned message larger than this is cut down to its header, whatever was asked for. */
@@ -163,6 +164,15 @@ write_text(const struct report *r, int failed, struct buf *out)
 	}
 }
 
+/* RFC 6533 section 3: an address of other letters has a type of its own. */
+static void
+write_address(struct buf *out, const char *field, struct str type, const char *address)
+{
+	if (!str_is_ascii(str_of(address)))
+		type = STR("utf-8");
+	buf_printf(out, "%s-Recipient: %.*s; %s\r\n", field, STR_ARG(type), address);
+}
+
 static void
 write_rcpt_fields(const struct report *r, const struct queue_rcpt *rcpt, struct buf *out)
 {
@@ -170,12 +180,10 @@ write_rcpt_fields(const struct report *r, const struct queue_rcpt *rcpt, struct 
 	if (rcpt->orcpt[0]) {
 		size_t semi = str_find(str_of(rcpt->orcpt), 0, ';');
 
-		buf_printf(out, "Original-Recipient: %.*s; %s\r\n", (int)semi, rcpt->orcpt,
+		write_address(out, "Original", str_make(rcpt->orcpt, semi),
 			rcpt->orcpt[semi] ? rcpt->orcpt + semi + 1 : "");
 	}
-	/* RFC 6533 section 3: an address of other letters has a type of its own. */
-	buf_printf(out, "Final-Recipient: %s; %s\r\n",
-		str_is_ascii(str_of(rcpt->address)) ? "rfc822" : "utf-8", rcpt->address);
+	write_address(out, "Final", STR("rfc822"), rcpt->address);
 	buf_printf(out, "Action: %s\r\n", action(rcpt));
 	buf_printf(out, "Status: %s\r\n",
 		rcpt->dsn[0]			? rcpt->dsn
@@ -222,21 +230,33 @@ static void
 write_original(const struct report *r, struct buf *out)
 {
 	struct str part = r->content;
+	int global;
 
 	buf_printf(out, "\r\n--roost-%s\r\n", r->id);
 	if (!r->whole)
 		part.len = header_block_len(part);
-	/* RFC 6533 sections 5 and 6. */
-	if (r->entry->flags & QUEUE_SMTPUTF8)
+	/* RFC 6533 sections 4.2 and 4.3; ordinary types where they do. */
+	global = (r->entry->flags & QUEUE_SMTPUTF8) && !str_is_ascii(part);
+	if (global)
 		buf_printf(out, "Content-Type: message/%s\r\n",
 			r->whole ? "global" : "global-headers");
 	else
 		buf_printf(out, "Content-Type: %s\r\n",
 			r->whole ? "message/rfc822" : "text/rfc822-headers");
-	if (!str_is_ascii(part))
-		buf_add_cstr(out, "Content-Transfer-Encoding: 8bit\r\n");
-	buf_add_cstr(out, "\r\n");
-	buf_add_str(out, part);
+	if (global && r->whole && !r->stays_here && str_is_ascii(str_of(r->to))) {
+		/*
+		 * As it is it would want SMTPUTF8 all the way to somebody who may not have it (RFC
+		 * 6531 section 3.2). Encoded it does not (RFC 6532 section 3.7).
+		 */
+		buf_add_cstr(out, "Content-Transfer-Encoding: quoted-printable\r\n\r\n");
+		(void)encode_qp(part, 1, out);
+		part.len = 0;
+	} else {
+		if (!str_is_ascii(part))
+			buf_add_cstr(out, "Content-Transfer-Encoding: 8bit\r\n");
+		buf_add_cstr(out, "\r\n");
+		buf_add_str(out, part);
+	}
 	if (part.len < 2 || memcmp(part.p + part.len - 2, "\r\n", 2) != 0)
 		buf_add_cstr(out, "\r\n");
 	buf_printf(out, "\r\n--roost-%s--\r\n", r->id);

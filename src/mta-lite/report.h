@@ -33,6 +33,7 @@ struct report {
 	int postmaster; /* a copy for the postmaster */
 	struct str content; /* the original message, or at least its header */
 	int whole; /* content is all of it */
+	int stays_here; /* it goes to mailboxes of ours, which have SMTPUTF8 */
 };
 /* Appends the whole message with CRLF line ends. E_TOOBIG. */
 enum err report_write(const struct report *r, struct buf *out);

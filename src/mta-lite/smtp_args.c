@@ -44,14 +44,20 @@ next_parameter(struct str *s, struct str *name, struct str *value)
 	return 1;
 }
 
+/* The replies of one command about its path; for those beyond ASCII see RFC 6531 section 3.5. */
+struct path_replies {
+	const char *syntax, *utf8;
+};
+#define NEEDS_UTF8 " 5.6.7 Address beyond ASCII without SMTPUTF8, or not UTF-8"
+static const struct path_replies mail_replies = {syntax_mail, "550" NEEDS_UTF8};
+static const struct path_replies rcpt_replies = {syntax_rcpt, "553" NEEDS_UTF8};
+
 static const char *
-path_reject(enum err e, const char *syntax)
+path_reject(enum err e, const struct path_replies *replies)
 {
 	if (e == E_TOOBIG)
 		return "501 5.1.7 Address too long";
-	if (e == E_UNSUPPORTED)
-		return "553 5.6.7 Address with bytes that are not ASCII";
-	return syntax;
+	return e == E_UNSUPPORTED ? replies->utf8 : replies->syntax;
 }
 
 static enum err
@@ -130,6 +136,8 @@ other_parameter(struct str name, struct str value, struct smtp_mail *out)
 		return hold_for_parse(value, out) == OK;
 	if (str_is_i(name, "HOLDUNTIL"))
 		return hold_until_parse(value, out) == OK;
+	if (str_is_i(name, "SMTPUTF8"))
+		return !out->smtputf8++ && value.p == NULL;
 	if (str_is_i(name, "REQUIRETLS")) {
 		out->require_tls = 1;
 		return value.p == NULL;
@@ -206,7 +214,7 @@ smtp_mail_parse(struct str args, int esmtp, int auth, struct smtp_mail *out)
 		return syntax_mail;
 	e = smtp_path_cut(&args, &out->from);
 	if (e)
-		return path_reject(e, syntax_mail);
+		return path_reject(e, &mail_replies);
 	if (out->from.address[0] != '\0' && out->from.domain == 0)
 		return "501 5.1.7 Sender address without a domain";
 	if (args.len > 0 && args.p[0] != ' ')
@@ -218,11 +226,11 @@ smtp_mail_parse(struct str args, int esmtp, int auth, struct smtp_mail *out)
 		if (reject)
 			return reject;
 	}
-	return NULL;
+	return out->from.utf8 && !out->smtputf8 ? mail_replies.utf8 : NULL;
 }
 
 const char *
-smtp_rcpt_parse(struct str args, int esmtp, struct smtp_rcpt *out)
+smtp_rcpt_parse(struct str args, int esmtp, int utf8, struct smtp_rcpt *out)
 {
 	struct str name, value;
 	enum err e;
@@ -232,7 +240,9 @@ smtp_rcpt_parse(struct str args, int esmtp, struct smtp_rcpt *out)
 		return syntax_rcpt;
 	e = smtp_path_cut(&args, &out->to);
 	if (e)
-		return path_reject(e, syntax_rcpt);
+		return path_reject(e, &rcpt_replies);
+	if (out->to.utf8 && !utf8)
+		return rcpt_replies.utf8;
 	/* RFC 5321 section 4.1.1.3: "<postmaster>" alone has no domain. */
 	if (out->to.domain == 0 && !str_is_i(str_of(out->to.address), "postmaster"))
 		return "501 5.1.3 Recipient address without a domain";

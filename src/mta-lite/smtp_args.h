@@ -19,6 +19,7 @@ struct smtp_mail {
 	enum dsn_ret ret;
 	char envid[SMTP_ENVID_SIZE]; /* decoded */
 	int binary; /* BODY=BINARYMIME (RFC 3030): the content comes by BDAT */
+	int smtputf8; /* SMTPUTF8 (RFC 6531) */
 	int require_tls; /* REQUIRETLS (RFC 8689) */
 	int has_priority, priority; /* MT-PRIORITY (RFC 6710), -9 to 9 */
 	/* FUTURERELEASE (RFC 4865): one of them at most; 0: not given. */
@@ -33,11 +34,12 @@ struct smtp_rcpt {
 };
 
 /*
- * args: what stands behind "MAIL" or "RCPT". esmtp: parameters are allowed; auth: AUTH= too.
+ * args: what stands behind "MAIL" or "RCPT". esmtp: parameters are allowed; auth: AUTH= too; utf8:
+ * MAIL had SMTPUTF8, without which an address beyond ASCII is refused (RFC 6531 section 3.5).
  * NULL: parsed. Otherwise the reply line to be sent, without its CRLF.
  */
 const char *smtp_mail_parse(struct str args, int esmtp, int auth, struct smtp_mail *out);
-const char *smtp_rcpt_parse(struct str args, int esmtp, struct smtp_rcpt *out);
+const char *smtp_rcpt_parse(struct str args, int esmtp, int utf8, struct smtp_rcpt *out);
 
 /*
  * For clients that leave out the angle brackets (strict_rfc821_envelopes = no): puts them around

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "mail/convert.h"
+#include "mail/mime.h"
 
 static enum err
 read_all(const struct smtp_send *m, struct buf *out)
@@ -47,35 +48,62 @@ convert(struct smtp_fit *f, enum convert_channel channel)
 	return e;
 }
 
-/* Whether the header, up to the first empty line, has bytes over 0x7f. */
 static enum err
-header_is_8bit(const struct smtp_send *m, int *yes)
+parse(const struct smtp_send *m, struct mime_message **out)
 {
-	char chunk[8 * 1024], last[3] = {0};
+	struct mime_parser *parser = mime_parser_create(NULL);
+	char chunk[32 * 1024];
+	struct str piece = {0};
 	uint64_t off = 0;
-	size_t i;
+	enum err e;
 
-	*yes = 0;
-	for (;;) {
-		struct str piece;
-		enum err e = m->read(m->arg, off, chunk, sizeof(chunk), &piece);
+	do {
+		e = m->read(m->arg, off, chunk, sizeof(chunk), &piece);
+		if (!e)
+			mime_parser_feed(parser, piece.p, piece.len);
+		off += piece.len;
+	} while (!e && piece.len);
+	mime_parser_finish(parser, out);
+	mime_parser_free(&parser);
+	return e;
+}
+
+static enum err
+range_is_8bit(const struct smtp_send *m, uint64_t off, uint64_t len, int *yes)
+{
+	char chunk[8 * 1024];
+	struct str piece;
+
+	while (len > 0 && !*yes) {
+		enum err e = m->read(m->arg, off, chunk,
+			len < sizeof(chunk) ? (size_t)len : sizeof(chunk), &piece);
 
 		if (e || piece.len == 0)
 			return e;
-		for (i = 0; i < piece.len; i++) {
-			char c = piece.p[i];
-
-			if ((unsigned char)c > 0x7f) {
-				*yes = 1;
-				return OK;
-			}
-			if (c == '\n' && (off + i < 2 || memcmp(last, "\r\n\r", 3) == 0))
-				return OK;
-			memmove(last, last + 1, 2);
-			last[2] = c;
-		}
+		if (piece.len > len)
+			piece.len = (size_t)len;
+		*yes = !str_is_ascii(piece);
 		off += piece.len;
+		len -= piece.len;
 	}
+	return OK;
+}
+
+/* Whether a header, of the message or at any depth in it, has bytes over 0x7f (section 3.2). */
+static enum err
+header_is_8bit(const struct smtp_send *m, int *yes)
+{
+	struct mime_message *message;
+	const struct mime_part *p;
+	enum err e;
+
+	*yes = 0;
+	e = parse(m, &message);
+	for (p = message->has_8bit ? message->root : NULL; p && e == OK && !*yes;
+		p = mime_part_next(p))
+		e = range_is_8bit(m, p->header_off, p->header_len, yes);
+	mime_message_free(&message);
+	return e;
 }
 
 static void
@@ -91,7 +119,7 @@ refuse_all(const struct smtp_fit *f, struct smtp_answer *answers, const struct s
 
 /*
  * RFC 6531 section 3.4: the parameter is said when a name or the header needs it. What the server
- * cannot have is refused with 5.6.7 (section 3.5 of RFC 6531, X.6.7).
+ * cannot have is refused with 5.6.7 (section 3.5).
  */
 static enum err
 fit_utf8(struct smtp_fit *f, unsigned ext, int lmtp, struct smtp_answer *answers)

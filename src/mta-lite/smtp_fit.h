@@ -8,8 +8,8 @@
 /*
  * A message made to fit what the next server takes: the form that it can carry, and what of it
  * cannot go there at all. A server without 8BITMIME gets seven bits (RFC 6152 section 3), one
- * without BINARYMIME lines (RFC 3030 section 3); a mailbox name that needs SMTPUTF8 cannot be
- * converted (RFC 6531 section 3.2).
+ * without BINARYMIME lines (RFC 3030 section 3); a mailbox name or header that needs SMTPUTF8
+ * cannot be converted (RFC 6531 section 3.2).
  */
 struct smtp_fit {
 	struct smtp_send m; /* what is sent: the original, or the converted content */

@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "lib/buf.h"
+#include "lib/idn.h"
 
-/* RFC 5321 section 4.1.2: atext of RFC 5322 section 3.2.3. */
+/* RFC 5321 section 4.1.2: atext of RFC 5322 section 3.2.3, with UTF-8 (RFC 6531 section 3.3). */
 static int
 is_atext(char c)
 {
-	return str_is_alnum(c) || (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
+	return str_is_alnum(c) || (unsigned char)c >= 0x80 ||
+	       (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
 }
 
 static int
@@ -126,11 +128,20 @@ put_local(struct str local, struct buf *out)
 static enum err
 put_domain(struct str domain, struct smtp_path *path, struct buf *out)
 {
+	char ascii[SMTP_DOMAIN_MAX + 1];
+	enum err e;
 	size_t i;
 
+	if (domain.len > SMTP_DOMAIN_MAX)
+		return E_TOOBIG;
+	/* Whatever its letters, it has one name, which servers without SMTPUTF8 can have. */
+	e = idn_to_ascii(domain, ascii, sizeof(ascii));
+	if (e)
+		return e;
+	domain = str_of(ascii);
 	path->literal = is_address_literal(domain);
 	if (!path->literal && !is_domain_name(domain))
-		return domain.len > SMTP_DOMAIN_MAX ? E_TOOBIG : E_PARSE;
+		return E_PARSE;
 	buf_add_char(out, '@');
 	path->domain = out->len;
 	for (i = 0; i < domain.len; i++)
@@ -151,18 +162,17 @@ enum err
 smtp_mailbox_parse(struct str s, struct smtp_path *out)
 {
 	struct buf text = BUF_INIT(SMTP_ADDRESS_SIZE - 1);
-	size_t i, local;
+	size_t local;
 	enum err e;
 
 	memset(out, 0, sizeof(*out));
 	if (s.len > SMTP_PATH_MAX)
 		return E_TOOBIG;
-	if (!str_is_ascii(s))
+	out->utf8 = !str_is_ascii(s);
+	if (out->utf8 && !str_is_utf8(s))
 		return E_UNSUPPORTED;
-	for (i = 0; i < s.len; i++) {
-		if (s.p[i] < ' ' || s.p[i] == 0x7f)
-			return E_PARSE;
-	}
+	if (str_has_control(s))
+		return E_PARSE;
 	local = local_len(s);
 	if (local == 0)
 		return E_PARSE;

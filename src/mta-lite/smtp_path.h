@@ -14,17 +14,19 @@ enum { SMTP_LOCAL_MAX = 128, SMTP_DOMAIN_MAX = 255, SMTP_PATH_MAX = 512, SMTP_AD
 struct smtp_path {
 	/*
 	 * The mailbox in its shortest form: quoted only where the local part needs it, source route
-	 * dropped, domain in lower case. "" for "<>"; without "@" for "<postmaster>".
-	 * Printable ASCII and blanks only, NUL-terminated.
+	 * dropped, domain in lower case and A-labels. "" for "<>"; without "@" for
+	 * "<postmaster>". Printable ASCII and blanks, in the local part other characters as
+	 * UTF-8; NUL-terminated.
 	 */
 	char address[SMTP_ADDRESS_SIZE];
 	size_t domain; /* offset of the domain in address; 0: there is none */
 	int literal; /* the domain is an address literal */
+	int utf8; /* as it was given it has characters beyond ASCII (RFC 6531) */
 };
 
 /*
  * Cuts a path in angle brackets off the front of *s. OK: *s goes on behind ">". E_PARSE: malformed;
- * E_TOOBIG: over a bound; E_UNSUPPORTED: bytes over 0x7f (SMTPUTF8 is not offered).
+ * E_TOOBIG: over a bound; E_UNSUPPORTED: bytes over 0x7f that are not UTF-8.
  */
 enum err smtp_path_cut(struct str *s, struct smtp_path *out);
 /* A bare mailbox, without brackets: what a command line or a header holds. All of s is used. */

@@ -97,7 +97,7 @@ say_rcpt(struct transaction *t, const struct smtp_send_rcpt *r)
 		}
 		if (r->orcpt && r->orcpt[0]) {
 			buf_add_cstr(&line, " ORCPT=");
-			dsn_orcpt_format(str_of(r->orcpt), &line);
+			dsn_orcpt_format(str_of(r->orcpt), t->fit->utf8, &line);
 		}
 	}
 	e = smtp_client_command(t->c, "%s", buf_cstr(&line));

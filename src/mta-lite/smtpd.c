@@ -20,7 +20,7 @@
 void
 smtpd_reply(struct smtpd *d, const char *fmt, ...)
 {
-	struct buf line = BUF_INIT(1200);
+	struct buf line = BUF_INIT(1200), ascii = {0}, *out = &line;
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -28,10 +28,16 @@ smtpd_reply(struct smtpd *d, const char *fmt, ...)
 	va_end(ap);
 	if (line.len > 0 && (line.p[0] == '4' || line.p[0] == '5'))
 		d->errors++;
-	line.max = 0;
-	buf_add(&line, "\r\n", 2);
-	(void)stream_write_str(d->io, buf_str(&line));
+	if (!d->utf8_reply && !str_is_ascii(buf_str(&line))) {
+		/* RFC 6531 section 3.7.4.2. The report that this may get into is of ASCII, too. */
+		dsn_unitext_encode(buf_str(&line), "", 0, &ascii);
+		out = &ascii;
+	}
+	out->max = 0;
+	buf_add(out, "\r\n", 2);
+	(void)stream_write_str(d->io, buf_str(out));
 	buf_free(&line);
+	buf_free(&ascii);
 }
 
 static void
@@ -222,6 +228,7 @@ dispatch(struct smtpd *d, struct str line)
 		smtpd_reply(d, "500 5.5.2 NUL byte in a command");
 		return;
 	}
+	d->utf8_reply = 0;
 	line = str_trim(line);
 	verb = str_split(&line, ' ');
 	/* RFC 2920 section 3.1: these are the last of their group. */

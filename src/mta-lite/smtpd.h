@@ -82,6 +82,7 @@ struct smtpd {
 	char *known_address; /* the last one whose kind was asked for */
 	enum auth_rcpt_kind known_kind;
 	struct buf verdict; /* what the restrictions reply */
+	int utf8_reply; /* the command allows a reply beyond ASCII: VRFY, EXPN with SMTPUTF8 */
 	unsigned errors, junk;
 	int quit;
 	char *spool_dir;
@@ -108,7 +109,10 @@ void smtpd_set_helo(struct smtpd *d, struct str name);
 /* Whether the peer is in one of the networks. */
 int smtpd_in_networks(const struct conf_list *list, const struct net_addr *peer);
 
-/* Sends a reply line, CRLF is added. A 4xx or 5xx one counts as an error. */
+/*
+ * Sends a reply line, CRLF is added. A 4xx or 5xx one counts as an error. Letters beyond ASCII
+ * become "\x{HEX}" where the client has not allowed them.
+ */
 void smtpd_reply(struct smtpd *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Adds the final addresses of a recipient. */

@@ -158,6 +158,8 @@ prepare_entry(struct smtpd *d)
 	q->flags = d->t.data.has_8bit ? QUEUE_8BIT : 0;
 	if (d->t.mail.binary)
 		q->flags |= QUEUE_BINARY;
+	if (d->t.mail.smtputf8)
+		q->flags |= QUEUE_SMTPUTF8;
 	if (d->t.mail.require_tls)
 		q->flags |= QUEUE_REQUIRETLS;
 	q->priority = d->t.mail.priority;

@@ -58,6 +58,8 @@ behind_path(struct str args)
 				  : str_make(NULL, 0);
 }
 
+static const char unsupported[] = "555 5.5.4 Unsupported parameter";
+
 /* Parameters that are well formed and yet not for this session. NULL: they are all right. */
 static const char *
 extension_reject(struct smtpd *d, struct smtp_mail *mail)
@@ -66,9 +68,11 @@ extension_reject(struct smtpd *d, struct smtp_mail *mail)
 
 	if (mail->require_tls && !d->session->info.tls)
 		return "530 5.7.0 REQUIRETLS wants TLS: send STARTTLS first";
+	if (mail->smtputf8 && !d->conf->smtputf8_enable)
+		return unsupported;
 	if (mail->hold_for || mail->hold_until) {
 		if (d->kind != SMTPD_SUBMISSION)
-			return "555 5.5.4 Unsupported parameter";
+			return unsupported;
 		if (mail->hold_for)
 			mail->hold_until = now + mail->hold_for;
 		if (mail->hold_until > now + SMTP_HOLD_MAX)
@@ -293,7 +297,10 @@ smtpd_rcpt(struct smtpd *d, struct str args)
 	}
 	if (!d->conf->strict_rfc821_envelopes)
 		args = smtp_args_add_brackets(args, &d->verdict);
-	reject = smtp_rcpt_parse(args, d->esmtp, &rcpt);
+	reject = smtp_rcpt_parse(args, d->esmtp, d->t.mail.smtputf8, &rcpt);
+	/* The address is ASCII then; RFC 6533 section 3 would have ORCPT in other letters. */
+	if (reject == NULL && !d->conf->smtputf8_enable && !str_is_ascii(args))
+		reject = unsupported;
 	if (reject == NULL && d->t.rcpt_count >= (unsigned)d->conf->smtpd_recipient_limit)
 		reject = "452 4.5.3 Too many recipients";
 	if (reject == NULL && d->t.entry.rcpt_count + 2 >= QUEUE_RCPTS_MAX)

@@ -42,15 +42,17 @@ scan(struct str header, struct seen *seen)
 	}
 }
 
-/* RFC 3848: the protocol's name tells of TLS and log-in. */
+/* RFC 3848, RFC 6531 section 4.3: the protocol's name tells of TLS, log-in and SMTPUTF8. */
 static const char *
 protocol(const struct smtpd *d)
 {
-	static const char *const names[] = {"ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA"};
+	static const char *const names[] = {"ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA", "UTF8SMTP",
+		"UTF8SMTPS", "UTF8SMTPA", "UTF8SMTPSA"};
 
 	if (!d->esmtp)
 		return "SMTP";
-	return names[(d->session->info.tls ? 1 : 0) + (d->user ? 2 : 0)];
+	return names[(d->session->info.tls ? 1 : 0) + (d->user ? 2 : 0) +
+		     (d->t.mail.smtputf8 ? 4 : 0)];
 }
 
 /* Keeps what we add within a header field's grammar: no comment or line may be broken out of. */
@@ -92,8 +94,9 @@ add_received(struct smtpd *d, const char *date)
 		buf_printf(h, "\tby %s (Roost) with %s", smtp_hostname(d->conf), protocol(d));
 	}
 	buf_printf(h, " id %s", d->t.entry.id);
-	if (d->t.rcpt_count == 1) {
-		/* Only then: else it would tell of the others. */
+	/* Only then: else it would tell of the others. In ASCII: who is behind the address may have
+	 * a server without SMTPUTF8. */
+	if (d->t.rcpt_count == 1 && str_is_ascii(str_of(d->t.first_rcpt))) {
 		buf_add_cstr(h, "\r\n\tfor <");
 		buf_add_cstr(h, d->t.first_rcpt);
 		buf_add_cstr(h, ">");
@@ -113,7 +116,7 @@ add_missing(struct smtpd *d, const struct seen *seen, const char *date)
 	if (!seen->from) {
 		const char *from = d->t.mail.from.address;
 
-		/* The parser let only printable ASCII into the address. */
+		/* The parser let only printable ASCII into the address, and UTF-8 with SMTPUTF8. */
 		if (from[0])
 			buf_printf(h, "From: <%s>\r\n", from);
 		else

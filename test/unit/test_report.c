@@ -132,6 +132,68 @@ success(void **state)
 	buf_free(&out);
 }
 
+#define HEADER_UTF8 "Subject: \xc3\xa4\r\n\r\n"
+
+/* RFC 6533: media types of their own for what is beyond ASCII, and for that alone. */
+static void
+international(void **state)
+{
+	static const struct {
+		const char *to;
+		int stays_here, whole;
+		const char *content, *part;
+	} cases[] = {
+		{"a@b", 1, 1, HEADER_UTF8,
+			"message/global\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+			"Subject: \xc3\xa4\r\n"},
+		{"a@b", 0, 1, HEADER_UTF8,
+			"message/global\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+			"Subject: =C3=A4\r\n"},
+		{"\xc3\xa4@b", 0, 1, HEADER_UTF8,
+			"message/global\r\nContent-Transfer-Encoding: 8bit\r\n\r\nSubject: \xc3\xa4\r\n"},
+		{"a@b", 0, 0, HEADER_UTF8,
+			"message/global-headers\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+			"Subject: \xc3\xa4\r\n"},
+		{"a@b", 0, 1, "Subject: a\r\n\r\n", "message/rfc822\r\n\r\nSubject: a\r\n"},
+		{"a@b", 0, 0, "Subject: a\r\n\r\n", "text/rfc822-headers\r\n\r\nSubject: a\r\n"},
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct buf out = {0};
+		struct queue_entry q;
+		struct report r = {.entry = &q,
+			.hostname = "h",
+			.to = cases[i].to,
+			.id = "1",
+			.content = str_of(cases[i].content),
+			.whole = cases[i].whole,
+			.stays_here = cases[i].stays_here};
+
+		make_entry(&q);
+		q.flags = QUEUE_SMTPUTF8 | QUEUE_8BIT;
+		queue_rcpt_set(queue_entry_add_rcpt(&q, i < 4 ? "\xc3\xbc@xn--x" : "u@xn--x",
+				       i == 0  ? "rfc822;\xc3\xbc@\xc3\xbc"
+				       : i < 4 ? "utf-8;\xc3\xbc@\xc3\xbc"
+					       : "",
+				       0, 0),
+			QUEUE_FAILED, STR("5.6.7"), STR("no SMTPUTF8"), STR(""));
+		assert_int_equal(report_needs_utf8(&r), i < 4);
+		assert_int_equal(report_write(&r, &out), OK);
+		has(&out, cases[i].part);
+		has(&out, i < 4 ? "Content-Type: message/global-delivery-status\r\n"
+				: "Content-Type: message/delivery-status\r\n");
+		if (i < 4)
+			has(&out, "Original-Recipient: utf-8; \xc3\xbc@\xc3\xbc\r\n"
+				  "Final-Recipient: utf-8; \xc3\xbc@xn--x\r\n");
+		else
+			assert_true(str_is_ascii(buf_str(&out)));
+		queue_entry_free(&q);
+		buf_free(&out);
+	}
+}
+
 int
 main(void)
 {
@@ -139,6 +201,7 @@ main(void)
 		cmocka_unit_test(due),
 		cmocka_unit_test(failure),
 		cmocka_unit_test(success),
+		cmocka_unit_test(international),
 	};
 
 	return cmocka_run_group_tests_name("report", tests, NULL, NULL);

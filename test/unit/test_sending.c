@@ -149,6 +149,11 @@ enum {
 	"Subject: \xc3\xb6"                                                                        \
 	"\r\n\r\nbody\r\n"
 
+#define NESTED_8BIT                                                                                \
+	"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: message/global\r\n" \
+	"\r\nSubject: \xc3\xb6"                                                                    \
+	"\r\n\r\nbody\r\n--b--\r\n"
+
 /* What the next server offers decides what it gets. */
 static void
 fits(void **state)
@@ -166,6 +171,9 @@ fits(void **state)
 		{HEADER_8BIT, "a@b", QUEUE_SMTPUTF8, ALL, NULL, 1, 0, 0},
 		{HEADER_8BIT, "a@b", QUEUE_SMTPUTF8, SMTP_EXT_8BITMIME, "5.6.7", 0, 0, 0},
 		{HEADER_8BIT, "a@b", 0, SMTP_EXT_8BITMIME, NULL, 0, 0, 0},
+		{NESTED_8BIT, "a@b", QUEUE_SMTPUTF8, ALL, NULL, 1, 0, 0},
+		{NESTED_8BIT, "a@b", QUEUE_SMTPUTF8, SMTP_EXT_8BITMIME, "5.6.7", 0, 0, 0},
+		{BODY_8BIT, "a@b", QUEUE_SMTPUTF8, ALL, NULL, 0, 0, 0},
 		{HEADER_8BIT, "a@b", 0, 0, "5.6.3", 0, 0, 0},
 		{ASCII_HEADER,
 			"\xc3\xb6"

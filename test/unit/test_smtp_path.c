@@ -62,7 +62,20 @@ paths(void **state)
 		{"<;sleep 66;@b>", E_PARSE, NULL, NULL},
 		{"<@x.com a@b>", E_PARSE, NULL, NULL},
 		{"<@x.com,y.com:a@b>", E_PARSE, NULL, NULL},
-		{"<\xc3\xa9@b>", E_UNSUPPORTED, NULL, NULL},
+		/* RFC 6531: other letters, domains by their A-labels. */
+		{"<\xc3\xa9@b>", OK, "\xc3\xa9@b", ""},
+		{"<\xc3\xa9.\xe4\xb8\xad@b> X", OK, "\xc3\xa9.\xe4\xb8\xad@b", " X"},
+		{"<\"\xc3\xa9 x\"@b>", OK, "\"\xc3\xa9 x\"@b", ""},
+		{"<a@B\xc3\x9c"
+		 "cher.Example>",
+			OK, "a@xn--bcher-kva.example", ""},
+		{"<a@xn--bcher-kva.example>", OK, "a@xn--bcher-kva.example", ""},
+		{"<a@\xe2\x80\x8b.example>", E_PARSE, NULL, NULL},
+		{"<a@-\xc3\xbc.example>", E_PARSE, NULL, NULL},
+		{"<.\xc3\xa9@b>", E_PARSE, NULL, NULL},
+		{"<\xc3@b>", E_UNSUPPORTED, NULL, NULL},
+		{"<\xff@b>", E_UNSUPPORTED, NULL, NULL},
+		{"<a@\xed\xa0\x80.b>", E_UNSUPPORTED, NULL, NULL},
 	};
 	size_t i;
 
@@ -127,7 +140,26 @@ mail_and_rcpt(void **state)
 		{"FROM:<a@b> SIZE", 0, 501},
 		{"FROM:<a@b> BODY=BINARYMIME", 0, 0},
 		{"FROM:<a@b> BODY=16BIT", 0, 501},
-		{"FROM:<a@b> SMTPUTF8", 0, 555},
+		{"FROM:<a@b> SMTPUTF8", 0, 0},
+		{"FROM:<a@b> SMTPUTF8=1", 0, 501},
+		{"FROM:<a@b> SMTPUTF8 SMTPUTF8", 0, 501},
+		{"FROM:<\xc3\xa9@b> SMTPUTF8", 0, 0},
+		{"FROM:<\xc3\xa9@b>", 0, 550},
+		{"FROM:<a@\xc3\xbc.b>", 0, 550},
+		{"FROM:<\xff@b> SMTPUTF8", 0, 550},
+		{"TO:<\xc3\xa9@b>", 1, 553},
+		{"TO:<a@b> ORCPT=utf-8;\\x{E9}@b", 1, 0},
+		{"TO:<a@b> ORCPT=utf-8;\\x{0A}@b", 1, 501},
+		{"TO:<a@b> ORCPT=utf-8;\\x{D800}@b", 1, 501},
+		{"TO:<a@b> ORCPT=utf-8;\\x{041}@b", 1, 501},
+		{"TO:<a@b> ORCPT=utf-8;\\x{41}@b", 1, 501},
+		{"TO:<a@b> ORCPT=utf-8;\\x{110000}@b", 1, 501},
+		{"TO:<a@b> ORCPT=utf-8;\\x{E9@b", 1, 501},
+		{"TO:<a@b> ORCPT=utf-8;\xff@b", 1, 501},
+		{"TO:<a@b> ORCPT=rfc822;\xc3\xa9@b", 1, 501},
+		{"TO:<a@b> ORCPT=rfc822;+C3@b", 1, 501},
+		{"TO:<a@b> ORCPT=rfc822;+7F@b", 1, 501},
+		{"TO:<a@b> ORCPT=utf-8;a+2B@b", 1, 501},
 		{"FROM:<a@b> AUTH=<>", 0, 555},
 		{"FROM:<a@b>SIZE=1", 0, 501},
 		{"FROM:<postmaster>", 0, 501},
@@ -149,12 +181,13 @@ mail_and_rcpt(void **state)
 	};
 	struct smtp_mail mail;
 	struct smtp_rcpt rcpt;
+	struct buf out = {0};
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct str s = str_of(cases[i].in);
-		const char *reject = cases[i].rcpt ? smtp_rcpt_parse(s, 1, &rcpt)
+		const char *reject = cases[i].rcpt ? smtp_rcpt_parse(s, 1, 0, &rcpt)
 						   : smtp_mail_parse(s, 1, 0, &mail);
 		uint32_t code = 0;
 
@@ -168,9 +201,24 @@ mail_and_rcpt(void **state)
 	assert_int_equal(mail.size, 10);
 	assert_int_equal(mail.ret, DSN_RET_HDRS);
 	assert_string_equal(mail.envid, "x+y");
-	assert_null(smtp_rcpt_parse(STR("TO:<a@b> ORCPT=rfc822;a+2Bb@c"), 1, &rcpt));
+	assert_null(smtp_rcpt_parse(STR("TO:<a@b> ORCPT=rfc822;a+2Bb@c"), 1, 0, &rcpt));
 	assert_string_equal(rcpt.orcpt, "rfc822;a+b@c");
+	/* RFC 6533 section 3. */
+	assert_null(smtp_rcpt_parse(
+		STR("TO:<\xc3\xa9@b> ORCPT=utf-8;\\x{E9}\\x{1F600}\\x{2B}\xc3\xbc@b"), 1, 1,
+		&rcpt));
+	assert_string_equal(rcpt.orcpt, "utf-8;\xc3\xa9\xf0\x9f\x98\x80+\xc3\xbc@b");
+	dsn_orcpt_format(str_of(rcpt.orcpt), 0, &out);
+	assert_string_equal(buf_cstr(&out), "utf-8;\\x{E9}\\x{1F600}\\x{2B}\\x{FC}@b");
+	buf_reset(&out);
+	dsn_orcpt_format(str_of(rcpt.orcpt), 1, &out);
+	assert_string_equal(buf_cstr(&out), "utf-8;\xc3\xa9\xf0\x9f\x98\x80\\x{2B}\xc3\xbc@b");
+	buf_free(&out);
+	/* As Postfix has it. */
+	assert_null(smtp_rcpt_parse(STR("TO:<\xc3\xa9@b> ORCPT=rfc822;+C3+A9+2B@b"), 1, 1, &rcpt));
+	assert_string_equal(rcpt.orcpt, "rfc822;\xc3\xa9+@b");
 	/* No parameters without EHLO. */
+	assert_non_null(smtp_mail_parse(STR("FROM:<\xc3\xa9@b> SMTPUTF8"), 0, 0, &mail));
 	assert_non_null(smtp_mail_parse(STR("FROM:<a@b> SIZE=10"), 0, 0, &mail));
 }
 

@@ -15,7 +15,7 @@
 	"250-mx.example.test\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n" more                      \
 	"250-CHUNKING\r\n250-BINARYMIME\r\n250-MT-PRIORITY\r\n" behind                             \
 	"250-LIMITS RCPTMAX=1000\r\n"                                                              \
-	"250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 DSN\r\n"
+	"250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 DSN\r\n"
 #define TLS "250-REQUIRETLS\r\n"
 #define ETRN "250-ETRN\r\n"
 /* The date is of today; see mask_date. */
