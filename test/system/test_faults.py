@@ -29,7 +29,8 @@ from conftest import tls_context
 from faults import (ASK, QUICK, TEMPORARY, WORKING, answers, as_expected, ask_pop3, ask_rcpt, assert_temporary,
                     assert_working_again, no_crash, signal_all, without)
 from mail_helpers import make_message, subjects
-from roost_instance import BUILD, PASSWORD, Postgres, Roost, wait_until
+from roost_instance import BUILD, PASSWORD, Postgres, Roost, free_ports, wait_until
+from sink import Sink
 from test_kill import daemons
 from test_proxy import Line
 
@@ -367,6 +368,48 @@ def test_a_full_queue_disk(make_instance, small_disk):
     relay()
     rows = roost.ctl("queue", "list")
     assert len(rows) == 1, rows
+    no_crash(roost)
+
+
+@pytest.mark.parametrize("size,inodes", [("8M", 4000), ("16M", 80)], ids=["no space", "no inodes"])
+def test_a_queue_disk_fills_up(make_instance, small_disk, size, inodes):
+    """Nothing is lost of what was taken: half is delivered and half comes back, for which there is room again as the
+    queue shrinks."""
+    port = free_ports(1)[0]
+    roost = make_instance(settings={**QUICK, "queue_dir": small_disk(size, inodes), "relayhost": f"[127.0.0.1]:{port}",
+                                    "minimal_backoff_time": "1s", "maximal_backoff_time": "2s"})
+    accepted, refused = set(), 0
+    for n in range(400):
+        to = f"{'yes' if n % 2 else 'no'}{n}@elsewhere.test"
+        with smtplib.SMTP("127.0.0.1", roost.ports["smtp"], timeout=60) as client:
+            try:
+                client.sendmail("alice@example.test", [to], b"Subject: x\r\n\r\n" + (b"x" * 98 + b"\r\n") * (n * 7919 % 2000))
+                accepted.add(to)
+            except (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused) as e:
+                code = e.smtp_code if isinstance(e, smtplib.SMTPResponseException) else e.recipients[to][0]
+                assert 400 <= code < 500, e
+                refused += 1
+        if refused > 60:
+            break
+    assert len(accepted) > 10 and refused > 60, (len(accepted), refused)
+
+    def waiting():
+        return {to for m in roost.ctl("queue", "list") for to in m["recipients"]}
+
+    assert waiting() == accepted
+    roost.stop()
+    roost.start()
+    wait_until(lambda: waiting() == accepted, what="it is all there after a restart")
+    with Sink(port, faults={"rcpt": lambda s: "550 5.1.1 no" if "<no" in s.sink.lines[-1] else None}) as sink:
+        wait_until(lambda: roost.ctl("queue", "list") == [], 120, "the queue is empty")
+        arrived = [re.search("<(.*?)>", rcpt).group(1) for m in sink.messages for rcpt in m.rcpts]
+    assert sorted(arrived) == sorted(to for to in accepted if to.startswith("yes"))
+    session = imap_session(roost)
+    session.select()
+    _, data = session.fetch("1:*", "(BODY.PEEK[])")
+    returned = [re.search(r"Final-Recipient: rfc822; *(\S+)", part[1].decode()).group(1) for part in data
+                if isinstance(part, tuple)]
+    assert sorted(returned) == sorted(to for to in accepted if to.startswith("no"))
     no_crash(roost)
 
 

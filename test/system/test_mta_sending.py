@@ -9,9 +9,10 @@ import smtplib
 import subprocess
 
 import pytest
+from conftest import tls_context
 from mail_helpers import instance_imap, make_message, subjects  # noqa: F401
 from peers import Nsd
-from roost_instance import Roost, free_ports, wait_until
+from roost_instance import PASSWORD, Roost, free_ports, wait_until
 from sink import DEFAULT_EHLO, Sink, make_certificate
 
 pytestmark = pytest.mark.skipif(not shutil.which("nsd") or not shutil.which("ldns-signzone"),
@@ -155,15 +156,20 @@ def test_a_client_certificate_and_implicit_tls(world):
 @pytest.mark.parametrize("offered,arrives,dsn", [(("REQUIRETLS",), True, None), ((), False, "5.7.30")])
 def test_requiretls(world, offered, arrives, dsn, instance_imap):  # noqa: F811
     world.configure(smtp_tls_security_level="may", relayhost=f"[mx.good.test]:{world.port}")
-    with smtplib.SMTP("127.0.0.1", world.roost.ports["smtp"]) as client:
-        client.ehlo()
-        if not client.has_extn("requiretls"):
-            pytest.skip("the receiving side does not offer it here")
+    session = instance_imap("alice@example.test", world.roost)
+    before = len(subjects(session))
     with world.sink("good", ehlo_tls=offered) as sink:
-        world.send("someone@good.test", mail_options=["REQUIRETLS"])
+        # It can be asked for over TLS only (RFC 8689 section 4).
+        with smtplib.SMTP_SSL("localhost", world.roost.ports["submissions"],
+                              context=tls_context(world.roost)) as client:
+            client.login("alice@example.test", PASSWORD)
+            client.sendmail("alice@example.test", ["someone@good.test"], b"Subject: over TLS only\r\n\r\n", ["REQUIRETLS"])
         world.empty()
-        assert [m.mail for m in sink.messages if "REQUIRETLS" in m.mail] == [m.mail for m in sink.messages]
-        assert bool(sink.messages) == arrives
+        assert [("REQUIRETLS" in m.mail, m.tls) for m in sink.messages] == [(True, True)] * arrives
+    if dsn:
+        wait_until(lambda: len(subjects(session)) > before, what="it comes back")
+        report = session.fetch(str(before + 1), "(BODY.PEEK[])")[1][0][1].decode()
+        assert f"Status: {dsn}" in report
 
 
 # ---- SASL, relays ----
@@ -313,15 +319,44 @@ def test_a_server_that_hangs_does_not_hold_up_others(world):
         world.roost.ctl("queue", "delete", "--all")
 
 
-def test_bare_line_ends_never_leave(world):
+ENDS = {"lf": b"\n.\n", "lf-crlf": b"\n.\r\n", "crlf-lf": b"\r\n.\n", "cr": b"\r.\r", "crlf-cr": b"\r\n.\r",
+        "cr-crlf": b"\r.\r\n", "crcrlf": b"\r\r\n.\r\r\n", "lfcr": b"\n\r.\n\r", "crlf": b"\r\n.\r\n", "lf-cr": b"\n.\r"}
+
+
+def by_sendmail(world, content):
+    command = [os.path.join(world.roost.settings["program_dir"], "sendmail"), "-C", world.roost.conf, "-i",
+               "someone@good.test"]
+    result = subprocess.run([str(c) for c in command], input=content, capture_output=True)
+    assert result.returncode == 0, result.stderr
+    return True
+
+
+def by_chunks(world, content):
+    """RFC 3030: no end of data in them, so every byte may come. False: it was refused."""
+    with smtplib.SMTP("127.0.0.1", world.roost.ports["smtp"], timeout=60) as client:
+        client.ehlo()
+        client.mail("alice@example.test")
+        client.rcpt("someone@good.test")
+        client.putcmd(f"BDAT {len(content)} LAST")
+        client.sock.sendall(content)
+        code = client.getreply()[0]
+        assert code in (250, 550), code
+        return code == 250
+
+
+@pytest.mark.parametrize("offered", [DEFAULT_EHLO, (*DEFAULT_EHLO, "CHUNKING")], ids=["DATA", "BDAT"])
+@pytest.mark.parametrize("way", [by_sendmail, by_chunks])
+@pytest.mark.parametrize("end", ENDS)
+def test_nothing_that_a_server_might_take_for_the_end_leaves(world, end, way, offered):
+    """SMTP smuggling through us: whatever reaches the queue, one message leaves, with whole line ends, and in DATA
+    each dot that begins a line is doubled."""
     world.configure(smtp_tls_security_level="none")
-    text = b"Subject: x\n\nfirst\n.\nMAIL FROM:<evil@x>\n\r\nlast\n"
-    with world.sink("good") as sink:
-        command = [os.path.join(world.roost.settings["program_dir"], "sendmail"), "-C", world.roost.conf, "-i",
-                   "someone@good.test"]
-        result = subprocess.run([str(c) for c in command], input=text, capture_output=True)
-        assert result.returncode == 0, result.stderr
+    smuggled = b"MAIL FROM:<evil@example.test>"
+    with world.sink("good", ehlo=offered) as sink:
+        taken = way(world, b"Subject: x\r\n\r\nfirst" + ENDS[end] + smuggled + b"\r\nlast\r\n")
         world.empty()
-        data = sink.messages[0].data
-        assert len(sink.messages) == 1 and b"MAIL FROM" in data
-        assert data.count(b"\n") == data.count(b"\r\n") == data.count(b"\r")
+        assert len(sink.messages) == taken
+        for message in sink.messages:
+            data = message.data
+            assert data.count(b"\n") == data.count(b"\r\n") == data.count(b"\r")
+            assert smuggled in data and data.endswith(b"last\r\n")
