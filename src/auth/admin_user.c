@@ -34,7 +34,8 @@ hash_password(struct admin_job *j, const char *password, char **out)
 		return admin_fail(j, E_PARSE,
 			"%s is a weak scheme; choose another, or set allow_weak_schemes = yes",
 			scheme);
-	e = password_hash(scheme, str_of(password), out);
+	e = saslauthd_is_scheme(scheme) ? saslauthd_stored(password, out)
+					: password_hash(scheme, str_of(password), out);
 	if (e == E_UNSUPPORTED)
 		return admin_fail(j, E_PARSE,
 			"there is no password scheme %s; roost-auth(8) lists them", scheme);

@@ -8,9 +8,11 @@
 #include "lib/buf.h"
 #include "lib/io.h"
 #include "lib/log.h"
+#include "lib/mem.h"
 #include "lib/net.h"
 
-#define SCHEME "{SASLAUTHD}"
+#define NAME "SASLAUTHD"
+#define SCHEME "{" NAME "}"
 
 /* A longer field makes saslauthd hang up; an answer is one line. */
 enum { FIELD_MAX = 255, ANSWER_MAX = 1024 };
@@ -19,6 +21,22 @@ int
 saslauthd_is_meant(const char *stored)
 {
 	return str_starts_i(str_of(stored), SCHEME);
+}
+
+int
+saslauthd_is_scheme(const char *scheme)
+{
+	return str_is_i(str_of(scheme), NAME);
+}
+
+enum err
+saslauthd_stored(const char *name, char **out)
+{
+	*out = NULL;
+	if (strlen(name) > FIELD_MAX || str_has_control(str_of(name)))
+		return E_RANGE;
+	*out = mem_printf(SCHEME "%s", name);
+	return OK;
 }
 
 /* ---- the protocol of its socket: texts with their length in front, two bytes, big-endian ---- */

@@ -14,6 +14,10 @@
  * last "@". saslauthd puts the two together with -r and drops the realm else.
  */
 int saslauthd_is_meant(const char *stored);
+/* The name of that scheme, in either case. */
+int saslauthd_is_scheme(const char *scheme);
+/* The stored form for who he is there, "" for the local part. E_RANGE: no such name. */
+enum err saslauthd_stored(const char *name, char **out);
 
 /*
  * Asks at the setting saslauthd_socket; blocks for saslauthd_timeout at most. service: the

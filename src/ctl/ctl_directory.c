@@ -131,6 +131,16 @@ add_connections(json_t *args, const char *const values[2])
 
 /* ---- users ---- */
 
+/* With the scheme SASLAUTHD: who he is there, which need not be said. */
+static enum err
+get_password_or_name(const char *given, const char *scheme, char **out)
+{
+	if (!scheme || !str_is_i(str_of(scheme), "SASLAUTHD"))
+		return get_password(given, out);
+	*out = mem_strdup(given ? given : "");
+	return OK;
+}
+
 static enum err
 user_add(struct tool *t, int argc, char **argv)
 {
@@ -143,7 +153,7 @@ user_add(struct tool *t, int argc, char **argv)
 	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
 
 	if (!e)
-		e = get_password(a.values[0], &password);
+		e = get_password_or_name(a.values[0], a.values[3], &password);
 	if (e)
 		return e;
 	args = json_pack("{s:s, s:s}", "address", a.positional[0], "password", password);
@@ -221,7 +231,7 @@ user_password(struct tool *t, int argc, char **argv)
 	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
 
 	if (!e)
-		e = get_password(a.values[0], &password);
+		e = get_password_or_name(a.values[0], a.values[1], &password);
 	if (e)
 		return e;
 	args = json_pack("{s:s, s:s}", "address", a.positional[0], "password", password);

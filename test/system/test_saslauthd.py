@@ -17,7 +17,6 @@ import pytest
 from conftest import tls_context
 from roost_instance import PASSWORD, Roost, wait_until
 from test_auth_database import log_in
-from test_auth_rehash import connect
 
 CHECK = """#!/bin/sh
 # pam_exec gives the password on standard input.
@@ -101,15 +100,12 @@ def start(saslauthd):
 
     def make(settings=None, options=()):
         daemon = saslauthd(*options)
-        roost = Roost(users=("alice", "anna", "bert"), settings={
+        roost = Roost(users=("alice", "anna"), settings={
             "saslauthd_socket": daemon.dir / "mux" / "mux", "login_delay_max": "0s",
             "auth_mechanisms": ["PLAIN", "LOGIN", "SCRAM-SHA-256"], **(settings or {})})
         made.append(roost)
-        with connect(roost) as connection:
-            cursor = connection.cursor()
-            cursor.execute("UPDATE mailbox SET password = '{SASLAUTHD}' WHERE local = 'anna'")
-            cursor.execute("UPDATE mailbox SET password = '{saslauthd}anna' WHERE local = 'bert'")
-            connection.commit()
+        roost.ctl("user", "password", "anna@example.test", "--scheme", "SASLAUTHD")
+        roost.ctl("user", "add", "bert@example.test", "--scheme", "saslauthd", "--password", "anna")
         return roost, daemon
 
     yield make
