@@ -91,6 +91,7 @@ static const struct {
 	{"mailq_path", SILENT, NULL},
 	{"mydomain", SILENT, NULL},
 	{"myorigin", ELSEWHERE, "hostname"},
+	{"smtpd_proxy_options", ELSEWHERE, "messages go to the filter when they are complete"},
 	{"milter_protocol", SILENT, NULL},
 	{"smtp_send_xforward_command", ELSEWHERE, "filters that offer XFORWARD get it"},
 	{"lmtp_send_xforward_command", ELSEWHERE, "filters that offer XFORWARD get it"},
@@ -468,9 +469,12 @@ take_reinject(struct run *r, const struct postfix_service *s, struct buf *list)
 static int
 take_smtp_option(struct run *r, const struct postfix_option *o)
 {
-	if (strcmp(o->name, "content_filter") != 0)
+	if (strcmp(o->name, "content_filter") == 0)
+		write_filter(r, "master.cf content_filter", str_of(o->value));
+	else if (strncmp(o->name, "smtpd_proxy_", 12) == 0 && row_of(o->name))
+		write_setting(r, "master.cf", o->name, str_of(o->value));
+	else
 		return 0;
-	write_filter(r, "master.cf content_filter", str_of(o->value));
 	return 1;
 }
 

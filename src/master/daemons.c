@@ -14,8 +14,9 @@ static const char *const smtpd_restart_for[] = {"smtpd_*", "submission_restricti
 	"body_checks_size_limit", "*_maps", "masquerade_*", "recipient_delimiter", "local_domains",
 	"relay_clientcerts", "mynetworks", "hostname", "dns_resolvers", NULL};
 
-static const char *const smtp_restart_for[] = {
-	"smtp_tls_*", "smtp_sasl_*", "smtp_bind_*", "dns_resolvers", "dns_trust_anchor", NULL};
+static const char *const smtp_restart_for[] = {"smtp_tls_*", "smtp_sasl_*", "smtp_bind_*",
+	"smtp_generic_maps", "smtp_header_checks", "recipient_delimiter", "dns_resolvers",
+	"dns_trust_anchor", NULL};
 
 static const char *const local_restart_for[] = {"*_maps", "masquerade_*", "recipient_delimiter",
 	"local_domains", "alias_*", "allow_mail_to_*", "hostname", NULL};

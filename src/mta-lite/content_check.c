@@ -120,6 +120,29 @@ log_action(struct run *r, const char *where, struct str action)
 		log_str(action), NULL);
 }
 
+static int
+is_decision(enum content_action action)
+{
+	switch (action) {
+	case CONTENT_BCC:
+	case CONTENT_DISCARD:
+	case CONTENT_FILTER:
+	case CONTENT_HOLD:
+	case CONTENT_REDIRECT:
+	case CONTENT_REJECT:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+static void
+log_ignored(struct run *r, const char *where, const char *reason)
+{
+	log_event(LOGL_WARN, "content.check ignored", "where", where, "action",
+		log_str(buf_str(&r->value)), "reason", reason, NULL);
+}
+
 /* Looks text up and takes the action; *text: what stands behind the word, borrowed from r->value.
  */
 static enum err
@@ -141,8 +164,11 @@ ask(struct run *r, const struct map_list *tables, const char *where, struct str 
 	if (e)
 		return E_TEMPFAIL;
 	if (content_action_parse(buf_str(&r->value), &action, text)) {
-		log_event(LOGL_WARN, "content.check ignored", "where", where, "action",
-			log_str(buf_str(&r->value)), "reason", "not an action", NULL);
+		log_ignored(r, where, "not an action");
+		return OK;
+	}
+	if (r->checks->changes_only && is_decision(action)) {
+		log_ignored(r, where, "it is too late for that");
 		return OK;
 	}
 	if (action != CONTENT_DUNNO)
@@ -234,8 +260,7 @@ change_field(struct run *r, size_t *i, enum fate fate, struct str text)
 	split_field(text, &name, &value);
 	e = content_insert(r->c, *i, name, value);
 	if (e) {
-		log_event(LOGL_WARN, "content.check ignored", "where", "header", "action",
-			log_str(buf_str(&r->value)), "reason", "not a header field", NULL);
+		log_ignored(r, "header", "not a header field");
 		return e == E_PARSE ? OK : e;
 	}
 	if (fate == REPLACED)

@@ -29,6 +29,7 @@ struct content_checks {
 	struct map_list nested_header; /* of messages inside the message */
 	struct map_list body;
 	uint64_t body_limit; /* bytes looked at in each part */
+	int changes_only; /* actions that refuse, drop or divert the message are passed over */
 };
 
 struct content_verdict {

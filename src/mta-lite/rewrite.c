@@ -13,6 +13,8 @@
 struct rewrite {
 	const struct config *conf;
 	char delimiter;
+	int once; /* what a table gives is not looked up again */
+	int masquerades;
 	struct map_list canonical, sender_canonical, recipient_canonical, virtual_alias, relocated,
 		sender_bcc, recipient_bcc;
 };
@@ -40,8 +42,25 @@ rewrite_open(const struct config *conf, struct maps *maps, struct rewrite **out)
 
 	r->conf = conf;
 	r->delimiter = conf->recipient_delimiter[0];
+	r->masquerades = conf->masquerade_domains.count > 0;
 	for (i = 0; e == OK && i < sizeof(all) / sizeof(all[0]); i++)
 		e = map_list_open(maps, all[i].setting, all[i].names, all[i].tables);
+	if (e)
+		rewrite_close(&r);
+	*out = r;
+	return e;
+}
+
+enum err
+rewrite_open_generic(const struct config *conf, struct maps *maps, struct rewrite **out)
+{
+	struct rewrite *r = MEM_NEW(struct rewrite);
+	enum err e;
+
+	r->conf = conf;
+	r->delimiter = conf->recipient_delimiter[0];
+	r->once = 1;
+	e = map_list_open(maps, "smtp_generic_maps", &conf->smtp_generic_maps, &r->canonical);
 	if (e)
 		rewrite_close(&r);
 	*out = r;
@@ -67,7 +86,12 @@ static enum err
 find(const struct rewrite *r, const struct map_list *tables, struct str address, struct buf *value,
 	struct str *extension)
 {
-	struct map_address a = {.address = address, .delimiter = r->delimiter, .local = 0};
+	size_t at = address_domain_start(address);
+	struct map_address a = {.address = address, .delimiter = r->delimiter};
+
+	/* generic(5): a name alone is one of this host. */
+	a.local = r->once &&
+		  str_is_i(str_make(address.p + at, address.len - at), smtp_hostname(r->conf));
 
 	if (tables->count == 0)
 		return E_NOTFOUND;
@@ -122,7 +146,7 @@ follow(const struct rewrite *r, const struct map_list *tables, struct buf *addre
 		}
 		buf_reset(address);
 		e = buf_add_buf(address, &next);
-		if (e)
+		if (e || r->once)
 			break;
 	}
 	buf_free(&value);
@@ -141,7 +165,7 @@ masquerade(const struct rewrite *r, struct buf *address)
 	size_t at = address_domain_start(all), i;
 	struct str domain = str_make(all.p + at, all.len - at);
 
-	if (list->count == 0 || at == all.len ||
+	if (!r->masquerades || at == all.len ||
 		conf_list_has(&r->conf->masquerade_exceptions, str_make(all.p, at - 1)))
 		return;
 	for (i = 0; i < list->count; i++) {
@@ -190,7 +214,7 @@ int
 rewrite_changes_header(const struct rewrite *r)
 {
 	return r->canonical.count || r->sender_canonical.count || r->recipient_canonical.count ||
-	       r->conf->masquerade_domains.count;
+	       r->masquerades;
 }
 
 /* ---- headers ---- */

@@ -16,6 +16,11 @@ enum { REWRITE_DEPTH_MAX = 50, REWRITE_ADDRESSES_MAX = 1000 };
 
 /* For the warm parent, before the sandbox. conf and maps are borrowed. E_PARSE: logged. */
 enum err rewrite_open(const struct config *conf, struct maps *maps, struct rewrite **out);
+/*
+ * For the way out instead (generic(5)): smtp_generic_maps, asked once for each address, is all that
+ * rewrite_envelope and rewrite_header do; the two classes are the same.
+ */
+enum err rewrite_open_generic(const struct config *conf, struct maps *maps, struct rewrite **out);
 void rewrite_close(struct rewrite **r);
 
 enum rewrite_class { REWRITE_SENDER, REWRITE_RECIPIENT };

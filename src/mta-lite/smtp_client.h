@@ -89,6 +89,8 @@ struct smtp_send {
 	int has_8bit;
 	unsigned flags; /* enum queue_flag: SMTPUTF8, REQUIRETLS and BINARY count */
 	int priority; /* MT-PRIORITY; 0: not said */
+	/* The content is sent only if each recipient was accepted; else all get the refusal. */
+	int all_or_none;
 	/* Attributes of XFORWARD for a server that offers it; NULL, "": none. */
 	const char *xforward;
 	uint64_t size;

@@ -275,8 +275,13 @@ void
 smtp_deliver(struct smtp_session *s, struct agent *a)
 {
 	struct delivery d = {.s = s, .a = a};
+	struct smtp_edited *edited;
 
-	if (can_reuse(s, &a->job)) {
+	if (smtp_edit_message(&s->out->edit, a, &edited, &d.last)) {
+		agent_answer_rest(a, &d.last);
+		d.done = 1;
+	}
+	if (!d.done && can_reuse(s, &a->job)) {
 		offer(&d);
 		d.sessions = d.done ? d.sessions : 0;
 	}
@@ -287,5 +292,6 @@ smtp_deliver(struct smtp_session *s, struct agent *a)
 		try_list(&d, str_of(s->out->conf->smtp_fallback_relay));
 	if (!d.done)
 		give_up(&d);
+	smtp_edited_free(&edited);
 	smtp_answer_free(&d.last);
 }

@@ -19,7 +19,7 @@ open_tables(const struct config *conf, struct smtp_out *o)
 	if (e)
 		log_event(LOGL_ERROR, "smtp.tables failed", "error", buf_cstr(&why), NULL);
 	buf_free(&why);
-	return e;
+	return e ? e : smtp_edit_open(conf, o->maps, &o->edit);
 }
 
 /* "": none. */

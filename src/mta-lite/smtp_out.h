@@ -8,6 +8,7 @@
 #include "mta-lite/dns.h"
 #include "mta-lite/map.h"
 #include "mta-lite/smtp_client.h"
+#include "mta-lite/smtp_edit.h"
 #include "mta-lite/tls_policy.h"
 
 /*
@@ -21,6 +22,7 @@ struct smtp_out {
 	struct maps *maps;
 	struct map_list tls_policies; /* smtp_tls_policy_maps */
 	struct map_list passwords; /* smtp_sasl_password_maps */
+	struct smtp_edit edit;
 	int has_bind4, has_bind6;
 	struct net_addr bind4, bind6; /* smtp_bind_address, smtp_bind_address6 */
 };

@@ -163,7 +163,8 @@ envelope_pipelined(struct transaction *t)
 
 		for (i = 0; i < group && e == OK; i++)
 			e = t->wanted[done + i] ? say_rcpt(t, &t->m->rcpts[done + i]) : OK;
-		if (e == OK && done + group == n && n <= SMTP_WINDOW && !t->fit->bdat) {
+		if (e == OK && done + group == n && n <= SMTP_WINDOW && !t->fit->bdat &&
+			!t->m->all_or_none) {
 			e = smtp_client_command(t->c, "DATA");
 			t->data_said = 1;
 		}
@@ -320,12 +321,29 @@ content_phase(struct transaction *t, int *sent)
 	return read_final_replies(t);
 }
 
+/* With all_or_none: whether one was refused, which is the answer for all then. */
+static int
+is_off(struct transaction *t)
+{
+	size_t i;
+
+	for (i = 0; t->m->all_or_none && i < t->m->rcpt_count; i++) {
+		if (t->answers[i].text != NULL) {
+			answer_rest(t, &t->answers[i]);
+			return 1;
+		}
+	}
+	return 0;
+}
+
 static enum err
 data_phase(struct transaction *t, int *sent)
 {
 	struct smtp_answer a = {0};
 	enum err e = OK;
 
+	if (is_off(t))
+		return OK;
 	if (t->fit->bdat)
 		return t->accepted_count > 0 ? content_phase(t, sent) : OK;
 	if (!t->data_said) {
@@ -429,6 +447,8 @@ smtp_client_send(
 	*sent = 0;
 	if (c->broken || c->closing)
 		return lost(&all, E_CLOSED, "the start");
+	if (m->all_or_none && limit < m->rcpt_count)
+		return lost(&all, E_TOOBIG, "the number of recipients");
 	while (e == OK && done < m->rcpt_count) {
 		struct smtp_send group = *m;
 

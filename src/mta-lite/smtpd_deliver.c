@@ -12,6 +12,7 @@
 #include "lib/net.h"
 #include "mta-lite/ehlo.h"
 #include "mta-lite/queue_store.h"
+#include "mta-lite/smtpd_proxy.h"
 
 /* The content as it goes out: what we add, then what the client sent. */
 static enum err
@@ -193,7 +194,9 @@ copy_unfinished(const struct queue_entry *q, struct queue_entry *out)
 		const struct queue_rcpt *r = &q->rcpts[i];
 		struct queue_rcpt *copy;
 
-		if (r->status == QUEUE_DELIVERED)
+		/* Where nobody else reports a success, the queue does. */
+		if (r->status == QUEUE_RELAYED ||
+			(r->status == QUEUE_DELIVERED && !(r->notify & DSN_NOTIFY_SUCCESS)))
 			continue;
 		copy = queue_entry_add_rcpt(out, r->address, r->orcpt, r->notify, r->local);
 		queue_rcpt_set(copy, r->status, str_of(r->dsn), str_of(r->text), str_of(r->mta));
@@ -229,6 +232,44 @@ queue_rest(struct smtpd *d)
 	return e == OK;
 }
 
+/* What the client gets is said already: a report that cannot be queued is only logged. */
+static void
+queue_reports(struct smtpd *d)
+{
+	struct queue_entry rest;
+
+	copy_unfinished(&d->t.entry, &rest);
+	if (rest.rcpt_count > 0 &&
+		queue_store_create(d->conf, &rest, buf_str(&d->t.head), &d->t.spool) == OK)
+		queue_store_notify(d->conf, rest.id);
+	queue_entry_free(&rest);
+}
+
+/* Before the queue: the filter decides. */
+static int
+pass_to_proxy(struct smtpd *d)
+{
+	char *reply = smtpd_proxy_send(d, d->t.head.len + d->t.spool.size, read_content, &d->t);
+	int taken = reply[0] == '2';
+
+	log_result(d, taken ? "smtpd.accept" : "smtpd.reject", d->conf->smtpd_proxy_filter,
+		taken ? "2.0.0" : NULL, reply);
+	if (taken) {
+		queue_reports(d);
+		d->errors = 0;
+	}
+	smtpd_reply(d, "%s", reply);
+	free(reply);
+	return taken;
+}
+
+/* Nobody has it yet who is to see it first. */
+static int
+must_wait(const struct smtpd *d)
+{
+	return d->t.effects.hold || d->t.entry.hold_until > d->t.entry.arrival;
+}
+
 int
 smtpd_deliver(struct smtpd *d)
 {
@@ -247,10 +288,11 @@ smtpd_deliver(struct smtpd *d)
 		smtpd_reply(d, "%s", problem);
 		return 0;
 	}
+	if (smtpd_proxy_is_set(d) && !d->t.effects.filter && !must_wait(d))
+		return pass_to_proxy(d);
 	index = mem_zalloc((q->rcpt_count + 1) * sizeof(*index));
 	n = choose_cut_through(q, index);
-	/* Nobody has it yet who is to see it first. */
-	if (d->t.effects.hold || (q->filter && q->filter[0]) || q->hold_until > q->arrival)
+	if (must_wait(d) || (q->filter && q->filter[0]))
 		n = 0;
 	if (n > 0)
 		cut_through(d, index, n);

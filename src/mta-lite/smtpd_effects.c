@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include "mta-lite/smtpd_proxy.h"
 #include "mta-lite/smtpd_rewrite.h"
 
 #include <stdlib.h>
@@ -62,14 +63,21 @@ redirect(struct smtpd *d)
 static void
 set_filter(struct smtpd *d)
 {
-	const char *filter = d->t.effects.filter ? d->t.effects.filter : d->conf->content_filter;
 	struct queue_entry *q = &d->t.entry;
 
-	if (d->kind == SMTPD_REINJECT || filter[0] == '\0')
-		return;
 	free(q->filter);
+	q->filter = NULL;
+	if (d->kind == SMTPD_REINJECT)
+		return;
+	if (d->t.effects.filter)
+		q->filter = mem_strdup(d->t.effects.filter);
+	else if (smtpd_proxy_is_set(d))
+		q->filter = smtpd_proxy_hop(d);
+	else if (d->conf->content_filter[0])
+		q->filter = mem_strdup(d->conf->content_filter);
+	else
+		return;
 	free(q->xforward);
-	q->filter = mem_strdup(filter);
 	q->xforward = smtpd_xforward_text(d);
 }
 

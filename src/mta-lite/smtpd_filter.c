@@ -363,6 +363,23 @@ wants_checks(const struct smtpd *d)
 	return !content_checks_empty(&checks) && !(d->overrides & SMTPD_NO_HEADER_BODY_CHECKS);
 }
 
+static int
+hides_fields(const struct smtpd *d)
+{
+	return d->kind == SMTPD_SUBMISSION && d->conf->submission_remove_headers.count > 0;
+}
+
+static void
+hide_fields(const struct smtpd *d, struct content *c)
+{
+	size_t i;
+
+	for (i = content_field_count(c); i-- > 0;) {
+		if (conf_list_has(&d->conf->submission_remove_headers, content_field_name(c, i)))
+			content_remove(c, i);
+	}
+}
+
 const char *
 smtpd_filter_message(struct smtpd *d)
 {
@@ -370,13 +387,15 @@ smtpd_filter_message(struct smtpd *d)
 	struct content *c;
 	enum err e;
 
-	if (d->filter == NULL && !wants_checks(d) && !smtpd_spf_wants_message(d) &&
-		!smtpd_rewrite_wants_message(d))
+	if (d->filter == NULL && !wants_checks(d) && !hides_fields(d) &&
+		!smtpd_spf_wants_message(d) && !smtpd_rewrite_wants_message(d))
 		return NULL;
 	e = content_load(&d->t.spool, d->spool_dir, &c);
 	if (e)
 		return e == E_TOOBIG ? "552 5.3.4 Message header size exceeds fixed limit"
 				     : "451 4.3.0 The message could not be read back";
+	if (hides_fields(d))
+		hide_fields(d, c);
 	smtpd_spf_message(d, c);
 	reply = smtpd_rewrite_message(d, c);
 	if (reply == NULL && wants_checks(d))

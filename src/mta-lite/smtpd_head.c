@@ -66,12 +66,31 @@ add_clean(struct buf *out, const char *s)
 	}
 }
 
+/* The client's name, address and TLS: the lines before "by". */
+static void
+add_client(struct smtpd *d)
+{
+	const struct session_info *info = &d->session->info;
+	const char *name = d->conf->smtpd_peername_lookup ? smtpd_names(d)->name : "unknown";
+	struct buf *h = &d->t.head;
+
+	buf_printf(h, "from %s (", d->helo[0] ? d->helo : "unknown");
+	if (strcmp(name, "unknown") != 0)
+		buf_printf(h, "%s ", name);
+	buf_printf(h, "[%s%s])\r\n", strchr(d->peer_ip, ':') ? "IPv6:" : "", d->peer_ip);
+	if (info->tls && info->tls_text[0]) {
+		buf_add_cstr(h, "\t(using ");
+		add_clean(h, info->tls_text);
+		buf_add_cstr(h, ")\r\n");
+	}
+	buf_add_char(h, '\t');
+}
+
 static void
 add_received(struct smtpd *d, const char *date)
 {
-	const struct session_info *info = &d->session->info;
+	int hidden = d->kind == SMTPD_SUBMISSION && d->user && d->conf->submission_hide_client;
 	struct buf *h = &d->t.head;
-	int ip6 = strchr(d->peer_ip, ':') != NULL;
 
 	/* RFC 5321 section 4.4. */
 	buf_add_cstr(h, "Received: ");
@@ -79,19 +98,9 @@ add_received(struct smtpd *d, const char *date)
 		buf_printf(
 			h, "by %s (Roost, from userid %ld)", smtp_hostname(d->conf), d->local_uid);
 	} else {
-		const char *name =
-			d->conf->smtpd_peername_lookup ? smtpd_names(d)->name : "unknown";
-
-		buf_printf(h, "from %s (", d->helo[0] ? d->helo : "unknown");
-		if (strcmp(name, "unknown") != 0)
-			buf_printf(h, "%s ", name);
-		buf_printf(h, "[%s%s])\r\n", ip6 ? "IPv6:" : "", d->peer_ip);
-		if (info->tls && info->tls_text[0]) {
-			buf_add_cstr(h, "\t(using ");
-			add_clean(h, info->tls_text);
-			buf_add_cstr(h, ")\r\n");
-		}
-		buf_printf(h, "\tby %s (Roost) with %s", smtp_hostname(d->conf), protocol(d));
+		if (!hidden)
+			add_client(d);
+		buf_printf(h, "by %s (Roost) with %s", smtp_hostname(d->conf), protocol(d));
 	}
 	buf_printf(h, " id %s", d->t.entry.id);
 	/* Only then: else it would tell of the others. In ASCII: who is behind the address may have

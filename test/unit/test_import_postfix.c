@@ -47,6 +47,7 @@ static const char master_cf[] =
 	"smtp      inet  n       -       y       -       -       smtpd\n"
 	"  -o content_filter=amavis:[127.0.0.1]:10024\n"
 	"  -o syslog_name=postfix/mx\n"
+	"  -o smtpd_proxy_filter=inet:127.0.0.1:10026\n"
 	"127.0.0.1:10025 inet n - n - - smtpd\n"
 	"  -o content_filter=\n"
 	"  -o mynetworks=127.0.0.0/8\n"
@@ -84,6 +85,7 @@ whole(void **state)
 		"header_checks = {\"regexp:/etc/postfix/header_checks\"}\n",
 		"always_bcc = \"archive@example.com\"\n",
 		"content_filter = \"smtp:[127.0.0.1]:10024\"\n",
+		"smtpd_proxy_filter = \"inet:127.0.0.1:10026\"\n",
 		"listen_reinject = {\"127.0.0.1:10025\"}\n",
 		"reinject_networks = {\"127.0.0.0/8\"}\n",
 		"smtpd_authorized_xforward_hosts = {\"127.0.0.1/32\"}\n",
@@ -105,7 +107,7 @@ whole(void **state)
 		"master.cf smtp -o syslog_name: ",
 		"receive_override_options: no_address_mappings is for reinject_override_options\n",
 		"master.cf mlmmj: the service pipe has no counterpart\n",
-		"master.cf:19: this is no service\n",
+		"master.cf:20: this is no service\n",
 	};
 	struct postfix_main m;
 	struct postfix_master services;
