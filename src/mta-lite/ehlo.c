@@ -40,16 +40,24 @@ smtp_hostname(const struct config *conf)
 	return conf->hostname && conf->hostname[0] ? conf->hostname : machine_name();
 }
 
+void
+smtp_hold_date_write(struct buf *out, int64_t when)
+{
+	time_t t = (time_t)when;
+	struct tm tm;
+
+	(void)gmtime_r(&t, &tm);
+	buf_printf(out, "%04d-%02d-%02dT%02d:%02d:%02dZ", tm.tm_year + 1900, tm.tm_mon + 1,
+		tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+}
+
 /* RFC 4865 section 4.1: how many seconds, and until when. */
 static void
 add_future_release(struct buf *out)
 {
-	time_t last = time(NULL) + SMTP_HOLD_MAX;
-	struct tm tm;
-
-	(void)gmtime_r(&last, &tm);
-	buf_printf(out, "250-FUTURERELEASE %d %04d-%02d-%02dT%02d:%02d:%02dZ\r\n", SMTP_HOLD_MAX,
-		tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	buf_printf(out, "250-FUTURERELEASE %d ", SMTP_HOLD_MAX);
+	smtp_hold_date_write(out, (int64_t)time(NULL) + SMTP_HOLD_MAX);
+	buf_add_cstr(out, "\r\n");
 }
 
 void

@@ -2,6 +2,8 @@
 #ifndef ROOST_MTA_EHLO_H
 #define ROOST_MTA_EHLO_H
 
+#include <stdint.h>
+
 #include "lib/buf.h"
 #include "lib/conf.h"
 
@@ -22,6 +24,9 @@ struct smtp_ehlo_options {
 
 /* The longest that a message may be held back for its sender (RFC 4865), in seconds. */
 enum { SMTP_HOLD_MAX = 30 * 24 * 3600 };
+
+/* Appends a Unix time as HOLDUNTIL has it: "2026-12-24T18:00:00Z". */
+void smtp_hold_date_write(struct buf *out, int64_t when);
 
 /* Appends the whole reply, "250-..." lines and the last "250 " line, each with CRLF. */
 void smtp_ehlo_write(

@@ -249,6 +249,7 @@ write_report(struct qmgr_message *m, const struct target *t, char id[QUEUE_ID_SI
 	out.envid = mem_strdup("");
 	out.client = mem_strdup("delivery report");
 	out.flags = flags | (str_is_ascii(buf_str(&text)) ? 0 : QUEUE_8BIT);
+	out.priority = m->entry.priority; /* RFC 6710 section 4.6 */
 	out.arrival = (int64_t)time(NULL);
 	/* RFC 3461 section 6.1: no report about a report. */
 	if (t->found.kind == AUTH_RCPT_REMOTE)

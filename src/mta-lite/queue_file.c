@@ -25,7 +25,8 @@ enum attribute {
 	ATTRIBUTE_HOLD_UNTIL = 2,
 	ATTRIBUTE_FILTER = 3,
 	ATTRIBUTE_TARGET = 4, /* "INDEX TARGET", of the recipient with this index */
-	ATTRIBUTE_XFORWARD = 5
+	ATTRIBUTE_XFORWARD = 5,
+	ATTRIBUTE_RELEASE_ASKED = 6
 };
 
 static uint32_t
@@ -109,6 +110,7 @@ queue_entry_free(struct queue_entry *q)
 	free(q->envid);
 	free(q->client);
 	free(q->filter);
+	free(q->release_asked);
 	free(q->xforward);
 	memset(q, 0, sizeof(*q));
 }
@@ -122,6 +124,7 @@ queue_entry_copy_envelope(const struct queue_entry *q, struct queue_entry *out)
 	out->envid = mem_strdup(q->envid ? q->envid : "");
 	out->client = mem_strdup(q->client ? q->client : "");
 	out->filter = mem_strdup(q->filter ? q->filter : "");
+	out->release_asked = mem_strdup(q->release_asked ? q->release_asked : "");
 	out->xforward = mem_strdup(q->xforward ? q->xforward : "");
 	out->ret = q->ret;
 	out->flags = q->flags;
@@ -221,6 +224,8 @@ put_attributes(const struct queue_entry *q, struct buf *out)
 		put_attribute_number(out, ATTRIBUTE_HOLD_UNTIL, q->hold_until);
 	if (q->filter && q->filter[0])
 		put_attribute(out, ATTRIBUTE_FILTER, q->filter);
+	if (q->release_asked && q->release_asked[0])
+		put_attribute(out, ATTRIBUTE_RELEASE_ASKED, q->release_asked);
 	if (q->xforward && q->xforward[0])
 		put_attribute(out, ATTRIBUTE_XFORWARD, q->xforward);
 	for (i = 0; i < q->rcpt_count; i++) {
@@ -394,6 +399,9 @@ get_attributes(struct ipc_reader *r, struct queue_entry *q)
 		} else if (key == ATTRIBUTE_FILTER) {
 			free(q->filter);
 			q->filter = str_dup(value);
+		} else if (key == ATTRIBUTE_RELEASE_ASKED) {
+			free(q->release_asked);
+			q->release_asked = str_dup(value);
 		} else if (key == ATTRIBUTE_XFORWARD) {
 			free(q->xforward);
 			q->xforward = str_dup(value);

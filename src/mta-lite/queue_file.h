@@ -89,6 +89,7 @@ struct queue_entry {
 	int priority; /* MT-PRIORITY (RFC 6710), -9 to 9 */
 	int64_t hold_until; /* FUTURERELEASE (RFC 4865): Unix time before which nothing is tried */
 	char *filter; /* TRANSPORT:NEXTHOP that gets the message, whatever its recipients */
+	char *release_asked; /* as FUTURERELEASE asked: "for;SECONDS", "until;DATE" */
 	char *xforward; /* what XFORWARD tells that filter of the client */
 	struct queue_rcpt *rcpts;
 	size_t rcpt_count;

@@ -220,6 +220,8 @@ write_status(const struct report *r, struct buf *out)
 	buf_add_cstr(out, "Arrival-Date: ");
 	add_date(out, q->arrival);
 	buf_add_cstr(out, "\r\n");
+	if (q->release_asked && q->release_asked[0]) /* RFC 4865 section 5.1.2 */
+		buf_printf(out, "Future-Release-Request: %s\r\n", q->release_asked);
 	for (i = 0; i < q->rcpt_count; i++) {
 		if (is_in(r, &q->rcpts[i]))
 			write_rcpt_fields(r, &q->rcpts[i], out);

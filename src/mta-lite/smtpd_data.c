@@ -142,6 +142,23 @@ client_text(const struct smtpd *d)
 			: mem_printf("%s[%s]", d->helo, d->peer_ip);
 }
 
+/* For reports, the parameter as it was given (RFC 4865 section 5.1.2). */
+static void
+note_release_asked(const struct smtp_mail *mail, struct queue_entry *q)
+{
+	struct buf text = {0};
+
+	if (mail->hold_for) {
+		buf_printf(&text, "for;%lld", (long long)mail->hold_for);
+	} else if (mail->hold_until) {
+		buf_add_cstr(&text, "until;");
+		smtp_hold_date_write(&text, mail->hold_until);
+	}
+	free(q->release_asked);
+	q->release_asked = mem_strdup(buf_cstr(&text));
+	buf_free(&text);
+}
+
 static void
 prepare_entry(struct smtpd *d)
 {
@@ -164,6 +181,7 @@ prepare_entry(struct smtpd *d)
 		q->flags |= QUEUE_REQUIRETLS;
 	q->priority = d->t.mail.priority;
 	q->hold_until = d->t.mail.hold_until;
+	note_release_asked(&d->t.mail, q);
 }
 
 /* The end of the data was seen: one reply, and the dialogue is back at its start. */

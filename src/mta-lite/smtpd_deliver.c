@@ -159,8 +159,9 @@ log_result(
 	log_event(LOGL_INFO, event, "queue_id", d->t.entry.id, "ip", o->ip[0] ? o->ip : d->peer_ip,
 		"origin", o->ident[0] ? o->ident : NULL, "user", d->user, "from",
 		d->t.mail.from.address, "to", d->t.first_rcpt, "rcpts", log_u64(d->t.rcpt_count),
-		"size", log_u64(d->t.spool.size), "relay", relay, "dsn", dsn, "status", status,
-		"delay", log_i64(io_now_ms() - d->t.started_ms), NULL);
+		"size", log_u64(d->t.spool.size), "priority",
+		d->t.mail.has_priority ? log_i64(d->t.mail.priority) : NULL, "relay", relay, "dsn",
+		dsn, "status", status, "delay", log_i64(io_now_ms() - d->t.started_ms), NULL);
 }
 
 /* All recipients were refused for good: the client hears it now, and nobody gets a bounce. */

@@ -110,6 +110,8 @@ add_received(struct smtpd *d, const char *date)
 		buf_add_cstr(h, d->t.first_rcpt);
 		buf_add_cstr(h, ">");
 	}
+	if (d->t.mail.has_priority) /* RFC 6710 section 4.1 */
+		buf_printf(h, "\r\n\tPRIORITY %d", d->t.mail.priority);
 	buf_printf(h, ";\r\n\t%s\r\n", date);
 }
 

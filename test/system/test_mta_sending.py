@@ -6,7 +6,9 @@ import hashlib
 import os
 import shutil
 import smtplib
+import ssl
 import subprocess
+import time
 
 import pytest
 from conftest import tls_context
@@ -258,6 +260,46 @@ def test_a_server_that_limits_recipients(world):
         world.send([f"user{n}@good.test" for n in range(10)])
         world.empty()
         assert sorted(len(m.rcpts) for m in sink.messages) == [1, 3, 3, 3]
+
+
+def nobody(session):
+    return "550 5.1.1 nobody" if "nobody@" in session.sink.lines[-1] else None
+
+
+def test_a_priority_goes_on_and_back(world):
+    """To the next server, into the trace, and with the report of a failure (RFC 6710)."""
+    world.configure(smtp_tls_security_level="none")
+    with world.sink("good", ehlo=(*DEFAULT_EHLO, "MT-PRIORITY"), faults={"rcpt": nobody}) as sink:
+        world.send(["a@good.test", "nobody@good.test"], sender="sender@good.test", mail_options=["MT-PRIORITY=4"])
+        world.send("b@good.test", sender="sender@good.test")
+        world.empty()
+        by_rcpt = {m.rcpts[0].split()[0]: m for m in sink.messages}
+        message, report, plain = (by_rcpt[f"TO:<{name}@good.test>"] for name in ("a", "sender", "b"))
+        assert " MT-PRIORITY=4" in message.mail and b"\r\n\tPRIORITY 4;\r\n" in message.data
+        assert report.mail.startswith("FROM:<>") and " MT-PRIORITY=4" in report.mail
+        assert "MT-PRIORITY" not in plain.mail and b"PRIORITY" not in plain.data
+    assert any("priority=4" in line for line in world.roost.log().splitlines() if "to=a@good.test" in line)
+
+
+def test_a_report_tells_of_a_future_release(world, instance_imap):  # noqa: F811
+    """RFC 4865 section 5.1.2: as it was asked for."""
+    world.configure(smtp_tls_security_level="none")
+    context = ssl.create_default_context(cafile=str(world.roost.tls_cert))
+    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+    session = instance_imap("alice@example.test", world.roost)
+    before = len(subjects(session))
+    with world.sink("good", faults={"rcpt": nobody}):
+        with smtplib.SMTP_SSL("localhost", world.roost.ports["submissions"], context=context, timeout=60) as client:
+            client.login("alice@example.test", PASSWORD)
+            for option in ("HOLDFOR=1", f"HOLDUNTIL={until}"):
+                client.sendmail("alice@example.test", ["nobody@good.test"],
+                                make_message("alice@example.test", "nobody@good.test").as_string(), mail_options=[option])
+        world.empty()
+        wait_until(lambda: len(subjects(session)) == before + 2, what="the reports arrive")
+    _, data = session.fetch(f"{before + 1}:{before + 2}", "(BODY.PEEK[])")
+    text = b"".join(part[1] for part in data if isinstance(part, tuple))
+    for value in ("for;1", f"until;{until}"):
+        assert f"\r\nFuture-Release-Request: {value}\r\n".encode() in text
 
 
 def test_a_message_that_is_too_large_is_not_sent(world, instance_imap):  # noqa: F811

@@ -98,11 +98,13 @@ attributes(void **state)
 	assert_int_equal(back.priority, 0);
 	assert_int_equal(back.hold_until, 0);
 	assert_null(back.filter);
+	assert_null(back.release_asked);
 	assert_null(back.xforward);
 	queue_entry_free(&back);
 	q.priority = -9;
 	q.hold_until = 1700009999;
 	q.filter = mem_strdup("smtp:[127.0.0.1]:10024");
+	q.release_asked = mem_strdup("for;60");
 	q.xforward = mem_strdup("NAME=a.example HELO=[UNAVAILABLE]");
 	q.flags = QUEUE_SMTPUTF8 | QUEUE_REQUIRETLS | QUEUE_BINARY;
 	buf_reset(&file);
@@ -113,6 +115,7 @@ attributes(void **state)
 	assert_int_equal(copy.priority, -9);
 	assert_int_equal(copy.hold_until, 1700009999);
 	assert_string_equal(copy.filter, "smtp:[127.0.0.1]:10024");
+	assert_string_equal(copy.release_asked, "for;60");
 	assert_string_equal(copy.xforward, "NAME=a.example HELO=[UNAVAILABLE]");
 	assert_int_equal(copy.flags, q.flags);
 	assert_int_equal(copy.rcpt_count, 0);

@@ -94,13 +94,16 @@ failure(void **state)
 	has(&out, "Content-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\nbody\r\n");
 	has(&out, "\r\n--roost-6B00--\r\n");
 	assert_null(strstr(buf_cstr(&out), "quiet"));
+	assert_null(strstr(buf_cstr(&out), "Future-Release"));
 	for (i = 0; i < out.len; i++)
 		assert_true(out.p[i] != '\n' || (i > 0 && out.p[i - 1] == '\r'));
 	buf_reset(&out);
+	q.release_asked = mem_strdup("for;60");
 	r.whole = 0;
 	assert_int_equal(report_write(&r, &out), OK);
 	has(&out, "Content-Type: text/rfc822-headers\r\n\r\nSubject: x\r\n");
 	assert_null(strstr(buf_cstr(&out), "body"));
+	has(&out, "\r\nFuture-Release-Request: for;60\r\n\r\nOriginal-Recipient");
 	q.ret = DSN_RET_HDRS;
 	assert_false(report_returns_whole(&q));
 	queue_entry_free(&q);
