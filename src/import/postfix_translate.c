@@ -95,6 +95,8 @@ static const struct {
 	{"milter_protocol", SILENT, NULL},
 	{"smtp_send_xforward_command", ELSEWHERE, "filters that offer XFORWARD get it"},
 	{"lmtp_send_xforward_command", ELSEWHERE, "filters that offer XFORWARD get it"},
+	{"smtputf8_autodetect_classes", ELSEWHERE,
+		"an address beyond ASCII wants SMTPUTF8, whoever sends it"},
 	{"smtpd_tls_session_cache_database", SILENT, NULL},
 	{"smtp_tls_session_cache_database", SILENT, NULL},
 	{"smtp_tls_CApath", SILENT, NULL},

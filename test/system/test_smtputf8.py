@@ -150,6 +150,19 @@ def test_domains_have_one_name(make):
     wait_until(lambda: len(subjects(session)) == 3, what="all arrive")
 
 
+def test_a_domain_of_this_machine(make, tmp_path, instance_imap):  # noqa: F811
+    """local_domains may be written in letters; the address comes in either form."""
+    table = tmp_path / "aliases"
+    table.write_text(f"root: {ALICE}\n")
+    roost = make(local_domains=["grüße.lokal"], alias_maps=[f"file:{table}"])
+    tmp_path.chmod(0o755)
+    session = instance_imap(ALICE, roost)
+    with client_of(roost) as client:
+        assert send(client, "a@peer.test", "root@grüße.lokal", "eins")[-1][0] == 250
+        assert send(client, "a@peer.test", "root@xn--gre-6ka8l.lokal", "zwei", mail="")[-1][0] == 250
+    wait_until(lambda: sorted(subjects(session)) == ["eins", "zwei"], what="both arrive")
+
+
 def test_next_server(make, ports):
     """What needs it goes to servers that have it only; the rest to all."""
     roost = make()
