@@ -79,6 +79,9 @@ take_address(struct str text, struct alias_item *item)
 	}
 	if (text.len == 0)
 		return "an empty address";
+	/* Behind a backslash, or in angle brackets: nobody may take it for one further on. */
+	if (strchr("|/:", text.p[0]))
+		return "an address that begins like a command or a file";
 	if (text.len > ALIAS_ADDRESS_MAX)
 		return "an address that is too long";
 	while (i < text.len) {

@@ -41,6 +41,7 @@ items(void **state)
 		{"\"unfinished, c", 1, "", {NULL}},
 		{"|, \"|\", @x.test, x@, <>, :include:rel, a:b", 7, "", {NULL}},
 		{"\"|prog \x01\"", 1, "", {NULL}},
+		{"\\|prog, <|prog>, \\/etc/x, x </etc/x>, \\:include:/x", 5, "", {NULL}},
 		{"\"", 1, "", {NULL}},
 		{"\\", 0, "a", {"\\"}},
 		{"\"x\\", 1, "", {NULL}},
