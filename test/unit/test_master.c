@@ -76,7 +76,9 @@ test_table(void **state)
 	struct config *conf = conf_defaults("/nonexistent");
 	(void)state;
 
+	/* What is off when nothing is said. */
 	assert_int_equal(conf_set(conf, "local_domains", "mail.example.test", NULL), OK);
+	assert_int_equal(conf_set(conf, "listen_reinject", "127.0.0.1:10025", NULL), OK);
 	for (size_t i = 0; i < daemon_def_count; i++) {
 		const struct daemon_def *d = &daemon_defs[i];
 		assert_non_null(d->name);
