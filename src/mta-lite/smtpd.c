@@ -16,6 +16,7 @@
 #include "mta-lite/queue_store.h"
 #include "mta-lite/smtpd_filter.h"
 #include "mta-lite/smtpd_limit.h"
+#include "mta-lite/words.h"
 
 void
 smtpd_reply(struct smtpd *d, const char *fmt, ...)
@@ -325,7 +326,7 @@ overrides_of(const struct conf_list *list)
 	size_t i;
 
 	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		if (conf_list_has(list, str_of(words[i].word)))
+		if (words_have(list, str_of(words[i].word)))
 			bits |= words[i].bit;
 	}
 	return bits;

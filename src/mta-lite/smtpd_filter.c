@@ -15,6 +15,7 @@
 #include "mta-lite/smtpd_rewrite.h"
 #include "mta-lite/smtpd_rules.h"
 #include "mta-lite/smtpd_spf.h"
+#include "mta-lite/words.h"
 
 /* Made once in the warm parent; children only read it. */
 static struct content_checks checks;
@@ -375,7 +376,7 @@ hide_fields(const struct smtpd *d, struct content *c)
 	size_t i;
 
 	for (i = content_field_count(c); i-- > 0;) {
-		if (conf_list_has(&d->conf->submission_remove_headers, content_field_name(c, i)))
+		if (words_have(&d->conf->submission_remove_headers, content_field_name(c, i)))
 			content_remove(c, i);
 	}
 }

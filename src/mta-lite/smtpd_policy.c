@@ -16,6 +16,7 @@
 #include "mta-lite/queue_store.h"
 #include "mta-lite/smtpd_rules.h"
 #include "mta-lite/smtpd_spf.h"
+#include "mta-lite/words.h"
 
 /* Policy servers and the greylist, as the restriction lists ask them. */
 
@@ -38,17 +39,11 @@ lists_name(const struct config *conf, const char *check)
 	const struct conf_list *lists[] = {&conf->smtpd_client_restrictions,
 		&conf->smtpd_helo_restrictions, &conf->smtpd_sender_restrictions,
 		&conf->smtpd_relay_restrictions, &conf->smtpd_recipient_restrictions};
-	size_t i, k;
+	size_t i;
 
 	for (i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-		for (k = 0; k < lists[i]->count; k++) {
-			struct str word = str_of(lists[i]->items[k]);
-
-			while (word.len > 0 && word.p[word.len - 1] == ',')
-				word.len--;
-			if (str_is_i(word, check))
-				return 1;
-		}
+		if (words_have(lists[i], str_of(check)))
+			return 1;
 	}
 	return 0;
 }

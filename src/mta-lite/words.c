@@ -57,3 +57,19 @@ words_join(const struct conf_list *list)
 	}
 	return buf_steal(&text);
 }
+
+int
+words_have(const struct conf_list *list, struct str word)
+{
+	size_t i;
+
+	for (i = 0; i < list->count; i++) {
+		struct str item = str_of(list->items[i]), one;
+
+		while (words_next(&item, &one, NULL)) {
+			if (str_equal_i(one, word))
+				return 1;
+		}
+	}
+	return 0;
+}

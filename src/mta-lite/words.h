@@ -18,5 +18,7 @@ struct str words_unbrace(struct str s);
  * as in Postfix's main.cf. On the heap.
  */
 char *words_join(const struct conf_list *list);
+/* Whether word is one of those in such a setting, in upper or lower case. */
+int words_have(const struct conf_list *list, struct str word);
 
 #endif

@@ -47,8 +47,9 @@ def arrived(sink, count=1):
     return email.message_from_bytes(sink.messages[-1].data), sink.messages[-1]
 
 
-def test_the_client_is_hidden(start):
-    roost, sink = start(submission_hide_client="yes", submission_remove_headers=["User-Agent", "X-Mailer"])
+@pytest.mark.parametrize("fields", [["User-Agent", "X-Mailer"], "User-Agent, X-Mailer"])
+def test_the_client_is_hidden(start, fields):
+    roost, sink = start(submission_hide_client="yes", submission_remove_headers=fields)
     submit(roost, [FRIEND], [("User-Agent", "Mailer 1.2"), ("x-mailer", "Mailer"), ("X-Other", "stays")])
     message, _ = arrived(sink)
     received = message.get_all("Received")
