@@ -13,7 +13,7 @@
  * it is a host name is not looked at.
  * domain: without a NUL. out: size bytes, NUL-terminated.
  * OK: *out is ASCII. E_PARSE: not UTF-8, or no such domain can be; E_TOOBIG: out is too small.
- * *out is set with OK only. Programs that use this link $(IDN2_LIBS).
+ * *out is set with OK only.
  */
 enum err idn_to_ascii(struct str domain, char *out, size_t size);
 
