@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "mail/cache.h"
+#include "mail/header.h"
 #include "mail/section.h"
+#include "mail/surrogate.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -83,6 +85,26 @@ sections(struct str in, const struct part_table *t)
 	}
 }
 
+/* No field of the surrogate's own header is one that would have called for it. */
+static void
+surrogate(struct str in)
+{
+	struct buf out = {0};
+	struct header_iter it;
+	struct header_field f;
+	int made;
+
+	check(surrogate_build(in, &out, &made) == OK);
+	check(made || out.len == 0);
+	it = HEADER_ITER(buf_str(&out));
+	while (header_next(&it, &f)) {
+		struct str field = str_make(out.p + f.off, f.len);
+
+		check(str_is_ascii(field) || !str_is_utf8(field));
+	}
+	buf_free(&out);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -105,6 +127,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(mail_cache_get(buf_str(&whole), MAIL_CACHE_PREVIEW, &s) == OK && str_is_utf8(s));
 	check(mail_cache_parts(buf_str(&whole), &t) == OK);
 	sections(in, &t);
+	surrogate(in);
 	part_table_free(&t);
 	buf_free(&whole);
 	buf_free(&pieces);
