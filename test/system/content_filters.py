@@ -4,7 +4,7 @@
 import email
 import smtplib
 
-from roost_instance import wait_until
+from roost_instance import free_ports, wait_until
 from sink import DEFAULT_EHLO, Session, Sink
 
 XFORWARD = "XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE"
@@ -62,6 +62,22 @@ class Filter(Sink):
                 assert code == 250, text
             client.sendmail(address(transaction.mail), [address(r) for r in transaction.rcpts],
                             b"X-Filtered: yes\r\n" + transaction.data)
+
+
+class FilterSetup:
+    """A filter and instances that use it, as start of the kind of filter says; they try nothing again by themselves."""
+
+    def __init__(self, make_instance):
+        self.make_instance = make_instance
+        self.port, self.back, self.elsewhere = free_ports(3)
+
+    def start_with(self, settings):
+        return self.make_instance(settings={
+            "listen_reinject": [f"127.0.0.1:{self.back}"], "smtpd_spf": "off", "minimal_backoff_time": "1h",
+            "maximal_backoff_time": "2h", "smtp_tls_security_level": "none", "log_level": "info", **settings})
+
+    def filter(self, **options):
+        return Filter(self.port, self.back, **options)
 
 
 def fetch_all(client, subject, count=1):

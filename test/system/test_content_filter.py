@@ -8,29 +8,19 @@ import subprocess
 
 import pytest
 from conftest import tls_context
-from content_filters import FAULTS, Filter, fetch_one
+from content_filters import FAULTS, Filter, FilterSetup, fetch_one
 from mail_helpers import instance_imap, make_message, subjects  # noqa: F401
 from peers import Postfix
-from roost_instance import BUILD, PASSWORD, free_ports, wait_until
+from roost_instance import BUILD, PASSWORD, wait_until
 from sink import Sink
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 
 
-class Setup:
-    def __init__(self, make_instance):
-        self.make_instance = make_instance
-        self.port, self.back, self.elsewhere = free_ports(3)
-
+class Setup(FilterSetup):
     def start(self, **more):
-        settings = {"content_filter": f"smtp:[127.0.0.1]:{self.port}", "listen_reinject": [f"127.0.0.1:{self.back}"],
-                    "smtpd_spf": "off", "minimal_backoff_time": "1h", "maximal_backoff_time": "2h",
-                    "smtp_tls_security_level": "none", "dns_resolvers": ["127.0.0.1@1"], "log_level": "info",
-                    "relayhost": f"[127.0.0.1]:{self.elsewhere}"}
-        return self.make_instance(settings={**settings, **more})
-
-    def filter(self, **options):
-        return Filter(self.port, self.back, **options)
+        return self.start_with({"content_filter": f"smtp:[127.0.0.1]:{self.port}", "dns_resolvers": ["127.0.0.1@1"],
+                                "relayhost": f"[127.0.0.1]:{self.elsewhere}", **more})
 
 
 @pytest.fixture

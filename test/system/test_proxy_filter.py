@@ -8,7 +8,7 @@ import smtplib
 import subprocess
 
 import pytest
-from content_filters import FAULTS, Filter, fetch_one
+from content_filters import FAULTS, Filter, FilterSetup, fetch_one
 from mail_helpers import instance_imap, make_message, subjects  # noqa: F401
 from peers import Postfix
 from roost_instance import BUILD, free_ports, wait_until
@@ -16,19 +16,9 @@ from roost_instance import BUILD, free_ports, wait_until
 ALICE, BOB = "alice@example.test", "bob@example.test"
 
 
-class Setup:
-    def __init__(self, make_instance):
-        self.make_instance = make_instance
-        self.port, self.back = free_ports(2)
-
+class Setup(FilterSetup):
     def start(self, **more):
-        settings = {"smtpd_proxy_filter": f"127.0.0.1:{self.port}", "listen_reinject": [f"127.0.0.1:{self.back}"],
-                    "smtpd_spf": "off", "minimal_backoff_time": "1h", "maximal_backoff_time": "2h",
-                    "smtp_tls_security_level": "none", "log_level": "info"}
-        return self.make_instance(settings={**settings, **more})
-
-    def filter(self, **options):
-        return Filter(self.port, self.back, **options)
+        return self.start_with({"smtpd_proxy_filter": f"127.0.0.1:{self.port}", **more})
 
 
 @pytest.fixture
