@@ -11,6 +11,7 @@ import re
 import shutil
 import smtplib
 import socket
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -456,6 +457,8 @@ def test_getmail(roost, user, lmtp, imap, unprivileged_home, kind, port):
     shutil.copy(roost.tls_cert, home / "ca.pem")
     for n in range(5):
         deliver(lmtp, user, subject=f"m{n}", attachments=[("x", b"\0\xff" * 20000)])
+    missed = []
+
     def getmail(delete="false"):
         conf = write_secret(home / "getmailrc", f"""
 [retriever]
@@ -475,8 +478,17 @@ delivered_to = false
 received = false
 """)
         shutil.chown(conf, *owner)
-        run(home, *as_user, "getmail", "--getmaildir", home, "--rcfile", conf)
-        return sorted(m["Subject"] for m in mailbox.Maildir(home / "Maildir"))
+        # It can miss the end of the child that writes a message, and then waits for ever (a condition in its
+        # ForkingBase that was notified already). Started again, it gets that message once more.
+        for last in (False, False, True):
+            try:
+                run(home, *as_user, "getmail", "--getmaildir", home, "--rcfile", conf, timeout=60)
+                break
+            except subprocess.TimeoutExpired:
+                assert not last
+                missed.append(conf)
+        found = [m["Subject"] for m in mailbox.Maildir(home / "Maildir")]
+        return sorted(set(found) if missed else found)
 
     assert getmail() == [f"m{n}" for n in range(5)]
     assert getmail() == [f"m{n}" for n in range(5)]

@@ -368,7 +368,7 @@ def test_what_is_forged_or_replayed_opens_nothing(sleepy):
 
     def handover(ident, name, resume, state):
         return b"".join([field(ident), field(b"imap"), field(b""), field(b""), b"\0", field(b""), field(b""), b"\0", field(name),
-                         field(b""), field(b""), field(b""), b"\0", b"\0", field(b""), field(b""), struct.pack("=Q", 0),
+                         field(b""), field(b""), field(b""), b"\0" * 3, field(b""), field(b""), struct.pack("=Q", 0),
                          field(resume), field(state), struct.pack("=QQ", 0, 0)])
 
     ours, theirs = socket.socketpair()
