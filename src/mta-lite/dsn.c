@@ -3,15 +3,14 @@
 
 #include <string.h>
 
+#include "lib/hex.h"
 #include "mail/utf8.h"
 
+/* RFC 3461 section 4: those of xtext are upper-case. */
 static int
-hex_value(char c)
+xtext_hex_value(char c)
 {
-	/* Upper case only: RFC 3461 section 4, hexchar. */
-	if (str_is_digit(c))
-		return c - '0';
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+	return c >= 'a' ? -1 : hex_value(c);
 }
 
 /* utf8: bytes over 0x7f may be hidden in it, too. */
@@ -30,8 +29,8 @@ xtext_decode(struct str text, int utf8, struct buf *out)
 
 			if (text.len - i < 3)
 				return E_PARSE;
-			high = hex_value(text.p[i + 1]);
-			low = hex_value(text.p[i + 2]);
+			high = xtext_hex_value(text.p[i + 1]);
+			low = xtext_hex_value(text.p[i + 2]);
 			if (high < 0 || low < 0)
 				return E_PARSE;
 			c = high << 4 | low;

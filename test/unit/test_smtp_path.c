@@ -149,6 +149,7 @@ mail_and_rcpt(void **state)
 		{"FROM:<\xff@b> SMTPUTF8", 0, 550},
 		{"TO:<\xc3\xa9@b>", 1, 553},
 		{"TO:<a@b> ORCPT=utf-8;\\x{E9}@b", 1, 0},
+		{"TO:<a@b> ORCPT=utf-8;\\x{e9}@b", 1, 0},
 		{"TO:<a@b> ORCPT=utf-8;\\x{0A}@b", 1, 501},
 		{"TO:<a@b> ORCPT=utf-8;\\x{D800}@b", 1, 501},
 		{"TO:<a@b> ORCPT=utf-8;\\x{041}@b", 1, 501},
