@@ -9,10 +9,13 @@
 #include "lib/mem.h"
 #include "mta-lite/address_split.h"
 #include "mta-lite/alias_files.h"
+#include "mta-lite/nexthop.h"
 
 struct aliases {
 	const struct config *conf;
 	struct map_list tables;
+	char **domains; /* local_domains in A-labels, as addresses have theirs */
+	size_t domain_count;
 };
 
 static enum err
@@ -42,6 +45,24 @@ open_tables(struct aliases *a, struct maps *maps)
 	return e;
 }
 
+/* What is no domain name is no address's either. */
+static void
+note_domains(struct aliases *a)
+{
+	const struct conf_list *list = &a->conf->local_domains;
+	char name[DNS_NAME_SIZE];
+	size_t i;
+
+	a->domains = mem_zalloc((list->count + 1) * sizeof(*a->domains));
+	for (i = 0; i < list->count; i++) {
+		if (idn_to_ascii(str_of(list->items[i]), name, sizeof(name)) == OK)
+			a->domains[a->domain_count++] = mem_strdup(name);
+		else
+			log_event(LOGL_ERROR, "map.setting failed", "setting", "local_domains",
+				"value", list->items[i], "error", "it is no domain", NULL);
+	}
+}
+
 enum err
 aliases_open(const struct config *conf, struct maps *maps, struct aliases **out)
 {
@@ -49,6 +70,7 @@ aliases_open(const struct config *conf, struct maps *maps, struct aliases **out)
 	enum err e;
 
 	a->conf = conf;
+	note_domains(a);
 	e = open_tables(a, maps);
 	if (e)
 		aliases_free(&a);
@@ -59,22 +81,24 @@ aliases_open(const struct config *conf, struct maps *maps, struct aliases **out)
 void
 aliases_free(struct aliases **a)
 {
+	size_t i;
+
 	if (*a == NULL)
 		return;
 	map_list_free(&(*a)->tables);
+	for (i = 0; i < (*a)->domain_count; i++)
+		free((*a)->domains[i]);
+	free((*a)->domains);
 	MEM_FREE(*a);
 }
 
 int
-aliases_is_local(const struct config *conf, struct str address)
+aliases_is_local(const struct aliases *a, struct str address)
 {
 	size_t at = address_domain_start(address), i;
-	char name[256];
 
-	for (i = 0; at < address.len && i < conf->local_domains.count; i++) {
-		/* Addresses have their domains in A-labels. */
-		if (idn_to_ascii(str_of(conf->local_domains.items[i]), name, sizeof(name)) == OK &&
-			str_is_i(str_make(address.p + at, address.len - at), name))
+	for (i = 0; at < address.len && i < a->domain_count; i++) {
+		if (str_is_i(str_make(address.p + at, address.len - at), a->domains[i]))
 			return 1;
 	}
 	return 0;
@@ -84,7 +108,7 @@ aliases_is_local(const struct config *conf, struct str address)
 static struct str
 name_of(const struct aliases *a, struct str address)
 {
-	if (a->tables.count == 0 || !aliases_is_local(a->conf, address))
+	if (a->tables.count == 0 || !aliases_is_local(a, address))
 		return str_make(NULL, 0);
 	return str_make(address.p, address_domain_start(address) - 1);
 }

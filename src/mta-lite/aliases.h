@@ -15,8 +15,8 @@ struct aliases;
 enum err aliases_open(const struct config *conf, struct maps *maps, struct aliases **out);
 void aliases_free(struct aliases **a);
 
-/* Whether the address is in one of local_domains. */
-int aliases_is_local(const struct config *conf, struct str address);
+/* Whether the address, whose domain is in A-labels, is in one of local_domains. */
+int aliases_is_local(const struct aliases *a, struct str address);
 
 /*
  * The list behind an address of a local domain: that of its local part, then of the same without

@@ -54,11 +54,11 @@ rcpt_lookup_directory(const struct rcpt_lookup *l, struct str address, struct au
 	/* The directory's aliases may lead to those of this machine. */
 	for (i = 0; e == OK && i < out->target_count; i++) {
 		if (!out->targets[i].local &&
-			aliases_is_local(l->conf, str_of(out->targets[i].address)))
+			aliases_is_local(l->aliases, str_of(out->targets[i].address)))
 			out->targets[i].local = QUEUE_ALIAS;
 	}
 	/* A domain that the directory does not have is still ours. */
-	if (e || out->kind != AUTH_RCPT_REMOTE || !aliases_is_local(l->conf, address))
+	if (e || out->kind != AUTH_RCPT_REMOTE || !aliases_is_local(l->aliases, address))
 		return e;
 	out->kind = AUTH_RCPT_UNKNOWN;
 	if (!is_postmaster(address))
