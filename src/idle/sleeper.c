@@ -81,7 +81,7 @@ sleeper_over(struct sleeper *s, const char *reason)
 	buf_free(&body);
 	session_info_free(&info);
 	if (s->watch.id)
-		link_tell(s->idle->index, &s->watch, INDEX_SLEEP_FORGET, (struct str){0});
+		link_tell(&s->watch, INDEX_SLEEP_FORGET, (struct str){0});
 	sleeper_free(s);
 }
 
@@ -230,7 +230,7 @@ sleeper_wake(struct sleeper *s)
 {
 	event_del(&s->event);
 	if (s->watch.id) {
-		link_tell(s->idle->index, &s->watch, INDEX_SLEEP_FORGET, (struct str){0});
+		link_tell(&s->watch, INDEX_SLEEP_FORGET, (struct str){0});
 		link_forget(s->idle->index, &s->watch);
 	}
 	s->wake.on_answer = on_wake_answer;

@@ -281,9 +281,8 @@ link_ask(struct link *l, struct link_request *r, uint16_t type, struct str body,
 }
 
 void
-link_tell(struct link *l, const struct link_request *r, uint16_t type, struct str body)
+link_tell(const struct link_request *r, uint16_t type, struct str body)
 {
-	(void)l;
 	if (r->id != 0)
 		ipc_conn_send(r->via->ipc, type, r->id, body, NULL, 0);
 }

@@ -55,7 +55,7 @@ enum err link_open(struct link *l);
 enum err link_ask(struct link *l, struct link_request *r, uint16_t type, struct str body,
 	const int *fds, size_t nfds);
 /* A further frame for a request under way. */
-void link_tell(struct link *l, const struct link_request *r, uint16_t type, struct str body);
+void link_tell(const struct link_request *r, uint16_t type, struct str body);
 /* A frame that belongs to no request; dropped while there is no connection. */
 void link_notify(struct link *l, uint16_t type, struct str body);
 /* to, zeroed but for on_answer, goes on for from, which is not under way any more. */

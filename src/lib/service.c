@@ -48,7 +48,8 @@ struct service_run {
 	struct metrics_cells *metrics;
 	void *state;
 	int64_t started_ms;
-	int paused, draining, stopping, exit_status;
+	enum { SERVICE_RUNS, SERVICE_RETIRES, SERVICE_STOPS } phase;
+	int paused, exit_status;
 };
 
 /* ---- what modules ask ---- */
@@ -80,13 +81,13 @@ service_set_state(struct service_run *run, void *state)
 int
 service_is_draining(const struct service_run *run)
 {
-	return run->draining;
+	return run->phase != SERVICE_RUNS;
 }
 
 int
 service_is_retiring(const struct service_run *run)
 {
-	return run->draining && !run->stopping;
+	return run->phase == SERVICE_RETIRES;
 }
 
 void
@@ -114,7 +115,7 @@ service_listener_fds(struct service_run *run, const char *name, int *fds, size_t
 void
 service_pause_accept(struct service_run *run, int on)
 {
-	if (run->paused == on || run->draining)
+	if (run->paused == on || service_is_draining(run))
 		return;
 	run->paused = on;
 	for (size_t i = 0; i < run->listener_count; i++) {
@@ -176,7 +177,8 @@ on_acceptable(evutil_socket_t fd, short what, void *arg)
 	struct listen_event *l = arg;
 
 	(void)what;
-	for (int i = 0; i < ACCEPTS_PER_TURN && !l->run->paused && !l->run->draining; i++) {
+	for (int i = 0; i < ACCEPTS_PER_TURN && !l->run->paused && l->run->phase == SERVICE_RUNS;
+		i++) {
 		struct net_addr peer = {.len = sizeof(peer.sa)};
 		int client = accept4(
 			fd, (struct sockaddr *)&peer.sa, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -242,20 +244,13 @@ listeners_close(struct service_run *run)
 /* ---- orders ---- */
 
 static void
-take_no_more(struct service_run *run, const char *event)
-{
-	run->draining = 1;
-	log_event(LOGL_DEBUG, event, "service", run->spec->name, NULL);
-	listeners_close(run);
-}
-
-static void
 drain(struct service_run *run)
 {
-	if (run->stopping)
+	if (run->phase == SERVICE_STOPS)
 		return;
-	run->stopping = 1;
-	take_no_more(run, "service.drain begin");
+	run->phase = SERVICE_STOPS;
+	log_event(LOGL_DEBUG, "service.drain begin", "service", run->spec->name, NULL);
+	listeners_close(run);
 	if (run->spec->drain)
 		run->spec->drain(run);
 	else
@@ -269,9 +264,11 @@ retire(struct service_run *run)
 		drain(run);
 		return;
 	}
-	if (run->draining)
+	if (run->phase != SERVICE_RUNS)
 		return;
-	take_no_more(run, "service.retire begin");
+	run->phase = SERVICE_RETIRES;
+	log_event(LOGL_DEBUG, "service.retire begin", "service", run->spec->name, NULL);
+	listeners_close(run);
 	run->spec->retire(run);
 }
 

@@ -304,11 +304,7 @@ on_accept_handover(struct service_run *run, int fd, const struct net_addr *peer)
 	struct parent *p = service_state(run);
 
 	(void)peer;
-	if (p->link_count == SESSION_LINKS_MAX) {
-		log_event(LOGL_ERROR, "session.links too many", NULL);
-		close(fd);
-		return;
-	}
+	p->links = mem_realloc(p->links, p->link_count + 1, sizeof(*p->links));
 	p->links[p->link_count++] =
 		ipc_conn_create(service_base(run), fd, HANDOVER_BODY_MAX, &handler, run);
 }
@@ -573,6 +569,9 @@ parent_stop(struct service_run *run)
 	session_sleepers_end(&p->sleepers, 0);
 	session_trace_end(p);
 	session_pool_free(&p->pool);
+	while (p->link_count)
+		ipc_conn_free(&p->links[--p->link_count]);
+	free(p->links);
 	event_free(p->report_event);
 	event_free(p->child_event);
 	event_free(p->drain_event);

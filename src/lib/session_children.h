@@ -48,8 +48,6 @@ struct child {
 
 struct session_trace; /* session_trace.h */
 
-enum { SESSION_LINKS_MAX = 64 }; /* one for each process that hands clients over */
-
 struct parent {
 	const struct session_program *program;
 	struct child *children[CHILD_BUCKETS]; /* by process id */
@@ -58,7 +56,7 @@ struct parent {
 	TAILQ_HEAD(, child) waiting; /* the longest first */
 	unsigned waiting_count;
 	struct session_sleepers sleepers;
-	struct ipc_conn *links[SESSION_LINKS_MAX]; /* on which clients are handed over */
+	struct ipc_conn **links; /* on which clients are handed over */
 	size_t link_count;
 	uint64_t served;
 	struct session_pool *pool;

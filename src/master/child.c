@@ -321,7 +321,6 @@ child_stop(struct child *c)
 void
 child_retire(struct child *c)
 {
-	c->retired = 1;
 	if (c->state != CHILD_STOPPING && c->state != CHILD_GONE)
 		tell_to_end(c, MASTER_RETIRE);
 }

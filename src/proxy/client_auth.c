@@ -183,7 +183,7 @@ client_auth_continue(struct prelogin *p, struct str response)
 		return;
 	}
 	ipc_put_str(&body, response);
-	link_tell(c->px->auth, &c->auth, AUTH_CONTINUE, buf_str(&body));
+	link_tell(&c->auth, AUTH_CONTINUE, buf_str(&body));
 	arm_wait(c);
 	buf_wipe(&body);
 	buf_free(&body);
@@ -194,7 +194,7 @@ client_auth_abort(struct prelogin *p)
 {
 	struct client *c = p->host_arg;
 
-	link_tell(c->px->auth, &c->auth, AUTH_ABORT, (struct str){0});
+	link_tell(&c->auth, AUTH_ABORT, (struct str){0});
 	finish(c);
 	c->auth_error = OK;
 }
