@@ -13,9 +13,11 @@ import subprocess
 
 import pytest
 from mail_helpers import instance_imap, subjects  # noqa: F401
-from peers import Nsd, Postfix
-from roost_instance import BUILD, PASSWORD, Roost, free_ports, wait_until
+from peers import Postfix
+from roost_instance import BUILD, PASSWORD, wait_until
 from sink import DEFAULT_EHLO, Sink
+from waiting_mta import dns, ports  # noqa: F401
+from waiting_mta import make as make_waiting  # noqa: F401
 
 pytestmark = pytest.mark.skipif(not shutil.which("nsd"), reason="NSD must be installed")
 
@@ -29,31 +31,14 @@ peer IN A 127.0.0.1
 """
 
 
-@pytest.fixture(scope="module")
-def ports():
-    return free_ports(2)
-
-
-@pytest.fixture(scope="module")
-def dns(ports):
-    server = Nsd(ports[1], RECORDS)
-    yield server
-    server.close()
-
-
 @pytest.fixture
-def make(dns, ports):
-    made = []
-
+def make(make_waiting):
     def start(**more):
-        made.append(Roost(settings={"dns_resolvers": [f"127.0.0.1@{ports[1]}"], "smtp_port": ports[0],
-                                    "smtp_tls_security_level": "none", "log_level": "info", **more}))
-        made[-1].add_user("δοκιμή")
-        return made[-1]
+        roost = make_waiting(**more)
+        roost.add_user("δοκιμή")
+        return roost
 
-    yield start
-    for instance in made:
-        instance.close()
+    return start
 
 
 def client_of(roost, user=None):
