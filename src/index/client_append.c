@@ -46,7 +46,8 @@ struct index_append {
 	uint32_t mailbox;
 	uint32_t tmp_box; /* in whose folder the file is written: for another's mailbox INBOX */
 	char *tmp_path, *tmp_name;
-	int made, finished, committed;
+	int made, finished;
+	int committed; /* the file is the service's */
 	enum err err;
 	struct append_file *file;
 
@@ -589,9 +590,10 @@ commit(struct index_user *u, enum index_frame type, struct buf *body, struct ind
 		message_put(body, a[i], &info[i]);
 	}
 	e = client_request(to, type, body, INDEX_COMMITTED, &m);
-	/* After an ERROR the files are still ours, and those for another always are; after a lost
-	 * connection nobody knows. */
-	for (size_t i = 0; e == OK && to == u && i < n; i++) {
+	/* After an ERROR the files are still ours, and those for another always are. After a lost
+	 * connection nobody knows: of several some may have their names already, and recovery needs
+	 * the others to make it all of them. */
+	for (size_t i = 0; (e == OK || (n > 1 && to->unanswered)) && to == u && i < n; i++) {
 		a[i]->committed = 1;
 	}
 	e = e ? e : committed_read(to, &m, n, uidvalidity, uids);

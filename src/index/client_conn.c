@@ -295,6 +295,7 @@ client_request(struct index_user *u, enum index_frame type, const struct buf *bo
 		return body->err;
 	}
 	client_notes_flush(u);
+	u->unanswered = 0;
 	fresh = u->fd < 0;
 	e = client_connect(u);
 	e = e || type == INDEX_CORRUPT ? e : ids_settle(u);
@@ -312,7 +313,12 @@ client_request(struct index_user *u, enum index_frame type, const struct buf *bo
 		e = ipc_send(u->fd, (uint16_t)type, ++u->request, buf_str(body), NULL, 0,
 			CLIENT_TIMEOUT_MS);
 	}
-	e = e ? E_CLOSED : receive(u, u->fd, u->request, want, CLIENT_TIMEOUT_MS, &m, NULL);
+	if (e) {
+		e = E_CLOSED;
+	} else {
+		e = receive(u, u->fd, u->request, want, CLIENT_TIMEOUT_MS, &m, NULL);
+		u->unanswered = e == E_CLOSED || e == E_PROTO;
+	}
 	if (e == E_CLOSED || e == E_PROTO) {
 		log_event(LOGL_ERROR, "index.client lost", "user", u->name, "reason", err_word(e),
 			NULL);

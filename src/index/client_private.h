@@ -46,6 +46,7 @@ struct index_user {
 	int slow; /* > 0: one of the last messages did not come from the page cache */
 	struct index_env *env;
 	int env_stale; /* the service replaced the file: open it anew */
+	int unanswered; /* the last request was sent, and what became of it is not known */
 	int ids_doubtful; /* and did not say that ids of mailboxes still mean the same */
 	MDB_txn *txn; /* kept, reset, between transactions */
 	unsigned depth;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -304,6 +305,8 @@ fails(enum powercut_call call, const char *what)
 	atomic_fetch_add(&shared->faults, 1);
 	snprintf(shared->fault_what, sizeof(shared->fault_what), "%s: call %d, %s",
 		program_invocation_short_name, (int)call, what);
+	if (shared->fault_errno < 0)
+		kill(getpid(), -shared->fault_errno);
 	errno = shared->fault_errno;
 	return 1;
 }

@@ -44,7 +44,7 @@ uint64_t powercut_lost(void);
 
 /*
  * From now on the after-th call of those whose bits are in calls, and the next ones up to count of
- * them, fail with errnum. after 0: none.
+ * them, fail with errnum; below 0 the process gets that signal instead. after 0: none.
  */
 void powercut_fault(int errnum, uint32_t calls, int64_t after, int64_t count);
 /* Since then: calls that could have failed, that did, and the last of those. */

@@ -7,12 +7,14 @@ on each, and the result is held against what clients had been told until then. P
 many states, POWERCUT_SEED which.
 """
 
+import contextlib
 import errno
 import imaplib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -601,6 +603,51 @@ def test_every_file_operation_fails_once(sink_and_roost):
         roost.recorder.promises.queued[token][0] in line for token in lost))])
     assert not unclear, "\n".join(unclear[:30])
     assert "crash" not in roost.log(), roost.log_tail()
+
+
+@pytest.mark.parametrize("change", ["APPEND", "MOVE", "COPY", "REPLACE"])
+def test_the_index_is_killed_at_each_rename_of_one_change(sink_and_roost, change):
+    """It is done as a whole or not at all, whatever the session that asked for it does then."""
+    _, roost = sink_and_roost
+    w = World(roost.recorder, roost, PASSWORD)
+    roost.recorder.promises = Promises(w.texts)
+    w.create("alice", "Target")
+    w.append_many("alice", "INBOX", 4)
+    w.select("alice", "Target")
+    w.select("alice", "INBOX")
+    calls = [disk.LINK] if change == "COPY" else [disk.RENAME]
+    whole = {"APPEND": (0, 4), "MOVE": (-4, 4), "COPY": (0, 4), "REPLACE": (0, 0)}[change]
+    seen = set()
+
+    def look():
+        boxes = {box: with_patience(w, lambda box=box: w.look("alice", box)) for box in ("INBOX", "Target")}
+        for box, there in boxes.items():
+            faults = compare(roost.recorder.promises, w.boxes["alice", box], there)
+            assert not faults, (box, faults)
+        return boxes
+
+    for moment in range(1, 20):
+        if not look()["INBOX"]:
+            w.append_many("alice", "INBOX", 4)
+        before = look()
+        with_patience(w, lambda: w.select("alice", "INBOX"))
+        roost.recorder.fault(-signal.SIGKILL, calls, moment)
+        with contextlib.suppress(Failed, imaplib.IMAP4.error):
+            if change == "APPEND":
+                w.append_many("alice", "Target", 4)
+            elif change == "REPLACE":
+                w.append_many("alice", "INBOX", 1, replaces=next(iter(before["INBOX"])))
+            else:
+                w.copy("alice", "INBOX", before["INBOX"], "Target", move=change == "MOVE")
+        hit = roost.recorder.faults()
+        roost.recorder.fault(0, [], 0)
+        w.log_out()
+        if not hit:
+            break
+        after = look()
+        seen.add(tuple(len(after[box]) - len(before[box]) for box in ("INBOX", "Target")))
+    assert moment > (1 if change == "REPLACE" else 4), "it was killed at each of its renames"
+    assert seen <= {(0, 0), whole}, seen
 
 
 @pytest.mark.parametrize("error", ["EIO", "EMFILE", "ENOENT"])
