@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from peers import Postfix
 from roost_instance import BUILD, PASSWORD, Postgres, Roost
 
 database_numbers = itertools.count(1)
@@ -93,13 +94,17 @@ def make_instance(request):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A failure shows the end of the logs of the instances it used."""
+    """A failure shows the end of the logs of the servers it used."""
     outcome = yield
     report = outcome.get_result()
-    if report.when == "call" and report.failed:
-        for name, value in item.funcargs.items():
-            if isinstance(value, Roost):
-                report.sections.append((f"log of {name}", value.log_tail()))
+    if report.when != "call" or not report.failed:
+        return
+    for name, value in item.funcargs.items():
+        if isinstance(value, Roost | Postfix):
+            report.sections.append((f"log of {name}", value.log_tail()))
+    for one in Roost.running:
+        if one not in item.funcargs.values():
+            report.sections.append((f"log of a Roost in {one.dir}", one.log_tail()))
 
 
 def tls_context(roost):

@@ -26,6 +26,7 @@ MAIN_CF = {
     "maximal_backoff_time": "1s",
     "minimal_backoff_time": "1s",
     "queue_run_delay": "1s",
+    "transport_retry_time": "1s",
     "smtpd_tls_security_level": "may",
     "smtpd_tls_received_header": "yes",
     "smtp_tls_security_level": "may",
@@ -108,6 +109,9 @@ class Postfix:
 
     def log(self):
         return (self.dir / "maillog").read_text(errors="replace")
+
+    def log_tail(self, lines=60):
+        return "\n".join(self.log().splitlines()[-lines:])
 
     def queue_is_empty(self):
         return not any(files for name in ("maildrop", "incoming", "active", "deferred")

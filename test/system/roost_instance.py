@@ -98,7 +98,10 @@ class Postgres:
 class Roost:
     """One instance below a directory of its own in /tmp (socket paths must stay short)."""
 
+    running = []  # all that are not closed
+
     def __init__(self, db="sqlite", dsn=None, settings=None, users=("alice", "bob"), domain=DOMAIN):
+        self.running.append(self)
         self.dir = Path(tempfile.mkdtemp(prefix="roost-", dir="/tmp"))
         self.dir.chmod(0o755)
         self.state = self.dir / "state"
@@ -168,6 +171,7 @@ class Roost:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
             shutil.rmtree(self.dir, ignore_errors=True)
+            self.running.remove(self)
 
     def reload(self):
         self.ctl("reload")

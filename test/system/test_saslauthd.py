@@ -6,6 +6,7 @@ import imaplib
 import os
 import poplib
 import shutil
+import signal
 import smtplib
 import socket
 import subprocess
@@ -60,7 +61,7 @@ class Saslauthd:
         script = (f"mount --bind {self.dir}/pam.d /etc/pam.d && "
                   f"exec /usr/sbin/saslauthd -d -a pam -m {self.dir}/mux -n 4 \"$@\"")
         with (self.dir / "log").open("ab") as log:
-            # A session of its own: it ends its whole process group when it is told to end.
+            # A session of its own: stop() ends the whole process group.
             self.process = subprocess.Popen([*NAMESPACE, "sh", "-c", script, "sh", *self.options], stdout=log, stderr=log,
                                             start_new_session=True)
         wait_until(self.is_listening, what="saslauthd listens")
@@ -70,7 +71,8 @@ class Saslauthd:
             return client.connect_ex(str(self.dir / "mux" / "mux")) == 0
 
     def stop(self):
-        self.process.terminate()
+        # All of its processes; at a SIGTERM it logs from the signal's handler, and may hang there.
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(60)
         # What it leaves would be taken for a listener.
         (self.dir / "mux" / "mux").unlink(missing_ok=True)
