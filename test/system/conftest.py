@@ -107,6 +107,16 @@ def pytest_runtest_makereport(item, call):
             report.sections.append((f"log of a Roost in {one.dir}", one.log_tail()))
 
 
+def pytest_terminal_summary(terminalreporter):
+    """What made a test of others' programs have its second try."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"run again: {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
+        for name, text in report.sections:
+            terminalreporter.section(name, "-")
+            terminalreporter.write_line(text)
+
+
 def tls_context(roost):
     return ssl.create_default_context(cafile=str(roost.tls_cert))
 

@@ -15,9 +15,11 @@ import stat
 import pytest
 from conftest import make_roost
 from peers import Postfix
-from programs import run, write_secret
+from programs import SECOND_TRY, run, write_secret
 from roost_instance import PASSWORD, Postgres, Roost, free_ports, wait_until
 from test_sasl import Scram
+
+pytestmark = SECOND_TRY
 
 MECHANISMS = "PLAIN LOGIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS CRAM-MD5 DIGEST-MD5"
 USER = "plain@example.test"

@@ -9,11 +9,11 @@ import os
 import subprocess
 
 import pytest
-from programs import run
+from programs import SECOND_TRY, run
 from roost_instance import PASSWORD, can_connect, free_ports, wait_until
 from test_auth_dovecot import USER, server  # noqa: F401, a fixture
 
-pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="mounts files for Exim, which root may")
+pytestmark = [SECOND_TRY, pytest.mark.skipif(os.getuid() != 0, reason="mounts files for Exim, which root may")]
 
 CONFIGURATION = """
 spool_directory = {home}/spool

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 from mail_helpers import deliver, make_message, subjects, wait_for_subject
-from programs import run, run_on_terminal, write_secret
+from programs import SECOND_TRY, run, run_on_terminal, write_secret
 from roost_instance import PASSWORD
 
 SMTP = email.policy.SMTP
+pytestmark = SECOND_TRY
 
 
 def quoted(text):
