@@ -19,7 +19,7 @@ const struct tool_verb tool_verbs_import[] = {
 		"Copies a Maildir with its folders, flags, keywords and dates", import_maildir},
 	{"import", "postfix", "DIRECTORY",
 		"Prints the roost.conf for Postfix's main.cf and master.cf, and what is not carried over",
-		import_postfix},
+		import_postfix, .without_conf = 1},
 	{"backup", NULL, "DIR {USER... | --all} [--incremental] | DIR --verify [NAME]",
 		"Copies users' mail as it is at one moment; or checks a copy", backup_run},
 	{"restore", NULL,

@@ -10,7 +10,7 @@
 /* roostctl: a table of verbs; each noun's file brings its rows (see tool_nouns in roostctl.c). */
 
 struct tool {
-	const struct config *conf;
+	const struct config *conf; /* NULL: see tool_verb */
 	int exit_status; /* of a verb that says more than done or failed */
 	int json; /* --json: the result as JSON on standard output */
 };
@@ -24,6 +24,7 @@ struct tool_verb {
 	 * usage of the verb is printed behind it).
 	 */
 	enum err (*run)(struct tool *t, int argc, char **argv);
+	int without_conf; /* it is there before roost.conf is: t->conf is NULL */
 };
 
 /* Rows of each file, ended by a NULL noun. */

@@ -156,19 +156,10 @@ print_help(int argc, char **argv)
 }
 
 static int
-run_verb(struct tool *t, int argc, char **argv)
+run_verb(struct tool *t, const struct tool_verb *v, int argc, char **argv)
 {
-	int used = 0;
-	const struct tool_verb *v = find_verb(argc, argv, &used);
-	enum err e;
+	enum err e = v->run(t, argc, argv);
 
-	if (!v) {
-		tool_error("\"%s%s%s\" is no verb; these are:", argv[0], argc > 1 ? " " : "",
-			argc > 1 ? argv[1] : "");
-		print_usage(stderr, noun_exists(argv[0]) ? argv[0] : NULL);
-		return EXIT_USAGE;
-	}
-	e = v->run(t, argc - used, argv + used);
 	if (e == E_PARSE) {
 		fputs("usage:\n", stderr);
 		print_verb(stderr, v);
@@ -179,14 +170,39 @@ run_verb(struct tool *t, int argc, char **argv)
 	return t->exit_status;
 }
 
+/* argv: from the verb on. path: of the configuration. */
+static int
+run(struct tool *t, const char *path, int argc, char **argv)
+{
+	int used = 0, status;
+	const struct tool_verb *v = find_verb(argc, argv, &used);
+	struct config *conf = NULL;
+	struct buf problems = {0};
+
+	if (!v) {
+		tool_error("\"%s%s%s\" is no verb; these are:", argv[0], argc > 1 ? " " : "",
+			argc > 1 ? argv[1] : "");
+		print_usage(stderr, noun_exists(argv[0]) ? argv[0] : NULL);
+		return EXIT_USAGE;
+	}
+	if (!v->without_conf && conf_load(path, &problems, &conf)) {
+		fputs(buf_cstr(&problems), stderr);
+		buf_free(&problems);
+		return EXIT_CONF;
+	}
+	t->conf = conf;
+	status = run_verb(t, v, argc - used, argv + used);
+	conf_free(&conf);
+	buf_free(&problems);
+	return status;
+}
+
 int
 main(int argc, char **argv)
 {
 	const char *path = getenv("ROOST_CONF");
-	struct config *conf = NULL;
-	struct buf problems = {0};
 	struct tool t = {0};
-	int i, status;
+	int i;
 
 	signal(SIGPIPE, SIG_IGN);
 	log_init("roostctl", LOGL_WARN);
@@ -222,14 +238,5 @@ main(int argc, char **argv)
 	}
 	if (strcmp(argv[argc - 1], "--help") == 0 || strcmp(argv[argc - 1], "-h") == 0)
 		return print_help(argc - 1 - i, argv + i);
-	if (conf_load(path, &problems, &conf)) {
-		fputs(buf_cstr(&problems), stderr);
-		buf_free(&problems);
-		return EXIT_CONF;
-	}
-	t.conf = conf;
-	status = run_verb(&t, argc - i, argv + i);
-	conf_free(&conf);
-	buf_free(&problems);
-	return status;
+	return run(&t, path, argc - i, argv + i);
 }

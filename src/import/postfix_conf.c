@@ -43,6 +43,26 @@ next_logical(struct lines *l, struct buf *out, unsigned *number)
 	return out->len > 0;
 }
 
+int
+postfix_next_word(struct str *rest, struct str *word)
+{
+	size_t i = 0;
+	unsigned depth = 0;
+
+	while (rest->len > 0 && (str_is_space(rest->p[0]) || rest->p[0] == ','))
+		*rest = str_make(rest->p + 1, rest->len - 1);
+	while (i < rest->len && (depth > 0 || (!str_is_space(rest->p[i]) && rest->p[i] != ','))) {
+		if (rest->p[i] == '{')
+			depth++;
+		else if (rest->p[i] == '}' && depth > 0)
+			depth--;
+		i++;
+	}
+	*word = str_make(rest->p, i);
+	*rest = str_make(rest->p + i, rest->len - i);
+	return i > 0;
+}
+
 /* ---- main.cf ---- */
 
 static int

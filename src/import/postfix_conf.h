@@ -24,6 +24,8 @@ struct postfix_main {
 /* text: a whole file. What is no setting is left out: *problems gets a line for each. */
 void postfix_main_parse(struct str text, struct postfix_main *out, struct buf *problems);
 void postfix_main_free(struct postfix_main *m);
+/* The next word, parted by blanks and commas; what stands in braces is one. 0: there is none. */
+int postfix_next_word(struct str *rest, struct str *word);
 /* As written; NULL when it is not there. */
 const char *postfix_main_get(const struct postfix_main *m, const char *name);
 /*

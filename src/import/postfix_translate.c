@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "import/postfix_directory.h"
 #include "lib/conf.h"
 #include "lib/mem.h"
 
@@ -15,6 +16,7 @@ struct run {
 	const struct postfix_master *services;
 	struct config *check; /* takes each value, so that what is written is what Roost takes */
 	struct buf *conf, *left;
+	struct postfix_directory directory;
 };
 
 enum how {
@@ -40,7 +42,7 @@ static const struct {
 	{"smtpd_tls_mandatory_protocols", ELSEWHERE, "tls_min_version"},
 	{"smtpd_tls_security_level", ELSEWHERE, "STARTTLS is always offered; log-ins need it"},
 	{"smtpd_use_tls", ELSEWHERE, "STARTTLS is always offered"},
-	{"smtpd_tls_auth_only", ELSEWHERE, "always so (allow_plaintext_login)"},
+	{"smtpd_tls_auth_only", ELSEWHERE, "always so (allow_plaintext_auth)"},
 	{"smtpd_tls_chain_files", ELSEWHERE, "tls_cert and tls_key"},
 	{"smtpd_sasl_type", ELSEWHERE, "roost-auth checks log-ins itself"},
 	{"smtpd_sasl_path", ELSEWHERE, "roost-auth checks log-ins itself"},
@@ -61,7 +63,6 @@ static const struct {
 	{"virtual_alias_domains", ELSEWHERE, "the directory: roostctl domain add"},
 	{"mydestination", ELSEWHERE,
 		"the directory: roostctl domain add; for aliases of this machine local_domains"},
-	{"relay_domains", ELSEWHERE, "domains to be relayed are the directory's transports"},
 	{"local_recipient_maps", ELSEWHERE, "the directory"},
 	{"alias_maps", ELSEWHERE,
 		"alias_maps with local_domains (roost-local(8)); the directory: roostctl alias add"},
@@ -175,27 +176,6 @@ put_endpoint(struct run *r, struct str word, struct buf *out)
 	buf_printf(out, "/%.*s", STR_ARG(path));
 }
 
-/* Words at blanks and commas; what stands in braces is one. */
-static int
-next_word(struct str *rest, struct str *word)
-{
-	size_t i = 0;
-	unsigned depth = 0;
-
-	while (rest->len > 0 && (str_is_space(rest->p[0]) || rest->p[0] == ','))
-		*rest = str_make(rest->p + 1, rest->len - 1);
-	while (i < rest->len && (depth > 0 || (!str_is_space(rest->p[i]) && rest->p[i] != ','))) {
-		if (rest->p[i] == '{')
-			depth++;
-		else if (rest->p[i] == '}' && depth > 0)
-			depth--;
-		i++;
-	}
-	*word = str_make(rest->p, i);
-	*rest = str_make(rest->p + i, rest->len - i);
-	return i > 0;
-}
-
 static void
 quote(struct str text, struct buf *out)
 {
@@ -226,8 +206,14 @@ put_list(struct run *r, const char *name, struct str value, struct buf *out, str
 	int good = 1;
 
 	buf_add_char(out, '{');
-	while (next_word(&value, &word)) {
+	while (postfix_next_word(&value, &word)) {
 		buf_reset(&one);
+		if (strcmp(name, "virtual_alias_maps") == 0 &&
+			postfix_directory_covers(&r->directory, word)) {
+			buf_printf(r->left, "%s: the directory reads %.*s itself\n", name,
+				STR_ARG(word));
+			continue;
+		}
 		if (is_endpoint(word)) {
 			put_endpoint(r, word, &one);
 		} else if (str_find(word, 0, ':') < word.len || word.p[0] == '/') {
@@ -341,7 +327,7 @@ write_overrides(struct run *r, struct str value)
 	struct buf kept = {0};
 	struct str word;
 
-	while (next_word(&value, &word)) {
+	while (postfix_next_word(&value, &word)) {
 		if (str_is(word, "no_milters") || str_is(word, "no_header_body_checks"))
 			buf_printf(&kept, "%s%.*s", kept.len ? " " : "", STR_ARG(word));
 		else
@@ -397,6 +383,25 @@ translate(struct run *r, const struct postfix_setting *s)
 		leave(r, s->name, "no counterpart");
 out:
 	buf_free(&value);
+}
+
+/* The database of the virtual users is the directory's, too. */
+static void
+write_directory(struct run *r)
+{
+	const struct postfix_directory *d = &r->directory;
+
+	if (d->dsn == NULL)
+		return;
+	buf_printf(r->conf, "# From %s; the password is in it.\n", d->file);
+	write_setting(r, d->file, "db", STR("postgresql"));
+	write_setting(r, d->file, "postgresql", str_of(d->dsn));
+	if (d->postfixadmin)
+		write_setting(r, d->file, "directory_schema", STR("postfixadmin"));
+	else
+		leave(r, d->file,
+			"the tables are not PostfixAdmin's: \"roostctl db init\" makes Roost's own beside "
+			"them, or give your queries (query_user, query_alias ... in roost.conf(5))");
 }
 
 /* ---- master.cf ---- */
@@ -558,12 +563,19 @@ void
 postfix_translate(const struct postfix_main *main_cf, const struct postfix_master *master_cf,
 	struct buf *conf, struct buf *left)
 {
-	struct run r = {main_cf, master_cf, conf_defaults("/var/lib/roost"), conf, left};
+	struct run r = {.m = main_cf,
+		.services = master_cf,
+		.check = conf_defaults("/var/lib/roost"),
+		.conf = conf,
+		.left = left};
 	size_t i;
 
+	postfix_directory_find(main_cf, &r.directory, left);
+	write_directory(&r);
 	for (i = 0; i < main_cf->count; i++)
 		translate(&r, &main_cf->v[i]);
 	if (master_cf->count > 0)
 		translate_master(&r);
+	postfix_directory_free(&r.directory);
 	conf_free(&r.check);
 }

@@ -4,18 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/idn.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "mta-lite/address_split.h"
 #include "mta-lite/alias_files.h"
-#include "mta-lite/nexthop.h"
+#include "mta-lite/domain_list.h"
 
 struct aliases {
 	const struct config *conf;
 	struct map_list tables;
-	char **domains; /* local_domains in A-labels, as addresses have theirs */
-	size_t domain_count;
+	struct domain_list domains; /* local_domains */
 };
 
 static enum err
@@ -45,32 +43,16 @@ open_tables(struct aliases *a, struct maps *maps)
 	return e;
 }
 
-/* What is no domain name is no address's either. */
-static void
-note_domains(struct aliases *a)
-{
-	const struct conf_list *list = &a->conf->local_domains;
-	char name[DNS_NAME_SIZE];
-	size_t i;
-
-	a->domains = mem_zalloc((list->count + 1) * sizeof(*a->domains));
-	for (i = 0; i < list->count; i++) {
-		if (idn_to_ascii(str_of(list->items[i]), name, sizeof(name)) == OK)
-			a->domains[a->domain_count++] = mem_strdup(name);
-		else
-			log_event(LOGL_ERROR, "map.setting failed", "setting", "local_domains",
-				"value", list->items[i], "error", "it is no domain", NULL);
-	}
-}
-
 enum err
 aliases_open(const struct config *conf, struct maps *maps, struct aliases **out)
 {
 	struct aliases *a = MEM_NEW(struct aliases);
 	enum err e;
+	size_t i;
 
 	a->conf = conf;
-	note_domains(a);
+	for (i = 0; i < conf->local_domains.count; i++)
+		domain_list_add(&a->domains, "local_domains", conf->local_domains.items[i]);
 	e = open_tables(a, maps);
 	if (e)
 		aliases_free(&a);
@@ -81,27 +63,20 @@ aliases_open(const struct config *conf, struct maps *maps, struct aliases **out)
 void
 aliases_free(struct aliases **a)
 {
-	size_t i;
-
 	if (*a == NULL)
 		return;
 	map_list_free(&(*a)->tables);
-	for (i = 0; i < (*a)->domain_count; i++)
-		free((*a)->domains[i]);
-	free((*a)->domains);
+	domain_list_free(&(*a)->domains);
 	MEM_FREE(*a);
 }
 
 int
 aliases_is_local(const struct aliases *a, struct str address)
 {
-	size_t at = address_domain_start(address), i;
+	size_t at = address_domain_start(address);
 
-	for (i = 0; at < address.len && i < a->domain_count; i++) {
-		if (str_is_i(str_make(address.p + at, address.len - at), a->domains[i]))
-			return 1;
-	}
-	return 0;
+	return at < address.len &&
+	       domain_list_has(&a->domains, str_make(address.p + at, address.len - at));
 }
 
 /* The local part; empty if the address is none of a local domain. */

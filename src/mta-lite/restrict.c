@@ -221,9 +221,8 @@ guard_relaying(struct restrict_set *s)
 	buf_free(&why);
 }
 
-/* Tables that checks ask besides their own. Of one that makes no sense nobody knows anything. */
-static void
-tables(struct restrict_set *s, const char *setting, const struct conf_list *names,
+void
+restrict_tables(struct restrict_set *s, const char *setting, const struct conf_list *names,
 	struct map_list *out)
 {
 	char never[] = "fail:malformed", *names_of_it = never;
@@ -257,8 +256,10 @@ restrict_create(const struct config *conf, struct maps *maps)
 	LIST(RESTRICT_SUBMISSION, submission_restrictions);
 #undef LIST
 	guard_relaying(s);
-	tables(s, "smtpd_sender_login_maps", &conf->smtpd_sender_login_maps, &s->login_maps);
-	tables(s, "relay_clientcerts", &conf->relay_clientcerts, &s->client_certs);
+	restrict_tables(
+		s, "smtpd_sender_login_maps", &conf->smtpd_sender_login_maps, &s->login_maps);
+	restrict_tables(s, "relay_clientcerts", &conf->relay_clientcerts, &s->client_certs);
+	restrict_relay_open(s);
 	return s;
 }
 
@@ -273,6 +274,7 @@ restrict_free(struct restrict_set **s)
 		restrict_list_free(&(*s)->stages[stage]);
 	map_list_free(&(*s)->login_maps);
 	map_list_free(&(*s)->client_certs);
+	restrict_relay_close(*s);
 	MEM_FREE(*s);
 }
 

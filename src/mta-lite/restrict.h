@@ -78,6 +78,8 @@ struct restrict_host {
 	 */
 	enum err (*policy)(
 		void *arg, const char *service, enum restrict_stage stage, struct buf *action);
+	/* OK: *where is what relocated_maps say. E_NOTFOUND. NULL: nobody has moved. */
+	enum err (*moved)(void *arg, const char *address, struct buf *where);
 	/* Errors as greylist_check. NULL: nobody waits. */
 	enum err (*greylist)(void *arg, const char *recipient, int64_t *wait_s);
 };
@@ -104,6 +106,14 @@ enum restrict_verdict { RESTRICT_DUNNO, RESTRICT_OK, RESTRICT_REJECT };
  * Runs a stage's list. RESTRICT_REJECT: *reply is the line for the client, without CRLF.
  */
 enum restrict_verdict restrict_run(const struct restrict_set *s, enum restrict_stage stage,
+	const struct restrict_facts *facts, const struct restrict_host *host,
+	struct restrict_effects *effects, struct buf *reply);
+/*
+ * After the stages of RCPT, what Postfix refuses without being told
+ * (smtpd_reject_unlisted_recipient): who has moved, and who is in relay_domains and not in
+ * relay_recipient_maps. Users of our own domains are the caller's business.
+ */
+enum restrict_verdict restrict_unlisted_rcpt(const struct restrict_set *s,
 	const struct restrict_facts *facts, const struct restrict_host *host,
 	struct restrict_effects *effects, struct buf *reply);
 /*

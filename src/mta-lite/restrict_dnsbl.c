@@ -173,7 +173,8 @@ may_permit(struct restrict_run *r)
 
 	return r->facts->recipient &&
 	       r->host->address_kind(r->host->arg, r->facts->recipient, &kind) == OK &&
-	       kind != AUTH_RCPT_REMOTE;
+	       (kind != AUTH_RCPT_REMOTE ||
+		       restrict_relay_domain(r->set, r->facts->recipient) == OK);
 }
 
 static enum restrict_verdict

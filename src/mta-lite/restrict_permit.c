@@ -126,7 +126,7 @@ reject_plaintext_session(struct restrict_run *r, const struct check *c)
 
 /* ---- destinations ---- */
 
-/* OK: ours; E_NOTFOUND: elsewhere; other errors: nobody knows. */
+/* OK: ours, or one of relay_domains; E_NOTFOUND: elsewhere; other errors: nobody knows. */
 static enum err
 destination(struct restrict_run *r)
 {
@@ -141,7 +141,7 @@ destination(struct restrict_run *r)
 		return E_NOTFOUND;
 	if (e)
 		return E_TEMPFAIL;
-	return kind == AUTH_RCPT_REMOTE ? E_NOTFOUND : OK;
+	return kind == AUTH_RCPT_REMOTE ? restrict_relay_domain(r->set, r->facts->recipient) : OK;
 }
 
 static enum restrict_verdict
@@ -214,29 +214,98 @@ defer_unauth_destination(struct restrict_run *r, const struct check *c)
 	return refuse_elsewhere(r, 454, "4.7.1");
 }
 
+/* OK; E_NOTFOUND: nobody has the address, *text says in which table; E_TEMPFAIL. */
+static enum err
+listed(struct restrict_run *r, const char *address, const char **text)
+{
+	enum auth_rcpt_kind kind;
+	enum err e = r->host->address_kind(r->host->arg, address, &kind);
+
+	*text = "User unknown in virtual mailbox table";
+	if (e == E_PARSE || e == E_RANGE || e == E_TOOBIG)
+		return OK;
+	if (e || kind == AUTH_RCPT_UNKNOWN)
+		return e ? E_TEMPFAIL : E_NOTFOUND;
+	if (kind != AUTH_RCPT_REMOTE)
+		return OK;
+	*text = "User unknown in relay recipient table";
+	e = restrict_relay_domain(r->set, address);
+	if (e == E_NOTFOUND)
+		return OK;
+	return e ? e : restrict_relay_recipient(r->set, address);
+}
+
 static enum restrict_verdict
 reject_unlisted(struct restrict_run *r, const char *address, const char *class, const char *dsn)
 {
-	enum auth_rcpt_kind kind;
-	enum err e;
+	const char *text;
 
 	if (address == NULL || address[0] == '\0')
 		return RESTRICT_DUNNO;
-	e = r->host->address_kind(r->host->arg, address, &kind);
-	if (e == E_PARSE || e == E_RANGE || e == E_TOOBIG)
+	switch (listed(r, address, &text)) {
+	case OK:
 		return RESTRICT_DUNNO;
-	if (e)
+	case E_NOTFOUND:
+		return restrict_reject(r, 550, dsn, address, class, text);
+	default:
 		return restrict_reject(r, 451, "4.3.0", address, class, "Temporary lookup failure");
-	if (kind != AUTH_RCPT_UNKNOWN)
+	}
+}
+
+/* RFC 3463 section 3.2: X.1.6. */
+static enum restrict_verdict
+reject_moved(struct restrict_run *r, const char *address)
+{
+	enum restrict_verdict v = RESTRICT_DUNNO;
+	struct buf where = {0};
+	enum err e = E_NOTFOUND;
+	char *text;
+
+	if (address && address[0] && r->host->moved)
+		e = r->host->moved(r->host->arg, address, &where);
+	if (e == OK) {
+		text = mem_printf("User has moved to %.200s", buf_cstr(&where));
+		v = restrict_reject(r, 550, "5.1.6", address, restrict_class_recipient, text);
+		free(text);
+	} else if (e != E_NOTFOUND) {
+		v = unknown_destination(r);
+	}
+	buf_free(&where);
+	return v;
+}
+
+enum restrict_verdict
+restrict_unlisted_rcpt(const struct restrict_set *s, const struct restrict_facts *facts,
+	const struct restrict_host *host, struct restrict_effects *effects, struct buf *reply)
+{
+	struct restrict_run r = {
+		.set = s,
+		.stage = RESTRICT_RECIPIENT,
+		.facts = facts,
+		.host = host,
+		.effects = effects,
+		.reply = reply,
+	};
+	enum restrict_verdict v = reject_moved(&r, facts->recipient);
+	enum auth_rcpt_kind kind;
+
+	if (v != RESTRICT_DUNNO)
+		return v;
+	if (s->relay.recipients.count == 0 ||
+		host->address_kind(host->arg, facts->recipient, &kind) != OK ||
+		kind != AUTH_RCPT_REMOTE)
 		return RESTRICT_DUNNO;
-	return restrict_reject(
-		r, 550, dsn, address, class, "User unknown in virtual mailbox table");
+	return reject_unlisted(&r, facts->recipient, restrict_class_recipient, "5.1.1");
 }
 
 static enum restrict_verdict
 reject_unlisted_recipient(struct restrict_run *r, const struct check *c)
 {
+	enum restrict_verdict v = reject_moved(r, r->facts->recipient);
+
 	(void)c;
+	if (v != RESTRICT_DUNNO)
+		return v;
 	return reject_unlisted(r, r->facts->recipient, restrict_class_recipient, "5.1.1");
 }
 

@@ -2,6 +2,7 @@
 #ifndef ROOST_MTA_RESTRICT_PRIVATE_H
 #define ROOST_MTA_RESTRICT_PRIVATE_H
 
+#include "mta-lite/domain_list.h"
 #include "mta-lite/restrict.h"
 
 /* Between the files of the restrictions. */
@@ -47,6 +48,11 @@ struct restrict_set {
 	struct check_list stages[RESTRICT_STAGE_COUNT];
 	struct map_list login_maps; /* smtpd_sender_login_maps */
 	struct map_list client_certs; /* relay_clientcerts */
+	struct {
+		struct domain_list domains; /* words of relay_domains, and its tables */
+		struct map_list tables;
+		struct map_list recipients; /* relay_recipient_maps */
+	} relay;
 };
 
 struct restrict_run {
@@ -99,6 +105,21 @@ enum restrict_verdict restrict_list_run(struct restrict_run *r, const struct che
 
 /* The domain of an address, NULL without one. */
 const char *restrict_domain(const char *address);
+
+/*
+ * Tables that checks ask besides their own, of the setting of this name. Of one that makes no sense
+ * nobody knows anything.
+ */
+void restrict_tables(struct restrict_set *s, const char *setting, const struct conf_list *names,
+	struct map_list *out);
+
+/* relay_domains and relay_recipient_maps. */
+void restrict_relay_open(struct restrict_set *s);
+void restrict_relay_close(struct restrict_set *s);
+/* OK: mail for the address's domain, elsewhere, is taken; E_NOTFOUND; E_TEMPFAIL: nobody knows. */
+enum err restrict_relay_domain(const struct restrict_set *s, const char *address);
+/* OK: somebody there has the address, or nobody lists who has; E_NOTFOUND; E_TEMPFAIL. */
+enum err restrict_relay_recipient(const struct restrict_set *s, const char *address);
 /* "name[ip]" of the client, in *space. */
 const char *restrict_client_text(struct restrict_run *r, struct buf *space);
 int restrict_in_mynetworks(const struct restrict_run *r);

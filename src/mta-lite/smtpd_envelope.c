@@ -310,13 +310,14 @@ smtpd_rcpt(struct smtpd *d, struct str args)
 		reject = smtpd_rules_rcpt(d, rcpt.to.address);
 	if (reject == NULL)
 		reject = smtpd_spf_rcpt(d);
-	if (reject == NULL)
-		reject = smtpd_relocated(d, rcpt.to.address);
 	if (reject == NULL) {
 		e = smtpd_lookup_rcpt(d, str_of(rcpt.to.address), &found);
 		if (e == OK)
 			take_unknown(d, rcpt.to.address, &found);
 		reject = lookup_reject(d, e, rcpt.to.address, &found);
+		if (reject == NULL && found.kind == AUTH_RCPT_REMOTE)
+			reject = smtpd_closed(
+				d, found.target_count ? found.targets[0].address : rcpt.to.address);
 		if (reject == NULL)
 			reject = smtpd_limit_rcpt(d);
 		if (reject == NULL)

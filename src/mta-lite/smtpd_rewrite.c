@@ -6,11 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/mem.h"
+#include "mta-lite/dsn.h"
 #include "mta-lite/rcpt_lookup.h"
+#include "mta-lite/route.h"
 
 /* Made once in the warm parent; children only read it. */
 static struct rewrite *rewrite;
 static struct aliases *aliases;
+static struct routes *routes; /* NULL: they could not be opened, roost-qmgr says so */
 
 static const char busy[] = "451 4.3.0 Tables not available, try again later";
 
@@ -19,6 +23,8 @@ smtpd_rewrite_open(const struct config *conf, struct maps *maps)
 {
 	enum err e = rewrite_open(conf, maps, &rewrite);
 
+	if (routes_open(conf, maps, &routes))
+		routes = NULL;
 	return e ? e : aliases_open(conf, maps, &aliases);
 }
 
@@ -58,26 +64,36 @@ smtpd_lookup_rcpt(struct smtpd *d, struct str address, struct auth_rcpt *out)
 	return e;
 }
 
-const char *
-smtpd_relocated(struct smtpd *d, const char *address)
+enum err
+smtpd_find_moved(void *arg, const char *address, struct buf *where)
 {
-	struct buf where = BUF_INIT(MAP_VALUE_MAX);
-	const char *reply = NULL;
-	enum err e = d->overrides & SMTPD_NO_UNKNOWN_RECIPIENT_CHECKS
-			     ? E_NOTFOUND
-			     : rewrite_relocated(rewrite, str_of(address), &where);
+	(void)arg;
+	return rewrite_relocated(rewrite, str_of(address), where);
+}
 
-	if (e == OK) {
-		/* RFC 3463 section 3.2: X.1.6. */
+const char *
+smtpd_closed(struct smtpd *d, const char *address)
+{
+	struct queue_entry q = {.sender = d->t.mail.from.address};
+	struct queue_rcpt rcpt = {.address = mem_strdup(address)};
+	const char *reply = NULL;
+	char code[DSN_CODE_SIZE] = "5.1.2";
+	struct route route = {0};
+	struct str text;
+
+	if (routes && route_find(routes, &q, &rcpt, &route) == OK && route.kind == ROUTE_ERROR) {
+		text = buf_str(&route.hop);
+		(void)dsn_code_cut(&text, code);
+		code[0] = '5';
+		if (text.len == 0)
+			text = STR("mail is not accepted");
 		buf_reset(&d->verdict);
-		buf_printf(&d->verdict,
-			"550 5.1.6 <%s>: Recipient address rejected: User has moved to %.200s",
-			address, buf_cstr(&where));
+		buf_printf(&d->verdict, "550 %s <%s>: Recipient address rejected: %.*s", code,
+			address, STR_ARG(text));
 		reply = buf_cstr(&d->verdict);
-	} else if (e != E_NOTFOUND) {
-		reply = busy;
 	}
-	buf_free(&where);
+	route_free(&route);
+	free(rcpt.address);
 	return reply;
 }
 

@@ -13,8 +13,13 @@ enum err smtpd_rewrite_open(const struct config *conf, struct maps *maps);
 
 /* As rcpt_lookup. */
 enum err smtpd_lookup_rcpt(struct smtpd *d, struct str address, struct auth_rcpt *out);
-/* NULL, or the reply for a user who has moved (relocated_maps). */
-const char *smtpd_relocated(struct smtpd *d, const char *address);
+/* For restrict_host: relocated_maps. */
+enum err smtpd_find_moved(void *d, const char *address, struct buf *where);
+/*
+ * NULL, or the reply for an address elsewhere that transport_maps close ("error:TEXT"): it would
+ * only come back. What a table does not tell now roost-qmgr asks it later.
+ */
+const char *smtpd_closed(struct smtpd *d, const char *address);
 /* Notes the copies that the bcc tables and always_bcc want. NULL, or the reply. */
 const char *smtpd_rewrite_bcc(struct smtpd *d, enum rewrite_class c, const char *address);
 /* The sender of the message in d->t.entry. NULL, or the reply. */

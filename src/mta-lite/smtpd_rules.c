@@ -212,6 +212,7 @@ prepare(struct smtpd *d, struct stage_run *s)
 		.address_kind = address_kind,
 		.may_send_as = may_send_as,
 		.policy = smtpd_policy_ask,
+		.moved = smtpd_find_moved,
 		.greylist = smtpd_greylist_ask,
 	};
 }
@@ -265,22 +266,30 @@ passes_no_lists(const struct smtpd *d)
 	return d->kind == SMTPD_LOCAL || d->kind == SMTPD_REINJECT;
 }
 
+/* The lists of the stages. */
+static int
+lists_refuse_rcpt(struct smtpd *d, struct stage_run *s)
+{
+	if (passes_no_lists(d))
+		return 0;
+	if (d->kind == SMTPD_SUBMISSION)
+		return refuses(s, RESTRICT_SUBMISSION);
+	return (d->conf->smtpd_delay_reject && refuses_client(s)) || refuses(s, RESTRICT_RELAY) ||
+	       refuses(s, RESTRICT_RECIPIENT);
+}
+
 const char *
 smtpd_rules_rcpt(struct smtpd *d, const char *recipient)
 {
 	struct stage_run s;
 	int refused;
 
-	if (passes_no_lists(d))
-		return NULL;
 	prepare(d, &s);
 	s.facts.recipient = recipient;
-	if (d->kind == SMTPD_SUBMISSION) {
-		refused = refuses(&s, RESTRICT_SUBMISSION);
-	} else {
-		refused = d->conf->smtpd_delay_reject && refuses_client(&s);
-		refused = refused || refuses(&s, RESTRICT_RELAY) || refuses(&s, RESTRICT_RECIPIENT);
-	}
+	refused = lists_refuse_rcpt(d, &s);
+	if (!refused && !(d->overrides & SMTPD_NO_UNKNOWN_RECIPIENT_CHECKS))
+		refused = restrict_unlisted_rcpt(shared.set, &s.facts, &s.host, &d->t.effects,
+				  &d->verdict) == RESTRICT_REJECT;
 	return conclude(&s, refused);
 }
 

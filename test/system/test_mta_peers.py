@@ -213,6 +213,19 @@ def test_postfix_keeps_what_a_stopped_roost_cannot_take(make_relaying, postfix, 
 # ---- Roost hands over to Postfix ----
 
 
+def test_mail_for_a_domain_that_is_backed_up(make_relaying, postfix):
+    """For strangers, and only for who has an address there."""
+    instance = make_relaying(relay_domains=["peer.test"], relay_recipient_maps=["inline:{dave@peer.test=x}"])
+    subject = f"backed up {instance.dir}"
+    message = make_message("x@elsewhere.example", "dave@peer.test", subject)
+    with smtplib.SMTP("127.0.0.1", instance.ports["smtp"]) as client:
+        refused = client.send_message(message, from_addr="x@elsewhere.example",
+                                      to_addrs=["dave@peer.test", "erin@peer.test", "x@other.example"])
+    assert {a: (code, text.split(b" ")[0]) for a, (code, text) in refused.items()} == {
+        "erin@peer.test": (550, b"5.1.1"), "x@other.example": (554, b"5.7.1")}
+    assert "from mail.example.test" in postfix.wait_for_message("dave", subject).get_all("Received")[0]
+
+
 def test_the_preferred_mail_exchanger_gets_it(roost, postfix, user, submission, imap):
     subject = f"preferred {user} {roost.dir}"
     original = send(submission, user, "dave@peer.test", subject)

@@ -7,8 +7,11 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "import/postfix_translate.h"
+#include "lib/io.h"
+#include "lib/mem.h"
 
 /* main.cf and master.cf as hosts of virtual domains have them. */
 
@@ -40,6 +43,7 @@ static const char main_cf[] =
 	"loop_a = $loop_a\n"
 	"always_bcc = archive@$mydomain\n"
 	"receive_override_options = no_address_mappings, no_milters\n"
+	"relay_domains = $mydomain, backup.example.net, hash:/etc/postfix/relay\n"
 	"recipient_delimiter = +\n";
 
 static const char master_cf[] =
@@ -91,6 +95,8 @@ whole(void **state)
 		"smtpd_authorized_xforward_hosts = {\"127.0.0.1/32\"}\n",
 		"reinject_override_options = {\"no_header_body_checks\", \"no_milters\"}\n",
 		"receive_override_options = {\"no_milters\"}\n",
+		"relay_domains = {\"example.com\", \"backup.example.net\", "
+		"\"file:/etc/postfix/relay\"}\n",
 		"listen_smtp = {\"*:25\"}\n",
 		"listen_submission = {\"*:587\"}\n",
 		"listen_submissions = {\"127.0.0.1:10465\"}\n",
@@ -101,6 +107,7 @@ whole(void **state)
 		"main.cf:24: this is no setting: not a setting\n",
 		"mydestination: the directory",
 		"virtual_mailbox_maps: the directory",
+		"/etc/postfix/users.cf: it cannot be read, so the database of the users is unknown",
 		"sender_canonical_maps: there is no table ldap:/etc/postfix/ldap.cf\n",
 		"no_such_setting: no counterpart\n",
 		"loop_a: its value refers to itself\n",
@@ -180,12 +187,96 @@ expansions(void **state)
 	buf_free(&problems);
 }
 
+/* ---- the database of the users ---- */
+
+/* What is made of a main.cf whose virtual_mailbox_maps is a file with this text. */
+static char *
+directory_of(const char *table, const char *aliases)
+{
+	char dir[] = "/tmp/test_import_postfix-XXXXXX", *text, *users, *others, *result;
+	struct buf conf = {0}, left = {0};
+	struct postfix_master none = {0};
+	struct postfix_main m;
+
+	assert_non_null(mkdtemp(dir));
+	users = mem_printf("%s/users.cf", dir);
+	others = mem_printf("%s/aliases.cf", dir);
+	assert_int_equal(io_write_file_atomic(users, table, strlen(table), 0600), OK);
+	assert_int_equal(io_write_file_atomic(others, aliases, strlen(aliases), 0600), OK);
+	text = mem_printf("virtual_mailbox_maps = proxy:pgsql:%s\n"
+			  "virtual_alias_maps = proxy:pgsql:%s, hash:/etc/postfix/virtual\n",
+		users, others);
+	postfix_main_parse(str_of(text), &m, &left);
+	postfix_translate(&m, &none, &conf, &left);
+	result = mem_printf("%s%s", buf_cstr(&conf), buf_cstr(&left));
+	postfix_main_free(&m);
+	buf_free(&conf);
+	buf_free(&left);
+	unlink(users);
+	unlink(others);
+	rmdir(dir);
+	free(users);
+	free(others);
+	free(text);
+	return result;
+}
+
+static void
+has(const char *text, const char *part)
+{
+	if (!strstr(text, part))
+		fail_msg("not there: %s\nin\n%s", part, text);
+}
+
+static void
+has_not(const char *text, const char *part)
+{
+	if (strstr(text, part))
+		fail_msg("there: %s\nin\n%s", part, text);
+}
+
+static void
+directories(void **state)
+{
+	static const char old_way[] = "hosts = db1, unix:/run/postgresql inet:db2:5433\n"
+				      "user = postfix\npassword = it's \\ secret\n"
+				      "dbname = mail\ntable = mailbox\nselect_field = maildir\n"
+				      "where_field = username\n";
+	static const char aliases[] =
+		"hosts = db1\ndbname = mail\n"
+		"query = SELECT goto FROM alias WHERE address='%s' AND active\n";
+	static const char own[] = "dbname = mail\nquery = SELECT 1 FROM people WHERE mail='%s'\n";
+	char *text = directory_of(old_way, aliases);
+
+	(void)state;
+	has(text, "db = \"postgresql\"\n");
+	has(text, "postgresql = \"host='db1,/run/postgresql,db2' port='5432,5432,5433' "
+		  "dbname='mail' user='postfix' password='it\\\\'s \\\\\\\\ secret'\"\n");
+	has(text, "directory_schema = \"postfixadmin\"\n");
+	has(text, "virtual_alias_maps = {\"file:/etc/postfix/virtual\"}\n");
+	has(text, "virtual_alias_maps: the directory reads proxy:pgsql:");
+	free(text);
+	text = directory_of(own, aliases);
+	has(text, "postgresql = \"host='localhost' port='5432' dbname='mail'\"\n");
+	has_not(text, "directory_schema");
+	has(text, "virtual_alias_maps = {\"pgsql:/tmp/");
+	has(text, ": the tables are not PostfixAdmin's: ");
+	free(text);
+	text = directory_of("dbname = postgresql://postfix@db1/mail\nquery = SELECT 1\n", own);
+	has(text, "postgresql = \"postgresql://postfix@db1/mail\"\n");
+	free(text);
+	text = directory_of("query = SELECT 1\n", own);
+	has_not(text, "db = ");
+	free(text);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whole),
 		cmocka_unit_test(expansions),
+		cmocka_unit_test(directories),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

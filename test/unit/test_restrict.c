@@ -198,6 +198,7 @@ struct test {
 	const char *helo, *sender, *recipient, *user, *client, *policy;
 	enum restrict_stage stage;
 	int pipelined, no_name, recipients;
+	const char *relay_domains; /* NULL: backup.test and listed.test */
 };
 
 static const char *
@@ -238,6 +239,14 @@ run_case(const struct test *t, enum restrict_stage stage, struct restrict_effect
 
 	assert_int_equal(net_addr_parse(str_of(address), 0, &client), OK);
 	assert_int_equal(conf_set(conf, "mynetworks", "127.0.0.0/8 10.0.0.0/8", NULL), OK);
+	assert_int_equal(
+		conf_set(conf, "relay_domains",
+			t->relay_domains ? t->relay_domains : "Backup.test inline:{listed.test=x}",
+			NULL),
+		OK);
+	assert_int_equal(conf_set(conf, "relay_recipient_maps",
+				 "inline:{carl@backup.test=x,@listed.test=x}", NULL),
+		OK);
 	assert_int_equal(conf_set(conf, setting_of(stage), t->list, NULL), OK);
 	w.names = (struct restrict_names){
 		.name = "client.bad.example", .reverse = "client.bad.example"};
@@ -335,6 +344,46 @@ permits(void **state)
 	(void)state;
 	run_cases(tests, sizeof(tests) / sizeof(tests[0]) - 1, RESTRICT_RECIPIENT);
 	run_cases(&tests[sizeof(tests) / sizeof(tests[0]) - 1], 1, RESTRICT_CLIENT);
+}
+
+#define RELAY_UNKNOWN(address)                                                                     \
+	"550 5.1.1 <" address ">: Recipient address rejected: User unknown in relay recipient table"
+
+static void
+relay_domains(void **state)
+{
+	static const char later[] =
+		"451 4.3.0 <x@elsewhere.example>: Recipient address rejected: Temporary lookup failure";
+	static const struct test tests[] = {
+		{"reject_unauth_destination", "DUNNO", .recipient = "x@backup.test"},
+		{"reject_unauth_destination", "DUNNO", .recipient = "x@below.BACKUP.test"},
+		{"reject_unauth_destination", "DUNNO", .recipient = "x@listed.test"},
+		{"reject_unauth_destination", "DUNNO", .recipient = "x@below.listed.test"},
+		{"reject_unauth_destination", "554 5.7.1 <x@notbackup.test>: Relay access denied",
+			.recipient = "x@notbackup.test"},
+		{"reject_unauth_destination", "554 5.7.1 <x@test>: Relay access denied",
+			.recipient = "x@test"},
+		{"permit_auth_destination, reject", "OK", .recipient = "x@backup.test"},
+		{"reject_unlisted_recipient", "DUNNO", .recipient = "carl@backup.test"},
+		{"reject_unlisted_recipient", "DUNNO", .recipient = "carl+box@backup.test"},
+		{"reject_unlisted_recipient", RELAY_UNKNOWN("x@backup.test"),
+			.recipient = "x@backup.test"},
+		{"reject_unlisted_recipient", "DUNNO", .recipient = "x@listed.test"},
+		{"reject_unlisted_recipient", RELAY_UNKNOWN("x@below.listed.test"),
+			.recipient = "x@below.listed.test"},
+		/* Nobody knows: never a refusal for good. */
+		{"reject_unauth_destination", later, .recipient = "x@elsewhere.example",
+			.relay_domains = "fail:x"},
+		{"reject_unauth_destination", later, .recipient = "x@elsewhere.example",
+			.relay_domains = "nosuchtype:x"},
+		{"reject_unlisted_recipient", later, .recipient = "x@elsewhere.example",
+			.relay_domains = "backup.test fail:x"},
+		{"reject_unauth_destination", "DUNNO", .recipient = "alice@example.test",
+			.relay_domains = "fail:x"},
+	};
+
+	(void)state;
+	RUN(tests, RESTRICT_RECIPIENT);
 }
 
 static void
@@ -711,6 +760,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(permits),
+		cmocka_unit_test(relay_domains),
 		cmocka_unit_test(stages),
 		cmocka_unit_test(names),
 		cmocka_unit_test(dns_lists),
