@@ -105,6 +105,23 @@ connections_args(struct admin_job *j, struct connections *c, struct directory_ar
 	return e;
 }
 
+/* "" takes it away. */
+static enum err
+host_arg(struct admin_job *j, char host[MOVED_HOST_MAX + 1], struct directory_args *args)
+{
+	const char *text;
+	enum err e = admin_arg_text(j, "host", 0, &text);
+
+	if (e || !text)
+		return e;
+	if (moved_host_parse(str_of(text), host))
+		return admin_fail(j, E_PARSE,
+			"\"host\" is not the name or address of a server; write it as "
+			"mail.example.net, [2001:db8::1] or mail.example.net:143");
+	args->v[ARG_HOST] = host;
+	return OK;
+}
+
 /* *out NULL: not given; "": the rules are taken away. */
 static enum err
 rules_arg(struct admin_job *j, const char **out)
@@ -191,6 +208,7 @@ admin_user_add(struct admin_job *j, struct directory *d)
 	struct db_result r = {0};
 	const char *password = NULL, *stored = NULL, *name, *rules = NULL;
 	char quota[24], messages[24], *hash = NULL, *protocols = NULL, *networks = NULL;
+	char host[MOVED_HOST_MAX + 1];
 	struct connections connections;
 	struct addr a;
 	int set;
@@ -213,6 +231,8 @@ admin_user_add(struct admin_job *j, struct directory *d)
 		e = rules_arg(j, &rules);
 	if (!e)
 		e = connections_args(j, &connections, &args);
+	if (!e)
+		e = host_arg(j, host, &args);
 	if (!e)
 		e = admin_arg_protocols(j, &protocols);
 	if (!e)
@@ -270,6 +290,7 @@ user_object(const struct db_result *r, size_t row)
 		json_object_set_new(o, "quota_rules", json_string(rules ? rules : ""));
 		admin_set_text(o, "protocols", db_result_get(r, row, "protocols"));
 		admin_set_text(o, "networks", db_result_get(r, row, "networks"));
+		admin_set_text(o, "host", db_result_get(r, row, "host"));
 		admin_set_number(o, "max_connections", db_result_get(r, row, "max_connections"));
 		admin_set_number(o, "max_connections_per_ip",
 			db_result_get(r, row, "max_connections_per_ip"));
@@ -360,6 +381,7 @@ admin_user_set(struct admin_job *j, struct directory *d)
 	struct db_result r = {0};
 	const char *password = NULL, *name = NULL, *rules = NULL;
 	char quota[24], messages[24], *hash = NULL, *protocols = NULL, *networks = NULL;
+	char host[MOVED_HOST_MAX + 1];
 	struct connections connections = {0};
 	struct addr a;
 	int set_quota = 0, set_messages = 0, set_active = 0, active;
@@ -378,16 +400,20 @@ admin_user_set(struct admin_job *j, struct directory *d)
 	if (!e)
 		e = connections_args(j, &connections, &args);
 	if (!e)
+		e = host_arg(j, host, &args);
+	if (!e)
 		e = admin_arg_protocols(j, &protocols);
 	if (!e)
 		e = admin_arg_networks(j, &networks);
 	if (!e)
 		e = admin_arg_bool(j, "active", &set_active, &active);
 	if (!e && !password && !name && !set_quota && !set_messages && !rules && !set_active &&
-		!protocols && !networks && !connections.set[0] && !connections.set[1])
+		!protocols && !networks && !connections.set[0] && !connections.set[1] &&
+		!args.v[ARG_HOST])
 		e = admin_fail(j, E_PARSE,
 			"nothing to change; give a password, quota_bytes, quota_messages, quota_rules, "
-			"active, protocols, networks, max_connections, max_connections_per_ip or name");
+			"active, protocols, networks, max_connections, max_connections_per_ip, "
+			"host or name");
 	if (!e && password)
 		e = hash_password(j, password, &hash);
 	if (e)

@@ -131,6 +131,7 @@ user_parse(const struct ipc_msg *m, struct auth_user *out, char **detail)
 	out->quota_rules = ipc_get_dup(&r);
 	rest = ipc_get_dup(&r);
 	(void)buf_add_str(&out->resume, ipc_get_str(&r));
+	out->moved_to = ipc_get_dup(&r);
 	if (ipc_reader_end(&r)) {
 		free(rest);
 		return E_TEMPFAIL;
@@ -243,6 +244,7 @@ auth_user_free(struct auth_user *u)
 	MEM_FREE(u->name);
 	MEM_FREE(u->home);
 	MEM_FREE(u->quota_rules);
+	MEM_FREE(u->moved_to);
 	MEM_FREE(u->ticket);
 	buf_free(&u->resume);
 	memset(u, 0, sizeof(*u));

@@ -26,8 +26,10 @@ enum auth_frame {
 	 */
 	AUTH_DONE = 4,
 	AUTH_FAILED = 5, /* auth: u32 enum err: E_AUTH, E_ACCESS (switched off), E_TEMPFAIL, E_PARSE
-			  * (bad response), E_UNSUPPORTED (mechanism); str text for the client. Sent
-			  * after the penalty's delay. */
+			  * (bad response), E_UNSUPPORTED (mechanism); str text for the client; str
+			  * and str: with E_ACCESS the server that has the user's mail
+			  * (auth/moved.h) and his name there, else empty. Sent after the penalty's
+			  * delay. */
 	/*
 	 * proxy: nothing; answer of the same type: four lists with blanks, of what is offered over
 	 * TLS, without TLS where a password may be sent all the same (a loopback client, or
@@ -43,13 +45,14 @@ enum auth_frame {
 		     * process that issued them. Never E_AUTH: the log-in was good. */
 	/*
 	 * str name, str home, str ticket, u64 quota bytes, u64 quota messages, str quota
-	 * rules, str detail, str resume: of an "imap" session what AUTH_RESUME takes, else ""
+	 * rules, str detail, str resume: of an "imap" session what AUTH_RESUME takes, else "", str
+	 * moved to: in answer to LOOKUP_USER the server that has this user's mail, else ""
 	 */
 	AUTH_USER = 11,
 	/*
 	 * A session that slept: str resume, str session id; answer AUTH_USER or AUTH_ERROR: E_AUTH
-	 * (not issued for this session), E_NOTFOUND, E_ACCESS (switched off), E_TEMPFAIL. The user
-	 * is looked up anew.
+	 * (not issued for this session), E_NOTFOUND, E_ACCESS (switched off, or moved), E_TEMPFAIL.
+	 * The user is looked up anew.
 	 */
 	AUTH_RESUME = 12,
 

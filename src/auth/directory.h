@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "auth/addr.h"
+#include "auth/moved.h"
 #include "auth/settings.h"
 #include "lib/err.h"
 #include "lib/quota_rules.h"
@@ -40,6 +41,7 @@ struct directory_user {
 	uint64_t quota_bytes, quota_messages; /* 0: no limit */
 	char quota_rules[QUOTA_RULES_USER_MAX + 1]; /* lib/quota_rules.h */
 	uint32_t max_connections, max_connections_per_ip; /* 0: no limit */
+	char host[MOVED_HOST_MAX + 1]; /* where his mail is; "": here */
 	int active;
 	int is_of_file; /* from passwd_file; a change there is told by nobody */
 };
@@ -130,6 +132,7 @@ enum directory_arg {
 	ARG_CONNECTIONS_PER_IP,
 	ARG_SET_CONNECTIONS,
 	ARG_SET_CONNECTIONS_PER_IP,
+	ARG_HOST,
 	ARG_COUNT
 };
 struct directory_args {

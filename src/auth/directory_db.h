@@ -11,7 +11,7 @@
  * What a database must do for the directory; private to directory*.c. A handle belongs to one
  * thread. Values go in as parameters and come out as text; nothing is ever spliced into SQL.
  */
-enum { DB_PARAMS_MAX = 16 };
+enum { DB_PARAMS_MAX = 24 };
 struct db_statement {
 	char *sql; /* positional parameters, numbered from 1 */
 	size_t param_count; /* at most DB_PARAMS_MAX */
@@ -39,7 +39,7 @@ struct db_backend {
 extern const struct db_backend db_backend_postgresql, db_backend_sqlite;
 
 /* The schema version that this program writes. */
-enum { DB_SCHEMA_VERSION = 4 };
+enum { DB_SCHEMA_VERSION = 5 };
 /* What makes version i + 2 of a database of version i + 1. */
 struct db_schema_upgrade {
 	const char *postgresql, *sqlite;

@@ -67,7 +67,7 @@ database_user_find(struct directory *d, const struct addr *a, struct directory_u
 		.v = {[ARG_ADDRESS] = a->text, [ARG_LOCAL] = a->local, [ARG_DOMAIN] = a->domain}};
 	struct db_result r;
 	uint64_t connections, per_ip;
-	const char *password, *rules;
+	const char *password, *rules, *host;
 	enum err e;
 
 	memset(out, 0, sizeof(*out));
@@ -86,6 +86,13 @@ database_user_find(struct directory *d, const struct addr *a, struct directory_u
 		number_of(db_result_get(&r, 0, "max_connections_per_ip"),
 			directory_settings(d)->max_connections_per_user_ip, &per_ip)) {
 		garbage("query_user", "a number", a->text);
+		e = E_TEMPFAIL;
+		goto out;
+	}
+	host = db_result_get(&r, 0, "host");
+	/* He is not to get in here only because nobody can tell where else. */
+	if (host && moved_host_parse(str_of(host), out->host)) {
+		garbage("query_user", "host", a->text);
 		e = E_TEMPFAIL;
 		goto out;
 	}

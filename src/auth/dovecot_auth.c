@@ -89,7 +89,8 @@ failed(struct peer *p, const struct login_failure *f)
 			words = "\tauthz\tcode=authz_fail";
 		break;
 	case E_ACCESS:
-		reason = "This account is switched off";
+		reason = f->moved_to ? "This account is on another server"
+				     : "This account is switched off";
 		words = "\tuser_disabled\tcode=user_disabled";
 		break;
 	case E_PARSE:

@@ -24,6 +24,7 @@ struct userdb_lookup {
 	uint32_t id;
 	char *name;
 	enum err result;
+	int has_moved;
 	struct addr user;
 };
 
@@ -37,10 +38,12 @@ lookup_run(struct worker_job *job, struct directory *d)
 	l->result = resolve_user(d, str_of(l->name), &user, detail);
 	if (!l->result)
 		l->user = user.addr;
+	l->has_moved = !l->result && user.host[0];
 	directory_user_free(&user);
 }
 
-/* A user who is switched off still has a place for his mail, but nothing is to get there now. */
+/* A user who is switched off or has moved still has a place for his mail, but nothing is to get
+ * there now. */
 static void
 answer(struct peer *p, const struct userdb_lookup *l, struct buf *b)
 {
@@ -51,11 +54,12 @@ answer(struct peer *p, const struct userdb_lookup *l, struct buf *b)
 		buf_printf(b, "NOTFOUND\t%u", l->id);
 		return;
 	}
-	if (l->result) {
+	if (l->result || l->has_moved) {
 		buf_printf(b, "FAIL\t%u", l->id);
 		dovecot_put(b, "reason",
-			l->result == E_ACCESS ? STR("This account is switched off")
-					      : STR("Temporary failure, try again later"));
+			l->has_moved		? STR("This account is on another server")
+			: l->result == E_ACCESS ? STR("This account is switched off")
+						: STR("Temporary failure, try again later"));
 		return;
 	}
 	home = resolve_home(auth->settings, &l->user);

@@ -109,6 +109,7 @@ frame_user_put(struct buf *b, const struct auth_user *u, const char *detail)
 	ipc_put_cstr(b, u->quota_rules ? u->quota_rules : "");
 	ipc_put_cstr(b, detail);
 	ipc_put_str(b, buf_str(&u->resume));
+	ipc_put_cstr(b, u->moved_to ? u->moved_to : "");
 }
 
 void

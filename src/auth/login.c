@@ -153,9 +153,14 @@ timer_start(struct exchange *ex, event_callback_fn run, int64_t ms)
 static void
 finish_failed(struct exchange *ex, enum err e)
 {
-	struct login_failure f = {ex->request, e, ex->name, ex->reason};
+	struct login_failure f = {ex->request, e, ex->name, ex->reason, NULL, NULL};
 	struct peer *p = peer_ref(ex->peer);
 
+	if (e == E_ACCESS && ex->from.moved_to[0]) {
+		f.moved_to = ex->from.moved_to;
+		/* A master's password is good for "user*master" alone. */
+		f.moved_user = ex->from.master[0] ? ex->name : ex->user.name;
+	}
 	/* First, so that the request id is free when the peer hears of it. */
 	exchange_unlink(ex);
 	p->front->failed(p, &f);

@@ -56,10 +56,13 @@ struct login_success {
 };
 struct login_failure {
 	uint32_t request;
-	/* E_AUTH, E_ACCESS (switched off), E_PARSE, E_UNSUPPORTED, E_TIMEOUT, E_TEMPFAIL */
+	/* E_AUTH, E_ACCESS (switched off, or moved), E_PARSE, E_UNSUPPORTED, E_TIMEOUT, E_TEMPFAIL
+	 */
 	enum err error;
 	const char *user; /* who tried, as written; may be empty */
 	const char *reason; /* a word for machines, or NULL */
+	/* E_ACCESS: the server that has his mail (auth/moved.h) and his name there; else NULL */
+	const char *moved_to, *moved_user;
 };
 
 struct login_front {

@@ -50,12 +50,14 @@ failure_text(enum err e)
 }
 
 static void
-send_failure(struct peer *p, uint32_t request, enum err e)
+send_failure(struct peer *p, const struct login_failure *f)
 {
 	struct buf b = {0};
 
-	frame_error_put(&b, e, failure_text(e));
-	peer_send(p, AUTH_FAILED, request, &b);
+	frame_error_put(&b, f->error, failure_text(f->error));
+	ipc_put_cstr(&b, f->moved_to ? f->moved_to : "");
+	ipc_put_cstr(&b, f->moved_to ? f->moved_user : "");
+	peer_send(p, AUTH_FAILED, f->request, &b);
 }
 
 /* ---- outcomes ---- */
@@ -88,7 +90,7 @@ done(struct peer *p, const struct login_success *s)
 static void
 failed(struct peer *p, const struct login_failure *f)
 {
-	send_failure(p, f->request, f->error);
+	send_failure(p, f);
 }
 
 const struct login_front login_frames_front = {
@@ -108,7 +110,8 @@ on_start(struct peer *p, struct ipc_msg *m)
 		return;
 	}
 	if (e || p->exchange_count >= PEER_EXCHANGES_MAX) {
-		send_failure(p, m->request, e ? E_PARSE : E_TEMPFAIL);
+		send_failure(p, &(struct login_failure){
+					.request = m->request, .error = e ? E_PARSE : E_TEMPFAIL});
 		return;
 	}
 	start.service = token_service(f.service);

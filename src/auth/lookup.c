@@ -25,20 +25,24 @@ struct lookup {
 	enum err result;
 	struct buf answer; /* RCPT */
 	struct cache_user mailbox; /* USER */
-	char detail[ADDR_LOCAL_MAX + 1];
+	char detail[ADDR_LOCAL_MAX + 1], moved_to[MOVED_HOST_MAX + 1];
 };
 
 /* What lets the session come back: its user's name, good for its own id. */
 static const char resume_label[] = "session-resume";
 
-/* AUTH_USER with a fresh ticket. session: to be resumed under this id; or empty. */
+/*
+ * AUTH_USER with a fresh ticket. l: what was looked up, NULL for a log-in. session: to be resumed
+ * under this id; or empty.
+ */
 static void
-send_user(struct peer *p, uint32_t request, const struct cache_user *cu, const char *detail,
+send_user(struct peer *p, uint32_t request, const struct cache_user *cu, struct lookup *l,
 	struct str session)
 {
 	struct auth_user user = {.quota_bytes = cu->quota_bytes,
 		.quota_messages = cu->quota_messages,
-		.quota_rules = (char *)(uintptr_t)cu->quota_rules};
+		.quota_rules = (char *)(uintptr_t)cu->quota_rules,
+		.moved_to = l ? l->moved_to : NULL};
 	struct buf ticket = {0}, b = {0};
 	struct addr a;
 	enum err e = addr_parse(str_of(cu->name), &a);
@@ -65,7 +69,7 @@ send_user(struct peer *p, uint32_t request, const struct cache_user *cu, const c
 		buf_free(&b);
 	} else {
 		user.ticket = buf_steal(&ticket);
-		frame_user_put(&b, &user, detail);
+		frame_user_put(&b, &user, l ? l->detail : "");
 		peer_send(p, AUTH_USER, request, &b);
 		explicit_bzero(user.ticket, strlen(user.ticket));
 		free(user.ticket);
@@ -98,10 +102,11 @@ on_redeem(struct peer *p, struct ipc_msg *m)
 	log_event(LOGL_DEBUG, "auth.redeem ok", "user", user.name, "session", log_str(f.session),
 		NULL);
 	/* No other sessions sleep. */
-	send_user(p, m->request, &user, "", str_is(f.service, "imap") ? f.session : STR(""));
+	send_user(p, m->request, &user, NULL, str_is(f.service, "imap") ? f.session : STR(""));
 }
 
-/* A session that slept. E_NOTFOUND: its user was removed; E_ACCESS: was switched off. */
+/* A session that slept. E_NOTFOUND: its user was removed; E_ACCESS: was switched off, or has moved.
+ */
 static void
 resume_run(struct lookup *l, struct directory *d)
 {
@@ -111,7 +116,7 @@ resume_run(struct lookup *l, struct directory *d)
 	l->result = addr_parse(str_of(l->address), &a);
 	if (!l->result)
 		l->result = resolve_login(d, &a, &user);
-	if (!l->result && !user.active)
+	if (!l->result && (!user.active || user.host[0]))
 		l->result = E_ACCESS;
 	if (!l->result) {
 		memcpy(l->mailbox.name, user.addr.text, sizeof(l->mailbox.name));
@@ -144,6 +149,7 @@ user_run(struct lookup *l, struct directory *d)
 
 	l->result = resolve_user(d, str_of(l->address), &user, l->detail);
 	if (!l->result) {
+		memcpy(l->moved_to, user.host, sizeof(l->moved_to));
 		memcpy(l->mailbox.name, user.addr.text, sizeof(l->mailbox.name));
 		l->mailbox.quota_bytes = user.quota_bytes;
 		l->mailbox.quota_messages = user.quota_messages;
@@ -189,8 +195,8 @@ lookup_done(struct worker_job *job)
 	else if (l->type == AUTH_LOOKUP_RCPT)
 		peer_send(l->peer, AUTH_RCPT, l->request, &l->answer);
 	else if (l->type == AUTH_LOOKUP_USER || l->type == AUTH_RESUME)
-		send_user(l->peer, l->request, &l->mailbox, l->detail,
-			str_of(l->session ? l->session : ""));
+		send_user(
+			l->peer, l->request, &l->mailbox, l, str_of(l->session ? l->session : ""));
 	else
 		peer_send(l->peer, AUTH_OK, l->request, &l->answer);
 	lookup_free(l);

@@ -176,7 +176,7 @@ find(const struct passwd_file *f, const char *address)
 									  : NULL;
 }
 
-/* E_PARSE: a number that is none; nobody is let in by a limit that was meant and not understood. */
+/* E_PARSE: what is none; nobody is let in by something that was meant and not understood. */
 static enum err
 extra_take(struct directory_user *u, struct str key, struct str value)
 {
@@ -190,6 +190,8 @@ extra_take(struct directory_user *u, struct str key, struct str value)
 	} else if (str_is(key, "networks")) {
 		free(u->networks);
 		u->networks = str_dup(value);
+	} else if (str_is(key, "host")) {
+		return moved_host_parse(value, u->host);
 	} else if (str_is(key, "nologin")) {
 		u->active = 0;
 	}
@@ -227,9 +229,12 @@ passwd_file_find(struct passwd_file *f, const struct auth_settings *s, const str
 
 		e = extra_take(out, key, value);
 	}
+	/* With both, "nologin" only says that he is to go there. */
+	if (out->host[0])
+		out->active = 1;
 	if (e) {
 		log_event(LOGL_ERROR, "auth.passwd-file bad", "path", f->path, "line",
-			log_u64(line->number), "message", "a number is malformed", NULL);
+			log_u64(line->number), "message", "a number or host is malformed", NULL);
 		directory_user_free(out);
 		e = E_TEMPFAIL;
 	}

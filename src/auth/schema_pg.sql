@@ -28,6 +28,7 @@ CREATE TABLE mailbox (
 	max_connections_per_ip BIGINT,
 	last_login_ip TEXT,
 	last_login_protocol TEXT,
+	host TEXT NOT NULL DEFAULT '',
 	PRIMARY KEY (domain, local)
 );
 CREATE TABLE alias (
@@ -72,4 +73,4 @@ CREATE TABLE quota (
 	PRIMARY KEY (domain, local),
 	FOREIGN KEY (domain, local) REFERENCES mailbox (domain, local) ON DELETE CASCADE
 );
-INSERT INTO schema_version VALUES (4);
+INSERT INTO schema_version VALUES (5);

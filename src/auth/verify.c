@@ -104,17 +104,30 @@ user_copy(const struct directory_user *user, struct cache_user *out)
 	memcpy(out->quota_rules, user->quota_rules, sizeof(out->quota_rules));
 }
 
+/* Only who has shown who he is hears where his mail is (RFC 2221 section 6). */
+static enum err
+let_in(const struct directory_user *user, struct verify_from *from, struct cache_user *out,
+	const char **reason)
+{
+	enum err e = check_active(user, reason);
+
+	if (e)
+		return e;
+	user_copy(user, out);
+	if (!user->host[0])
+		return OK;
+	memcpy(from->moved_to, user->host, sizeof(from->moved_to));
+	*reason = "moved";
+	return E_ACCESS;
+}
+
 enum err
-verify_accept(const struct directory_user *user, const struct verify_from *from,
-	struct cache_user *out, const char **reason)
+verify_accept(const struct directory_user *user, struct verify_from *from, struct cache_user *out,
+	const char **reason)
 {
 	enum err e = check_place(user, from, reason);
 
-	if (!e)
-		e = check_active(user, reason);
-	if (!e)
-		user_copy(user, out);
-	return e;
+	return e ? e : let_in(user, from, out, reason);
 }
 
 /* The password of a user; one that does not exist costs the same. */
@@ -169,9 +182,7 @@ verify_master(struct directory *d, const char *name, const char *master, struct 
 	if (!e && !user.password)
 		e = E_AUTH;
 	if (!e)
-		e = check_active(&user, reason);
-	if (!e)
-		user_copy(&user, out);
+		e = let_in(&user, from, out, reason);
 	directory_user_free(&me);
 	directory_user_free(&user);
 	return e;

@@ -19,6 +19,7 @@ struct verify_from {
 	/* For the log, "" unless so: */
 	char master[ADDR_TEXT_SIZE]; /* who logs in with his own password to another's mailbox */
 	char app_password[VERIFY_APP_NAME_MAX + 1]; /* the name of the one that was given */
+	char moved_to[MOVED_HOST_MAX + 1]; /* E_ACCESS: the server that has his mail */
 	/* The stored form, when it should be replaced (password_rehash); else NULL. On the heap. */
 	char *outdated;
 };
@@ -27,9 +28,10 @@ struct verify_from {
  * Checks a user name and a password, in a worker. An unknown user costs a hash like a wrong
  * password. "user*master" (auth_master_user_separator) is the user for a master user's password.
  * OK: *out is set. E_AUTH, also for a right password in a place where it is not good; E_ACCESS:
- * right, but switched off; E_STATE: see must_wait; E_TEMPFAIL. *reason: a static word for the log
- * ("password", "user", "disabled", "scheme", "saslauthd", "database", "master", "protocol",
- * "network", "expired"), "cache" for a hit.
+ * right, but switched off, or, with *out and moved_to set, of another server; E_STATE: see
+ * must_wait; E_TEMPFAIL. *reason: a static word for the log ("password", "user", "disabled",
+ * "moved", "scheme", "saslauthd", "database", "master", "protocol", "network", "expired"), "cache"
+ * for a hit.
  */
 enum err verify_login(struct directory *d, struct cache *cache, const char *user,
 	struct str password, struct verify_from *from, struct cache_user *out, const char **reason);
@@ -41,8 +43,8 @@ enum err verify_login(struct directory *d, struct cache *cache, const char *user
  */
 enum err verify_find(
 	struct directory *d, const char *name, struct directory_user *out, const char **reason);
-/* The secret was proved. OK with *out set; E_ACCESS: switched off; E_AUTH: not from here. */
-enum err verify_accept(const struct directory_user *user, const struct verify_from *from,
+/* The secret was proved. OK with *out set; E_ACCESS as above; E_AUTH: not from here. */
+enum err verify_accept(const struct directory_user *user, struct verify_from *from,
 	struct cache_user *out, const char **reason);
 
 #endif

@@ -19,17 +19,17 @@ struct column {
 
 struct kind {
 	const char *name;
-	struct column columns[14];
+	struct column columns[15];
 };
 
 static const struct kind kinds[] = {
-	{"user",
-		{{"address", COLUMN_TEXT}, {"password", COLUMN_TEXT},
-			{"password_hash", COLUMN_TEXT}, {"name", COLUMN_TEXT},
-			{"quota_bytes", COLUMN_SIZE}, {"quota_messages", COLUMN_SIZE},
-			{"quota_rules", COLUMN_TEXT}, {"active", COLUMN_FLAG},
-			{"protocols", COLUMN_TEXT}, {"networks", COLUMN_TEXT},
-			{"max_connections", COLUMN_SIZE}, {"max_connections_per_ip", COLUMN_SIZE}}},
+	{"user", {{"address", COLUMN_TEXT}, {"password", COLUMN_TEXT},
+			 {"password_hash", COLUMN_TEXT}, {"name", COLUMN_TEXT},
+			 {"quota_bytes", COLUMN_SIZE}, {"quota_messages", COLUMN_SIZE},
+			 {"quota_rules", COLUMN_TEXT}, {"active", COLUMN_FLAG},
+			 {"protocols", COLUMN_TEXT}, {"networks", COLUMN_TEXT},
+			 {"max_connections", COLUMN_SIZE}, {"max_connections_per_ip", COLUMN_SIZE},
+			 {"host", COLUMN_TEXT}}},
 	{"domain", {{"domain", COLUMN_TEXT}, {"active", COLUMN_FLAG}}},
 	{"alias", {{"address", COLUMN_TEXT}, {"targets", COLUMN_LIST}, {"active", COLUMN_FLAG}}},
 	{"domain-alias",

@@ -7,10 +7,11 @@
 
 /*
  * What no single command brings: the protocol itself, literals of the parser (RFC 7888), the
- * initial response of the log-in dialogue (RFC 4959), attributes of LIST (RFC 3348), UIDs in the
- * replies of APPEND, COPY and EXPUNGE (RFC 4315).
+ * initial response and the referrals of the log-in dialogue (RFC 4959, 2221), attributes of LIST
+ * (RFC 3348), UIDs in the replies of APPEND, COPY and EXPUNGE (RFC 4315).
  */
-static const char base_capabilities[] = "IMAP4rev1 SASL-IR LITERAL+ CHILDREN UIDPLUS";
+static const char base_capabilities[] =
+	"IMAP4rev1 SASL-IR LOGIN-REFERRALS LITERAL+ CHILDREN UIDPLUS";
 
 /* What ENABLE (RFC 5161) knows. Each of them is a capability too. */
 static const struct {

@@ -23,7 +23,7 @@
  * would notice if a sleep lost it? Then it belongs into struct imap_sleep_state as well. Then write
  * the new size here.
  */
-_Static_assert(sizeof(struct imap_session) == 744,
+_Static_assert(sizeof(struct imap_session) == 752,
 	"imap_session has a new field: see the comment in sleep.c");
 #endif
 

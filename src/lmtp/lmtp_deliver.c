@@ -59,6 +59,8 @@ static const struct lmtp_reply reply_rcpt_ok = {"250 2.1.5", "OK"},
 			       reply_disabled = {"550 5.2.1", "Mailbox is switched off"},
 			       reply_full = {"552 5.2.2", "Mailbox is full"},
 			       reply_full_now = {"452 4.2.2", "Mailbox is full, try again later"},
+			       reply_moved = {"450 4.2.1",
+				       "Mailbox is on another server, and no alias leads there"},
 			       reply_tempfail = {"451 4.3.0", "Try again later"},
 			       reply_no_space = {"452 4.3.1",
 				       "No space left here, try again later"},
@@ -218,6 +220,14 @@ deliver_rcpt(void *arg, const char *address, struct str raw, uint64_t size)
 		       : e == E_PARSE  ? reply_bad_address
 		       : e == E_ACCESS ? reply_disabled
 				       : reply_tempfail;
+	}
+	/* A mailbox that its user does not open any more is no place for his mail. */
+	if (user->auth.moved_to[0]) {
+		log_event(LOGL_WARN, "lmtp.rcpt moved", "user", user->auth.name, "host",
+			user->auth.moved_to, NULL);
+		lmtp_user_put(d->users, user);
+		free(detail);
+		return reply_moved;
 	}
 	d->size_hint = size;
 	e = lmtp_user_open(d->users, user);

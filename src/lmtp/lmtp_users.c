@@ -108,6 +108,7 @@ still_good(const struct lmtp_user *user, const struct auth_user *now)
 	       user->auth.quota_bytes == now->quota_bytes &&
 	       user->auth.quota_messages == now->quota_messages &&
 	       strcmp(user->auth.quota_rules, now->quota_rules) == 0 &&
+	       strcmp(user->auth.moved_to, now->moved_to) == 0 &&
 	       io_now_ms() - user->since_ms < LMTP_USER_AGE_MS;
 }
 

@@ -37,11 +37,21 @@ static void
 on_failed(struct client *c, struct ipc_reader *r)
 {
 	uint32_t code = ipc_get_u32(r);
+	struct str moved_to, moved_user;
 
 	ipc_get_str(r);
+	moved_to = ipc_get_str(r);
+	moved_user = ipc_get_str(r);
 	finish(c);
-	failed(c,
-		ipc_reader_end(r) || code == OK || code >= ERR_COUNT ? E_TEMPFAIL : (enum err)code);
+	if (ipc_reader_end(r) || code == OK || code >= ERR_COUNT)
+		code = E_TEMPFAIL;
+	if (code != E_ACCESS || moved_to.len == 0) {
+		failed(c, (enum err)code);
+		return;
+	}
+	c->px->failed_logins++;
+	prelogin_auth_moved(&c->prelogin, moved_user, moved_to);
+	client_run(c);
 }
 
 /* 0: the user has as many connections as he may; the client has been told. */

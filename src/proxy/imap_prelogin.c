@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * IMAP before log-in: RFC 3501 sections 6.1 and 6.2, non-synchronizing literals (RFC 7888), SASL-IR
- * (RFC 4959), ID (RFC 2971), response codes (RFC 5530).
+ * (RFC 4959), ID (RFC 2971), LOGIN-REFERRALS (RFC 2221), response codes (RFC 5530).
  *
  * A command is collected whole, literals included, before anything of it is looked at; max_line
  * bounds that. There is no nesting and so no recursion: the one parenthesis of this state is ID's.
@@ -169,7 +169,7 @@ capabilities(struct prelogin *p)
 {
 	struct str list = str_of(prelogin_mechanisms(p));
 
-	prelogin_say(p, "CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID");
+	prelogin_say(p, "CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID LOGIN-REFERRALS");
 	if (!p->tls && p->tls_available)
 		prelogin_say(p, " STARTTLS");
 	if (!prelogin_may_auth(p))
@@ -454,6 +454,26 @@ success(struct prelogin *p)
 	(void)p;
 }
 
+/*
+ * RFC 2221 section 4.1. What may stand in the name of a URL as it is: "unreserved" of RFC 3986
+ * section 2.3. LOGIN leaves the client the choice of a mechanism there.
+ */
+static void
+moved(struct prelogin *p, struct str user, struct str host)
+{
+	tagged(p, " NO [REFERRAL imap://");
+	for (size_t i = 0; i < user.len; i++) {
+		char c = user.p[i];
+
+		if (str_is_alnum(c) || (c != '\0' && strchr("-._~", c)))
+			buf_add_char(&p->out, c);
+		else
+			buf_printf(&p->out, "%%%02X", (unsigned char)c);
+	}
+	buf_printf(&p->out, ";AUTH=%s@%.*s/] This account is on the server %.*s\r\n",
+		p->mechanism ? p->mechanism : "*", STR_ARG(host), STR_ARG(host));
+}
+
 const struct prelogin_protocol prelogin_imap = {
 	.name = "imap",
 	.auth_service = "imap",
@@ -462,6 +482,7 @@ const struct prelogin_protocol prelogin_imap = {
 	.command = command,
 	.challenge = challenge,
 	.success = success,
+	.moved = moved,
 	.replies =
 		{
 			[REPLY_BAD_BASE64] = "% BAD Invalid base64\r\n",

@@ -243,6 +243,15 @@ success(struct prelogin *p)
 	(void)p;
 }
 
+/* RFC 3206 section 4: no other password would help, and no waiting. */
+static void
+moved(struct prelogin *p, struct str user, struct str host)
+{
+	(void)user;
+	buf_printf(
+		&p->out, "-ERR [SYS/PERM] This account is on the server %.*s\r\n", STR_ARG(host));
+}
+
 const struct prelogin_protocol prelogin_pop3 = {
 	.name = "pop3",
 	.auth_service = "pop3",
@@ -251,6 +260,7 @@ const struct prelogin_protocol prelogin_pop3 = {
 	.command = command,
 	.challenge = challenge,
 	.success = success,
+	.moved = moved,
 	.replies =
 		{
 			[REPLY_BAD_BASE64] = "-ERR Invalid base64\r\n",

@@ -65,6 +65,7 @@ static void
 forget(struct prelogin *p)
 {
 	MEM_FREE(p->tag);
+	MEM_FREE(p->mechanism);
 	MEM_FREE(p->helo);
 	MEM_FREE(p->user);
 	MEM_FREE(p->login_user);
@@ -261,6 +262,15 @@ prelogin_auth_done(struct prelogin *p, struct str user, struct str token, struct
 	p->host->handover(p);
 }
 
+static void
+attempt_failed(struct prelogin *p)
+{
+	if (++p->attempts >= (unsigned)p->conf->login_attempts)
+		prelogin_reply(p, REPLY_TOO_MANY_ATTEMPTS);
+	else
+		prelogin_input(p);
+}
+
 void
 prelogin_auth_failed(struct prelogin *p, enum err e)
 {
@@ -288,11 +298,18 @@ prelogin_auth_failed(struct prelogin *p, enum err e)
 	}
 	prelogin_reply(p, which);
 	/* A failure of ours is not the client's. */
-	if (which != REPLY_AUTH_TEMPFAIL && ++p->attempts >= (unsigned)p->conf->login_attempts) {
-		prelogin_reply(p, REPLY_TOO_MANY_ATTEMPTS);
-		return;
-	}
-	prelogin_input(p);
+	if (which == REPLY_AUTH_TEMPFAIL)
+		prelogin_input(p);
+	else
+		attempt_failed(p);
+}
+
+void
+prelogin_auth_moved(struct prelogin *p, struct str user, struct str host)
+{
+	prelogin_set_state(p, PRELOGIN_COMMAND);
+	p->proto->moved(p, user, host);
+	attempt_failed(p);
 }
 
 void

@@ -96,6 +96,8 @@ struct prelogin_protocol {
 	void (*challenge)(struct prelogin *p, struct str base64);
 	/* The exchange succeeded; states where the session daemon itself answers do nothing. */
 	void (*success)(struct prelogin *p);
+	/* The user's mail is on another server; user: his name there. NULL: nobody logs in. */
+	void (*moved)(struct prelogin *p, struct str user, struct str host);
 	/* Texts with CRLF. Those that begin with "%" get the tag in its place. */
 	const char *replies[REPLY_COUNT];
 };
@@ -136,6 +138,7 @@ struct prelogin {
 	int helo_seen, esmtp;
 	unsigned attempts, errors, commands;
 	char *tag; /* IMAP: of the command being answered */
+	char *mechanism; /* of the exchange; NULL: the protocol's own way to log in */
 	char *helo; /* SMTP */
 	int utf8; /* POP3: it said UTF8 */
 	char *user; /* POP3: from USER */
@@ -164,6 +167,8 @@ void prelogin_auth_done(
 	struct prelogin *p, struct str user, struct str token, struct str success_data);
 /* e as in AUTH_FAILED. */
 void prelogin_auth_failed(struct prelogin *p, enum err e);
+/* The password was right, but this user's mail is on another server (auth/moved.h). */
+void prelogin_auth_moved(struct prelogin *p, struct str user, struct str host);
 /* The password was right, but this user has too many connections. */
 void prelogin_auth_limited(struct prelogin *p);
 void prelogin_handover_failed(struct prelogin *p);

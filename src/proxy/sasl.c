@@ -60,6 +60,8 @@ sasl_begin(struct prelogin *p, struct str mechanism, int has_initial, struct str
 		prelogin_error(p);
 	} else {
 		prelogin_set_state(p, PRELOGIN_AUTH);
+		MEM_FREE(p->mechanism);
+		p->mechanism = str_dup(str_make(name, mechanism.len));
 		p->host->auth_start(
 			p, str_make(name, mechanism.len), has_initial, buf_str(&decoded));
 	}
@@ -85,6 +87,7 @@ sasl_begin_plain(struct prelogin *p, struct str user, struct str password)
 		return;
 	}
 	prelogin_set_state(p, PRELOGIN_AUTH);
+	MEM_FREE(p->mechanism);
 	buf_add_char(&message, '\0');
 	buf_add_str(&message, user);
 	buf_add_char(&message, '\0');

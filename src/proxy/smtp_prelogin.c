@@ -241,10 +241,18 @@ success(struct prelogin *p)
 	prelogin_say(p, "235 2.7.0 Authentication successful\r\n");
 }
 
+/* RFC 4954 section 6; 5.7.8 would say that the password is wrong. */
+static void
+moved(struct prelogin *p, struct str user, struct str host)
+{
+	(void)user;
+	buf_printf(&p->out, "535 5.7.0 This account is on the server %.*s\r\n", STR_ARG(host));
+}
+
 /* What they have in common. */
 #define SMTP_DIALOGUE                                                                              \
 	.handover = "smtpd", .greet = greet, .command = command, .challenge = challenge,           \
-	.success = success, .replies = SMTP_REPLIES
+	.success = success, .moved = moved, .replies = SMTP_REPLIES
 
 const struct prelogin_protocol prelogin_smtp = {
 	.name = "smtp", .auth_service = "smtp", SMTP_DIALOGUE};

@@ -46,6 +46,7 @@ def server(request, tmp_path_factory):
     instance.ctl("user", "add", USER, "--scheme", "PLAIN", stdin=PASSWORD)
     instance.ctl("user", "add", "gone@example.test", stdin=PASSWORD)
     instance.ctl("user", "set", "gone@example.test", "--active", "no")
+    instance.ctl("user", "add", "moved@example.test", "--host", "mail.example.net", stdin=PASSWORD)
     yield instance
     instance.close()
 
@@ -140,7 +141,8 @@ def test_plain(server, auth):
 @pytest.mark.parametrize("user, password, words", [
     (USER, "wrong", []), ("nobody@example.test", PASSWORD, []),
     ("gone@example.test", PASSWORD, ["user_disabled", "code=user_disabled"]),
-    ("gone@example.test", "wrong", [])])
+    ("gone@example.test", "wrong", []), ("moved@example.test", "wrong", []),
+    ("moved@example.test", PASSWORD, ["user_disabled", "code=user_disabled"])])
 def test_refusals(auth, user, password, words):
     auth.send(f"AUTH\t5\tPLAIN\tservice=smtp\tsecured\tresp={plain(user, password)}")
     answer = auth.line()
@@ -280,8 +282,9 @@ def test_userdb(server):
     for name in ("nobody@example.test", "x", "", "a@b@c"):
         line.send(f"USER\t3\t{name}")
         assert line.line() == ["NOTFOUND", "3"]
-    line.send("USER\t4\tgone@example.test")
-    assert line.line()[:2] == ["FAIL", "4"]
+    for name in ("gone", "moved"):
+        line.send(f"USER\t4\t{name}@example.test")
+        assert line.line()[:2] == ["FAIL", "4"]
     line.send(f"PASS\t5\t{USER}\tservice=smtp", "LIST\t6\tuser=*")
     assert [line.line()[:2] for _ in range(2)] == [["FAIL", "5"], ["FAIL", "6"]]
     line.send(f"AUTH\t7\tPLAIN\tservice=smtp\tsecured\tresp={plain(USER)}")

@@ -12,7 +12,7 @@
 static inline void
 drive_auth(struct fake *f, unsigned choice)
 {
-	switch (choice % 6) {
+	switch (choice % 7) {
 	case 0:
 		prelogin_auth_done(&f->p, STR("u@example.test"), STR("token"), (struct str){0});
 		break;
@@ -24,6 +24,12 @@ drive_auth(struct fake *f, unsigned choice)
 		prelogin_auth_challenge(&f->p, STR("challenge"));
 		break;
 	case 4:
+		if (f->p.proto->moved)
+			prelogin_auth_moved(&f->p, STR("u]\r\n@x"), STR("h"));
+		else
+			prelogin_auth_failed(&f->p, E_ACCESS);
+		break;
+	case 5:
 		prelogin_auth_failed(&f->p, E_TEMPFAIL);
 		break;
 	default:

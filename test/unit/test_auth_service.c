@@ -241,6 +241,9 @@ receive(uint32_t request, char **token)
 		assert_int_equal(m.type, AUTH_FAILED);
 		e = (enum err)ipc_get_u32(&r);
 		assert_true(ipc_get_str(&r).len > 0);
+		/* Nobody has moved. */
+		assert_int_equal(ipc_get_str(&r).len, 0);
+		assert_int_equal(ipc_get_str(&r).len, 0);
 	}
 	assert_int_equal(ipc_reader_end(&r), OK);
 	ipc_msg_free(&m);

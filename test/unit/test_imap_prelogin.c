@@ -9,7 +9,7 @@
 
 #include "prelogin_fake.h"
 
-#define CAPS "CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID"
+#define CAPS "CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID LOGIN-REFERRALS"
 #define BAD_ARGS " BAD Invalid arguments\r\n"
 #define BAD_START "* BAD A tag, a space and a command are expected\r\n"
 #define ID_LINE "* ID (\"name\" \"Roost\" \"version\" \"0.1.0\")\r\n"
@@ -216,6 +216,63 @@ test_outcomes(void **state)
 	}
 }
 
+/* RFC 2221 section 4.1: a URL of RFC 5092, so that what is no letter of a URL is not in it. */
+static void
+test_moved(void **state)
+{
+	static const struct {
+		const char *in, *user, *host, *out;
+	} table[] = {
+		{"a LOGIN u p\r\n", "u@example.test", "mail.example.net",
+			"a NO [REFERRAL imap://u%40example.test;AUTH=*@mail.example.net/] This "
+			"account is on the server mail.example.net\r\n"},
+		{"a AUTHENTICATE scram-sha-256 biws\r\n", "a]%\"*b", "[2001:db8::1]:1143",
+			"a NO [REFERRAL imap://a%5D%25%22%2Ab;AUTH=SCRAM-SHA-256@[2001:db8::1]:1143/] "
+			"This account is on the server [2001:db8::1]:1143\r\n"},
+		{"a AUTHENTICATE PLAIN AGEAYg==\r\n", "\xc3\xa9@x", "192.0.2.1",
+			"a NO [REFERRAL imap://%C3%A9%40x;AUTH=PLAIN@192.0.2.1/] This account is on "
+			"the server 192.0.2.1\r\n"},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+		struct fake f;
+		struct buf out = {0};
+
+		fake_init(&f, &prelogin_imap, 1, 0);
+		fake_feed(&f, str_of(table[i].in), &out);
+		assert_int_equal(f.p.state, PRELOGIN_AUTH);
+		prelogin_auth_moved(&f.p, str_of(table[i].user), str_of(table[i].host));
+		assert_string_equal(buf_cstr(&f.p.out), table[i].out);
+		assert_int_equal(f.p.state, PRELOGIN_COMMAND);
+		buf_free(&out);
+		fake_fini(&f);
+	}
+}
+
+/* The mechanism of a command is not taken for that of the next; each counts as an attempt. */
+static void
+test_moved_again(void **state)
+{
+	struct fake f;
+	struct buf out = {0};
+	(void)state;
+
+	fake_init(&f, &prelogin_imap, 1, 0);
+	f.conf->login_attempts = 2;
+	fake_feed(&f, STR("a AUTHENTICATE PLAIN AGEAYg==\r\n"), &out);
+	prelogin_auth_moved(&f.p, STR("u"), STR("h"));
+	buf_reset(&f.p.out);
+	fake_feed(&f, STR("b LOGIN u p\r\n"), &out);
+	prelogin_auth_moved(&f.p, STR("u"), STR("h"));
+	assert_string_equal(buf_cstr(&f.p.out),
+		"b NO [REFERRAL imap://u;AUTH=*@h/] This account is on the server h\r\n"
+		"* BYE Too many failed log-ins\r\n");
+	assert_int_equal(f.p.state, PRELOGIN_CLOSED);
+	buf_free(&out);
+	fake_fini(&f);
+}
+
 static void
 test_success_keeps_read_ahead(void **state)
 {
@@ -335,6 +392,8 @@ main(void)
 		cmocka_unit_test(test_starttls_forgets),
 		cmocka_unit_test(test_outcomes),
 		cmocka_unit_test(test_success_keeps_read_ahead),
+		cmocka_unit_test(test_moved),
+		cmocka_unit_test(test_moved_again),
 		cmocka_unit_test(test_exchange),
 		cmocka_unit_test(test_bounds),
 	};

@@ -72,6 +72,43 @@ lines(void **state)
 	assert_null(f);
 }
 
+/* As Dovecot's passdb fields: "nologin" beside "host" sends the user there. */
+static void
+hosts(void **state)
+{
+	static const struct {
+		const char *extra, *want;
+	} table[] = {
+		{"host=Mail.Example.NET", "1 mail.example.net"},
+		{"nologin host=mail.example.net:1143", "1 mail.example.net:1143"},
+		{"host=[2001:DB8::1]:143 nologin", "1 [2001:db8::1]:143"},
+		{"host= ", "1 "},
+		{"host= nologin", "0 "},
+		{"host=not/a/host", "tempfail"},
+		{"host=x\"]y", "tempfail"},
+	};
+	const struct auth_settings s = {0};
+	struct passwd_file *f = passwd_file_create(path);
+	struct addr a;
+
+	(void)state;
+	assert_int_equal(addr_parse(STR("a@x.test"), &a), OK);
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		char *line = mem_printf("a@x.test:{PLAIN}one::::::%s\n", table[i].extra), *got;
+		struct directory_user u;
+		enum err e;
+
+		put(line);
+		e = passwd_file_find(f, &s, &a, &u);
+		got = e ? mem_strdup(err_word(e)) : mem_printf("%d %s", u.active, u.host);
+		assert_string_equal(got, table[i].want);
+		directory_user_free(&u);
+		free(got);
+		free(line);
+	}
+	passwd_file_free(&f);
+}
+
 static void
 changes(void **state)
 {
@@ -97,7 +134,8 @@ changes(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(lines), cmocka_unit_test(changes)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(lines), cmocka_unit_test(hosts), cmocka_unit_test(changes)};
 	int fd = mkstemp(path), failed;
 
 	if (fd < 0)

@@ -125,6 +125,22 @@ test_outcomes(void **state)
 }
 
 static void
+test_moved(void **state)
+{
+	struct fake f;
+	struct buf out = {0};
+	(void)state;
+
+	fake_init(&f, &prelogin_pop3, 1, 0);
+	fake_feed(&f, STR("USER u\r\nPASS p\r\n"), &out);
+	prelogin_auth_moved(&f.p, STR("u@x"), STR("mail.example.net"));
+	assert_string_equal(buf_cstr(&f.p.out),
+		"-ERR [SYS/PERM] This account is on the server mail.example.net\r\n");
+	buf_free(&out);
+	fake_fini(&f);
+}
+
+static void
 test_long_line(void **state)
 {
 	struct fake f;
@@ -150,6 +166,7 @@ main(void)
 		cmocka_unit_test(test_cases),
 		cmocka_unit_test(test_stls_forgets_user),
 		cmocka_unit_test(test_outcomes),
+		cmocka_unit_test(test_moved),
 		cmocka_unit_test(test_long_line),
 	};
 

@@ -161,8 +161,12 @@ test_submission(void **state)
 	assert_string_equal(buf_cstr(&out), "334 VXNlcm5hbWU6\r\n");
 	prelogin_auth_failed(&f.p, E_AUTH);
 	buf_reset(&out);
+	fake_feed(&f, STR("AUTH PLAIN AHUAcA==\r\n"), &out);
+	prelogin_auth_moved(&f.p, STR("u@x"), STR("mail.example.net"));
 	fake_feed(&f, STR("AUTH PLAIN AHUAcA==\r\nMAIL FROM:<u>\r\n"), &out);
-	assert_string_equal(buf_cstr(&out), "535 5.7.8 Authentication failed\r\n");
+	assert_string_equal(buf_cstr(&out),
+		"535 5.7.8 Authentication failed\r\n"
+		"535 5.7.0 This account is on the server mail.example.net\r\n");
 	prelogin_auth_done(&f.p, STR("u"), STR("t"), (struct str){0});
 	assert_string_equal(buf_cstr(&f.p.out), "235 2.7.0 Authentication successful\r\n");
 	assert_string_equal(buf_cstr(&f.p.in), "MAIL FROM:<u>\r\n");
