@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +19,7 @@
 
 /* One mbox. Programs lock it in two ways, PATH.lock and fcntl(2): both are done. */
 
-enum { LOCK_WAIT_MS = 30 * 1000, LOCK_AGAIN_MS = 100, LOCK_STALE_S = 500 };
+enum { LOCK_WAIT_MS = 30 * 1000, LOCK_AGAIN_MS = 100, LOCK_STALE_S = 500, LOCK_TEXT_MAX = 300 };
 
 struct mbox {
 	struct local_run *r;
@@ -45,13 +47,44 @@ wait_a_while(void)
 	(void)nanosleep(&t, NULL);
 }
 
-/* Whoever made it has been dead for long. */
+/* "PID:HOST": who has a lock, as other programs write it too. */
+static void
+sign_lock(int fd)
+{
+	char host[LOCK_TEXT_MAX] = "";
+
+	if (gethostname(host, sizeof(host) - 1) == 0)
+		(void)dprintf(fd, "%ld:%s\n", (long)getpid(), host);
+}
+
+/* It says that a process of this machine has it, and there is none of that number. */
+static int
+owner_is_gone(const char *lock)
+{
+	char text[LOCK_TEXT_MAX] = "", host[LOCK_TEXT_MAX] = "";
+	int fd = open(lock, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	struct str rest, pid;
+	uint32_t number;
+
+	io_close(&fd);
+	if (n <= 0 || text[n - 1] != '\n' || gethostname(host, sizeof(host) - 1) != 0)
+		return 0;
+	rest = str_make(text, (size_t)n - 1);
+	pid = str_split(&rest, ':');
+	if (!str_is(rest, host) || str_to_u32(pid, &number) || number == 0 || number > INT32_MAX)
+		return 0;
+	return kill((pid_t)number, 0) != 0 && errno == ESRCH;
+}
+
+/* Whoever made it is dead, or has been for long. */
 static void
 break_stale_lock(const char *lock)
 {
 	struct stat st;
 
-	if (lstat(lock, &st) == 0 && S_ISREG(st.st_mode) && st.st_mtime < time(NULL) - LOCK_STALE_S)
+	if (lstat(lock, &st) == 0 && S_ISREG(st.st_mode) &&
+		(st.st_mtime < time(NULL) - LOCK_STALE_S || owner_is_gone(lock)))
 		(void)unlink(lock);
 }
 
@@ -65,6 +98,7 @@ lock_by_name(struct mbox *b, int64_t deadline)
 		int fd = open(lock, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 		if (fd >= 0) {
+			sign_lock(fd);
 			close(fd);
 			b->lock = lock;
 			return 1;

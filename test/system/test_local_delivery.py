@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: MIT
 """What aliases of this machine lead to besides addresses: files, Maildirs and commands."""
 
+import contextlib
 import fcntl
 import mailbox
 import os
 import pwd
+import random
 import shutil
 import signal
+import socket
+import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -198,6 +203,56 @@ def test_killed_deliveries_are_done_again(make, place):
     os.kill(found[0], signal.SIGKILL)
     flush_until_empty(roost)
     assert read(place / "box" / "done") == "x\n"
+    assert roost.process.poll() is None
+
+
+def test_a_lock_of_one_who_died(make, place):
+    """It says who has it; one of another machine is believed for a while."""
+    roost = make("mbox: {box}/mbox\n")
+    lock = place / "box" / "mbox.lock"
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    lock.write_text(f"{gone.pid}:elsewhere.example\n")
+    shutil.chown(lock, "nobody")
+    send(roost, f"mbox@{HOST}")
+    wait_for_reason(roost, "another program has locked it")
+    lock.write_text(f"{gone.pid}:{socket.gethostname()}\n")
+    flush_until_empty(roost)
+    assert len(mailbox.mbox(place / "box" / "mbox")) == 1
+    assert not lock.exists()
+
+
+def test_the_deliverers_are_killed_in_a_loop(make, place):
+    """roost-local, roost-local-run and the processes that write: what was accepted arrives everywhere, whole."""
+    script(place, "keep", f'f=$(mktemp {place}/box/kept/tmp.XXXXXX) && cat > "$f" && mv "$f" "$f.done"\n')
+    box = place / "box"
+    roost = make('all: {box}/mbox, {box}/Maildir/, "|{dir}/keep"\n', minimal_backoff_time="1s", maximal_backoff_time="1s")
+    (box / "kept").mkdir()
+    shutil.chown(box / "kept", "nobody")
+    body = "A line that fills the message.\n" * 500 + "The end.\n"
+    moments = random.Random(1)
+    tokens, kills = set(), 0
+    programs = ["roost-local", "roost-local-run", "children", "roost-qmgr"]
+
+    def missing():
+        whole = [[m.as_bytes() for m in mailbox.mbox(box / "mbox")] if (box / "mbox").exists() else [],
+                 [p.read_bytes() for p in box.glob("Maildir/*/*")], [p.read_bytes() for p in box.glob("kept/*.done")]]
+        return [t for t in tokens for place in whole
+                if not any(f"Subject: {t}\n".encode() in m and m.rstrip().endswith(b"The end.") for m in place)]
+
+    while kills < 40:
+        subject = f"token{len(tokens)}."
+        send(roost, f"all@{HOST}", subject=subject, body=body)
+        tokens.add(subject)
+        time.sleep(moments.expovariate(20))
+        program = moments.choice(programs)
+        pids = children(roost) if program == "children" else roost.pids(program)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+    wait_until(lambda: not missing(), 120, "everything is everywhere")
+    wait_for_empty_queue(roost)
     assert roost.process.poll() is None
 
 
