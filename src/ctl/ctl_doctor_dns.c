@@ -6,6 +6,7 @@
 
 #include "ctl/ctl_dns.h"
 #include "ctl/ctl_doctor.h"
+#include "lib/idn.h"
 #include "lib/mem.h"
 #include "lib/net.h"
 
@@ -250,6 +251,21 @@ check_dkim(struct dns_check *c, const char *domain, const char *selector)
 	free(name);
 }
 
+/* Where the bounces of forwarded mail come, and what its senders are checked against. */
+static void
+check_srs(struct dns_check *c, const char *const *domains)
+{
+	char name[256];
+
+	if (idn_to_ascii(str_of(c->d->conf->srs_domain), name, sizeof(name)) || !name[0])
+		return;
+	for (size_t i = 0; domains[i]; i++)
+		if (strcasecmp(domains[i], name) == 0)
+			return; /* looked at as one of ours */
+	check_mx(c, name);
+	check_spf(c, name);
+}
+
 void
 doctor_check_dns(struct doctor *d, const char *const *domains, const char *const *selectors)
 {
@@ -268,6 +284,7 @@ doctor_check_dns(struct doctor *d, const char *const *domains, const char *const
 		for (size_t k = 0; selectors[k]; k++)
 			check_dkim(&c, domains[i], selectors[k]);
 	}
+	check_srs(&c, domains);
 	if (domains[0] && !selectors[0])
 		doctor_say(d, DOCTOR_NOTE, "dns",
 			"name what your mail is signed with: --dkim-selector",

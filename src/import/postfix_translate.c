@@ -55,6 +55,9 @@ static const struct {
 	{"virtual_mailbox_maps", ELSEWHERE,
 		"the directory: roostctl user add, or queries of your database"},
 	{"virtual_mailbox_base", ELSEWHERE, "mail_dir"},
+	{"sender_canonical_classes", ELSEWHERE, "envelope and header; for postsrsd see srs_domain"},
+	{"recipient_canonical_classes", ELSEWHERE,
+		"envelope and header; for postsrsd see srs_domain"},
 	{"virtual_transport", ELSEWHERE, "mail for the directory's domains goes to roost-lmtp"},
 	{"mailbox_transport", ELSEWHERE, "mail for the directory's domains goes to roost-lmtp"},
 	{"virtual_uid_maps", ELSEWHERE, "mail_user"},
@@ -190,6 +193,16 @@ quote(struct str text, struct buf *out)
 	buf_add_char(out, '"');
 }
 
+/* How postsrsd is asked, in its versions 2 and 1. */
+static int
+is_srs(struct str word)
+{
+	return (str_starts_i(word, "socketmap:") &&
+		       (str_ends_i(word, ":forward") || str_ends_i(word, ":reverse"))) ||
+	       ((str_starts_i(word, "tcp:localhost:") || str_starts_i(word, "tcp:127.0.0.1:")) &&
+		       (str_ends_i(word, ":10001") || str_ends_i(word, ":10002")));
+}
+
 static int
 is_endpoint(struct str word)
 {
@@ -219,6 +232,13 @@ put_list(struct run *r, const char *name, struct str value, struct buf *out, str
 		} else if (str_find(word, 0, ':') < word.len || word.p[0] == '/') {
 			if (str_find(word, 0, ':') < word.len && word.p[0] == '[') {
 				buf_add_str(&one, word);
+			} else if (is_srs(word)) {
+				buf_printf(r->left,
+					"%s: %.*s: SRS is part of Roost: srs_domain, and srs_secrets = "
+					"\"/etc/postsrsd.secret\"\n",
+					name, STR_ARG(word));
+				good = 0;
+				continue;
 			} else if (!put_table(word, &one)) {
 				buf_printf(r->left, "%s: there is no table %.*s\n", name,
 					STR_ARG(word));

@@ -12,14 +12,16 @@ static const char *const auth_restart_for[] = {
 /* What its lists and tables were made from. */
 static const char *const smtpd_restart_for[] = {"smtpd_*", "submission_restrictions", "*_checks",
 	"body_checks_size_limit", "*_maps", "masquerade_*", "recipient_delimiter", "local_domains",
-	"relay_clientcerts", "mynetworks", "hostname", "dns_resolvers", NULL};
+	"relay_clientcerts", "mynetworks", "hostname", "dns_resolvers", "srs_*", NULL};
 
 static const char *const smtp_restart_for[] = {"smtp_tls_*", "smtp_sasl_*", "smtp_bind_*",
 	"smtp_generic_maps", "smtp_header_checks", "recipient_delimiter", "dns_resolvers",
-	"dns_trust_anchor", NULL};
+	"dns_trust_anchor", "srs_*", NULL};
 
 static const char *const local_restart_for[] = {"*_maps", "masquerade_*", "recipient_delimiter",
-	"local_domains", "alias_*", "allow_mail_to_*", "hostname", NULL};
+	"local_domains", "alias_*", "allow_mail_to_*", "hostname", "srs_*", NULL};
+
+static const char *const srs_restart_for[] = {"srs_*", NULL};
 
 const struct daemon_def daemon_defs[] = {
 	{
@@ -98,6 +100,7 @@ const struct daemon_def daemon_defs[] = {
 	{
 		.name = "qmgr",
 		.program = "roost-qmgr",
+		.restart_for = srs_restart_for,
 		.user = DAEMON_MAIL_USER,
 		.stage = STAGE_DELIVERY,
 		.unix_ = {{"qmgr", "qmgr", DAEMON_MAIL_USER, 0600}},
@@ -113,6 +116,7 @@ const struct daemon_def daemon_defs[] = {
 	{
 		.name = "lmtp-client",
 		.program = "roost-lmtp-client",
+		.restart_for = srs_restart_for,
 		.user = DAEMON_MAIL_USER,
 		.stage = STAGE_DELIVERY,
 		.unix_ = {{"lmtp-out", "lmtp-out", DAEMON_MAIL_USER, 0600}},

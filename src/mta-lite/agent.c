@@ -101,6 +101,7 @@ forget_job(struct agent *a)
 	a->answers = NULL;
 	a->rcpts = NULL;
 	a->mtas = NULL;
+	MEM_FREE(a->sender);
 	a->site_failed = 0;
 	io_close(&a->file);
 	job_free(&a->job);
@@ -128,6 +129,27 @@ agent_next(struct agent *a)
 	}
 	ipc_msg_free(&m);
 	return e;
+}
+
+void
+agent_rewrite_sender(struct agent *a, struct srs *srs)
+{
+	struct buf sender = {0};
+	enum err e;
+
+	if (!a->job.forwarded || srs == NULL)
+		return;
+	srs_refresh(srs);
+	e = srs_forward(srs, a->job.sender, a->job.arrival, &sender);
+	if (e == OK) {
+		free(a->sender);
+		a->sender = buf_steal(&sender);
+		a->send.sender = a->sender;
+	} else if (e != E_NOTFOUND) {
+		log_event(LOGL_WARN, "agent.sender kept", "queue_id", a->job.id, "from",
+			a->job.sender, "error", err_text(e), NULL);
+	}
+	buf_free(&sender);
 }
 
 void

@@ -5,6 +5,7 @@
 #include "lib/session.h"
 #include "mta-lite/job.h"
 #include "mta-lite/smtp_client.h"
+#include "mta-lite/srs.h"
 
 /*
  * What the delivery processes have in common: one job after the other, the file, the results. qmgr
@@ -16,6 +17,7 @@ struct agent {
 	int channel; /* to qmgr; borrowed from the session's stream */
 	int file;
 	struct job job;
+	char *sender; /* what agent_rewrite_sender made, or NULL */
 	struct smtp_send send; /* of the job; content read from the file */
 	struct smtp_send_rcpt *rcpts;
 	struct smtp_answer *answers; /* one for each recipient */
@@ -26,6 +28,11 @@ struct agent {
 void agent_open(struct agent *a, struct session *s);
 /* Waits for the next job. E_CLOSED: there is none; other errors are logged. */
 enum err agent_next(struct agent *a);
+/*
+ * Of a job with forwarded recipients: send gets the sender that SRS makes. One for whom there is
+ * none stays, with a line in the log. A process lives for many jobs: srs is brought up to date.
+ */
+void agent_rewrite_sender(struct agent *a, struct srs *srs);
 /* Tells qmgr the answer of recipient i now, so that it counts whatever becomes of the others. */
 enum err agent_report_one(struct agent *a, size_t i);
 /* Tells qmgr that the job is done. */

@@ -56,6 +56,7 @@ struct job {
 	char *nexthop;
 	int relayhost; /* nexthop was chosen here and not by the address */
 	int lmtp; /* speak LMTP */
+	int forwarded; /* its recipients are: the sender is rewritten (srs.h) */
 	int filter; /* nexthop is a content filter: nobody else will do */
 	char *xforward; /* "NAME=VALUE NAME=VALUE" in xtext for a filter that wants it; else "" */
 	struct job_rcpt *rcpts;

@@ -11,6 +11,8 @@
 
 /* Delivers queued mail to the mailboxes here, or to what listens on another socket. */
 
+static struct srs *srs;
+
 static struct smtp_client *
 open_lmtp(struct agent *a, const char *path, struct smtp_answer *why)
 {
@@ -37,6 +39,8 @@ deliver(struct agent *a, struct smtp_client **c)
 	struct smtp_answer why = {0};
 	int sent;
 
+	if (a->job.filter)
+		agent_rewrite_sender(a, srs);
 	if (strncmp(hop, "unix:", 5) == 0)
 		hop += 5;
 	if (*c && !smtp_client_is_usable(*c))
@@ -76,7 +80,7 @@ static enum err
 warm(const struct config *conf)
 {
 	(void)smtp_hostname(conf);
-	return OK;
+	return srs_open(conf, &srs);
 }
 
 static void
@@ -84,6 +88,14 @@ sandbox(const struct config *conf, struct sandbox *sb)
 {
 	(void)conf;
 	sandbox_allow(sb, SANDBOX_CAN_FORK);
+	srs_sandbox(srs, sb);
+}
+
+static void
+refresh(const struct config *conf)
+{
+	(void)conf;
+	srs_refresh(srs);
 }
 
 static const struct session_program lmtp_client_program = {
@@ -91,6 +103,7 @@ static const struct session_program lmtp_client_program = {
 	.handover = "lmtp-out",
 	.warm = warm,
 	.sandbox = sandbox,
+	.refresh = refresh,
 	.run = run,
 };
 

@@ -43,7 +43,9 @@ local_open(const struct config *conf, struct local *l)
 	e = rewrite_open(l->conf, l->maps, &l->rewrite);
 	if (e == OK)
 		e = aliases_open(l->conf, l->maps, &l->aliases);
-	l->lookup = (struct rcpt_lookup){l->conf, NULL, l->rewrite, l->aliases};
+	if (e == OK)
+		e = srs_open(l->conf, &l->srs);
+	l->lookup = (struct rcpt_lookup){l->conf, NULL, l->rewrite, l->aliases, l->srs};
 	return e;
 }
 
@@ -96,7 +98,8 @@ was_here(const struct agent *a, const char *address)
  * answered by an "expanded" report.
  */
 static void
-set_envelope(const struct agent *a, const struct job_rcpt *from, struct local_expansion *x)
+set_envelope(
+	const struct agent *a, const struct job_rcpt *from, int rewrites, struct local_expansion *x)
 {
 	struct queue_entry *q = &x->out;
 	int list = x->owner != NULL, several = q->rcpt_count > 1;
@@ -119,6 +122,7 @@ set_envelope(const struct agent *a, const struct job_rcpt *from, struct local_ex
 	}
 	for (i = 0; i < q->rcpt_count; i++) {
 		q->rcpts[i].notify = notify;
+		q->rcpts[i].forwarded = rewrites && q->rcpts[i].local == QUEUE_ELSEWHERE;
 		free(q->rcpts[i].orcpt);
 		q->rcpts[i].orcpt = mem_strdup(list ? "" : from->orcpt);
 	}
@@ -133,8 +137,12 @@ pass_on(struct local *l, struct agent *a, size_t index, struct local_expansion *
 	struct spool body;
 	enum queue_status status;
 	enum err e = spool_of_file(&body, a->file, a->job.content_offset, a->job.content_len);
+	int rewrites = 0;
 
-	set_envelope(a, from, x);
+	/* The owner of a list is one of ours. */
+	if (e == OK && !x->owner)
+		e = rcpt_lookup_rewrites_sender(&l->lookup, a->job.sender, &rewrites);
+	set_envelope(a, from, rewrites, x);
 	buf_printf(&head, "Delivered-To: %s\r\n", from->address);
 	if (e == OK)
 		e = queue_store_create(l->conf, &x->out, buf_str(&head), &body);

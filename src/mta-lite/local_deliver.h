@@ -15,6 +15,7 @@ struct local {
 	struct maps *maps;
 	struct rewrite *rewrite;
 	struct aliases *aliases;
+	struct srs *srs; /* or NULL */
 	struct rcpt_lookup lookup; /* auth is each session's own */
 };
 

@@ -44,6 +44,7 @@ sandbox(const struct config *conf, struct sandbox *sb)
 	sandbox_allow_path(sb, "/", SANDBOX_READ);
 	sandbox_allow(sb, SANDBOX_CAN_FORK);
 	maps_sandbox(shared.maps, sb);
+	srs_sandbox(shared.srs, sb);
 	free(incoming);
 }
 
@@ -52,6 +53,7 @@ refresh(const struct config *conf)
 {
 	(void)conf;
 	maps_refresh(shared.maps);
+	srs_refresh(shared.srs);
 }
 
 static const struct session_program local_program = {

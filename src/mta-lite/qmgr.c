@@ -311,6 +311,7 @@ limits_of(const struct config *conf)
 
 /* What the sandbox must keep reachable for the tables. */
 static const struct maps *opened_maps;
+static const struct srs *opened_srs;
 
 static enum err
 start(struct service_run *run)
@@ -326,8 +327,11 @@ start(struct service_run *run)
 		e = routes_open(conf, q->maps, &q->routes);
 	if (e == OK)
 		e = aliases_open(conf, q->maps, &q->aliases);
+	if (e == OK)
+		e = srs_open(conf, &q->srs);
 	if (e) {
 		routes_free(&q->routes);
+		aliases_free(&q->aliases);
 		maps_free(&q->maps);
 		free(q);
 		return e;
@@ -346,6 +350,7 @@ start(struct service_run *run)
 	q->pump_timer = evtimer_new(service_base(run), on_pump, q);
 	service_set_state(run, q);
 	opened_maps = q->maps;
+	opened_srs = q->srs;
 	/* From the loop: by then privileges are dropped. */
 	event_base_once(service_base(run), -1, EV_TIMEOUT, on_first_scan, q, &now);
 	return OK;
@@ -358,6 +363,7 @@ sandbox(const struct config *conf, struct sandbox *sb)
 	sandbox_allow(sb, SANDBOX_CAN_FORK); /* writes delivery reports */
 	if (opened_maps)
 		maps_sandbox(opened_maps, sb);
+	srs_sandbox(opened_srs, sb);
 }
 
 /* The old tables go with the old settings. Without new ones mail waits, and goes nowhere else. */

@@ -8,6 +8,7 @@
 #include "lib/ipc.h"
 #include "lib/service.h"
 #include "mta-lite/aliases.h"
+#include "mta-lite/srs.h"
 #include "mta-lite/deferred.h"
 #include "mta-lite/map.h"
 #include "mta-lite/queue_store.h"
@@ -59,6 +60,7 @@ struct qmgr {
 	struct maps *maps;
 	struct routes *routes;
 	struct aliases *aliases; /* NULL: they could not be opened */
+	struct srs *srs; /* or NULL */
 	TAILQ_HEAD(, qmgr_job) jobs;
 	TAILQ_HEAD(, qmgr_link) idle; /* delivery processes that wait for more */
 	struct ipc_conn

@@ -92,6 +92,7 @@ send_start(struct qmgr_link *l, const struct qmgr_job *job, int file)
 		.relayhost = job->route.chosen,
 		.lmtp = job->route.kind == ROUTE_LMTP,
 		.filter = e->filter && e->filter[0],
+		.forwarded = e->rcpts[job->rcpts[0]].forwarded,
 		.xforward = xforward,
 		.rcpts = rcpts,
 		.rcpt_count = job->rcpt_count,

@@ -270,6 +270,7 @@ struct due {
 	char *key;
 	struct route route;
 	size_t index;
+	int forwarded; /* these have another sender: a job of their own */
 };
 
 static int
@@ -278,6 +279,8 @@ compare_due(const void *a, const void *b)
 	const struct due *x = a, *y = b;
 	int c = strcasecmp(x->key, y->key);
 
+	if (c == 0)
+		c = x->forwarded - y->forwarded;
 	return c ? c : (x->index > y->index) - (x->index < y->index);
 }
 
@@ -331,7 +334,8 @@ add_jobs(struct qmgr_message *m, struct due *due, size_t n)
 	for (i = 0; i < n; i++) {
 		list[used++] = due[i].index;
 		if (used == most || used == JOB_RCPTS_MAX || i + 1 == n ||
-			strcasecmp(due[i].key, due[i + 1].key) != 0) {
+			strcasecmp(due[i].key, due[i + 1].key) != 0 ||
+			due[i].forwarded != due[i + 1].forwarded) {
 			qmgr_job_add(m, due[i].key, &due[i].route, list, used);
 			used = 0;
 		}
@@ -366,6 +370,7 @@ collect_due(struct qmgr_message *m, int forced, struct due *due)
 			continue;
 		}
 		due[n].index = i;
+		due[n].forwarded = r->forwarded;
 		due[n++].key = buf_steal(&key);
 	}
 	return n;

@@ -85,7 +85,7 @@ is_notified(const struct config *conf, const char *class)
 
 /* ---- in the child ---- */
 
-static const struct aliases *aliases; /* the parent's */
+static const struct qmgr *qmgr; /* the parent's */
 
 struct target {
 	char to[SMTP_ADDRESS_SIZE]; /* for the header */
@@ -98,9 +98,10 @@ static enum err
 look_up_target(const struct config *conf, struct target *t)
 {
 	struct auth_client *auth = auth_client_create(conf);
-	const struct rcpt_lookup l = {.conf = conf, .auth = auth, .aliases = aliases};
+	const struct rcpt_lookup l = {
+		.conf = conf, .auth = auth, .aliases = qmgr->aliases, .srs = qmgr->srs};
 	/* Aliases of this machine are not to be had now: later. */
-	enum err err = aliases ? rcpt_lookup_here(&l, str_of(t->to), &t->found) : E_TEMPFAIL;
+	enum err err = qmgr->aliases ? rcpt_lookup_here(&l, str_of(t->to), &t->found) : E_TEMPFAIL;
 
 	auth_client_free(&auth);
 	if (err == E_PARSE || err == E_RANGE || err == E_TOOBIG)
@@ -302,7 +303,8 @@ static void __attribute__((noreturn)) child_main(struct qmgr_message *m, int fd)
 	enum err e;
 
 	service_leave_in_child(m->q->run, &fd, 1);
-	aliases = m->q->aliases;
+	srs_refresh(m->q->srs);
+	qmgr = m->q;
 	copy_to_postmaster(m);
 	e = choose_target(service_conf(m->q->run), &m->entry, &t);
 	if (e == E_NOTFOUND) {

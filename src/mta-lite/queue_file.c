@@ -26,7 +26,8 @@ enum attribute {
 	ATTRIBUTE_FILTER = 3,
 	ATTRIBUTE_TARGET = 4, /* "INDEX TARGET", of the recipient with this index */
 	ATTRIBUTE_XFORWARD = 5,
-	ATTRIBUTE_RELEASE_ASKED = 6
+	ATTRIBUTE_RELEASE_ASKED = 6,
+	ATTRIBUTE_FORWARDED = 7 /* "INDEX INDEX...", of recipients */
 };
 
 static uint32_t
@@ -214,6 +215,21 @@ put_target(struct buf *out, size_t index, const char *target)
 }
 
 static void
+put_forwarded(const struct queue_entry *q, struct buf *out)
+{
+	struct buf value = {0};
+	size_t i;
+
+	for (i = 0; i < q->rcpt_count; i++) {
+		if (q->rcpts[i].forwarded)
+			buf_printf(&value, "%s%zu", value.len ? " " : "", i);
+	}
+	if (value.len > 0)
+		put_attribute(out, ATTRIBUTE_FORWARDED, buf_cstr(&value));
+	buf_free(&value);
+}
+
+static void
 put_attributes(const struct queue_entry *q, struct buf *out)
 {
 	size_t i;
@@ -232,6 +248,7 @@ put_attributes(const struct queue_entry *q, struct buf *out)
 		if (q->rcpts[i].target)
 			put_target(out, i, q->rcpts[i].target);
 	}
+	put_forwarded(q, out);
 }
 
 enum err
@@ -383,6 +400,20 @@ get_target(struct ipc_reader *r, struct str value, struct queue_entry *q)
 }
 
 static void
+get_forwarded(struct ipc_reader *r, struct str value, struct queue_entry *q)
+{
+	while (value.p) {
+		int64_t index = number_of(r, str_split(&value, ' '), 0, INT64_MAX);
+
+		if (r->err || (uint64_t)index >= q->rcpt_count) {
+			r->err = E_CORRUPT;
+			return;
+		}
+		q->rcpts[index].forwarded = 1;
+	}
+}
+
+static void
 get_attributes(struct ipc_reader *r, struct queue_entry *q)
 {
 	while (!r->err && r->len > 0) {
@@ -407,6 +438,8 @@ get_attributes(struct ipc_reader *r, struct queue_entry *q)
 			q->xforward = str_dup(value);
 		} else if (key == ATTRIBUTE_TARGET) {
 			get_target(r, value, q);
+		} else if (key == ATTRIBUTE_FORWARDED) {
+			get_forwarded(r, value, q);
 		}
 	}
 }

@@ -67,6 +67,7 @@ struct queue_rcpt {
 	unsigned notify; /* enum dsn_notify */
 	int local; /* enum queue_place */
 	char *target; /* TARGET: "|command", "/path"; else NULL. address is the alias. */
+	int forwarded; /* here for somebody else: the sender is rewritten on the way (srs.h) */
 	/* What the last status record says. */
 	enum queue_status status;
 	unsigned reported; /* enum queue_reported */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -40,7 +41,7 @@ ask_directory(const struct rcpt_lookup *l, struct str address, struct auth_rcpt 
 {
 	enum err e = auth_lookup_rcpt(l->auth, address, out);
 
-	if (!e && out->kind == AUTH_RCPT_NO_DOMAINS && l->conf->local_domains.count > 0)
+	if (!e && out->kind == AUTH_RCPT_NO_DOMAINS && (l->conf->local_domains.count > 0 || l->srs))
 		out->kind = AUTH_RCPT_UNKNOWN;
 	return e;
 }
@@ -58,7 +59,8 @@ rcpt_lookup_directory(const struct rcpt_lookup *l, struct str address, struct au
 			out->targets[i].local = QUEUE_ALIAS;
 	}
 	/* A domain that the directory does not have is still ours. */
-	if (e || out->kind != AUTH_RCPT_REMOTE || !aliases_is_local(l->aliases, address))
+	if (e || out->kind != AUTH_RCPT_REMOTE ||
+		(!aliases_is_local(l->aliases, address) && !srs_in_domain(l->srs, address)))
 		return e;
 	out->kind = AUTH_RCPT_UNKNOWN;
 	if (!is_postmaster(address))
@@ -67,12 +69,39 @@ rcpt_lookup_directory(const struct rcpt_lookup *l, struct str address, struct au
 	return ask_directory(l, STR("postmaster"), out);
 }
 
+/* The sender to whom a rewritten address leads back. */
+static enum err
+lookup_rewritten(const struct rcpt_lookup *l, struct str address, struct auth_rcpt *out)
+{
+	struct buf sender = {0};
+	enum err e = srs_reverse(l->srs, address, (int64_t)time(NULL), &sender);
+
+	memset(out, 0, sizeof(*out));
+	if (e) {
+		/* Whatever is wrong with it: see smtpd_srs_reject. */
+		out->kind = AUTH_RCPT_UNKNOWN;
+		buf_free(&sender);
+		return OK;
+	}
+	/* Each round makes the address shorter. */
+	e = rcpt_lookup_here(l, buf_str(&sender), out);
+	if (e == OK && out->kind == AUTH_RCPT_REMOTE) {
+		out->kind = AUTH_RCPT_ALIAS;
+		add_target(out, buf_cstr(&sender), 0);
+	}
+	buf_free(&sender);
+	return e;
+}
+
 enum err
 rcpt_lookup_here(const struct rcpt_lookup *l, struct str address, struct auth_rcpt *out)
 {
 	struct buf value = BUF_INIT(MAP_VALUE_MAX);
-	enum err e = aliases_find(l->aliases, address, &value);
+	enum err e;
 
+	if (srs_is_rewritten(l->srs, address))
+		return lookup_rewritten(l, address, out);
+	e = aliases_find(l->aliases, address, &value);
 	memset(out, 0, sizeof(*out));
 	buf_free(&value);
 	if (e == E_NOTFOUND)
@@ -133,6 +162,8 @@ rcpt_lookup(const struct rcpt_lookup *l, struct str address, struct auth_rcpt *o
 	struct buf canonical = BUF_INIT(MAP_KEY_MAX);
 	enum err e;
 
+	if (srs_is_rewritten(l->srs, address))
+		return rcpt_lookup_here(l, address, out);
 	memset(out, 0, sizeof(*out));
 	e = rewrite_envelope(l->rewrite, REWRITE_RECIPIENT, address, &canonical);
 	if (e == OK) {
@@ -151,4 +182,20 @@ rcpt_lookup(const struct rcpt_lookup *l, struct str address, struct auth_rcpt *o
 	}
 	buf_free(&canonical);
 	return e;
+}
+
+enum err
+rcpt_lookup_rewrites_sender(const struct rcpt_lookup *l, const char *sender, int *rewrites)
+{
+	struct auth_rcpt found;
+	enum err e;
+
+	*rewrites = 0;
+	if (!srs_applies(l->srs, sender))
+		return OK;
+	e = rcpt_lookup(l, str_of(sender), &found);
+	/* What is no address of ours can be somebody else's. */
+	*rewrites = e || found.kind == AUTH_RCPT_REMOTE || found.kind == AUTH_RCPT_NO_DOMAINS;
+	auth_rcpt_free(&found);
+	return e && err_is_temporary(e) ? e : OK;
 }

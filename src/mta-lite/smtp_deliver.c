@@ -277,6 +277,9 @@ smtp_deliver(struct smtp_session *s, struct agent *a)
 	struct delivery d = {.s = s, .a = a};
 	struct smtp_edited *edited;
 
+	/* What goes to a mailbox is not forwarded; from a filter it comes back. */
+	if (!a->job.lmtp || a->job.filter)
+		agent_rewrite_sender(a, s->out->srs);
 	if (smtp_edit_message(&s->out->edit, a, &edited, &d.last)) {
 		agent_answer_rest(a, &d.last);
 		d.done = 1;

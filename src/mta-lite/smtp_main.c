@@ -40,6 +40,7 @@ sandbox(const struct config *conf, struct sandbox *sb)
 	if (conf->smtp_bind_address[0] || conf->smtp_bind_address6[0])
 		sandbox_allow(sb, SANDBOX_CAN_BIND_SOURCE);
 	maps_sandbox(shared.maps, sb);
+	srs_sandbox(shared.srs, sb);
 }
 
 static void
@@ -47,6 +48,7 @@ refresh(const struct config *conf)
 {
 	(void)conf;
 	maps_refresh(shared.maps);
+	srs_refresh(shared.srs);
 }
 
 static const struct session_program smtp_program = {

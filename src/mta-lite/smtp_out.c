@@ -87,7 +87,7 @@ smtp_out_open(const struct config *current, struct smtp_out *o)
 			"smtp_tls_security_level asks for DANE, which needs dns_trust_anchor",
 			NULL);
 	o->tls = smtp_tls_context(conf);
-	return o->tls ? OK : E_IO;
+	return o->tls ? srs_open(conf, &o->srs) : E_IO;
 }
 
 /* As it is written, then the bare name, then the domains above it with a dot before. */

@@ -23,6 +23,7 @@ struct smtp_out {
 	struct map_list tls_policies; /* smtp_tls_policy_maps */
 	struct map_list passwords; /* smtp_sasl_password_maps */
 	struct smtp_edit edit;
+	struct srs *srs; /* or NULL */
 	int has_bind4, has_bind6;
 	struct net_addr bind4, bind6; /* smtp_bind_address, smtp_bind_address6 */
 };

@@ -13,6 +13,7 @@
 #include "mta-lite/ehlo.h"
 #include "mta-lite/queue_store.h"
 #include "mta-lite/smtpd_proxy.h"
+#include "mta-lite/smtpd_rewrite.h"
 
 /* The content as it goes out: what we add, then what the client sent. */
 static enum err
@@ -200,6 +201,7 @@ copy_unfinished(const struct queue_entry *q, struct queue_entry *out)
 			(r->status == QUEUE_DELIVERED && !(r->notify & DSN_NOTIFY_SUCCESS)))
 			continue;
 		copy = queue_entry_add_rcpt(out, r->address, r->orcpt, r->notify, r->local);
+		copy->forwarded = r->forwarded;
 		queue_rcpt_set(copy, r->status, str_of(r->dsn), str_of(r->text), str_of(r->mta));
 	}
 }
@@ -284,6 +286,8 @@ smtpd_deliver(struct smtpd *d)
 		return 1;
 	}
 	problem = smtpd_effects_apply(d);
+	if (problem == NULL)
+		problem = smtpd_srs_mark(d);
 	if (problem) {
 		smtpd_log_reject(d, problem);
 		smtpd_reply(d, "%s", problem);

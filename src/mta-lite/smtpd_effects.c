@@ -23,7 +23,9 @@ add_address(struct smtpd *d, const char *address, unsigned notify, const char *a
 {
 	struct smtp_rcpt rcpt = {.notify = notify};
 	struct auth_rcpt found;
+	struct queue_entry *q = &d->t.entry;
 	const char *problem = NULL;
+	size_t i = q->rcpt_count;
 	enum err e;
 
 	if (smtp_mailbox_parse(str_of(address), &rcpt.to) != OK || rcpt.to.domain == 0) {
@@ -41,6 +43,9 @@ add_address(struct smtpd *d, const char *address, unsigned notify, const char *a
 		log_event(LOGL_WARN, "smtpd.action failed", "action", action, "to", address,
 			"reason", "nobody has this address", NULL);
 	auth_rcpt_free(&found);
+	/* The sender never named it. */
+	for (; i < q->rcpt_count; i++)
+		q->rcpts[i].forwarded = q->rcpts[i].local == QUEUE_ELSEWHERE;
 	return problem;
 }
 

@@ -165,13 +165,14 @@ compare_addresses(const void *a, const void *b)
  * two spellings of one address within one message never mean two people. */
 static void
 add_target(struct smtpd *d, const char *address, const struct smtp_rcpt *rcpt, unsigned notify,
-	int local)
+	int local, int forwarded)
 {
 	struct queue_rcpt *r;
 
 	if (tfind(address, &d->t.seen, compare_addresses))
 		return;
 	r = queue_entry_add_rcpt(&d->t.entry, address, rcpt->orcpt, notify, local);
+	r->forwarded = forwarded && local == QUEUE_ELSEWHERE;
 	(void)tsearch(r->address, &d->t.seen, compare_addresses);
 }
 
@@ -186,7 +187,7 @@ smtpd_add_targets(struct smtpd *d, const struct smtp_rcpt *rcpt, const struct au
 	size_t i;
 
 	if (found->kind == AUTH_RCPT_REMOTE && found->target_count == 0) {
-		add_target(d, rcpt->to.address, rcpt, notify, 0);
+		add_target(d, rcpt->to.address, rcpt, notify, 0, 0);
 		return;
 	}
 	if (found->target_count > 1 && (notify & DSN_NOTIFY_SUCCESS)) {
@@ -201,7 +202,8 @@ smtpd_add_targets(struct smtpd *d, const struct smtp_rcpt *rcpt, const struct au
 			notify = DSN_NOTIFY_NEVER;
 	}
 	for (i = 0; i < found->target_count; i++)
-		add_target(d, found->targets[i].address, rcpt, notify, found->targets[i].local);
+		add_target(d, found->targets[i].address, rcpt, notify, found->targets[i].local,
+			found->kind == AUTH_RCPT_ALIAS);
 }
 
 enum err
@@ -310,6 +312,8 @@ smtpd_rcpt(struct smtpd *d, struct str args)
 		reject = smtpd_rules_rcpt(d, rcpt.to.address);
 	if (reject == NULL)
 		reject = smtpd_spf_rcpt(d);
+	if (reject == NULL)
+		reject = smtpd_srs_reject(d, rcpt.to.address);
 	if (reject == NULL) {
 		e = smtpd_lookup_rcpt(d, str_of(rcpt.to.address), &found);
 		if (e == OK)

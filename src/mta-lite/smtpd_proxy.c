@@ -3,6 +3,8 @@
 
 #include "mta-lite/smtpd_proxy.h"
 
+#include "mta-lite/smtpd_rewrite.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -177,6 +179,7 @@ smtpd_proxy_send(struct smtpd *d, uint64_t size,
 {
 	const struct queue_entry *q = &d->t.entry;
 	char *xforward = mem_printf("%s IDENT=%s", q->xforward, q->id), *reply;
+	char *sender = smtpd_srs_sender(d);
 	struct smtp_answer why = {0};
 	struct smtp_client *c;
 	struct pending p;
@@ -184,7 +187,7 @@ smtpd_proxy_send(struct smtpd *d, uint64_t size,
 	collect(q, &p);
 	c = open_filter(d, io_now_ms() + d->conf->smtpd_proxy_timeout, &why);
 	if (c) {
-		const struct smtp_send m = {.sender = q->sender,
+		const struct smtp_send m = {.sender = sender,
 			.envid = q->envid,
 			.ret = q->ret,
 			.has_8bit = (q->flags & QUEUE_8BIT) != 0,
@@ -205,6 +208,7 @@ smtpd_proxy_send(struct smtpd *d, uint64_t size,
 	smtp_client_free(&c);
 	smtp_answer_free(&why);
 	forget(&p);
+	free(sender);
 	free(xforward);
 	return reply;
 }

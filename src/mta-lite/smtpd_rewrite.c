@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "lib/mem.h"
 #include "mta-lite/dsn.h"
@@ -15,6 +16,7 @@
 static struct rewrite *rewrite;
 static struct aliases *aliases;
 static struct routes *routes; /* NULL: they could not be opened, roost-qmgr says so */
+static struct srs *srs;
 
 static const char busy[] = "451 4.3.0 Tables not available, try again later";
 
@@ -25,7 +27,21 @@ smtpd_rewrite_open(const struct config *conf, struct maps *maps)
 
 	if (routes_open(conf, maps, &routes))
 		routes = NULL;
-	return e ? e : aliases_open(conf, maps, &aliases);
+	if (e == OK)
+		e = aliases_open(conf, maps, &aliases);
+	return e ? e : srs_open(conf, &srs);
+}
+
+void
+smtpd_rewrite_sandbox(struct sandbox *sb)
+{
+	srs_sandbox(srs, sb);
+}
+
+void
+smtpd_rewrite_refresh(void)
+{
+	srs_refresh(srs);
 }
 
 /*
@@ -53,7 +69,7 @@ keep_own_mailbox(struct str address, struct auth_rcpt *found)
 enum err
 smtpd_lookup_rcpt(struct smtpd *d, struct str address, struct auth_rcpt *out)
 {
-	const struct rcpt_lookup l = {d->conf, d->auth, rewrite, aliases};
+	const struct rcpt_lookup l = {d->conf, d->auth, rewrite, aliases, srs};
 	enum err e;
 
 	if (!(d->overrides & SMTPD_NO_ADDRESS_MAPPINGS))
@@ -144,4 +160,60 @@ const char *
 smtpd_rewrite_message(struct smtpd *d, struct content *c)
 {
 	return smtpd_rewrite_wants_message(d) && rewrite_header(rewrite, c) ? busy : NULL;
+}
+
+/* ---- SRS ---- */
+
+const char *
+smtpd_srs_reject(struct smtpd *d, const char *address)
+{
+	struct buf sender = {0};
+	enum err e = srs_reverse(srs, str_of(address), (int64_t)time(NULL), &sender);
+	const char *why = "The hash of this SRS address does not hold";
+
+	buf_free(&sender);
+	if (e == OK || e == E_NOTFOUND)
+		return NULL;
+	if (e == E_RANGE)
+		why = "This SRS address has expired";
+	else if (e != E_ACCESS)
+		why = "This SRS address is malformed";
+	buf_reset(&d->verdict);
+	buf_printf(&d->verdict, "550 5.7.1 <%s>: Recipient address rejected: %s", address, why);
+	return buf_cstr(&d->verdict);
+}
+
+const char *
+smtpd_srs_mark(struct smtpd *d)
+{
+	const struct rcpt_lookup l = {d->conf, d->auth, rewrite, aliases, srs};
+	struct queue_entry *q = &d->t.entry;
+	size_t i = 0;
+	int rewrites;
+
+	while (i < q->rcpt_count && !q->rcpts[i].forwarded)
+		i++;
+	if (i == q->rcpt_count)
+		return NULL;
+	if (rcpt_lookup_rewrites_sender(&l, q->sender, &rewrites))
+		return busy;
+	for (; i < q->rcpt_count && !rewrites; i++)
+		q->rcpts[i].forwarded = 0;
+	return NULL;
+}
+
+char *
+smtpd_srs_sender(const struct smtpd *d)
+{
+	const struct queue_entry *q = &d->t.entry;
+	struct buf sender = {0};
+	size_t i = 0;
+
+	while (i < q->rcpt_count && !q->rcpts[i].forwarded)
+		i++;
+	if (i == q->rcpt_count || srs_forward(srs, q->sender, q->arrival, &sender)) {
+		buf_free(&sender);
+		return mem_strdup(q->sender);
+	}
+	return buf_steal(&sender);
 }

@@ -41,6 +41,7 @@ smtpd_rules_sandbox(const struct config *conf, struct sandbox *sb)
 {
 	(void)conf;
 	maps_sandbox(shared.maps, sb);
+	smtpd_rewrite_sandbox(sb);
 	/* The DNS. */
 	sandbox_allow(sb, SANDBOX_CAN_CONNECT_TCP | SANDBOX_CAN_UDP);
 }
@@ -50,6 +51,7 @@ smtpd_rules_refresh(const struct config *conf)
 {
 	(void)conf;
 	maps_refresh(shared.maps);
+	smtpd_rewrite_refresh();
 }
 
 /* ---- the client's names ---- */

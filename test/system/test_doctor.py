@@ -36,6 +36,7 @@ poor IN TXT "v=spf1 -all"
 poor IN TXT "v=spf1 mx -all"
 sel._domainkey.poor IN TXT "v=DKIM1; p="
 nomail IN MX 0 .
+srs IN MX 10 mail.good
 """
 
 
@@ -50,6 +51,19 @@ def nsd():
 def roost(make_instance, nsd):
     return make_instance(domain=None, users=(), settings={
         "hostname": "mail.good.test", "dns_resolvers": [f"127.0.0.1@{nsd.port}"]})
+
+
+def test_the_domain_of_forwarded_mail(make_instance, nsd, tmp_path):
+    secrets = tmp_path / "secrets"
+    secrets.write_text("one\n")
+    for path in (tmp_path, *tmp_path.parents[:2]):  # the daemons read it as another user
+        path.chmod(0o755)
+    roost = make_instance(domain=None, users=(), settings={
+        "hostname": "mail.good.test", "dns_resolvers": [f"127.0.0.1@{nsd.port}"], "srs_domain": "srs.test",
+        "srs_secrets": secrets})
+    rows = findings(roost)
+    find(rows, "dns", "srs.test has MX mail.good.test", "ok")
+    find(rows, "dns", "srs.test has no SPF record", "warning")
 
 
 def test_dns(roost):

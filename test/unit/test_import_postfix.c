@@ -36,6 +36,8 @@ static const char main_cf[] =
 	"smtpd_milters = inet:localhost:11332 unix:opendkim/opendkim.sock\n"
 	"relayhost = [smtp.example.net]:587\n"
 	"header_checks = regexp:/etc/postfix/header_checks\n"
+	"recipient_canonical_maps = tcp:localhost:10002\n"
+	"recipient_canonical_classes = envelope_recipient,header_recipient\n"
 	"sender_canonical_maps = ldap:/etc/postfix/ldap.cf\n"
 	"relayhost = [relay.example.net]:587\n"
 	"no_such_setting = 1\n"
@@ -104,10 +106,13 @@ whole(void **state)
 	static const char *const unwanted[] = {
 		"smtp.example.net", "no_such_setting", "mydestination", "ldap"};
 	static const char *const left[] = {
-		"main.cf:24: this is no setting: not a setting\n",
+		"main.cf:26: this is no setting: not a setting\n",
 		"mydestination: the directory",
 		"virtual_mailbox_maps: the directory",
 		"/etc/postfix/users.cf: it cannot be read, so the database of the users is unknown",
+		"recipient_canonical_maps: tcp:localhost:10002: SRS is part of Roost: srs_domain, and "
+		"srs_secrets = \"/etc/postsrsd.secret\"\n",
+		"recipient_canonical_classes: envelope and header; for postsrsd see srs_domain\n",
 		"sender_canonical_maps: there is no table ldap:/etc/postfix/ldap.cf\n",
 		"no_such_setting: no counterpart\n",
 		"loop_a: its value refers to itself\n",
