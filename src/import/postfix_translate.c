@@ -58,6 +58,7 @@ static const struct {
 	{"sender_canonical_classes", ELSEWHERE, "envelope and header; for postsrsd see srs_domain"},
 	{"recipient_canonical_classes", ELSEWHERE,
 		"envelope and header; for postsrsd see srs_domain"},
+	{"postscreen_dnsbl_whitelist_threshold", RENAMED, "postscreen_dnsbl_allowlist_threshold"},
 	{"virtual_transport", ELSEWHERE, "mail for the directory's domains goes to roost-lmtp"},
 	{"mailbox_transport", ELSEWHERE, "mail for the directory's domains goes to roost-lmtp"},
 	{"virtual_uid_maps", ELSEWHERE, "mail_user"},

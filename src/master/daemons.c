@@ -12,7 +12,8 @@ static const char *const auth_restart_for[] = {
 /* What its lists and tables were made from. */
 static const char *const smtpd_restart_for[] = {"smtpd_*", "submission_restrictions", "*_checks",
 	"body_checks_size_limit", "*_maps", "masquerade_*", "recipient_delimiter", "local_domains",
-	"relay_clientcerts", "mynetworks", "hostname", "dns_resolvers", "srs_*", NULL};
+	"relay_clientcerts", "mynetworks", "hostname", "dns_resolvers", "srs_*",
+	"postscreen_dnsbl_sites", NULL};
 
 static const char *const smtp_restart_for[] = {"smtp_tls_*", "smtp_sasl_*", "smtp_bind_*",
 	"smtp_generic_maps", "smtp_header_checks", "recipient_delimiter", "dns_resolvers",

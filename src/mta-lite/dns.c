@@ -11,6 +11,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/dns_private.h"
 
 enum { DNS_CLASS_IN = 1 };
 enum {
@@ -86,6 +87,24 @@ use_anchors(struct ub_ctx *ctx, const char *path)
 }
 
 enum err
+dns_configure(struct ub_ctx *ctx, const struct config *conf)
+{
+	/* First: what comes behind makes the resolver's settings final. */
+	if (conf->dns_trust_anchor[0] && use_anchors(ctx, conf->dns_trust_anchor))
+		return E_IO;
+	if (conf->dns_resolvers.count > 0) {
+		if (use_resolvers(ctx, &conf->dns_resolvers) != 0)
+			return E_IO;
+	} else {
+		(void)ub_ctx_set_option(ctx, "do-not-query-localhost:", "no");
+		/* Without resolv.conf the resolver asks the root servers itself. */
+		(void)ub_ctx_resolvconf(ctx, NULL);
+	}
+	(void)ub_ctx_hosts(ctx, NULL);
+	return OK;
+}
+
+enum err
 dns_open(const struct config *conf, struct dns **out)
 {
 	struct ub_ctx *ctx = ub_ctx_create();
@@ -95,22 +114,10 @@ dns_open(const struct config *conf, struct dns **out)
 		log_event(LOGL_ERROR, "dns.setup failed", "what", "context", NULL);
 		return E_IO;
 	}
-	/* First: what comes behind makes the resolver's settings final. */
-	if (conf->dns_trust_anchor[0] && use_anchors(ctx, conf->dns_trust_anchor)) {
+	if (dns_configure(ctx, conf)) {
 		ub_ctx_delete(ctx);
 		return E_IO;
 	}
-	if (conf->dns_resolvers.count > 0) {
-		if (use_resolvers(ctx, &conf->dns_resolvers) != 0) {
-			ub_ctx_delete(ctx);
-			return E_IO;
-		}
-	} else {
-		(void)ub_ctx_set_option(ctx, "do-not-query-localhost:", "no");
-		/* Without resolv.conf the resolver asks the root servers itself. */
-		(void)ub_ctx_resolvconf(ctx, NULL);
-	}
-	(void)ub_ctx_hosts(ctx, NULL);
 	*out = MEM_NEW(struct dns);
 	(*out)->ctx = ctx;
 	(*out)->validates = conf->dns_trust_anchor[0] != '\0';

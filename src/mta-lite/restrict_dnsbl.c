@@ -4,65 +4,13 @@
 #include <string.h>
 
 #include "lib/mem.h"
+#include "mta-lite/dnsbl.h"
 #include "mta-lite/restrict_private.h"
 #include "mta-lite/words.h"
 
 /* DNS lists of addresses and of names, of the bad and of the good (RFC 5782). */
 
 enum { DNSBL_ANSWERS_MAX = 32 };
-
-/* One octet of a filter: a number, or "[2;5..7]". *s goes on behind it. */
-static int
-octet_matches(struct str *s, unsigned octet)
-{
-	struct str set, item;
-	size_t end;
-
-	if (s->len > 0 && s->p[0] == '[') {
-		end = str_find(*s, 0, ']');
-		set = str_make(s->p + 1, end > 0 ? end - 1 : 0);
-		*s = end < s->len ? str_make(s->p + end + 1, s->len - end - 1) : str_make(NULL, 0);
-	} else {
-		end = str_find(*s, 0, '.');
-		set = str_make(s->p, end);
-		*s = str_make(s->p + end, s->len - end);
-	}
-	while (set.p) {
-		size_t dots;
-		uint32_t low, high;
-
-		item = str_split(&set, ';');
-		dots = str_find_str(item, STR(".."));
-		if (str_to_u32(str_make(item.p, dots), &low))
-			continue;
-		high = low;
-		if (dots < item.len &&
-			str_to_u32(str_make(item.p + dots + 2, item.len - dots - 2), &high))
-			continue;
-		if (octet >= low && octet <= high)
-			return 1;
-	}
-	return 0;
-}
-
-/* "127.0.0.[2..11]" of postconf(5). */
-static int
-filter_matches(const char *filter, const unsigned char ip[4])
-{
-	struct str s = str_of(filter);
-	int i;
-
-	for (i = 0; i < 4; i++) {
-		if (!octet_matches(&s, ip[i]))
-			return 0;
-		if (i < 3) {
-			if (s.len == 0 || s.p[0] != '.')
-				return 0;
-			s = str_make(s.p + 1, s.len - 1);
-		}
-	}
-	return s.len == 0;
-}
 
 /* OK: listed; E_NOTFOUND; E_TEMPFAIL. */
 static enum err
@@ -86,7 +34,7 @@ ask_list(struct restrict_run *r, const struct check *c, const char *query)
 
 		memcpy(ip, &in->sin_addr, 4);
 		/* What answers from outside of 127/8 is a parked domain, and no list. */
-		if (c->filter ? filter_matches(c->filter, ip) : ip[0] == 127)
+		if (c->filter ? dnsbl_filter_matches(c->filter, ip) : ip[0] == 127)
 			return OK;
 	}
 	return E_NOTFOUND;

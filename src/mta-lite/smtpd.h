@@ -4,6 +4,7 @@
 
 #include "auth/auth_client.h"
 #include "lib/session.h"
+#include "mta-lite/dnsbl.h"
 #include "mta-lite/queue_file.h"
 #include "mta-lite/restrict.h"
 #include "mta-lite/smtp_args.h"
@@ -77,6 +78,8 @@ struct smtpd {
 	char peer_ip[NET_ADDR_TEXT];
 	struct restrict_names names; /* of the peer; see smtpd_names */
 	int names_known;
+	struct dnsbl_score dnsbl; /* of the peer; see smtpd_dnsbl.h */
+	int dnsbl_known;
 	const char *etrn; /* the domain while the lists look at ETRN: borrowed */
 	int pipelined; /* bytes came behind a command that must be the last of its group */
 	char *known_address; /* the last one whose kind was asked for */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include "mta-lite/smtpd_dnsbl.h"
 #include "mta-lite/smtpd_filter.h"
 #include "mta-lite/smtpd_limit.h"
 #include "mta-lite/smtpd_rewrite.h"
@@ -308,6 +309,8 @@ smtpd_rcpt(struct smtpd *d, struct str args)
 	if (reject == NULL && d->t.entry.rcpt_count + 2 >= QUEUE_RCPTS_MAX)
 		reject = "452 4.5.3 Too many recipients";
 	d->t.rcpt_now = rcpt.to.address;
+	if (reject == NULL)
+		reject = smtpd_dnsbl_reject(d);
 	if (reject == NULL)
 		reject = smtpd_rules_rcpt(d, rcpt.to.address);
 	if (reject == NULL)

@@ -7,6 +7,7 @@
 #include "mail/date.h"
 #include "mta-lite/queue_store.h"
 #include "mta-lite/ehlo.h"
+#include "mta-lite/smtpd_dnsbl.h"
 #include "mta-lite/smtpd_filter.h"
 #include "mta-lite/smtpd_limit.h"
 #include "mta-lite/smtpd_rules.h"
@@ -19,6 +20,8 @@ smtpd_warm(const struct config *conf)
 	(void)smtp_hostname(conf);
 	(void)date_local_zone(time(NULL));
 	if (smtpd_rules_open(conf))
+		return E_IO;
+	if (smtpd_dnsbl_open(conf))
 		return E_IO;
 	if (smtpd_limit_open(conf))
 		return E_IO;

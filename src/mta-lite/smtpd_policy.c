@@ -12,6 +12,7 @@
 #include "lib/mem.h"
 #include "mta-lite/ehlo.h"
 #include "mta-lite/greylist.h"
+#include "mta-lite/smtpd_dnsbl.h"
 #include "mta-lite/policy.h"
 #include "mta-lite/queue_store.h"
 #include "mta-lite/smtpd_rules.h"
@@ -234,6 +235,8 @@ smtpd_greylist_ask(void *arg, const char *recipient, int64_t *wait_s)
 	};
 
 	*wait_s = 0;
+	if (smtpd_dnsbl_is_good(d))
+		return OK;
 	if (p->greylist == NULL && !p->greylist_failed) {
 		char *dir = greylist_dir(d->conf);
 

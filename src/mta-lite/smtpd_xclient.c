@@ -152,6 +152,7 @@ become(struct smtpd *d, const struct xclient *x)
 		d->peer = x->addr;
 		net_addr_format_ip(&d->peer, d->peer_ip);
 		d->names_known = 0;
+		d->dnsbl_known = 0;
 		d->trusted = smtpd_in_networks(&d->conf->mynetworks, &d->peer);
 	}
 	if (x->has_name || x->has_reverse) {
