@@ -16,14 +16,13 @@
  */
 enum { ANSWER_MARGIN_MS = 5000, CONNECT_TIMEOUT_MS = 5000 };
 
-enum { TARGETS_MAX = 10000 };
+enum { TARGETS_MAX = 10000, TRIES = 2 };
 
 /* One of auth's sockets. */
 struct channel {
 	const char *name;
 	int fd;
 	uint32_t request;
-	int once; /* no second try */
 };
 
 struct auth_client {
@@ -71,10 +70,10 @@ channel_exchange(
 }
 
 /*
- * Asks and waits. A connection that was open already may have died with the service while it lay
- * idle, so that one failure on it is followed by one try on a new one: no question changes anything
- * except the redeeming of a token, which is done once. After any error the
- * connection is closed, lest a late answer is taken for that of the next question.
+ * Asks and waits. The connection may end with a process whose place another one takes, so that one
+ * failure is followed by one try on a new one: no question changes anything, except that a token is
+ * used up, which the other process does not know. After any error the connection is closed, lest a
+ * late answer is taken for that of the next question.
  */
 static enum err
 channel_ask(struct channel *ch, const char *path, uint16_t type, struct str body,
@@ -82,7 +81,7 @@ channel_ask(struct channel *ch, const char *path, uint16_t type, struct str body
 {
 	enum err e = OK;
 
-	for (int tries = ch->fd >= 0 && !ch->once ? 2 : 1; tries > 0; tries--) {
+	for (int tries = 0; tries < TRIES; tries++) {
 		memset(answer, 0, sizeof(*answer));
 		for (size_t i = 0; i < IPC_FDS_MAX; i++)
 			answer->fds[i] = -1;
@@ -166,15 +165,12 @@ rcpt_parse(const struct ipc_msg *m, struct auth_rcpt *out)
 	return ipc_reader_end(&r) ? E_TEMPFAIL : OK;
 }
 
-/*
- * On auth-session, over *conn if that is open, which is left open after an answer. Frees body. A
- * token counts once, so that there is no second try: a connection from before is looked at first.
- */
+/* On auth-session, over *conn if that is open, which is left open after an answer. Frees body. */
 static enum err
 session_ask(const struct config *conf, int *conn, uint16_t type, struct buf *body,
 	struct auth_user *out)
 {
-	struct channel ch = {"auth-session", -1, 0, 1};
+	struct channel ch = {"auth-session", -1, 0};
 	char *path = conf_run_path(conf, ch.name);
 	struct ipc_msg answer;
 	enum err e;
@@ -255,8 +251,8 @@ auth_client_create(const struct config *conf)
 {
 	struct auth_client *c = MEM_NEW(struct auth_client);
 
-	c->directory = (struct channel){"auth-directory", -1, 0, 0};
-	c->userdb = (struct channel){"auth-userdb", -1, 0, 0};
+	c->directory = (struct channel){"auth-directory", -1, 0};
+	c->userdb = (struct channel){"auth-userdb", -1, 0};
 	c->directory_path = conf_run_path(conf, c->directory.name);
 	c->userdb_path = conf_run_path(conf, c->userdb.name);
 	c->timeout_ms = answer_timeout(conf);

@@ -41,9 +41,8 @@ void auth_user_free(struct auth_user *u);
 /*
  * Exchanges the one-time token that the proxy handed over for the user it was issued for.
  * service: the session's protocol ("imap", "pop3", "smtp"). Never E_AUTH, since who has a token has
- * shown who he is: E_TEMPFAIL also for one that is unknown (of another service, used, expired, or
- * issued before roost-auth was started again). *out is zeroed first; the caller frees it in either
- * case.
+ * shown who he is: E_TEMPFAIL also for one that is not good (of another service or session, used,
+ * expired). *out is zeroed first; the caller frees it in either case.
  */
 enum err auth_redeem(const struct config *conf, const char *token, const char *service,
 	const char *session_id, struct auth_user *out);

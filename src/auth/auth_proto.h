@@ -39,10 +39,9 @@ enum auth_frame {
 	AUTH_MECHANISMS = 6,
 
 	/* auth-session */
-	AUTH_REDEEM =
-		10, /* str token, str service, str session id; answer AUTH_USER or AUTH_ERROR:
-		     * E_TEMPFAIL, also for a token that is not known, since the tokens end with the
-		     * process that issued them. Never E_AUTH: the log-in was good. */
+	AUTH_REDEEM = 10, /* str token, str service, str session id; answer AUTH_USER or AUTH_ERROR:
+			   * E_TEMPFAIL, also for a token that is not good (of another service or
+			   * session, used, expired). Never E_AUTH: the log-in was good. */
 	/*
 	 * str name, str home, str ticket, u64 quota bytes, u64 quota messages, str quota
 	 * rules, str detail, str resume: of an "imap" session what AUTH_RESUME takes, else "", str
@@ -68,7 +67,10 @@ enum auth_frame {
 	AUTH_ERROR = 99, /* u32 enum err, str text */
 };
 
-/* A token is 32 bytes of random as 64 hex digits, good once, for this long. */
+/*
+ * A token is text of hex digits, good once, for this long, for the service and session id of its
+ * START; also at another roost-auth that has taken this one's place.
+ */
 enum { AUTH_TOKEN_LIFETIME_MS = 30 * 1000 };
 
 #endif

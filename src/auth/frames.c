@@ -60,7 +60,7 @@ frame_redeem_parse(struct str body, struct frame_redeem *out)
 	struct ipc_reader r = ipc_reader_of(body);
 	int too_big = 0;
 
-	out->token = get_bounded(&r, FRAME_WORD_MAX, &too_big);
+	out->token = get_bounded(&r, FRAME_TOKEN_MAX, &too_big);
 	out->service = get_bounded(&r, FRAME_WORD_MAX, &too_big);
 	out->session = get_bounded(&r, FRAME_SESSION_MAX, &too_big);
 	return finish(&r, too_big);

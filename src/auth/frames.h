@@ -20,6 +20,7 @@ enum {
 	FRAME_WORD_MAX = 64, /* service, mechanism */
 	FRAME_PEER_MAX = 128,
 	FRAME_SESSION_MAX = 128,
+	FRAME_TOKEN_MAX = 4096, /* longer than any good one */
 	FRAME_BINDING_MAX = 64,
 	FRAME_RESUME_MAX = 1024,
 	FRAME_USER_MAX = 512,

@@ -163,7 +163,7 @@ last_login_note(struct last_login *l, const char *user, const char *app_password
 		snprintf(n.app_password, sizeof(n.app_password), "%s", app_password);
 		keep(l, &n);
 	}
-	if (lru_count(l->waiting) >= LAST_LOGIN_BATCH)
+	if (service_is_draining(l->auth->run) || lru_count(l->waiting) >= LAST_LOGIN_BATCH)
 		last_login_flush(l);
 }
 

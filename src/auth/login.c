@@ -412,7 +412,7 @@ succeeded(struct exchange *ex)
 	struct auth_service *auth = ex->peer->auth;
 	struct peer *p = peer_ref(ex->peer);
 	struct login_success success = {
-		ex->request, ex->service, &ex->user, buf_str(&ex->challenge)};
+		ex->request, ex->service, ex->session, &ex->user, buf_str(&ex->challenge)};
 
 	audit(ex, OK, ex->reason);
 	auth->logins_ok++;

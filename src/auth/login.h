@@ -30,7 +30,7 @@ struct login_start {
 	uint32_t request; /* not in use on this peer */
 	struct str service; /* SASL's name of it; empty: refused */
 	struct str mechanism; /* in any case */
-	struct str session; /* for the log */
+	struct str session; /* for the log and the token */
 	struct str exporter, unique; /* channel bindings, or empty */
 	struct str certificate_user; /* whom the client's certificate names, or empty */
 	struct net_addr addr; /* of the client; len 0: unknown */
@@ -50,7 +50,7 @@ int login_is_known(struct peer *p, uint32_t request);
 /* All borrowed for the time of the call. */
 struct login_success {
 	uint32_t request;
-	const char *service;
+	const char *service, *session;
 	const struct cache_user *user;
 	struct str data;
 };

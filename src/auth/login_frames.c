@@ -74,17 +74,27 @@ challenge(struct peer *p, uint32_t request, struct str data)
 static void
 done(struct peer *p, const struct login_success *s)
 {
-	char token[TOKEN_HEX + 1];
-	struct buf b = {0};
+	const struct token_use use = {
+		service_conf(p->auth->run)->ticket_key, str_of(s->service), str_of(s->session)};
+	struct buf token = {0}, b = {0};
+	enum err e = token_issue(&use, s->user, io_now_ms(), &token);
 
-	token_issue(p->auth->tokens, s->service, s->user, io_now_ms(), token);
+	if (e) {
+		log_event(LOGL_ERROR, "auth.token fail", "user", s->user->name, "error",
+			err_word(e), NULL);
+		buf_free(&token);
+		send_failure(
+			p, &(struct login_failure){.request = s->request, .error = E_TEMPFAIL});
+		return;
+	}
 	ipc_put_cstr(&b, s->user->name);
-	ipc_put_cstr(&b, token);
+	ipc_put_str(&b, buf_str(&token));
 	ipc_put_str(&b, s->data);
 	ipc_put_u32(&b, s->user->max_connections);
 	ipc_put_u32(&b, s->user->max_connections_per_ip);
 	peer_send(p, AUTH_DONE, s->request, &b);
-	explicit_bzero(token, sizeof(token));
+	buf_wipe(&token);
+	buf_free(&token);
 }
 
 static void

@@ -87,14 +87,17 @@ on_redeem(struct peer *p, struct ipc_msg *m)
 	struct cache_user user = {0};
 	enum err e = frame_redeem_parse(buf_str(&m->body), &f);
 
-	if (!e)
-		e = token_redeem(p->auth->tokens, f.token, f.service, io_now_ms(), &user);
+	if (!e) {
+		const struct token_use use = {
+			service_conf(p->auth->run)->ticket_key, f.service, f.session};
+
+		e = token_redeem(p->auth->tokens, &use, f.token, io_now_ms(), &user);
+	}
 	if (e) {
 		log_event(LOGL_WARN, "auth.redeem fail", "error", err_word(e), NULL);
 		/*
-		 * Who got a token has shown who he is. That it is not known here says nothing about
-		 * his password: it was issued before roost-auth was started again, or came too
-		 * late.
+		 * Who got a token has shown who he is. That it is not good says nothing about his
+		 * password: it came too late, or after the master was started again.
 		 */
 		peer_send_error(p, m->request, e == E_NOTFOUND ? E_TEMPFAIL : E_PROTO);
 		return;
@@ -199,6 +202,7 @@ lookup_done(struct worker_job *job)
 			l->peer, l->request, &l->mailbox, l, str_of(l->session ? l->session : ""));
 	else
 		peer_send(l->peer, AUTH_OK, l->request, &l->answer);
+	l->peer->jobs--;
 	lookup_free(l);
 	auth_job_done(auth);
 }
@@ -223,7 +227,9 @@ lookup_submit(struct peer *p, const struct ipc_msg *m, struct str address, struc
 	if (worker_pool_submit(p->auth->workers, &l->job)) {
 		peer_send_error(p, m->request, E_TEMPFAIL);
 		lookup_free(l);
+		return;
 	}
+	p->jobs++;
 }
 
 static void

@@ -7,6 +7,7 @@
 #include "auth/dovecot_conn.h"
 #include "auth/frames.h"
 #include "auth/login.h"
+#include "lib/link.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
@@ -111,6 +112,42 @@ peer_accept(struct service_run *run, int fd, const struct peer_frame *frames)
 	p->frames = frames;
 	p->front = &login_frames_front;
 	p->conn = ipc_conn_create(service_base(run), fd, FRAME_BODY_MAX, &handler, p);
+}
+
+/* Whether p is to be waited for, whatever it is. */
+static int
+is_busy(const struct peer *p)
+{
+	if (p->jobs || p->exchange_count)
+		return 1;
+	return p->conn ? ipc_conn_pending(p->conn) > 0 : !p->lines;
+}
+
+struct peers_left
+peers_retire(struct auth_service *auth)
+{
+	struct peers_left left = {0};
+	struct peer *p, *next;
+
+	for (p = auth->peers; p; p = next) {
+		next = p->next;
+		if (p->frames == login_frames && p->conn && !p->moved) {
+			p->moved = 1;
+			ipc_conn_send(p->conn, LINK_MOVED, 0, (struct str){0}, NULL, 0);
+		}
+		if (is_busy(p)) {
+			left.busy++;
+		} else if (p->moved) {
+			left.links++;
+		} else if (p->lines) {
+			left.busy++;
+			dovecot_conn_close(p->lines, E_CLOSED);
+		} else {
+			ipc_conn_free(&p->conn);
+			peer_closed(p);
+		}
+	}
+	return left;
 }
 
 void

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <event2/event.h>
+
 #include "auth/auth_service.h"
 #include "auth/directory_pg_connect.h"
 #include "auth/last_login.h"
@@ -18,6 +20,11 @@
 #include "lib/launch.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+
+enum {
+	RETIRE_LOOK_MS = 50,
+	RETIRE_LINKS_MS = 5000, /* until all have turned to the new process */
+};
 
 static void
 accept_login(struct service_run *run, int fd, const struct net_addr *peer)
@@ -244,7 +251,8 @@ reload(struct service_run *run, const struct config *old)
 void
 auth_job_done(struct auth_service *auth)
 {
-	if (service_is_draining(auth->run) && worker_pool_pending(auth->workers) == 0)
+	if (service_is_draining(auth->run) && !service_is_retiring(auth->run) &&
+		worker_pool_pending(auth->workers) == 0)
 		service_exit(auth->run, 0);
 }
 
@@ -257,11 +265,44 @@ drain(struct service_run *run)
 	auth_job_done(auth);
 }
 
+/* Until nobody is left, and what they made known is in the database. */
+static void
+on_retire_look(evutil_socket_t fd, short what, void *arg)
+{
+	struct auth_service *auth = arg;
+	struct peers_left left = peers_retire(auth);
+	size_t others = left.links + service_ctl_clients(auth->run);
+
+	(void)fd;
+	(void)what;
+	/* Whoever has nothing under way and still does not turn away does not listen. */
+	if (left.busy || (others && io_now_ms() < auth->retire_deadline_ms))
+		return;
+	if (worker_pool_pending(auth->workers) == 0)
+		service_exit(auth->run, 0);
+}
+
+/* Log-ins that are under way here are finished here. */
+static void
+retire(struct service_run *run)
+{
+	struct auth_service *auth = service_state(run);
+	struct timeval every = {0, RETIRE_LOOK_MS * 1000};
+
+	last_login_flush(auth->last_login);
+	auth->retire_deadline_ms = io_now_ms() + RETIRE_LINKS_MS;
+	auth->retire_event = event_new(service_base(run), -1, EV_PERSIST, on_retire_look, auth);
+	event_add(auth->retire_event, &every);
+	on_retire_look(-1, 0, auth);
+}
+
 static void
 stop(struct service_run *run)
 {
 	struct auth_service *auth = service_state(run);
 
+	if (auth->retire_event)
+		event_free(auth->retire_event);
 	worker_pool_free(&auth->workers);
 	last_login_free(&auth->last_login);
 	directory_watch_free(&auth->watch);
@@ -302,7 +343,6 @@ status(struct service_run *run, json_t *object)
 	set_count(object, "logins_unavailable", auth->logins_unavailable);
 	set_count(object, "lookups", auth->lookups);
 	set_count(object, "jobs_pending", worker_pool_pending(auth->workers));
-	set_count(object, "tokens", token_count(auth->tokens, io_now_ms()));
 	set_count(object, "cache_entries", cs.entries);
 	set_count(object, "cache_hits", cs.hits);
 	set_count(object, "cache_misses", cs.misses);
@@ -319,6 +359,7 @@ const struct service auth_service = {
 	.begin = begin,
 	.reload = reload,
 	.drain = drain,
+	.retire = retire,
 	.stop = stop,
 	.status = status,
 };

@@ -19,6 +19,7 @@
 
 /* The parts of roost-auth and what they share; private to it. All but the cache is the loop's. */
 
+struct event;
 struct peer;
 struct exchange;
 
@@ -38,6 +39,8 @@ struct auth_service {
 	uint32_t dovecot_cuid;
 	uid_t mail_uid; /* the owner of the mail */
 	gid_t mail_gid;
+	struct event *retire_event; /* NULL: not retiring */
+	int64_t retire_deadline_ms;
 	uint64_t logins_ok, logins_failed, logins_unavailable, lookups;
 };
 
@@ -65,8 +68,9 @@ struct peer {
 	struct peer *next, **link;
 	struct exchange *exchanges[PEER_BUCKETS]; /* auth-login's, by request */
 	size_t exchange_count;
-	size_t jobs; /* in the workers; of the Dovecot protocols and log-ins */
+	size_t jobs; /* in the workers */
 	int greeted; /* has told its VERSION */
+	int moved; /* was told to turn to another process */
 };
 
 /* Listed, with one reference: that of its connection, which the caller makes. */
@@ -82,6 +86,16 @@ void peer_unref(struct peer **p);
 void peer_send(struct peer *p, uint16_t type, uint32_t request, struct buf *b);
 /* AUTH_ERROR. */
 void peer_send_error(struct peer *p, uint32_t request, enum err e);
+/*
+ * Another process has taken this one's place: those of auth-login are told to turn to it, and close
+ * when their exchanges are over; others are closed here when they have nothing under way, since
+ * whoever asks there asks again. To be called until all are gone.
+ */
+struct peers_left {
+	size_t busy; /* with something under way */
+	size_t links; /* others of auth-login */
+};
+struct peers_left peers_retire(struct auth_service *auth);
 /* Closes all at the end. */
 void peers_close(struct auth_service *auth);
 

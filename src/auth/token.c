@@ -4,21 +4,100 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/crypto.h>
-
 #include "auth/lru.h"
+#include "auth/seal.h"
+#include "lib/hex.h"
 #include "lib/io.h"
-#include "lib/log.h"
+#include "lib/ipc.h"
 #include "lib/mem.h"
 
-struct token {
-	char service[TOKEN_SERVICE_MAX + 1];
+static const char label[] = "login-token";
+
+enum { NONCE_BYTES = 16, SEAL_HEX = 2 * SEAL_BYTES };
+
+/* ---- what is in a token ---- */
+
+/* What it is bound to. */
+static void
+put_context(struct buf *b, const struct token_use *use)
+{
+	ipc_put_str(b, use->service);
+	ipc_put_str(b, use->session);
+}
+
+static void
+put_body(struct buf *b, const struct cache_user *user, int64_t expires_ms)
+{
+	char nonce[2 * NONCE_BYTES + 1];
+
+	io_random_hex(nonce, NONCE_BYTES);
+	ipc_put_cstr(b, nonce);
+	ipc_put_u64(b, (uint64_t)expires_ms);
+	ipc_put_cstr(b, user->name);
+	ipc_put_u64(b, user->quota_bytes);
+	ipc_put_u64(b, user->quota_messages);
+	ipc_put_u32(b, user->max_connections);
+	ipc_put_u32(b, user->max_connections_per_ip);
+	ipc_put_cstr(b, user->quota_rules);
+}
+
+static int
+get_text(struct ipc_reader *r, char *out, size_t size)
+{
+	struct str s = ipc_get_str(r);
+
+	if (s.len >= size)
+		return 0;
+	if (s.len)
+		memcpy(out, s.p, s.len);
+	out[s.len] = '\0';
+	return 1;
+}
+
+static enum err
+get_body(struct str body, struct cache_user *user, int64_t *expires_ms)
+{
+	struct ipc_reader r = ipc_reader_of(body);
+	int fits;
+
+	ipc_get_str(&r); /* the nonce */
+	*expires_ms = (int64_t)ipc_get_u64(&r);
+	fits = get_text(&r, user->name, sizeof(user->name));
+	user->quota_bytes = ipc_get_u64(&r);
+	user->quota_messages = ipc_get_u64(&r);
+	user->max_connections = ipc_get_u32(&r);
+	user->max_connections_per_ip = ipc_get_u32(&r);
+	fits &= get_text(&r, user->quota_rules, sizeof(user->quota_rules));
+	return ipc_reader_end(&r) || !fits ? E_NOTFOUND : OK;
+}
+
+enum err
+token_issue(
+	const struct token_use *use, const struct cache_user *user, int64_t now_ms, struct buf *out)
+{
+	struct buf context = {0}, body = {0}, sealed = {0};
+	enum err e;
+
+	put_context(&context, use);
+	put_body(&body, user, now_ms + AUTH_TOKEN_LIFETIME_MS);
+	e = seal_make(use->key_hex, label, buf_str(&context), buf_str(&body), &sealed);
+	for (size_t i = 0; i < sealed.len; i++)
+		(void)buf_printf(out, "%02x", (unsigned char)sealed.p[i]);
+	buf_free(&context);
+	buf_free(&body);
+	buf_wipe(&sealed);
+	buf_free(&sealed);
+	return e;
+}
+
+/* ---- redeeming ---- */
+
+struct used {
 	int64_t expires_ms;
-	struct cache_user user;
 };
 
 struct token_table {
-	struct lru *tokens;
+	struct lru *used; /* by the hex digits of the seal, which no two tokens share */
 };
 
 struct token_table *
@@ -26,7 +105,7 @@ token_table_create(void)
 {
 	struct token_table *t = MEM_NEW(struct token_table);
 
-	t->tokens = lru_create(TOKEN_MAX, sizeof(struct token));
+	t->used = lru_create(TOKEN_USED_MAX, sizeof(struct used));
 	return t;
 }
 
@@ -35,65 +114,70 @@ token_table_free(struct token_table **t)
 {
 	if (!*t)
 		return;
-	lru_free(&(*t)->tokens);
+	lru_free(&(*t)->used);
 	MEM_FREE(*t);
 }
 
-/* The oldest come first, because a token is never looked at without being taken out. */
 static void
 drop_expired(struct token_table *t, int64_t now_ms)
 {
 	const char *key;
-	const struct token *token;
+	const struct used *used;
 
-	while ((token = lru_oldest(t->tokens, &key)) && token->expires_ms <= now_ms)
-		lru_remove(t->tokens, key);
+	while ((used = lru_oldest(t->used, &key)) && used->expires_ms <= now_ms)
+		lru_remove(t->used, key);
 }
 
-void
-token_issue(struct token_table *t, const char *service, const struct cache_user *user,
-	int64_t now_ms, char out[TOKEN_HEX + 1])
+/* One way of writing each byte, so that no token has two texts. */
+static enum err
+bytes_of(struct str token, struct buf *out)
 {
-	struct token *token;
-
-	ROOST_ASSERT(strlen(service) <= TOKEN_SERVICE_MAX);
-	drop_expired(t, now_ms);
-	io_random_hex(out, TOKEN_HEX / 2);
-	token = lru_put(t->tokens, out);
-	memcpy(token->service, service, strlen(service) + 1);
-	token->expires_ms = now_ms + AUTH_TOKEN_LIFETIME_MS;
-	token->user = *user;
+	if (token.len > TOKEN_TEXT_MAX || token.len % 2 || token.len < SEAL_HEX)
+		return E_NOTFOUND;
+	for (size_t i = 0; i < token.len; i++)
+		if (hex_value(token.p[i]) < 0 || (token.p[i] >= 'A' && token.p[i] <= 'F'))
+			return E_NOTFOUND;
+	for (size_t i = 0; i < token.len; i += 2)
+		(void)buf_add_char(
+			out, (char)(hex_value(token.p[i]) << 4 | hex_value(token.p[i + 1])));
+	return OK;
 }
 
-/*
- * The look-up by hash and memcmp is no oracle: a token is 32 random bytes, and a guess that misses
- * tells nothing about the others.
- */
+static enum err
+use_up(struct token_table *t, struct str token, int64_t expires_ms, int64_t now_ms)
+{
+	char key[SEAL_HEX + 1];
+
+	memcpy(key, token.p, SEAL_HEX);
+	key[SEAL_HEX] = '\0';
+	drop_expired(t, now_ms);
+	if (expires_ms <= now_ms || lru_find(t->used, key))
+		return E_NOTFOUND;
+	((struct used *)lru_put(t->used, key))->expires_ms = expires_ms;
+	return OK;
+}
+
 enum err
-token_redeem(struct token_table *t, struct str token, struct str service, int64_t now_ms,
+token_redeem(struct token_table *t, const struct token_use *use, struct str token, int64_t now_ms,
 	struct cache_user *out)
 {
-	char key[TOKEN_HEX + 1];
-	const struct token *found;
-	enum err e = E_NOTFOUND;
+	struct buf context = {0}, sealed = {0};
+	struct str body;
+	int64_t expires_ms = 0;
+	enum err e = bytes_of(token, &sealed);
 
-	if (token.len != TOKEN_HEX || memchr(token.p, 0, token.len))
-		return E_NOTFOUND;
-	memcpy(key, token.p, TOKEN_HEX);
-	key[TOKEN_HEX] = '\0';
-	found = lru_find(t->tokens, key);
-	if (found && found->expires_ms > now_ms && str_is(service, found->service)) {
-		*out = found->user;
-		e = OK;
-	}
-	lru_remove(t->tokens, key);
-	OPENSSL_cleanse(key, sizeof(key));
+	memset(out, 0, sizeof(*out));
+	put_context(&context, use);
+	if (!e && seal_open(use->key_hex, label, buf_str(&context), buf_str(&sealed), &body))
+		e = E_NOTFOUND;
+	if (!e)
+		e = get_body(body, out, &expires_ms);
+	if (!e)
+		e = use_up(t, token, expires_ms, now_ms);
+	if (e)
+		memset(out, 0, sizeof(*out));
+	buf_free(&context);
+	buf_wipe(&sealed);
+	buf_free(&sealed);
 	return e;
-}
-
-size_t
-token_count(struct token_table *t, int64_t now_ms)
-{
-	drop_expired(t, now_ms);
-	return lru_count(t->tokens);
 }

@@ -3,27 +3,45 @@
 #define ROOST_AUTH_TOKEN_H
 
 #include <stddef.h>
-#include <stdint.h>
 
 #include "auth/auth_proto.h"
 #include "auth/cache.h"
+#include "lib/buf.h"
 #include "lib/err.h"
 #include "lib/str.h"
 
-/* The one-time tokens of log-ins that wait for their session. For the loop's thread. */
-struct token_table;
+/*
+ * The tokens of log-ins that wait for their session. A token holds what the session has to know of
+ * its user, sealed with the master's key (seal.h) for one service and one session id, so that a
+ * process that takes the place of the one that issued it can redeem it, too. A process redeems it
+ * once; what the one before it has redeemed it does not know.
+ */
+enum {
+	TOKEN_USED_MAX = 100000, /* remembered as redeemed, the latest */
+	TOKEN_SERVICE_MAX = 15,
+	TOKEN_TEXT_MAX = 2048,
+};
 
-enum { TOKEN_MAX = 100000, TOKEN_HEX = 64, TOKEN_SERVICE_MAX = 15 };
+/* With which key it is sealed, and what it is good for. All borrowed. */
+struct token_use {
+	const char *key_hex;
+	struct str service, session;
+};
+
+/*
+ * Appends a token of the user, good for AUTH_TOKEN_LIFETIME_MS, to *out: hex digits, at most
+ * TOKEN_TEXT_MAX. E_RANGE: no key.
+ */
+enum err token_issue(const struct token_use *use, const struct cache_user *user, int64_t now_ms,
+	struct buf *out);
+
+/* Those that this process has redeemed. For the loop's thread. */
+struct token_table;
 
 struct token_table *token_table_create(void);
 void token_table_free(struct token_table **t);
-/* A token of the user for the service, good for AUTH_TOKEN_LIFETIME_MS, into out. */
-void token_issue(struct token_table *t, const char *service, const struct cache_user *user,
-	int64_t now_ms, char out[TOKEN_HEX + 1]);
-/* E_NOTFOUND: unknown, used, too old, or of another service; it is used up in every case. */
-enum err token_redeem(struct token_table *t, struct str token, struct str service, int64_t now_ms,
-	struct cache_user *out);
-/* Tokens not yet redeemed, those too old taken away. */
-size_t token_count(struct token_table *t, int64_t now_ms);
+/* E_NOTFOUND: not one of ours, for another service or session, too old, or redeemed already. */
+enum err token_redeem(struct token_table *t, const struct token_use *use, struct str token,
+	int64_t now_ms, struct cache_user *out);
 
 #endif

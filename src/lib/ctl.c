@@ -129,6 +129,7 @@ on_close(struct ipc_conn *c, enum err e, void *arg)
 	(void)c;
 	(void)e;
 	client->conn = NULL;
+	service_ctl_count(client->run, -1);
 	client_release(client);
 }
 
@@ -141,6 +142,7 @@ ctl_on_accept(struct service_run *run, int fd, const struct net_addr *peer)
 	(void)peer;
 	client->run = run;
 	client->conn = ipc_conn_create(service_base(run), fd, CTL_BODY_MAX, &handler, client);
+	service_ctl_count(run, 1);
 }
 
 /* ---- the tool's side ---- */

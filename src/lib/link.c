@@ -142,6 +142,8 @@ conn_moved(struct link_conn *c)
 	c->next = l->moved;
 	l->moved = c;
 	conn_end_served(c);
+	if (l->on_lost)
+		l->on_lost(l, l->lost_arg);
 }
 
 static void

@@ -44,7 +44,10 @@ struct link *link_create(struct event_base *base, const char *path);
 void link_free(struct link **l); /* answers NULL to all that is under way */
 /* Called after each connecting, to ask what has to be asked first. */
 void link_on_open(struct link *l, void (*fn)(struct link *l, void *arg), void *arg);
-/* Called after the connection broke and all requests were told. */
+/*
+ * Called when there is no connection any more for what is asked next: it broke and all requests
+ * were told, or the peer sent LINK_MOVED.
+ */
 void link_on_lost(struct link *l, void (*fn)(struct link *l, void *arg), void *arg);
 /* Connects if it is not. E_TEMPFAIL: nobody can be reached there. */
 enum err link_open(struct link *l);

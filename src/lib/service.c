@@ -50,6 +50,7 @@ struct service_run {
 	int64_t started_ms;
 	enum { SERVICE_RUNS, SERVICE_RETIRES, SERVICE_STOPS } phase;
 	int paused, exit_status;
+	size_t ctl_clients;
 };
 
 /* ---- what modules ask ---- */
@@ -159,6 +160,12 @@ service_leave_in_child(struct service_run *run, const int *keep, size_t keep_cou
 		signal(signals[i], SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+size_t
+service_ctl_clients(const struct service_run *run)
+{
+	return run->ctl_clients;
 }
 
 /* ---- clients ---- */
@@ -506,6 +513,12 @@ service_status(struct service_run *run)
 	if (run->spec->status)
 		run->spec->status(run, object);
 	return object;
+}
+
+void
+service_ctl_count(struct service_run *run, int change)
+{
+	run->ctl_clients += (size_t)change;
 }
 
 const struct ctl_verb *

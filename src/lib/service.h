@@ -90,5 +90,7 @@ void service_leave_in_child(struct service_run *run, const int *keep, size_t kee
 int service_is_draining(const struct service_run *run);
 /* As that, since another process has taken the place of this one. */
 int service_is_retiring(const struct service_run *run);
+/* Tools (ctl.h) that are connected. */
+size_t service_ctl_clients(const struct service_run *run);
 
 #endif

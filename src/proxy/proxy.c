@@ -111,9 +111,9 @@ on_auth_open(struct link *l, void *arg)
 {
 	struct proxy *px = arg;
 
-	if (px->mechanism_request.request.id == 0)
-		link_ask(l, &px->mechanism_request.request, AUTH_MECHANISMS, (struct str){0}, NULL,
-			0);
+	/* Also when another process, that this one replaces, was asked just now. */
+	link_forget(l, &px->mechanism_request.request);
+	link_ask(l, &px->mechanism_request.request, AUTH_MECHANISMS, (struct str){0}, NULL, 0);
 }
 
 static void

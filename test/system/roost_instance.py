@@ -142,7 +142,10 @@ class Roost:
                 lines.append(f"{name} = {{{', '.join(quoted(v) for v in value)}}}")
             else:
                 lines.append(f"{name} = {quoted(value)}")
-        self.conf.write_text("\n".join(lines) + "\n")
+        # At once, for a roostctl that reads it meanwhile.
+        fresh = self.conf.with_suffix(".new")
+        fresh.write_text("\n".join(lines) + "\n")
+        fresh.replace(self.conf)
 
     def start(self):
         self.ready_path.unlink(missing_ok=True)

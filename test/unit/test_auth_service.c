@@ -32,6 +32,8 @@ static const char *const names[] = {
 	"auth-login", "auth-session", "auth-directory", "auth-userdb", "ctl"};
 enum { SOCKETS = sizeof(names) / sizeof(names[0]), TIMEOUT_MS = 20000 };
 
+/* Of all log-ins. */
+static const char session_id[] = "session1";
 static const char ticket_key[] = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 static struct {
@@ -196,7 +198,7 @@ send_start(int fd, uint32_t request, const char *service, const char *mechanism,
 	ipc_put_cstr(&b, peer);
 	ipc_put_cstr(&b, "127.0.0.1:143");
 	ipc_put_u8(&b, tls != 0);
-	ipc_put_cstr(&b, "session1");
+	ipc_put_cstr(&b, session_id);
 	ipc_put_cstr(&b, "");
 	ipc_put_cstr(&b, "");
 	ipc_put_cstr(&b, "");
@@ -419,11 +421,11 @@ tokens_and_tickets(void **state)
 {
 	struct auth_user u;
 	struct ticket t;
-	char *token, unknown[TOKEN_HEX + 1] = "";
+	char *token, unknown[TOKEN_TEXT_MAX + 1] = "";
 
 	(void)state;
 	assert_int_equal(plain("submission", STR("\0alice@example.test\0secret"), &token), OK);
-	assert_int_equal(auth_redeem(fx.conf, token, "smtp", "s", &u), OK);
+	assert_int_equal(auth_redeem(fx.conf, token, "smtp", session_id, &u), OK);
 	assert_string_equal(u.name, "alice@example.test");
 	assert_non_null(strstr(u.home, "/mail/example.test/alice"));
 	assert_int_equal(u.quota_bytes, 5000);
@@ -432,15 +434,17 @@ tokens_and_tickets(void **state)
 	assert_string_equal(t.home, u.home);
 	ticket_free(&t);
 	auth_user_free(&u);
-	assert_int_equal(auth_redeem(fx.conf, token, "smtp", "s", &u), E_TEMPFAIL);
+	assert_int_equal(auth_redeem(fx.conf, token, "smtp", session_id, &u), E_TEMPFAIL);
 	free(token);
 	assert_int_equal(plain("imap", STR("\0alice@example.test\0secret"), &token), OK);
-	assert_int_equal(auth_redeem(fx.conf, token, "pop3", "s", &u), E_TEMPFAIL);
+	assert_int_equal(auth_redeem(fx.conf, token, "pop3", session_id, &u), E_TEMPFAIL);
+	assert_int_equal(auth_redeem(fx.conf, token, "imap", "session2", &u), E_TEMPFAIL);
+	assert_int_equal(auth_redeem(fx.conf, token, "imap", session_id, &u), OK);
+	auth_user_free(&u);
 	free(token);
-	assert_int_equal(auth_redeem(fx.conf, "", "imap", "s", &u), E_TEMPFAIL);
-	/* As after roost-auth was started again between the log-in and its session. */
-	memset(unknown, 'a', TOKEN_HEX);
-	assert_int_equal(auth_redeem(fx.conf, unknown, "imap", "s", &u), E_TEMPFAIL);
+	assert_int_equal(auth_redeem(fx.conf, "", "imap", session_id, &u), E_TEMPFAIL);
+	memset(unknown, 'a', TOKEN_TEXT_MAX);
+	assert_int_equal(auth_redeem(fx.conf, unknown, "imap", session_id, &u), E_TEMPFAIL);
 }
 
 /* A session that slept: for its own id, and only as long as its user may log in. */
@@ -452,15 +456,15 @@ resuming(void **state)
 
 	(void)state;
 	assert_int_equal(plain("submission", STR("\0alice@example.test\0secret"), &token), OK);
-	assert_int_equal(auth_redeem(fx.conf, token, "smtp", "one", &u), OK);
+	assert_int_equal(auth_redeem(fx.conf, token, "smtp", session_id, &u), OK);
 	assert_int_equal(u.resume.len, 0);
 	auth_user_free(&u);
 	free(token);
 	assert_int_equal(plain("imap", STR("\0alice@example.test\0secret"), &token), OK);
-	assert_int_equal(auth_redeem(fx.conf, token, "imap", "one", &u), OK);
+	assert_int_equal(auth_redeem(fx.conf, token, "imap", session_id, &u), OK);
 	free(token);
 	assert_true(u.resume.len > 0);
-	assert_int_equal(auth_resume(fx.conf, buf_str(&u.resume), "one", &again), OK);
+	assert_int_equal(auth_resume(fx.conf, buf_str(&u.resume), session_id, &again), OK);
 	assert_string_equal(again.name, u.name);
 	assert_string_equal(again.home, u.home);
 	assert_int_equal(again.quota_bytes, u.quota_bytes);
@@ -468,11 +472,11 @@ resuming(void **state)
 	auth_user_free(&again);
 	assert_int_equal(auth_resume(fx.conf, buf_str(&u.resume), "two", &again), E_AUTH);
 	assert_int_equal(auth_resume(fx.conf, buf_str(&u.resume), "", &again), E_AUTH);
-	assert_int_equal(auth_resume(fx.conf, str_of(u.ticket), "one", &again), E_AUTH);
-	assert_int_equal(auth_resume(fx.conf, STR(""), "one", &again), E_AUTH);
+	assert_int_equal(auth_resume(fx.conf, str_of(u.ticket), session_id, &again), E_AUTH);
+	assert_int_equal(auth_resume(fx.conf, STR(""), session_id, &again), E_AUTH);
 	/* Another name behind the same seal. */
 	u.resume.p[u.resume.len - 1] ^= 1;
-	assert_int_equal(auth_resume(fx.conf, buf_str(&u.resume), "one", &again), E_AUTH);
+	assert_int_equal(auth_resume(fx.conf, buf_str(&u.resume), session_id, &again), E_AUTH);
 	auth_user_free(&u);
 }
 

@@ -141,33 +141,135 @@ penalties_by_network(void **state)
 
 /* ---- tokens ---- */
 
-static void
-tokens_once(void **state)
-{
-	struct token_table *t = token_table_create();
-	struct cache_user u = {.name = "alice@example.test", .quota_bytes = 7}, got;
-	char a[TOKEN_HEX + 1], b[TOKEN_HEX + 1];
+static const char token_key[] = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+static const char other_key[] = "100102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+static const struct token_use imap_use = {token_key, {"imap", 4}, {"s1", 2}};
 
-	(void)state;
-	token_issue(t, "imap", &u, 0, a);
-	token_issue(t, "smtp", &u, 0, b);
-	assert_string_not_equal(a, b);
-	assert_int_equal(strlen(a), 64);
-	assert_int_equal(token_redeem(t, str_of(a), STR("imap"), 29999, &got), OK);
-	assert_string_equal(got.name, u.name);
-	assert_true(got.quota_bytes == 7);
-	assert_int_equal(token_redeem(t, str_of(a), STR("imap"), 29999, &got), E_NOTFOUND);
-	/* A try with the wrong service uses it up. */
-	assert_int_equal(token_redeem(t, str_of(b), STR("imap"), 0, &got), E_NOTFOUND);
-	assert_int_equal(token_redeem(t, str_of(b), STR("smtp"), 0, &got), E_NOTFOUND);
-	token_issue(t, "imap", &u, 0, a);
-	assert_int_equal(token_redeem(t, str_of(a), STR("imap"), 30000, &got), E_NOTFOUND);
-	token_issue(t, "imap", &u, 0, a);
-	assert_int_equal(token_redeem(t, str_make(a, 63), STR("imap"), 0, &got), E_NOTFOUND);
-	assert_int_equal(token_redeem(t, STR(""), STR("imap"), 0, &got), E_NOTFOUND);
-	assert_int_equal(token_count(t, 0), 1);
-	assert_int_equal(token_count(t, 30000), 0);
+static int
+set_up_tokens(void **state)
+{
+	*state = token_table_create();
+	return 0;
+}
+
+static int
+tear_down_tokens(void **state)
+{
+	struct token_table *t = *state;
+
 	token_table_free(&t);
+	return 0;
+}
+
+static struct cache_user
+longest_user(void)
+{
+	struct cache_user u = {.quota_bytes = 7,
+		.quota_messages = UINT64_MAX,
+		.max_connections = 3,
+		.max_connections_per_ip = 2};
+
+	memset(u.name, 'n', sizeof(u.name) - 1);
+	memset(u.quota_rules, 'r', sizeof(u.quota_rules) - 1);
+	return u;
+}
+
+static void
+assert_redeemed(struct token_table *t, struct str token, const struct token_use *use, enum err want)
+{
+	struct cache_user got, none = {0};
+
+	assert_int_equal(token_redeem(t, use, token, 0, &got), want);
+	if (want)
+		assert_memory_equal(&got, &none, sizeof(got));
+}
+
+static void
+a_token_holds_its_user(void **state)
+{
+	struct cache_user u = longest_user(), got;
+	struct buf token = {0};
+
+	assert_int_equal(token_issue(&imap_use, &u, 0, &token), OK);
+	assert_in_range(token.len, 1, TOKEN_TEXT_MAX);
+	assert_int_equal(token_redeem(*state, &imap_use, buf_str(&token), 29999, &got), OK);
+	assert_memory_equal(&got, &u, sizeof(u));
+	buf_free(&token);
+}
+
+static void
+a_token_is_good_once(void **state)
+{
+	struct cache_user u = {.name = "alice@example.test"};
+	struct token_table *successor = token_table_create();
+	struct buf a = {0}, b = {0};
+
+	token_issue(&imap_use, &u, 0, &a);
+	token_issue(&imap_use, &u, 0, &b);
+	assert_false(str_equal(buf_str(&a), buf_str(&b)));
+	assert_redeemed(*state, buf_str(&a), &imap_use, OK);
+	assert_redeemed(*state, buf_str(&a), &imap_use, E_NOTFOUND);
+	for (size_t i = 0; i < a.len; i++)
+		a.p[i] = str_upper(a.p[i]);
+	assert_redeemed(*state, buf_str(&a), &imap_use, E_NOTFOUND);
+	/* Whoever issued it. */
+	assert_redeemed(successor, buf_str(&b), &imap_use, OK);
+	token_table_free(&successor);
+	buf_free(&a);
+	buf_free(&b);
+}
+
+static void
+a_token_is_for_its_service_session_and_time(void **state)
+{
+	static const struct token_use others[] = {
+		{token_key, {"pop3", 4}, {"s1", 2}},
+		{token_key, {"imap", 4}, {"s2", 2}},
+		{token_key, {"imaps", 5}, {"1", 1}},
+		{token_key, {"imap", 4}, {"", 0}},
+		{other_key, {"imap", 4}, {"s1", 2}},
+		{"", {"imap", 4}, {"s1", 2}},
+	};
+	struct cache_user u = {.name = "alice@example.test"}, got;
+	struct buf token = {0};
+
+	token_issue(&imap_use, &u, 0, &token);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_redeemed(*state, buf_str(&token), &others[i], E_NOTFOUND);
+	assert_int_equal(token_redeem(*state, &imap_use, buf_str(&token), 30000, &got), E_NOTFOUND);
+	/* None of that has used it up. */
+	assert_redeemed(*state, buf_str(&token), &imap_use, OK);
+	buf_reset(&token);
+	assert_int_equal(token_issue(&others[5], &u, 0, &token), E_RANGE);
+	assert_int_equal(token.len, 0);
+	buf_free(&token);
+}
+
+static void
+a_token_that_was_changed_is_none(void **state)
+{
+	struct cache_user u = {.name = "alice@example.test"};
+	struct buf token = {0};
+	struct str text;
+
+	token_issue(&imap_use, &u, 0, &token);
+	text = buf_str(&token);
+	for (size_t len = 0; len < text.len; len++)
+		assert_redeemed(*state, str_make(text.p, len), &imap_use, E_NOTFOUND);
+	for (size_t i = 0; i < text.len; i++) {
+		char was = token.p[i];
+
+		token.p[i] = was == '0' ? '1' : '0';
+		assert_redeemed(*state, text, &imap_use, E_NOTFOUND);
+		token.p[i] = 'g';
+		assert_redeemed(*state, text, &imap_use, E_NOTFOUND);
+		token.p[i] = was;
+	}
+	assert_redeemed(*state, text, &imap_use, OK);
+	for (size_t len = text.len; len <= TOKEN_TEXT_MAX; len++)
+		buf_add_char(&token, '0');
+	assert_redeemed(*state, buf_str(&token), &imap_use, E_NOTFOUND);
+	buf_free(&token);
 }
 
 /* ---- cache ---- */
@@ -252,7 +354,14 @@ main(void)
 		cmocka_unit_test(penalties_grow),
 		cmocka_unit_test(penalties_spare),
 		cmocka_unit_test(penalties_by_network),
-		cmocka_unit_test(tokens_once),
+		cmocka_unit_test_setup_teardown(
+			a_token_holds_its_user, set_up_tokens, tear_down_tokens),
+		cmocka_unit_test_setup_teardown(
+			a_token_is_good_once, set_up_tokens, tear_down_tokens),
+		cmocka_unit_test_setup_teardown(a_token_is_for_its_service_session_and_time,
+			set_up_tokens, tear_down_tokens),
+		cmocka_unit_test_setup_teardown(
+			a_token_that_was_changed_is_none, set_up_tokens, tear_down_tokens),
 		cmocka_unit_test(cache_forgets),
 		cmocka_unit_test(parameters),
 	};

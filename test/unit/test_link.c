@@ -174,11 +174,21 @@ one_that_moved_and_dies_takes_its_requests_only(void **state)
 }
 
 static void
+count_lost(struct link *l, void *arg)
+{
+	assert_false(link_is_open(l));
+	++*(int *)arg;
+}
+
+static void
 one_that_moves_with_nothing_under_way_is_closed(void **state)
 {
 	struct fixture *f = *state;
+	int lost = 0;
 
+	link_on_lost(f->link, count_lost, &lost);
 	send_frame(f, f->peer, LINK_MOVED, 0);
+	assert_int_equal(lost, 1);
 	assert_true(is_closed(f->peer));
 	assert_false(link_is_open(f->link));
 	close(f->peer);
