@@ -18,6 +18,7 @@
 #include "lmtp/lmtp_seen.h"
 #include "lmtp/lmtp_users.h"
 #include "mail/date.h"
+#include "mail/rights.h"
 
 enum {
 	PLACE_WAIT_MS = 10000, /* for one of lmtp_user_concurrency_limit */
@@ -138,11 +139,43 @@ folder_match(const struct index_mailbox *m, void *arg)
 	return OK;
 }
 
+static enum err
+stranger_visit(struct str identifier, struct str rights, void *arg)
+{
+	rights_stranger_add(arg, identifier, rights);
+	return OK;
+}
+
+/*
+ * The folder's rights, or, where there is none yet, those of the nearest above it, of which it
+ * will be a part.
+ */
+static enum err
+may_post(struct lmtp_deliver *d, struct index_user *u, struct str folder, int *may)
+{
+	struct rights_guest rights = {0};
+	struct index_mailbox m = {0};
+	enum err e = index_mailbox_get(u, folder, &m);
+
+	while (e == E_NOTFOUND && folder.len > 0) {
+		while (folder.len > 0 && folder.p[--folder.len] != '/')
+			;
+		if (folder.len > 0)
+			e = index_mailbox_get(u, folder, &m);
+	}
+	if (e == OK)
+		e = index_acl_each(u, m.id, stranger_visit, &rights);
+	index_mailbox_free(&m);
+	*may = rights_stranger_posts(&rights, d->s->conf->lmtp_detail_needs_post);
+	return e == E_NOTFOUND ? OK : e;
+}
+
 /* The folder that a detail means (lmtp_deliver.h), on the heap. */
 static enum err
 folder_for(struct lmtp_deliver *d, struct index_user *u, const char *detail, char **out)
 {
 	struct folder_search fs = {.wanted = str_of(detail)};
+	int may = 0;
 	enum err e = OK;
 
 	*out = NULL;
@@ -153,6 +186,13 @@ folder_for(struct lmtp_deliver *d, struct index_user *u, const char *detail, cha
 		if (!e && fs.found == NULL && d->s->conf->lmtp_create_mailbox) {
 			fs.found = str_dup(fs.wanted);
 		}
+	}
+	if (!e && fs.found) {
+		e = may_post(d, u, str_of(fs.found), &may);
+		if (e || !may)
+			MEM_FREE(fs.found);
+		if (!e && !may)
+			log_event(LOGL_INFO, "lmtp.detail refused", "mailbox", detail, NULL);
 	}
 	if (!e) {
 		*out = fs.found != NULL ? fs.found : mem_strdup("INBOX");

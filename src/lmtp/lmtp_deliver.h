@@ -15,7 +15,9 @@
  * reply.
  *
  * user+detail@ goes to the folder "detail" (case does not count); if there is none it is made,
- * with lmtp_create_mailbox, else the message goes to INBOX.
+ * with lmtp_create_mailbox, else the message goes to INBOX. There it goes too when "p" (RFC 4314)
+ * is taken from anyone for that folder, or with lmtp_detail_needs_post not given: mail to an
+ * address of the user's is never refused for that.
  */
 struct lmtp_deliver;
 struct lmtp_deliver *lmtp_deliver_create(struct session *s, const char *hostname);

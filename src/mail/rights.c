@@ -75,20 +75,50 @@ rights_identifier_means(struct str identifier, struct str guest)
 	       str_equal_i(identifier, guest);
 }
 
-void
-rights_guest_add(struct rights_guest *g, struct str guest, struct str identifier, struct str rights)
+/* Takes the "-" off an identifier that has one. */
+static int
+take_sign(struct str *identifier)
 {
-	int negative = identifier.len > 0 && identifier.p[0] == '-';
-	unsigned bits;
+	int negative = identifier->len > 0 && identifier->p[0] == '-';
 
 	if (negative)
-		identifier = str_make(identifier.p + 1, identifier.len - 1);
-	if (!rights_identifier_means(identifier, guest))
-		return;
-	/* What cannot be read gives nothing and takes all, as above. */
+		*identifier = str_make(identifier->p + 1, identifier->len - 1);
+	return negative;
+}
+
+/* What cannot be read gives nothing and takes all, as above. */
+static void
+bits_add(struct rights_guest *g, int negative, struct str rights)
+{
+	unsigned bits;
+
 	if (rights_parse(rights, &bits))
 		bits = negative ? RIGHTS_ALL : 0;
 	*(negative ? &g->taken : &g->given) |= bits;
+}
+
+void
+rights_guest_add(struct rights_guest *g, struct str guest, struct str identifier, struct str rights)
+{
+	int negative = take_sign(&identifier);
+
+	if (rights_identifier_means(identifier, guest))
+		bits_add(g, negative, rights);
+}
+
+void
+rights_stranger_add(struct rights_guest *g, struct str identifier, struct str rights)
+{
+	int negative = take_sign(&identifier);
+
+	if (str_is_i(identifier, RIGHTS_ANYONE))
+		bits_add(g, negative, rights);
+}
+
+int
+rights_stranger_posts(const struct rights_guest *g, int to_be_given)
+{
+	return !(g->taken & RIGHT_POST) && (!to_be_given || (g->given & RIGHT_POST));
 }
 
 unsigned

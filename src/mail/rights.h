@@ -25,7 +25,7 @@ enum right { /* section 2.1, in the order in which they are written */
 	RIGHT_EXPUNGE = 512, /* e */
 	RIGHT_ADMIN = 1024, /* a */
 	RIGHTS_ALL = 2047,
-	/* Nothing would enforce "p"; without the others nobody could give them back. */
+	/* His own mail always comes in; without the others nobody could give them back. */
 	RIGHTS_FIXED = RIGHT_LOOKUP | RIGHT_POST | RIGHT_ADMIN,
 	/* One of them is what makes a mailbox READ-WRITE (section 5.2). */
 	RIGHTS_CHANGE = RIGHT_SEEN | RIGHT_WRITE | RIGHT_INSERT | RIGHT_DELETE | RIGHT_EXPUNGE,
@@ -65,6 +65,16 @@ struct rights_guest {
 void rights_guest_add(
 	struct rights_guest *g, struct str guest, struct str identifier, struct str rights);
 unsigned rights_guest_have(const struct rights_guest *g);
+/*
+ * What somebody has who did not log in and is known to nobody, as the sender of a mail is: what is
+ * given to and taken from "anyone".
+ */
+void rights_stranger_add(struct rights_guest *g, struct str identifier, struct str rights);
+/*
+ * Whether strangers may send mail to the mailbox's own address ("p", section 4). Where nobody has
+ * said anything they may, unless it is to be given.
+ */
+int rights_stranger_posts(const struct rights_guest *g, int to_be_given);
 /*
  * As an identifier is stored for a mailbox of owner's, appended to out: "owner" for his address,
  * addresses in lower case, one without a domain with that of owner's; a leading "-" stays.

@@ -4,6 +4,7 @@
 import concurrent.futures
 import fcntl
 import os
+import shutil
 import signal
 import smtplib
 import socket
@@ -139,6 +140,48 @@ def test_delivered_to_and_xclient(special):
     assert "Delivered-To: alice+Lists@example.test\n" in text
     assert "Received: from mx.example.org (mx.example.org [IPv6:2001:db8::7])\n" in text
     assert "lmtp.xclient ok ip=2001:db8::7" in special.log()
+
+
+def test_the_right_to_post(make_instance):
+    """RFC 4314 section 4, "p": of anyone, since nobody knows who sends. INBOX takes what may not go elsewhere."""
+    roost = make_instance()
+    alice = "alice@example.test"
+    for folder in ("Open", "Given", "Taken", "Wrong"):
+        roost.ctl("mailbox", "create", alice, folder)
+
+    def acl(folder, identifier, rights):
+        roost.ctl("mailbox", "acl", "set", alice, folder, identifier, rights)
+
+    def arrived():
+        """Where each of these mails is now: in its folder, or in INBOX."""
+        maildir, found = roost.home("alice") / "Maildir", {}
+        client = Client(roost.ports["lmtp"])
+        client.say("LHLO client.example")
+        for folder in ("Open", "Given", "Taken", "Wrong", "Taken/New", "Fresh"):
+            subject = f"{folder.replace('/', '-')}-{len(list(maildir.glob('**/*.mail.example.test*')))}"
+            assert client.send("a@example.org", [f"alice+{folder}@example.test"],
+                               f"Subject: {subject}\n\nx\n")[0].startswith("250 "), folder
+            places = [path.relative_to(maildir).parts[0] for path in maildir.glob("**/*.mail.example.test*")
+                      if f"Subject: {subject}\n" in path.read_text()]
+            assert len(places) == 1, (folder, places)
+            found[folder] = places[0] if places[0].startswith(".") else "INBOX"
+        return found
+
+    acl("Given", "anyone", "lp")
+    acl("Taken", "anyone", "lp")
+    acl("Taken", "-anyone", "p")
+    acl("Wrong", "bob@example.test", "lrswipkxtea")
+    acl("Wrong", "-bob@example.test", "p")
+    assert arrived() == {"Open": ".Open", "Given": ".Given", "Taken": "INBOX", "Wrong": ".Wrong", "Taken/New": "INBOX",
+                         "Fresh": ".Fresh"}
+    assert "lmtp.detail refused mailbox=Taken" in roost.log()
+    roost.stop()
+    shutil.rmtree(roost.home("alice") / "Maildir" / ".Fresh")
+    roost.settings["lmtp_detail_needs_post"] = "yes"
+    roost.write_conf()
+    roost.start()
+    assert arrived() == {"Open": "INBOX", "Given": ".Given", "Taken": "INBOX", "Wrong": "INBOX", "Taken/New": "INBOX",
+                         "Fresh": "INBOX"}
 
 
 def test_xclient_is_refused_to_strangers(roost):

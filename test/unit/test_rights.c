@@ -112,6 +112,39 @@ test_guest(void **state)
 	}
 }
 
+/* The sender of a mail is nobody whom an identifier other than "anyone" means. */
+static void
+test_stranger(void **state)
+{
+	static const struct {
+		const char *stored[6]; /* identifier, rights, ... */
+		int may, may_when_given;
+	} cases[] = {
+		{{NULL}, 1, 0},
+		{{"anyone", "lrp"}, 1, 1},
+		{{"anyone", "lr"}, 1, 0},
+		{{"Anyone", "p"}, 1, 1},
+		{{"authenticated", "p", "bob@example.test", "p", "owner", "p"}, 1, 0},
+		{{"-authenticated", "p", "-bob@example.test", "p", "-owner", "p"}, 1, 0},
+		{{"-anyone", "p"}, 0, 0},
+		{{"-anyone", "lr"}, 1, 0},
+		{{"anyone", "p", "-anyone", "p"}, 0, 0},
+		{{"anyone", "p", "-anyone", "?"}, 0, 0},
+		{{"anyone", "p?"}, 1, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct rights_guest g = {0};
+
+		for (size_t k = 0; k < 6 && cases[i].stored[k]; k += 2)
+			rights_stranger_add(&g, str_of(cases[i].stored[k]),
+				str_of(cases[i].stored[k + 1]));
+		assert_int_equal(rights_stranger_posts(&g, 0), cases[i].may);
+		assert_int_equal(rights_stranger_posts(&g, 1), cases[i].may_when_given);
+	}
+}
+
 static void
 test_identifier(void **state)
 {
@@ -146,6 +179,7 @@ main(void)
 		cmocka_unit_test(test_letters),
 		cmocka_unit_test(test_owner),
 		cmocka_unit_test(test_guest),
+		cmocka_unit_test(test_stranger),
 		cmocka_unit_test(test_identifier),
 	};
 
