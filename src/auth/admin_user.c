@@ -122,6 +122,23 @@ host_arg(struct admin_job *j, char host[MOVED_HOST_MAX + 1], struct directory_ar
 	return OK;
 }
 
+static enum err
+groups_arg(struct admin_job *j, char groups[ACL_GROUPS_MAX + 1], struct directory_args *args)
+{
+	const char *text;
+	enum err e = admin_arg_text(j, "acl_groups", 0, &text);
+
+	if (e || !text)
+		return e;
+	if (acl_groups_normalise(str_of(text), groups))
+		return admin_fail(j, E_PARSE,
+			"\"acl_groups\" are names of letters, digits and -_. with commas between, "
+			"%d bytes at most",
+			ACL_GROUPS_MAX);
+	args->v[ARG_ACL_GROUPS] = groups;
+	return OK;
+}
+
 /* *out NULL: not given; "": the rules are taken away. */
 static enum err
 rules_arg(struct admin_job *j, const char **out)
@@ -208,7 +225,7 @@ admin_user_add(struct admin_job *j, struct directory *d)
 	struct db_result r = {0};
 	const char *password = NULL, *stored = NULL, *name, *rules = NULL;
 	char quota[24], messages[24], *hash = NULL, *protocols = NULL, *networks = NULL;
-	char host[MOVED_HOST_MAX + 1];
+	char host[MOVED_HOST_MAX + 1], groups[ACL_GROUPS_MAX + 1];
 	struct connections connections;
 	struct addr a;
 	int set;
@@ -233,6 +250,8 @@ admin_user_add(struct admin_job *j, struct directory *d)
 		e = connections_args(j, &connections, &args);
 	if (!e)
 		e = host_arg(j, host, &args);
+	if (!e)
+		e = groups_arg(j, groups, &args);
 	if (!e)
 		e = admin_arg_protocols(j, &protocols);
 	if (!e)
@@ -291,6 +310,7 @@ user_object(const struct db_result *r, size_t row)
 		admin_set_text(o, "protocols", db_result_get(r, row, "protocols"));
 		admin_set_text(o, "networks", db_result_get(r, row, "networks"));
 		admin_set_text(o, "host", db_result_get(r, row, "host"));
+		admin_set_text(o, "acl_groups", db_result_get(r, row, "acl_groups"));
 		admin_set_number(o, "max_connections", db_result_get(r, row, "max_connections"));
 		admin_set_number(o, "max_connections_per_ip",
 			db_result_get(r, row, "max_connections_per_ip"));
@@ -381,7 +401,7 @@ admin_user_set(struct admin_job *j, struct directory *d)
 	struct db_result r = {0};
 	const char *password = NULL, *name = NULL, *rules = NULL;
 	char quota[24], messages[24], *hash = NULL, *protocols = NULL, *networks = NULL;
-	char host[MOVED_HOST_MAX + 1];
+	char host[MOVED_HOST_MAX + 1], groups[ACL_GROUPS_MAX + 1];
 	struct connections connections = {0};
 	struct addr a;
 	int set_quota = 0, set_messages = 0, set_active = 0, active;
@@ -402,6 +422,8 @@ admin_user_set(struct admin_job *j, struct directory *d)
 	if (!e)
 		e = host_arg(j, host, &args);
 	if (!e)
+		e = groups_arg(j, groups, &args);
+	if (!e)
 		e = admin_arg_protocols(j, &protocols);
 	if (!e)
 		e = admin_arg_networks(j, &networks);
@@ -409,11 +431,11 @@ admin_user_set(struct admin_job *j, struct directory *d)
 		e = admin_arg_bool(j, "active", &set_active, &active);
 	if (!e && !password && !name && !set_quota && !set_messages && !rules && !set_active &&
 		!protocols && !networks && !connections.set[0] && !connections.set[1] &&
-		!args.v[ARG_HOST])
+		!args.v[ARG_HOST] && !args.v[ARG_ACL_GROUPS])
 		e = admin_fail(j, E_PARSE,
 			"nothing to change; give a password, quota_bytes, quota_messages, quota_rules, "
 			"active, protocols, networks, max_connections, max_connections_per_ip, "
-			"host or name");
+			"host, acl_groups or name");
 	if (!e && password)
 		e = hash_password(j, password, &hash);
 	if (e)

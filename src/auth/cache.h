@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "auth/acl_groups.h"
 #include "auth/addr.h"
 #include "lib/quota_rules.h"
 #include "lib/str.h"
@@ -21,6 +22,7 @@ struct cache_user {
 	uint64_t quota_bytes, quota_messages;
 	uint32_t max_connections, max_connections_per_ip; /* 0: no limit */
 	char quota_rules[QUOTA_RULES_USER_MAX + 1];
+	char acl_groups[ACL_GROUPS_MAX + 1];
 };
 
 enum { CACHE_MAX = 100000 };

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "auth/acl_groups.h"
 #include "auth/addr.h"
 #include "auth/moved.h"
 #include "auth/settings.h"
@@ -42,6 +43,7 @@ struct directory_user {
 	char quota_rules[QUOTA_RULES_USER_MAX + 1]; /* lib/quota_rules.h */
 	uint32_t max_connections, max_connections_per_ip; /* 0: no limit */
 	char host[MOVED_HOST_MAX + 1]; /* where his mail is; "": here */
+	char acl_groups[ACL_GROUPS_MAX + 1]; /* auth/acl_groups.h */
 	int active;
 	int is_of_file; /* from passwd_file; a change there is told by nobody */
 };
@@ -133,6 +135,7 @@ enum directory_arg {
 	ARG_SET_CONNECTIONS,
 	ARG_SET_CONNECTIONS_PER_IP,
 	ARG_HOST,
+	ARG_ACL_GROUPS,
 	ARG_COUNT
 };
 struct directory_args {

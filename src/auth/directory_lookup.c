@@ -67,7 +67,7 @@ database_user_find(struct directory *d, const struct addr *a, struct directory_u
 		.v = {[ARG_ADDRESS] = a->text, [ARG_LOCAL] = a->local, [ARG_DOMAIN] = a->domain}};
 	struct db_result r;
 	uint64_t connections, per_ip;
-	const char *password, *rules, *host;
+	const char *password, *rules, *host, *groups;
 	enum err e;
 
 	memset(out, 0, sizeof(*out));
@@ -93,6 +93,13 @@ database_user_find(struct directory *d, const struct addr *a, struct directory_u
 	/* He is not to get in here only because nobody can tell where else. */
 	if (host && moved_host_parse(str_of(host), out->host)) {
 		garbage("query_user", "host", a->text);
+		e = E_TEMPFAIL;
+		goto out;
+	}
+	groups = db_result_get(&r, 0, "acl_groups");
+	/* Some may take rights away, so that none of them are another user's rights. */
+	if (groups && acl_groups_normalise(str_of(groups), out->acl_groups)) {
+		garbage("query_user", "acl_groups", a->text);
 		e = E_TEMPFAIL;
 		goto out;
 	}

@@ -25,7 +25,8 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_DOMAIN_ALIAS_FIND] =
 		"SELECT target FROM domain_alias WHERE alias = :domain AND active <> 0",
 	[SQL_USER_FIND] = "SELECT password, quota_bytes, quota_messages, " RULES ", active, "
-			  "protocols, networks, max_connections, max_connections_per_ip, host "
+			  "protocols, networks, max_connections, max_connections_per_ip, host, "
+			  "acl_groups "
 			  "FROM mailbox WHERE domain = :domain AND local = :local",
 	[SQL_ALIAS_FIND] = "SELECT target FROM alias WHERE domain = :domain AND local = :local "
 			   "AND active <> 0 ORDER BY target LIMIT 10001",
@@ -54,16 +55,16 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_USER_ADD] =
 		"INSERT INTO mailbox (domain, local, password, quota_bytes, "
 		"quota_messages, name, protocols, networks, max_connections, "
-		"max_connections_per_ip, host, created, changed) VALUES (:domain, :local, "
+		"max_connections_per_ip, host, acl_groups, created, changed) VALUES (:domain, :local, "
 		":password, :quota, :messages, :name, COALESCE(CAST(:protocols AS TEXT), ''), "
 		"COALESCE(CAST(:networks AS TEXT), ''), :connections, :connections_per_ip, "
-		"COALESCE(CAST(:host AS TEXT), ''), "
+		"COALESCE(CAST(:host AS TEXT), ''), COALESCE(CAST(:acl_groups AS TEXT), ''), "
 		":now, :now)",
 	[SQL_USER_LIST] =
 		"SELECT local, domain, name, quota_bytes, quota_messages, " RULES
 		", active, created, "
 		"changed, " LAST_LOGIN ", " CONNECTIONS
-		", protocols, networks, host, password FROM mailbox WHERE (CAST(:domain AS TEXT) IS NULL OR domain = "
+		", protocols, networks, host, acl_groups, password FROM mailbox WHERE (CAST(:domain AS TEXT) IS NULL OR domain = "
 		"CAST(:domain AS TEXT)) AND (CAST(:address AS TEXT) IS NULL OR "
 		"domain || '@' || local > CAST(:address AS TEXT)) "
 		"ORDER BY domain || '@' || local LIMIT CAST(:limit AS BIGINT)",
@@ -71,7 +72,7 @@ static const char *const texts[SQL_COUNT] = {
 		"SELECT local, domain, name, quota_bytes, quota_messages, " RULES
 		", active, created, "
 		"changed, " LAST_LOGIN ", " CONNECTIONS
-		", protocols, networks, host FROM mailbox WHERE domain = :domain AND local = :local",
+		", protocols, networks, host, acl_groups FROM mailbox WHERE domain = :domain AND local = :local",
 	/*
 	 * force: 1 quota_bytes is set, also to NULL; 0: it stays. set: so for quota_messages, and
 	 * set_connections, set_connections_per_ip for the limits of connections.
@@ -89,6 +90,7 @@ static const char *const texts[SQL_COUNT] = {
 		"active = COALESCE(CAST(:active AS SMALLINT), active), "
 		"name = COALESCE(CAST(:name AS TEXT), name), "
 		"host = COALESCE(CAST(:host AS TEXT), host), "
+		"acl_groups = COALESCE(CAST(:acl_groups AS TEXT), acl_groups), "
 		"protocols = COALESCE(CAST(:protocols AS TEXT), protocols), "
 		"networks = COALESCE(CAST(:networks AS TEXT), networks), changed = :now "
 		"WHERE domain = :domain AND local = :local",
@@ -147,6 +149,10 @@ static const char *const texts[SQL_COUNT] = {
 	"ALTER TABLE mailbox ADD COLUMN host TEXT NOT NULL DEFAULT ''; "                           \
 	"UPDATE schema_version SET version = 5"
 
+#define TO_VERSION_6                                                                               \
+	"ALTER TABLE mailbox ADD COLUMN acl_groups TEXT NOT NULL DEFAULT ''; "                     \
+	"UPDATE schema_version SET version = 6"
+
 /* The triggers name columns, so they are made anew with each version that has others. */
 #define DROP_WATCH                                                                                 \
 	"DROP TRIGGER IF EXISTS roost_directory_changed ON mailbox; "                              \
@@ -158,10 +164,11 @@ const struct db_schema_upgrade db_schema_upgrades[DB_SCHEMA_VERSION - 1] = {
 	{TO_VERSION_2, TO_VERSION_2},
 	{TO_VERSION_3, TO_VERSION_3},
 	{TO_VERSION_4, TO_VERSION_4},
-	{TO_VERSION_5 "; " DROP_WATCH ";\n"
+	{TO_VERSION_5, TO_VERSION_5},
+	{TO_VERSION_6 "; " DROP_WATCH ";\n"
 #include "src/auth/schema_pg_watch.inc"
 		,
-		TO_VERSION_5},
+		TO_VERSION_6},
 };
 
 static const char *const arg_names[ARG_COUNT] = {
@@ -189,6 +196,7 @@ static const char *const arg_names[ARG_COUNT] = {
 	[ARG_SET_CONNECTIONS] = "set_connections",
 	[ARG_SET_CONNECTIONS_PER_IP] = "set_connections_per_ip",
 	[ARG_HOST] = "host",
+	[ARG_ACL_GROUPS] = "acl_groups",
 };
 
 #define REPLACEABLE(id, name)                                                                      \

@@ -57,6 +57,7 @@ send_user(struct peer *p, uint32_t request, const struct cache_user *cu, struct 
 		t.quota_bytes = user.quota_bytes;
 		t.quota_messages = user.quota_messages;
 		t.quota_rules = user.quota_rules;
+		t.acl_groups = (char *)(uintptr_t)cu->acl_groups;
 		e = ticket_make(service_conf(p->auth->run)->ticket_key, &t, &ticket);
 	}
 	if (!e && session.len)
@@ -108,6 +109,18 @@ on_redeem(struct peer *p, struct ipc_msg *m)
 	send_user(p, m->request, &user, NULL, str_is(f.service, "imap") ? f.session : STR(""));
 }
 
+static void
+mailbox_take(struct lookup *l, const struct directory_user *user)
+{
+	struct cache_user *m = &l->mailbox;
+
+	memcpy(m->name, user->addr.text, sizeof(m->name));
+	m->quota_bytes = user->quota_bytes;
+	m->quota_messages = user->quota_messages;
+	memcpy(m->quota_rules, user->quota_rules, sizeof(m->quota_rules));
+	memcpy(m->acl_groups, user->acl_groups, sizeof(m->acl_groups));
+}
+
 /* A session that slept. E_NOTFOUND: its user was removed; E_ACCESS: was switched off, or has moved.
  */
 static void
@@ -121,12 +134,8 @@ resume_run(struct lookup *l, struct directory *d)
 		l->result = resolve_login(d, &a, &user);
 	if (!l->result && (!user.active || user.host[0]))
 		l->result = E_ACCESS;
-	if (!l->result) {
-		memcpy(l->mailbox.name, user.addr.text, sizeof(l->mailbox.name));
-		l->mailbox.quota_bytes = user.quota_bytes;
-		l->mailbox.quota_messages = user.quota_messages;
-		memcpy(l->mailbox.quota_rules, user.quota_rules, sizeof(l->mailbox.quota_rules));
-	}
+	if (!l->result)
+		mailbox_take(l, &user);
 	directory_user_free(&user);
 }
 
@@ -153,10 +162,7 @@ user_run(struct lookup *l, struct directory *d)
 	l->result = resolve_user(d, str_of(l->address), &user, l->detail);
 	if (!l->result) {
 		memcpy(l->moved_to, user.host, sizeof(l->moved_to));
-		memcpy(l->mailbox.name, user.addr.text, sizeof(l->mailbox.name));
-		l->mailbox.quota_bytes = user.quota_bytes;
-		l->mailbox.quota_messages = user.quota_messages;
-		memcpy(l->mailbox.quota_rules, user.quota_rules, sizeof(l->mailbox.quota_rules));
+		mailbox_take(l, &user);
 	}
 	directory_user_free(&user);
 }

@@ -192,6 +192,8 @@ extra_take(struct directory_user *u, struct str key, struct str value)
 		u->networks = str_dup(value);
 	} else if (str_is(key, "host")) {
 		return moved_host_parse(value, u->host);
+	} else if (str_is(key, "acl_groups") || str_is(key, "userdb_acl_groups")) {
+		return acl_groups_normalise(value, u->acl_groups);
 	} else if (str_is(key, "nologin")) {
 		u->active = 0;
 	}
@@ -234,7 +236,8 @@ passwd_file_find(struct passwd_file *f, const struct auth_settings *s, const str
 		out->active = 1;
 	if (e) {
 		log_event(LOGL_ERROR, "auth.passwd-file bad", "path", f->path, "line",
-			log_u64(line->number), "message", "a number or host is malformed", NULL);
+			log_u64(line->number), "message", "a number, host or group is malformed",
+			NULL);
 		directory_user_free(out);
 		e = E_TEMPFAIL;
 	}

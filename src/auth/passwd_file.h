@@ -13,10 +13,10 @@
  *
  * All behind the password may be left out, and all but extra is passed over. extra: words with
  * blanks between, "quota_bytes=N", "quota_messages=N", "protocols=imap,smtp",
- * "networks=10.0.0.0/8", "host=mail.example.net" (his mail is there, auth/moved.h), "nologin"
- * (switched off, but for one with a host); others are passed over. A line that begins with "#" is a
- * comment. A line that cannot be understood is logged and left out; of two with one
- * address the later holds.
+ * "networks=10.0.0.0/8", "host=mail.example.net" (his mail is there, auth/moved.h),
+ * "acl_groups=staff" (with commas between), "nologin" (switched off, but for one with a host);
+ * others are passed over. A line that begins with "#" is a comment. A line that cannot be
+ * understood is logged and left out; of two with one address the later holds.
  *
  * The file is read again when it has changed. For several threads.
  */

@@ -12,7 +12,7 @@ END
 $$;
 CREATE TRIGGER roost_directory_changed AFTER DELETE OR UPDATE OF
 	domain, local, password, quota_bytes, quota_messages, active, protocols, networks,
-	max_connections, max_connections_per_ip, host
+	max_connections, max_connections_per_ip, host, acl_groups
 	ON mailbox FOR EACH ROW EXECUTE FUNCTION roost_directory_changed();
 CREATE TRIGGER roost_directory_changed AFTER INSERT OR UPDATE OR DELETE
 	ON quota FOR EACH ROW EXECUTE FUNCTION roost_directory_changed();

@@ -29,6 +29,7 @@ CREATE TABLE mailbox (
 	last_login_ip TEXT,
 	last_login_protocol TEXT,
 	host TEXT NOT NULL DEFAULT '',
+	acl_groups TEXT NOT NULL DEFAULT '',
 	PRIMARY KEY (domain, local)
 ) WITHOUT ROWID;
 CREATE TABLE alias (
@@ -73,4 +74,4 @@ CREATE TABLE quota (
 	PRIMARY KEY (domain, local),
 	FOREIGN KEY (domain, local) REFERENCES mailbox (domain, local) ON DELETE CASCADE
 ) WITHOUT ROWID;
-INSERT INTO schema_version VALUES (5);
+INSERT INTO schema_version VALUES (6);

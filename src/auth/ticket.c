@@ -14,8 +14,8 @@
 /*
  * The text of a ticket is
  *
- *   3:<expires>:<quota bytes>:<quota messages>:<hex of the quota's rules>:<hex of user>:
- *   <hex of home>:<hex of guest>:<hex of the guest's home>:<hex of the HMAC>
+ *   4:<expires>:<quota bytes>:<quota messages>:<hex of the quota's rules>:<hex of the groups>:
+ *   <hex of user>:<hex of home>:<hex of guest>:<hex of the guest's home>:<hex of the HMAC>
  *
  * The HMAC covers everything before the last colon. Names are in hex so that no byte of a name can
  * be mistaken for a separator. The HMAC is checked before anything else is looked at.
@@ -110,9 +110,11 @@ ticket_make(const char *key_hex, const struct ticket *t, struct buf *out)
 	struct buf text = BUF_INIT(TICKET_TEXT_MAX);
 	enum err e;
 
-	buf_printf(&text, "3:%" PRId64 ":%" PRIu64 ":%" PRIu64 ":", (int64_t)t->expires,
+	buf_printf(&text, "4:%" PRId64 ":%" PRIu64 ":%" PRIu64 ":", (int64_t)t->expires,
 		t->quota_bytes, t->quota_messages);
 	hex_add_cstr(&text, t->quota_rules ? t->quota_rules : "");
+	buf_add_char(&text, ':');
+	hex_add_cstr(&text, t->acl_groups ? t->acl_groups : "");
 	buf_add_char(&text, ':');
 	hex_add_cstr(&text, t->user);
 	buf_add_char(&text, ':');
@@ -147,24 +149,26 @@ fields_parse(struct str text, struct ticket *t)
 	struct str bytes = str_split(&text, ':');
 	struct str messages = str_split(&text, ':');
 	struct str rules = str_split(&text, ':');
+	struct str groups = str_split(&text, ':');
 	struct str user = str_split(&text, ':');
 	struct str home = str_split(&text, ':');
 	struct str guest = str_split(&text, ':');
 
-	if (!str_is(version, "3") || str_to_u64(when, &expires) || expires > INT64_MAX ||
+	if (!str_is(version, "4") || str_to_u64(when, &expires) || expires > INT64_MAX ||
 		str_to_u64(bytes, &t->quota_bytes) || str_to_u64(messages, &t->quota_messages))
 		return E_AUTH;
 	t->expires = (time_t)expires;
 	t->user = name_decode(user);
 	t->home = name_decode(home);
 	t->quota_rules = rules.len ? name_decode(rules) : mem_strdup("");
+	t->acl_groups = groups.len ? name_decode(groups) : mem_strdup("");
 	if (guest.len || text.len) {
 		t->guest = name_decode(guest);
 		t->guest_home = name_decode(text);
 		if (!t->guest || !t->guest_home)
 			return E_AUTH;
 	}
-	return t->user && t->home && t->quota_rules ? OK : E_AUTH;
+	return t->user && t->home && t->quota_rules && t->acl_groups ? OK : E_AUTH;
 }
 
 enum err
@@ -203,6 +207,7 @@ ticket_free(struct ticket *t)
 	MEM_FREE(t->user);
 	MEM_FREE(t->home);
 	MEM_FREE(t->quota_rules);
+	MEM_FREE(t->acl_groups);
 	MEM_FREE(t->guest);
 	MEM_FREE(t->guest_home);
 	memset(t, 0, sizeof(*t));

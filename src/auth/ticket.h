@@ -21,6 +21,7 @@ struct ticket {
 	char *home;
 	uint64_t quota_bytes, quota_messages; /* 0: no limit */
 	char *quota_rules; /* lib/quota_rules.h; ticket_make takes NULL for none */
+	char *acl_groups; /* the bearer's, auth/acl_groups.h; likewise */
 	time_t expires;
 	char *guest, *guest_home; /* NULL: the bearer is the user himself */
 };

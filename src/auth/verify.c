@@ -102,6 +102,7 @@ user_copy(const struct directory_user *user, struct cache_user *out)
 	out->max_connections = user->max_connections;
 	out->max_connections_per_ip = user->max_connections_per_ip;
 	memcpy(out->quota_rules, user->quota_rules, sizeof(out->quota_rules));
+	memcpy(out->acl_groups, user->acl_groups, sizeof(out->acl_groups));
 }
 
 /* Only who has shown who he is hears where his mail is (RFC 2221 section 6). */

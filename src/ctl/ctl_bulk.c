@@ -19,7 +19,7 @@ struct column {
 
 struct kind {
 	const char *name;
-	struct column columns[15];
+	struct column columns[16];
 };
 
 static const struct kind kinds[] = {
@@ -29,7 +29,7 @@ static const struct kind kinds[] = {
 			 {"quota_rules", COLUMN_TEXT}, {"active", COLUMN_FLAG},
 			 {"protocols", COLUMN_TEXT}, {"networks", COLUMN_TEXT},
 			 {"max_connections", COLUMN_SIZE}, {"max_connections_per_ip", COLUMN_SIZE},
-			 {"host", COLUMN_TEXT}}},
+			 {"host", COLUMN_TEXT}, {"acl_groups", COLUMN_TEXT}}},
 	{"domain", {{"domain", COLUMN_TEXT}, {"active", COLUMN_FLAG}}},
 	{"alias", {{"address", COLUMN_TEXT}, {"targets", COLUMN_LIST}, {"active", COLUMN_FLAG}}},
 	{"domain-alias",

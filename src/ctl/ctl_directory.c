@@ -146,7 +146,7 @@ user_add(struct tool *t, int argc, char **argv)
 {
 	static const struct tool_option options[] = {{"password", 0}, {"quota", 0}, {"name", 0},
 		{"scheme", 0}, {"protocols", 0}, {"networks", 0}, {"max-connections", 0},
-		{"max-connections-per-ip", 0}, {"host", 0}, {0}};
+		{"max-connections-per-ip", 0}, {"host", 0}, {"acl-groups", 0}, {0}};
 	struct tool_args a;
 	char *password = NULL;
 	json_t *args;
@@ -162,6 +162,7 @@ user_add(struct tool *t, int argc, char **argv)
 	add_text(args, "protocols", a.values[4]);
 	add_text(args, "networks", a.values[5]);
 	add_text(args, "host", a.values[8]);
+	add_text(args, "acl_groups", a.values[9]);
 	e = add_quota(args, a.values[1]);
 	if (!e)
 		e = add_connections(args, &a.values[6]);
@@ -200,7 +201,7 @@ user_set(struct tool *t, int argc, char **argv)
 {
 	static const struct tool_option options[] = {{"quota", 0}, {"active", 0}, {"name", 0},
 		{"protocols", 0}, {"networks", 0}, {"max-connections", 0},
-		{"max-connections-per-ip", 0}, {"host", 0}, {0}};
+		{"max-connections-per-ip", 0}, {"host", 0}, {"acl-groups", 0}, {0}};
 	struct tool_args a;
 	json_t *args;
 	enum err e = tool_args_parse(argc, argv, options, 1, 1, &a);
@@ -217,6 +218,7 @@ user_set(struct tool *t, int argc, char **argv)
 	add_text(args, "protocols", a.values[3]);
 	add_text(args, "networks", a.values[4]);
 	add_text(args, "host", a.values[7]);
+	add_text(args, "acl_groups", a.values[8]);
 	if (!e)
 		return ask(t, "user-set", args, NULL);
 	json_decref(args);
@@ -499,13 +501,14 @@ const struct tool_verb tool_verbs_directory[] = {
 	{"user", "add",
 		"ADDRESS [--password PW] [--scheme SCHEME] [--quota SIZE] [--name NAME] "
 		"[--protocols LIST] [--networks LIST] [--max-connections N] [--max-connections-per-ip N] "
-		"[--host HOST]",
+		"[--host HOST] [--acl-groups LIST]",
 		"Makes a mailbox; the password is read from standard input unless given", user_add},
 	{"user", "list", "[DOMAIN]", "Lists users", user_list},
 	{"user", "show", "ADDRESS", "Shows one user", user_show},
 	{"user", "set",
 		"ADDRESS [--quota SIZE] [--active yes|no] [--name NAME] [--protocols LIST] [--networks LIST] "
-		"[--max-connections N] [--max-connections-per-ip N] [--host HOST]",
+		"[--max-connections N] [--max-connections-per-ip N] [--host HOST] "
+		"[--acl-groups LIST]",
 		"Changes a user; an empty list of protocols or networks allows all, an empty host is this one",
 		user_set},
 	{"user", "password", "ADDRESS [--password PW] [--scheme SCHEME]",

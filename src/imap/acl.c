@@ -335,10 +335,6 @@ run_setacl(struct imap_session *s, struct imap_parser *p)
 	if (imap_parse_end(p))
 		return p->err;
 	e = target_find(s, name, RIGHT_ADMIN, &t);
-	if (!e && id.len > 0 && (id.p[0] == '$' || str_starts_i(id, "-$"))) {
-		target_fini(&t);
-		return imap_reply_no(s, "CANNOT", "There are no groups of users");
-	}
 	if (!e)
 		e = rights_set(s, &t, id, op, change);
 	return changed_reply(s, &t, e, "Setacl completed");

@@ -10,7 +10,7 @@
 /*
  * Dovecot's dovecot-acl: a line for each identifier, "user=bob@example.test lrs", "anyone lr", with
  * "-" in front what is taken away; a name with blanks stands in quotes. Its letters are those of
- * RFC 4314. Rights spelt out behind a ":" and groups are not taken over.
+ * RFC 4314. Rights spelt out behind a ":" and "group-override=" are not taken over.
  */
 
 enum { ACL_FILE_MAX = 256 * 1024 };
@@ -19,7 +19,7 @@ enum { ACL_FILE_MAX = 256 * 1024 };
 static enum err
 identifier_take(struct str *line, struct buf *out)
 {
-	static const char user[] = "user=";
+	static const char user[] = "user=", group[] = "group=";
 	struct str id = *line;
 	size_t end;
 
@@ -38,11 +38,16 @@ identifier_take(struct str *line, struct buf *out)
 		(void)buf_add_char(out, '-');
 		id = str_make(id.p + 1, id.len - 1);
 	}
-	if (str_starts_i(id, user))
+	if (str_starts_i(id, user)) {
 		id = str_make(id.p + sizeof(user) - 1, id.len - (sizeof(user) - 1));
-	else if (!str_is(id, RIGHTS_OWNER) && !str_is(id, RIGHTS_ANYONE) &&
-		 !str_is(id, RIGHTS_AUTHENTICATED))
+	} else if (str_starts_i(id, group)) {
+		id = str_make(id.p + sizeof(group) - 1, id.len - (sizeof(group) - 1));
+		if (id.len > 0)
+			(void)buf_add_char(out, '$');
+	} else if (!str_is(id, RIGHTS_OWNER) && !str_is(id, RIGHTS_ANYONE) &&
+		   !str_is(id, RIGHTS_AUTHENTICATED)) {
 		return E_PARSE;
+	}
 	if (id.len == 0)
 		return E_PARSE;
 	for (size_t i = 0; i < id.len; i++)
@@ -121,9 +126,13 @@ export_dovecot_acl(const struct entry_list *l, struct buf *out)
 			name = str_make(id.p + 1, id.len - 1);
 		blank = str_find(name, 0, ' ') < name.len;
 		(void)buf_printf(out, "%s%s", blank ? "\"" : "", negative ? "-" : "");
-		if (!str_is(name, RIGHTS_OWNER) && !str_is(name, RIGHTS_ANYONE) &&
-			!str_is(name, RIGHTS_AUTHENTICATED))
+		if (name.len > 0 && name.p[0] == '$') {
+			(void)buf_add_cstr(out, "group=");
+			name = str_make(name.p + 1, name.len - 1);
+		} else if (!str_is(name, RIGHTS_OWNER) && !str_is(name, RIGHTS_ANYONE) &&
+			   !str_is(name, RIGHTS_AUTHENTICATED)) {
 			(void)buf_add_cstr(out, "user=");
+		}
 		(void)buf_printf(out, "%.*s%s %.*s\n", STR_ARG(name), blank ? "\"" : "",
 			STR_ARG(buf_str(&l->items[i].value)));
 	}

@@ -14,7 +14,6 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
-#include "mail/rights.h"
 
 /* ---- the guest's index ---- */
 
@@ -83,6 +82,7 @@ core_guest_open(struct index_core *c, const char *guest, const char *dir, struct
 	enum err e;
 
 	g->name = mem_strdup(guest);
+	g->groups = mem_strdup("");
 	g->dir = mem_strdup(dir);
 	g->shadow.damage_path = mem_printf("%s/damaged", dir);
 	e = io_mkdir_parents(dir, 0700);
@@ -116,8 +116,22 @@ core_guest_close(struct core_guest **gp)
 	free(g->shadow.damage_path);
 	numset_free(&g->seen);
 	free(g->name);
+	free(g->groups);
 	free(g->dir);
 	MEM_FREE(*gp);
+}
+
+void
+core_guest_set_groups(struct core_guest *g, const char *groups)
+{
+	free(g->groups);
+	g->groups = mem_strdup(groups);
+}
+
+struct rights_who
+core_guest_who(const struct core_guest *g)
+{
+	return (struct rights_who){g->name, g->groups};
 }
 
 int
@@ -135,22 +149,22 @@ core_guest_generation(const struct core_guest *g)
 /* ---- rights ---- */
 
 enum err
-guest_rights_read(struct index_core *c, const char *dir, const char *guest, unsigned *rights)
+guest_rights_read(
+	struct index_core *c, const char *dir, const struct rights_who *who, unsigned *rights)
 {
 	struct rights_guest r = {0};
 	struct entry_list l = {0};
 	enum err e = core_entries_read(c, dir, ENTRY_FILE_ACL, &l);
 
 	for (size_t i = 0; i < l.count; i++)
-		rights_guest_add(
-			&r, str_of(guest), str_of(l.items[i].name), buf_str(&l.items[i].value));
+		rights_guest_add(&r, who, str_of(l.items[i].name), buf_str(&l.items[i].value));
 	*rights = e ? 0 : rights_guest_have(&r);
 	entry_list_free(&l);
 	return e;
 }
 
 struct look {
-	const char *guest;
+	const struct rights_who *who;
 	struct str name; /* or */
 	uint32_t mailbox;
 	unsigned rights;
@@ -163,13 +177,14 @@ rights_step(struct core_tx *tx, void *arg)
 	struct core_box box;
 	enum err e = core_box_get(tx, l->mailbox, &box);
 
-	return e ? e : guest_rights_read(tx->core, box.dir, l->guest, &l->rights);
+	return e ? e : guest_rights_read(tx->core, box.dir, l->who, &l->rights);
 }
 
 enum err
-core_guest_rights(struct index_core *c, uint32_t mailbox, const char *guest, unsigned *rights)
+core_guest_rights(
+	struct index_core *c, uint32_t mailbox, const struct rights_who *who, unsigned *rights)
 {
-	struct look l = {.guest = guest, .mailbox = mailbox};
+	struct look l = {.who = who, .mailbox = mailbox};
 	enum err e = core_read(c, rights_step, &l);
 
 	*rights = e ? 0 : l.rights;
@@ -191,14 +206,14 @@ above_step(struct core_tx *tx, void *arg)
 	if (e)
 		return e == E_NOTFOUND ? OK : e;
 	l->mailbox = box.r.id;
-	return guest_rights_read(tx->core, box.dir, l->guest, &l->rights);
+	return guest_rights_read(tx->core, box.dir, l->who, &l->rights);
 }
 
 enum err
-core_guest_rights_above(struct index_core *c, struct str name, const char *guest, uint32_t *parent,
-	unsigned *rights)
+core_guest_rights_above(struct index_core *c, struct str name, const struct rights_who *who,
+	uint32_t *parent, unsigned *rights)
 {
-	struct look l = {.guest = guest, .name = name};
+	struct look l = {.who = who, .name = name};
 	enum err e = core_read(c, above_step, &l);
 
 	*parent = e ? 0 : l.mailbox;

@@ -3,6 +3,7 @@
 #define ROOST_INDEX_CORE_GUEST_H
 
 #include "index/index_core.h"
+#include "mail/rights.h"
 
 /*
  * What a guest sees of an owner's mail: an index like the owner's with the mailboxes in it that the
@@ -20,6 +21,10 @@ struct core_guest;
  */
 enum err core_guest_open(
 	struct index_core *c, const char *guest, const char *dir, struct core_guest **out);
+/* The groups that he is in, none at first; all mailboxes are to be synced behind a change. */
+void core_guest_set_groups(struct core_guest *g, const char *groups);
+/* Borrowed from g. */
+struct rights_who core_guest_who(const struct core_guest *g);
 void core_guest_close(struct core_guest **g);
 /* Whether its files were removed or replaced. */
 int core_guest_is_gone(const struct core_guest *g);
@@ -36,11 +41,11 @@ enum err core_guest_sync(struct index_core *c, struct core_guest *g, uint32_t ma
 
 /* The guest's rights (enum right) as of now; 0 also when there is no such mailbox. */
 enum err core_guest_rights(
-	struct index_core *c, uint32_t mailbox, const char *guest, unsigned *rights);
+	struct index_core *c, uint32_t mailbox, const struct rights_who *who, unsigned *rights);
 /* The same for the nearest mailbox above name that exists; *parent is 0 and the rights are none
  * when there is none. */
-enum err core_guest_rights_above(struct index_core *c, struct str name, const char *guest,
-	uint32_t *parent, unsigned *rights);
+enum err core_guest_rights_above(struct index_core *c, struct str name,
+	const struct rights_who *who, uint32_t *parent, unsigned *rights);
 
 /* UIDs of uids whose messages have a higher mod-sequence than since to the guest. */
 enum err core_guest_conflicts(struct core_guest *g, uint32_t mailbox, const struct numset *uids,

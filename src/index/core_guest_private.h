@@ -8,7 +8,7 @@
 /* Between core_guest*.c. */
 
 struct core_guest {
-	char *name, *dir;
+	char *name, *groups, *dir;
 	/*
 	 * Has env and damage_path alone: so that the functions of core_tx.c write the guest's index
 	 * as they write an owner's.
@@ -34,7 +34,7 @@ struct guest_tx {
 
 /* Rights of a folder's file. */
 enum err guest_rights_read(
-	struct index_core *c, const char *dir, const char *guest, unsigned *rights);
+	struct index_core *c, const char *dir, const struct rights_who *who, unsigned *rights);
 /* What the guest's file in the folder says; none, or one of another UIDVALIDITY: empty. */
 enum err guest_seen_read(
 	struct index_core *c, const struct core_box *b, const char *guest, struct numset *out);

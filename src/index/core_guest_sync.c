@@ -461,13 +461,14 @@ static enum err
 box_sync(struct guest_tx *t, uint32_t mailbox)
 {
 	struct core_box own, old;
+	const struct rights_who who = core_guest_who(t->g);
 	unsigned rights = 0;
 	int has_own, has_old;
 	enum err e = core_box_get(t->own, mailbox, &own);
 
 	has_own = e == OK;
 	if (has_own)
-		e = guest_rights_read(t->own->core, own.dir, t->g->name, &rights);
+		e = guest_rights_read(t->own->core, own.dir, &who, &rights);
 	if (e && e != E_NOTFOUND)
 		return e;
 	e = core_box_get(&t->to, mailbox, &old);

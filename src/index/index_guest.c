@@ -32,12 +32,6 @@ index_guest_core(const struct index_guest *g)
 }
 
 const char *
-index_guest_name(const struct index_guest *g)
-{
-	return g->name;
-}
-
-const char *
 index_guest_tmp(const struct index_guest *g)
 {
 	return g->tmp;
@@ -214,11 +208,18 @@ index_guest_enter(struct index_conn *c, const struct index_open *o)
 			return e;
 		}
 	}
+	/* Those of his latest log-in count for all of his sessions. */
+	if (strcmp(core_guest_who(g->core).groups, o->acl_groups) != 0) {
+		core_guest_set_groups(g->core, o->acl_groups);
+		g->dirty_all = 1;
+	}
 	e = follow(g);
 	if (e == E_CORRUPT && g->conns == 0) {
 		core_guest_close(&g->core);
 		e = index_core_discard(g->dir);
 		e = e ? e : core_guest_open(u->core, g->name, g->dir, &g->core);
+		if (e == OK)
+			core_guest_set_groups(g->core, o->acl_groups);
 		g->dirty_all = 1;
 		e = e ? e : follow(g);
 	}

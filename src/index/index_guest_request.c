@@ -49,7 +49,9 @@ of_guest(struct index_conn *c, enum err e)
 static enum err
 rights_get(struct index_conn *c, uint32_t mailbox, unsigned *rights)
 {
-	return core_guest_rights(core_of(c), mailbox, index_guest_name(c->guest), rights);
+	const struct rights_who who = core_guest_who(index_guest_core(c->guest));
+
+	return core_guest_rights(core_of(c), mailbox, &who, rights);
 }
 
 enum err
@@ -73,9 +75,9 @@ need_name(struct index_conn *c, struct str name, unsigned rights, uint32_t *mail
 static enum err
 need_above(struct index_conn *c, struct str name, uint32_t *parent)
 {
+	const struct rights_who who = core_guest_who(index_guest_core(c->guest));
 	unsigned have;
-	enum err e = core_guest_rights_above(
-		core_of(c), name, index_guest_name(c->guest), parent, &have);
+	enum err e = core_guest_rights_above(core_of(c), name, &who, parent, &have);
 
 	if (e)
 		return e;

@@ -650,7 +650,7 @@ run_shared_get(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 
 	if (ipc_reader_end(r))
 		return E_PROTO;
-	e = index_shared_grants(c->user, &body);
+	e = index_shared_grants(c, &body);
 	if (e == OK)
 		index_answer_send(c, INDEX_SHARED, request, &body);
 	buf_free(&body);

@@ -106,6 +106,7 @@ make_open(const struct config *conf, const struct ticket *t, const char *url_use
 		return e;
 	}
 	o->user = mem_strdup(t->user);
+	o->acl_groups = mem_strdup(t->acl_groups ? t->acl_groups : "");
 	o->host = host_name(conf);
 	o->default_mailboxes = copy_list(&conf->default_mailboxes);
 	o->map_size = conf->index_map_size;

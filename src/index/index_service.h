@@ -184,6 +184,7 @@ struct index_conn {
 	struct index_worker *worker;
 	struct index_user_entry *user;
 	struct index_guest *guest; /* NULL: the user himself */
+	char *acl_groups; /* that his ticket names */
 	struct numset watch;
 	int watch_all;
 	/* Notices that had no room (INDEX_NOTICES_MAX): sent when it has read the others. */
@@ -305,6 +306,7 @@ struct index_open {
 	struct index_owner owner;
 	/* Whose guest the client is: his name, his own Maildir, where his index is; or NULL. */
 	char *guest, *guest_maildir, *guest_dir;
+	char *acl_groups; /* of the client, whoever he is */
 	/* For INDEX_URL_OPEN: the URL, and who asks; or NULL. */
 	char *url, *url_user;
 };
@@ -427,7 +429,7 @@ void index_shared_learn(struct index_user_entry *u);
 /* His mail is gone. */
 void index_shared_forget(struct index_shared *s, const char *user);
 /* The body of SHARED for the user as a guest of others. */
-enum err index_shared_grants(struct index_user_entry *u, struct buf *body);
+enum err index_shared_grants(const struct index_conn *c, struct buf *body);
 /* Whether the user has URLs with an authorization; copies what is known of him. */
 int index_shared_url_owner(struct index_shared *s, const char *user, struct index_owner *out);
 void index_owner_copy(struct index_owner *to, const struct index_owner *from);
@@ -466,7 +468,6 @@ void index_guest_settle_all(struct index_user_entry *u);
 void index_guest_discard(struct index_conn *c);
 void index_guest_event(evutil_socket_t fd, short what, void *user);
 struct core_guest *index_guest_core(const struct index_guest *g);
-const char *index_guest_name(const struct index_guest *g);
 /* tmp/ of his own INBOX, from where APPEND takes files. */
 const char *index_guest_tmp(const struct index_guest *g);
 const char *index_guest_dir(const struct index_guest *g);

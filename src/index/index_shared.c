@@ -355,24 +355,28 @@ same_domain(const char *a, const char *b)
 }
 
 static int
-shares_with(const struct index_shared *s, const struct shared_owner *x, const char *guest)
+shares_with(
+	const struct index_shared *s, const struct shared_owner *x, const struct rights_who *guest)
 {
-	if (strcmp(x->o.user, guest) == 0 || (!s->other_domains && !same_domain(x->o.user, guest)))
+	if (strcmp(x->o.user, guest->user) == 0 ||
+		(!s->other_domains && !same_domain(x->o.user, guest->user)))
 		return 0;
 	for (size_t i = 0; i < x->ids.count; i++)
-		if (rights_identifier_means(str_of(x->ids.items[i].name), str_of(guest)))
+		if (rights_identifier_means(str_of(x->ids.items[i].name), guest))
 			return 1;
 	return 0;
 }
 
 static enum err
-grant_put(const struct index_user_entry *u, const struct index_owner *o, struct buf *body)
+grant_put(const struct index_conn *c, const struct index_owner *o, struct buf *body)
 {
+	const struct index_user_entry *u = c->user;
 	struct ticket t = {.user = o->user,
 		.home = o->home,
 		.quota_bytes = o->quota_bytes,
 		.quota_messages = o->quota_messages,
 		.quota_rules = o->quota_rules,
+		.acl_groups = c->acl_groups,
 		.guest = u->owner.user,
 		.guest_home = u->owner.home,
 		.expires = time(NULL) + TICKET_LIFETIME_S};
@@ -387,17 +391,18 @@ grant_put(const struct index_user_entry *u, const struct index_owner *o, struct 
 }
 
 enum err
-index_shared_grants(struct index_user_entry *u, struct buf *body)
+index_shared_grants(const struct index_conn *c, struct buf *body)
 {
-	struct index_shared *s = u->worker->service->shared;
+	struct index_shared *s = c->worker->service->shared;
+	const struct rights_who guest = {c->user->owner.user, c->acl_groups};
 	struct buf grants = {0};
 	enum err e = OK;
 	uint32_t n = 0;
 
 	pthread_mutex_lock(&s->mutex);
 	for (size_t i = 0; i < s->count && n < GUEST_OWNERS_MAX && e == OK; i++)
-		if (shares_with(s, &s->items[i], u->owner.user)) {
-			e = grant_put(u, &s->items[i].o, &grants);
+		if (shares_with(s, &s->items[i], &guest)) {
+			e = grant_put(c, &s->items[i].o, &grants);
 			n++;
 		}
 	pthread_mutex_unlock(&s->mutex);

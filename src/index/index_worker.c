@@ -39,6 +39,7 @@ index_open_free(struct index_open *o)
 	free(o->guest);
 	free(o->guest_maildir);
 	free(o->guest_dir);
+	free(o->acl_groups);
 	free(o->url);
 	free(o->url_user);
 	free(o);
@@ -271,6 +272,7 @@ index_conn_release(struct index_conn *c)
 		return;
 	numset_free(&c->watch);
 	numset_free(&c->missed);
+	free(c->acl_groups);
 	atomic_fetch_sub(&c->worker->connections, 1);
 	free(c);
 }
@@ -467,6 +469,7 @@ conn_begin(struct index_worker *w, struct index_open *o, enum err e, struct inde
 
 	c->worker = w;
 	c->refs = 1;
+	c->acl_groups = mem_strdup(o->acl_groups);
 	c->ipc = ipc_conn_create(w->base, o->fd, INDEX_PROTO_BODY_MAX, &conn_handler, c);
 	ipc_conn_on_drained(c->ipc, index_watch_drained);
 	o->fd = -1;

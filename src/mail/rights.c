@@ -68,11 +68,24 @@ rights_owner_have(const struct rights_owner *o)
 	return (o->given & ~o->taken) | RIGHTS_FIXED;
 }
 
-int
-rights_identifier_means(struct str identifier, struct str guest)
+static int
+is_in_group(const struct rights_who *who, struct str name)
 {
+	struct str rest = str_of(who->groups);
+
+	while (name.len > 0 && rest.p)
+		if (str_equal_i(str_split(&rest, ','), name))
+			return 1;
+	return 0;
+}
+
+int
+rights_identifier_means(struct str identifier, const struct rights_who *who)
+{
+	if (identifier.len > 0 && identifier.p[0] == '$')
+		return is_in_group(who, str_make(identifier.p + 1, identifier.len - 1));
 	return str_is_i(identifier, RIGHTS_ANYONE) || str_is_i(identifier, RIGHTS_AUTHENTICATED) ||
-	       str_equal_i(identifier, guest);
+	       str_is_i(identifier, who->user);
 }
 
 /* Takes the "-" off an identifier that has one. */
@@ -98,11 +111,12 @@ bits_add(struct rights_guest *g, int negative, struct str rights)
 }
 
 void
-rights_guest_add(struct rights_guest *g, struct str guest, struct str identifier, struct str rights)
+rights_guest_add(struct rights_guest *g, const struct rights_who *who, struct str identifier,
+	struct str rights)
 {
 	int negative = take_sign(&identifier);
 
-	if (rights_identifier_means(identifier, guest))
+	if (rights_identifier_means(identifier, who))
 		bits_add(g, negative, rights);
 }
 
@@ -137,6 +151,7 @@ rights_entry_gives(struct str identifier, struct str rights)
 void
 rights_identifier_prepare(struct str identifier, const char *owner, struct buf *out)
 {
+	static const char group[] = "group=";
 	const char *domain = strrchr(owner, '@');
 	size_t sign = identifier.len > 0 && identifier.p[0] == '-';
 	struct str name = str_make(identifier.p + sign, identifier.len - sign);
@@ -145,11 +160,16 @@ rights_identifier_prepare(struct str identifier, const char *owner, struct buf *
 		(void)buf_add_cstr(out, sign ? RIGHTS_NOT_OWNER : RIGHTS_OWNER);
 		return;
 	}
-	for (size_t i = 0; i < identifier.len; i++) {
-		char c = identifier.p[i];
-
-		(void)buf_add_char(out, c >= 'A' && c <= 'Z' ? (char)(c | 32) : c);
+	if (sign)
+		(void)buf_add_char(out, '-');
+	/* Dovecot's word for it, in its files and its doveadm. */
+	if (str_starts_i(name, group)) {
+		(void)buf_add_char(out, '$');
+		name = str_make(name.p + sizeof(group) - 1, name.len - (sizeof(group) - 1));
+		domain = NULL;
 	}
+	for (size_t i = 0; i < name.len; i++)
+		(void)buf_add_char(out, str_lower(name.p[i]));
 	if (domain && name.len > 0 && name.p[0] != '$' && str_find(name, 0, '@') == name.len &&
 		!str_is_i(name, RIGHTS_ANYONE) && !str_is_i(name, RIGHTS_AUTHENTICATED))
 		(void)buf_add_cstr(out, domain);

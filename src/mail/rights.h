@@ -57,13 +57,17 @@ unsigned rights_owner_have(const struct rights_owner *o);
 #define RIGHTS_ANYONE "anyone"
 #define RIGHTS_AUTHENTICATED "authenticated"
 
+/* Whom identifiers may mean: a user's address, and the groups he is in, "staff,sales". Borrowed. */
+struct rights_who {
+	const char *user, *groups;
+};
+
 /* What a guest may do, likewise; zeroed: nothing is stored. */
 struct rights_guest {
 	unsigned given, taken;
 };
-/* guest: a user's address; the identifier of one is compared in any case. */
-void rights_guest_add(
-	struct rights_guest *g, struct str guest, struct str identifier, struct str rights);
+void rights_guest_add(struct rights_guest *g, const struct rights_who *who, struct str identifier,
+	struct str rights);
 unsigned rights_guest_have(const struct rights_guest *g);
 /*
  * What somebody has who did not log in and is known to nobody, as the sender of a mail is: what is
@@ -77,12 +81,14 @@ void rights_stranger_add(struct rights_guest *g, struct str identifier, struct s
 int rights_stranger_posts(const struct rights_guest *g, int to_be_given);
 /*
  * As an identifier is stored for a mailbox of owner's, appended to out: "owner" for his address,
- * addresses in lower case, one without a domain with that of owner's; a leading "-" stays.
+ * addresses in lower case, one without a domain with that of owner's; "$staff" for a group, also
+ * where it is given as "group=staff"; a leading "-" stays.
  */
 void rights_identifier_prepare(struct str identifier, const char *owner, struct buf *out);
 /* Whether an entry gives anything to somebody but the owner. */
 int rights_entry_gives(struct str identifier, struct str rights);
-/* Whether an identifier, without a leading "-", means this guest. */
-int rights_identifier_means(struct str identifier, struct str guest);
+/* Whether an identifier, without a leading "-", means this guest; names are compared in any case.
+ */
+int rights_identifier_means(struct str identifier, const struct rights_who *who);
 
 #endif

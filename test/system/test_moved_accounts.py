@@ -192,7 +192,7 @@ def test_a_directory_of_the_version_before(make_instance):
     roost = make_instance()
     roost.stop()
     db = sqlite3.connect(roost.state / "db" / "roost.db")
-    db.executescript("ALTER TABLE mailbox DROP COLUMN host; UPDATE schema_version SET version = 4")
+    db.executescript("ALTER TABLE mailbox DROP COLUMN host; ALTER TABLE mailbox DROP COLUMN acl_groups; UPDATE schema_version SET version = 4")
     db.close()
     roost.start()
     assert log_in(roost, ALICE).startswith("a OK")

@@ -162,7 +162,7 @@ FIRST_VERSION = ("DROP TABLE quota; CREATE TABLE quota (domain TEXT NOT NULL, lo
                  " changed BIGINT NOT NULL DEFAULT 0, PRIMARY KEY (domain, local));"
                  " ALTER TABLE mailbox DROP COLUMN protocols; ALTER TABLE mailbox DROP COLUMN networks;"
                  " ALTER TABLE mailbox DROP COLUMN max_connections; ALTER TABLE mailbox DROP COLUMN max_connections_per_ip;"
-                 " ALTER TABLE mailbox DROP COLUMN host; ALTER TABLE mailbox DROP COLUMN last_login_ip; ALTER TABLE mailbox DROP COLUMN last_login_protocol;"
+                 " ALTER TABLE mailbox DROP COLUMN host; ALTER TABLE mailbox DROP COLUMN acl_groups; ALTER TABLE mailbox DROP COLUMN last_login_ip; ALTER TABLE mailbox DROP COLUMN last_login_protocol;"
                  " ALTER TABLE app_password DROP COLUMN last_used_ip; ALTER TABLE app_password DROP COLUMN last_used_protocol;"
                  " UPDATE schema_version SET version = 1")
 

@@ -222,8 +222,10 @@ rights(void **state)
 			0},
 		{"\"user=two words\" lr\n\n# no line\n", "two words=lr;", "\"user=two words\" lr\n",
 			0},
-		{"group=staff lr\nuser= lr\nuser=a@b lrQ\n\"\nfoo\nuser=c@d\nuser=e@f :lookup\n",
-			"c@d=;e@f=;", "user=c@d \nuser=e@f \n", 5},
+		{"group=Staff lr\n-group=sales p\n", "$staff=lr;-$sales=p;",
+			"group=staff lr\n-group=sales p\n", 0},
+		{"group-override=staff lr\ngroup= lr\nuser= lr\nuser=a@b lrQ\n\"\nfoo\nuser=c@d\nuser=e@f :lookup\n",
+			"c@d=;e@f=;", "user=c@d \nuser=e@f \n", 6},
 		{"", "", "", 0},
 	};
 

@@ -110,6 +110,37 @@ hosts(void **state)
 }
 
 static void
+groups(void **state)
+{
+	static const struct {
+		const char *extra, *want;
+	} table[] = {
+		{"acl_groups=Staff,sales", "staff,sales"},
+		{"userdb_acl_groups=staff quota_bytes=1", "staff"},
+		{"acl_groups=", ""},
+		{"acl_groups=a=b", "tempfail"},
+	};
+	const struct auth_settings s = {0};
+	struct passwd_file *f = passwd_file_create(path);
+	struct addr a;
+
+	(void)state;
+	assert_int_equal(addr_parse(STR("a@x.test"), &a), OK);
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		char *line = mem_printf("a@x.test:{PLAIN}one::::::%s\n", table[i].extra);
+		struct directory_user u;
+		enum err e;
+
+		put(line);
+		e = passwd_file_find(f, &s, &a, &u);
+		assert_string_equal(e ? err_word(e) : u.acl_groups, table[i].want);
+		directory_user_free(&u);
+		free(line);
+	}
+	passwd_file_free(&f);
+}
+
+static void
 changes(void **state)
 {
 	struct passwd_file *f = passwd_file_create(path);
@@ -134,8 +165,8 @@ changes(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(lines), cmocka_unit_test(hosts), cmocka_unit_test(changes)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(lines), cmocka_unit_test(hosts),
+		cmocka_unit_test(groups), cmocka_unit_test(changes)};
 	int fd = mkstemp(path), failed;
 
 	if (fd < 0)

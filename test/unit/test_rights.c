@@ -97,7 +97,14 @@ test_guest(void **state)
 		{{"anyone", "lrs", "-bob@example.test", "?"}, ""},
 		{{"bob@example.test", "l?"}, ""},
 		{{"bob", "lr", "bob@example.test.", "lr", "$anyone", "lr"}, ""},
+		{{"$staff", "lr", "$Sales", "s"}, "lrs"},
+		{{"$staff", "lrs", "-$sales", "s"}, "lr"},
+		{{"bob@example.test", "lrs", "-$staff", "lrs"}, ""},
+		{{"-$other", "lr", "anyone", "lr", "$sta", "w"}, "lr"},
+		{{"$", "lr", "$staff,sales", "lr", "staff", "lr"}, ""},
+		{{"-$sales", "?", "anyone", "lr"}, ""},
 	};
+	const struct rights_who who = {"bob@example.test", "staff,sales"};
 	char text[RIGHTS_TEXT];
 
 	(void)state;
@@ -105,7 +112,7 @@ test_guest(void **state)
 		struct rights_guest g = {0};
 
 		for (size_t k = 0; k < 6 && cases[i].stored[k]; k += 2)
-			rights_guest_add(&g, STR("bob@example.test"), str_of(cases[i].stored[k]),
+			rights_guest_add(&g, &who, str_of(cases[i].stored[k]),
 				str_of(cases[i].stored[k + 1]));
 		rights_format(rights_guest_have(&g), text);
 		assert_string_equal(text, cases[i].have);
@@ -138,8 +145,8 @@ test_stranger(void **state)
 		struct rights_guest g = {0};
 
 		for (size_t k = 0; k < 6 && cases[i].stored[k]; k += 2)
-			rights_stranger_add(&g, str_of(cases[i].stored[k]),
-				str_of(cases[i].stored[k + 1]));
+			rights_stranger_add(
+				&g, str_of(cases[i].stored[k]), str_of(cases[i].stored[k + 1]));
 		assert_int_equal(rights_stranger_posts(&g, 0), cases[i].may);
 		assert_int_equal(rights_stranger_posts(&g, 1), cases[i].may_when_given);
 	}
@@ -160,6 +167,9 @@ test_identifier(void **state)
 		{"-alice@example.test", "-owner"},
 		{"OWNER", "owner"},
 		{"$Staff", "$staff"},
+		{"-$Staff", "-$staff"},
+		{"group=Staff", "$staff"},
+		{"-Group=staff", "-$staff"},
 	};
 
 	(void)state;

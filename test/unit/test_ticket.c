@@ -21,6 +21,7 @@ static const struct ticket sample = {
 	.quota_bytes = 1234567890123,
 	.quota_messages = 42,
 	.quota_rules = (char *)"Trash:+100M;Junk:ignore",
+	.acl_groups = (char *)"staff,sales",
 	.expires = 2000,
 };
 static char bob[] = "bob@example.test", bobs_home[] = "/mail/example.test/bob";
@@ -58,6 +59,7 @@ round_trip(void **state)
 	assert_true(t.quota_bytes == sample.quota_bytes);
 	assert_true(t.quota_messages == sample.quota_messages);
 	assert_string_equal(t.quota_rules, sample.quota_rules);
+	assert_string_equal(t.acl_groups, sample.acl_groups);
 	assert_true(t.expires == sample.expires);
 	assert_null(t.guest);
 	ticket_free(&t);
