@@ -39,6 +39,7 @@ put_body(struct buf *b, const struct cache_user *user, int64_t expires_ms)
 	ipc_put_u32(b, user->max_connections);
 	ipc_put_u32(b, user->max_connections_per_ip);
 	ipc_put_cstr(b, user->quota_rules);
+	ipc_put_cstr(b, user->acl_groups);
 }
 
 static int
@@ -68,6 +69,7 @@ get_body(struct str body, struct cache_user *user, int64_t *expires_ms)
 	user->max_connections = ipc_get_u32(&r);
 	user->max_connections_per_ip = ipc_get_u32(&r);
 	fits &= get_text(&r, user->quota_rules, sizeof(user->quota_rules));
+	fits &= get_text(&r, user->acl_groups, sizeof(user->acl_groups));
 	return ipc_reader_end(&r) || !fits ? E_NOTFOUND : OK;
 }
 

@@ -19,7 +19,7 @@
 enum {
 	TOKEN_USED_MAX = 100000, /* remembered as redeemed, the latest */
 	TOKEN_SERVICE_MAX = 15,
-	TOKEN_TEXT_MAX = 2048,
+	TOKEN_TEXT_MAX = 4000,
 };
 
 /* With which key it is sealed, and what it is good for. All borrowed. */

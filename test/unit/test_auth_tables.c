@@ -171,6 +171,7 @@ longest_user(void)
 
 	memset(u.name, 'n', sizeof(u.name) - 1);
 	memset(u.quota_rules, 'r', sizeof(u.quota_rules) - 1);
+	memset(u.acl_groups, 'g', sizeof(u.acl_groups) - 1);
 	return u;
 }
 
