@@ -16,6 +16,7 @@
 #include "mta-lite/queue_store.h"
 #include "mta-lite/smtpd_filter.h"
 #include "mta-lite/smtpd_limit.h"
+#include "mta-lite/smtpd_notice.h"
 #include "mta-lite/words.h"
 
 void
@@ -34,6 +35,7 @@ smtpd_reply(struct smtpd *d, const char *fmt, ...)
 		dsn_unitext_encode(buf_str(&line), "", 0, &ascii);
 		out = &ascii;
 	}
+	smtpd_transcript_out(d, buf_str(out));
 	out->max = 0;
 	buf_add(out, "\r\n", 2);
 	(void)stream_write_str(d->io, buf_str(out));
@@ -124,6 +126,7 @@ hello(struct smtpd *d, struct str args, int esmtp)
 	opt.xforward = d->xforward;
 	opt.etrn = d->kind == SMTPD_MX;
 	smtp_ehlo_write(&out, d->conf, &opt);
+	smtpd_transcript_out(d, buf_str(&out));
 	(void)stream_write_str(d->io, buf_str(&out));
 	buf_free(&out);
 }
@@ -289,6 +292,7 @@ serve(struct smtpd *d)
 		stream_set_deadline(d->io, 0);
 		if (e)
 			return say_goodbye(d, e);
+		smtpd_transcript_in(d, line);
 		dispatch(d, line);
 	}
 	(void)stream_flush(d->io);
@@ -401,12 +405,14 @@ smtpd_run(struct session *s)
 		(void)stream_flush(d.io);
 		status = 1;
 	} else {
+		smtpd_transcript_start(&d);
 		if (s->info.fresh)
 			smtpd_reply(&d, "220 %s ESMTP Roost", smtp_hostname(s->conf));
 		smtpd_filter_start(&d);
 		status = serve(&d);
 	}
 	smtpd_transaction_reset(&d);
+	smtpd_transcript_stop(&d);
 	smtpd_filter_stop(&d);
 	smtpd_limit_stop(&d);
 	spool_free(&d.t.spool);

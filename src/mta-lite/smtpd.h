@@ -94,6 +94,7 @@ struct smtpd {
 	struct smtpd_filter *filter; /* smtpd_filter.c's; or NULL */
 	struct smtpd_policy *policy; /* smtpd_policy.c's; or NULL */
 	struct smtpd_limit *limit; /* smtpd_limit.c's; or NULL */
+	struct smtpd_transcript *transcript; /* smtpd_transcript.c's; or NULL */
 	struct smtpd_transaction t;
 };
 

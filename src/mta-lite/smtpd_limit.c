@@ -10,10 +10,9 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "lib/metrics.h"
-#include "mail/date.h"
 #include "mta-lite/ehlo.h"
 #include "mta-lite/queue_store.h"
-#include "mta-lite/smtpd_rewrite.h"
+#include "mta-lite/smtpd_notice.h"
 #include "mta-lite/submission_limit.h"
 
 /* What a session knows of it. */
@@ -99,32 +98,16 @@ shell_word(const char *address)
 }
 
 static void
-write_notice(struct smtpd *d, const struct queue_entry *q, const char *to,
-	const struct submission_over *over, struct buf *out)
+write_notice(struct smtpd *d, const struct submission_over *over, struct buf *out)
 {
-	const char *hostname = smtp_hostname(d->conf), *period = period_text(over->period);
+	const char *period = period_text(over->period);
 	const char *sender = shell_word(d->t.mail.from.address), *user = shell_word(d->user);
-	int ascii = str_is_ascii(str_of(d->user)) && str_is_ascii(str_of(d->t.mail.from.address));
-	time_t now = time(NULL);
 
-	buf_printf(out, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\n", hostname);
-	if (strchr(to, '@'))
-		buf_printf(out, "To: <%s>\r\n", to);
-	else
-		buf_printf(out, "To: <%s@%s>\r\n", to, hostname);
-	buf_printf(out, "Subject: Sending limit reached: %s\r\nDate: ", d->user);
-	(void)date_format_rfc5322(now, date_local_zone(now), out);
-	buf_printf(out, "\r\nMessage-ID: <%s@%s>\r\n", q->id, hostname);
-	buf_add_cstr(out, "Auto-Submitted: auto-generated\r\n" /* RFC 3834 */
-			  "MIME-Version: 1.0\r\n");
-	buf_add_cstr(out, ascii ? "Content-Type: text/plain; charset=us-ascii\r\n\r\n"
-				: "Content-Type: text/plain; charset=utf-8\r\n"
-				  "Content-Transfer-Encoding: 8bit\r\n\r\n");
 	buf_printf(out,
 		"%s has reached the limit of %llu recipients in one %s on\r\n"
 		"%s. Either somebody has much to say, or somebody else has\r\n"
 		"the password.\r\n\r\n",
-		d->user, (unsigned long long)over->most, period, hostname);
+		d->user, (unsigned long long)over->most, period, smtp_hostname(d->conf));
 	buf_printf(out,
 		"Sent to in the last hour:       %llu\r\n"
 		"Sent to in the last day:        %llu\r\n"
@@ -151,60 +134,33 @@ write_notice(struct smtpd *d, const struct queue_entry *q, const char *to,
 		d->user, user, period);
 }
 
-/* E_NOTFOUND: nobody has the address. */
-static enum err
-add_postmaster(struct smtpd *d, const char *to, struct queue_entry *q)
-{
-	struct auth_rcpt found;
-	enum err e = smtpd_lookup_rcpt(d, str_of(to), &found);
-	size_t i;
-
-	if (e == OK && found.kind == AUTH_RCPT_REMOTE && strchr(to, '@'))
-		(void)queue_entry_add_rcpt(q, to, "", DSN_NOTIFY_NEVER, 0);
-	for (i = 0; e == OK && found.kind != AUTH_RCPT_REMOTE && i < found.target_count; i++)
-		(void)queue_entry_add_rcpt(
-			q, found.targets[i].address, "", DSN_NOTIFY_NEVER, found.targets[i].local);
-	auth_rcpt_free(&found);
-	if (e == OK && q->rcpt_count == 0)
-		e = E_NOTFOUND;
-	return e;
-}
-
 static void
 give_notice(struct smtpd *d, const struct submission_over *over)
 {
-	const char *to = d->conf->submission_limit_notice_recipient;
-	struct queue_entry q = {0};
-	struct buf text = {0};
+	struct smtpd_notice notice = {
+		.to = d->conf->submission_limit_notice_recipient, .origin = "submission limit"};
+	struct buf subject = {0}, text = {0};
+	char id[QUEUE_ID_SIZE];
 	enum err e;
 
-	if (to == NULL || to[0] == '\0')
+	if (notice.to[0] == '\0')
 		return;
-	queue_id_make(q.id);
-	q.sender = mem_strdup("");
-	q.envid = mem_strdup("");
-	q.client = mem_strdup("submission limit");
-	q.flags = QUEUE_BOUNCE | QUEUE_DOUBLE_BOUNCE;
-	q.arrival = (int64_t)time(NULL);
-	e = add_postmaster(d, to, &q);
+	buf_printf(&subject, "Sending limit reached: %s", d->user);
+	write_notice(d, over, &text);
+	notice.subject = buf_cstr(&subject);
+	notice.text = buf_str(&text);
+	e = smtpd_notice_send(d, &notice, id);
 	if (e == OK) {
-		write_notice(d, &q, to, over, &text);
-		if (!str_is_ascii(buf_str(&text)))
-			q.flags |= QUEUE_8BIT | QUEUE_SMTPUTF8;
-		e = queue_store_create(d->conf, &q, buf_str(&text), NULL);
-	}
-	if (e == OK) {
-		queue_store_notify(d->conf, q.id);
-		log_event(LOGL_INFO, "submission_limit.notice queued", "queue_id", q.id, "to", to,
-			"user", d->user, NULL);
+		log_event(LOGL_INFO, "submission_limit.notice queued", "queue_id", id, "to",
+			notice.to, "user", d->user, NULL);
 	} else {
-		log_event(LOGL_WARN, "submission_limit.notice failed", "to", to, "user", d->user,
-			"error", err_text(e), NULL);
+		log_event(LOGL_WARN, "submission_limit.notice failed", "to", notice.to, "user",
+			d->user, "error", err_text(e), NULL);
 		if (e != E_NOTFOUND)
 			submission_limit_renotice(
 				d->limit->store, d->user, over->period, (int64_t)time(NULL));
 	}
-	queue_entry_free(&q);
+	buf_free(&subject);
 	buf_free(&text);
 }
 

@@ -15,7 +15,7 @@ import ssl
 import subprocess
 
 import pytest
-from mail_helpers import subjects, wait_for_subject
+from mail_helpers import instance_imap, subjects, wait_for_subject  # noqa: F401
 from peers import Nsd, Postfix
 from roost_instance import PASSWORD, Roost, free_ports, wait_until
 
@@ -623,3 +623,56 @@ def test_a_client_certificate_may_relay(make_instance, tmp_path):
             client.ehlo("client.example.org")
             client.mail("sender@example.org")
             assert client.rcpt("someone@elsewhere.test")[0] == code, name
+
+
+# ---- transcripts for the postmaster ----
+
+# class -> what a client says after EHLO, and what it is answered at the end
+TROUBLES = {
+    "policy": (["MAIL FROM:<a@good.example>", "RCPT TO:<x@elsewhere.example>"], "554 5.7.1"),
+    "protocol": (["MAIL FROM:<a@good.example>", "NONSENSE with words"], "500 5.5.2"),
+    "bounce": (["MAIL FROM:<a@good.example>", "RCPT TO:<nobody@example.test>"], "550 5.1.1"),
+    "resource": (["MAIL FROM:<a@good.example>", "RCPT TO:<lost@example.test>"], "451 4.3.0"),
+    "software": (["MAIL FROM:<broken@good.example>", "RCPT TO:<alice@example.test>"], "451 4.3.5"),
+}
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+def test_the_postmaster_gets_transcripts_of_a_class(make_instance, instance_imap, name):
+    instance = make_instance(settings={
+        "notify_classes": [name], "error_notice_recipient": "alice@example.test", "mynetworks": [],
+        "smtpd_recipient_restrictions":
+            "check_sender_access inline:{ { broken@good.example = no_such_check } }, "
+            "check_recipient_access inline:{ { lost@example.test = 451 4.3.0 no answer } }"})
+    for trouble, (commands, answer) in TROUBLES.items():
+        with client_of(instance.ports["smtp"], helo=f"{trouble}.example") as client:
+            assert [client(command) for command in commands][-1].startswith(answer)
+            assert client("QUIT").startswith("221")
+    inbox = instance_imap("alice@example.test", instance)
+    wait_for_subject(inbox, f"SMTP server: errors from {name}.example[127.0.0.1]")
+    assert len(subjects(inbox)) == 1
+    _, data = inbox.fetch("1", "(BODY.PEEK[])")
+    text = email.message_from_bytes(data[0][1]).get_payload(decode=True).decode()
+    commands, answer = TROUBLES[name]
+    assert all(f" In:  {command}\r\n" in text for command in commands) and f" Out: {answer}" in text
+    assert " Out: 221 2.0.0 Bye" in text
+
+
+def test_a_transcript_has_no_passwords(make_instance, instance_imap):
+    instance = make_instance(settings={"notify_classes": ["protocol"], "error_notice_recipient": "alice@example.test"})
+    with client_of(instance.ports["smtp"]) as client:
+        assert client("MAIL FROM:<a@good.example>").startswith("250")
+        assert client("AUTH PLAIN AGEAc2VjcmV0").startswith("503")
+        assert client("QUIT").startswith("221")
+    inbox = instance_imap("alice@example.test", instance)
+    wait_for_subject(inbox, "SMTP server: errors from client.example[127.0.0.1]")
+    _, data = inbox.fetch("1", "(BODY.PEEK[])")
+    assert b" In:  AUTH ...\r\n" in data[0][1] and b"AGEAc2VjcmV0" not in data[0][1]
+
+
+def test_there_are_no_transcripts_unless_asked_for(make_instance):
+    instance = make_instance()
+    with client_of(instance.ports["smtp"]) as client:
+        assert client("NONSENSE").startswith("500")
+        assert client("QUIT").startswith("221")
+    assert instance.ctl("queue", "list") == [] and "smtpd.notice" not in instance.log()
