@@ -59,6 +59,8 @@ static const struct {
 	{"recipient_canonical_classes", ELSEWHERE,
 		"envelope and header; for postsrsd see srs_domain"},
 	{"postscreen_dnsbl_whitelist_threshold", RENAMED, "postscreen_dnsbl_allowlist_threshold"},
+	{"postscreen_access_list", ELSEWHERE, "clients in mynetworks are not tested"},
+	{"postscreen_cache_map", SILENT, NULL},
 	{"virtual_transport", ELSEWHERE, "mail for the directory's domains goes to roost-lmtp"},
 	{"mailbox_transport", ELSEWHERE, "mail for the directory's domains goes to roost-lmtp"},
 	{"virtual_uid_maps", ELSEWHERE, "mail_user"},
@@ -560,6 +562,7 @@ translate_master(struct run *r)
 		}
 		if (strcmp(s->command, "postscreen") == 0) {
 			put_listener(str_of(s->name), &l.smtp);
+			write_setting(r, "master.cf", "postscreen", STR("yes"));
 			continue;
 		}
 		for (k = 0; k < sizeof(own) / sizeof(own[0]); k++) {

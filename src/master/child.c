@@ -231,8 +231,10 @@ child_start(struct child *c)
 	fd_list_add(&list, "config", config_fd);
 	fd_list_add(&list, "control", pair[1]);
 	fd_list_add(&list, "metrics", counters_fd(m->counters, c->def));
-	if (c->def->limits)
+	if (c->def->limits) {
 		fd_list_add(&list, "limits", m->limits_fd);
+		fd_list_add(&list, "known", m->known_fd);
+	}
 	if (c->def->metrics)
 		counters_each_read_only(m->counters, fd_list_add_metrics, &list);
 	for (size_t i = 0; i < m->listeners.count; i++)

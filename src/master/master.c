@@ -19,6 +19,7 @@
 #include "lib/mem.h"
 #include "master/notify.h"
 #include "master/setup.h"
+#include "proxy/known.h"
 #include "proxy/limits.h"
 
 enum {
@@ -256,6 +257,24 @@ open_events(struct master *m)
 	m->last_timer = evtimer_new(m->base, on_last_timer, m);
 }
 
+static char *
+known_path(const struct master *m)
+{
+	return mem_printf("%s/known-clients", m->conf->state_dir);
+}
+
+/* Who has waited for a greeting need not do it again because of a restart. */
+static void
+keep_known(struct master *m)
+{
+	char *path = known_path(m);
+
+	if (m->known_fd >= 0)
+		known_save(m->known_fd, path);
+	io_close(&m->known_fd);
+	free(path);
+}
+
 static void
 close_all(struct master *m)
 {
@@ -272,6 +291,7 @@ close_all(struct master *m)
 	event_free(m->last_timer);
 	event_base_free(m->base);
 	io_close(&m->limits_fd);
+	keep_known(m);
 	counters_free(&m->counters);
 	free(m->orphans.pids);
 }
@@ -304,6 +324,7 @@ static int
 prepare(struct master *m, struct buf *problems)
 {
 	int log_fd;
+	char *path;
 
 	umask(022); /* the certificate and run/ready are for everybody */
 	if (setup_check(m->conf, problems) || setup_directories(m->conf, problems))
@@ -329,6 +350,13 @@ prepare(struct master *m, struct buf *problems)
 		buf_printf(problems, "shared memory for connection counts: %s\n", err_text(e));
 		return EXIT_START;
 	}
+	path = known_path(m);
+	e = known_create(path, &m->known_fd);
+	free(path);
+	if (e) {
+		buf_printf(problems, "shared memory for known clients: %s\n", err_text(e));
+		return EXIT_START;
+	}
 	e = counters_create(&m->counters);
 	if (e) {
 		buf_printf(problems, "shared memory for metrics: %s\n", err_text(e));
@@ -342,7 +370,8 @@ prepare(struct master *m, struct buf *problems)
 int
 master_run(struct config *conf)
 {
-	struct master m = {.conf = conf, .lock_fd = -1, .limits_fd = -1, .control_fd = -1};
+	struct master m = {
+		.conf = conf, .lock_fd = -1, .limits_fd = -1, .known_fd = -1, .control_fd = -1};
 	struct buf problems = {0};
 	struct timeval last = {LAST_START_MS / 1000, 0};
 	int status;

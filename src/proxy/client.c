@@ -16,6 +16,7 @@
 #include "lib/metrics.h"
 #include "lmtp/lmtp_lhlo.h"
 #include "proxy/proxy_header.h"
+#include "proxy/screen.h"
 
 enum {
 	LINGER_MS = 2000,
@@ -81,6 +82,7 @@ on_handover(struct prelogin *p)
 {
 	struct client *c = p->host_arg;
 
+	screen_passed(c);
 	c->handover_wanted = 1;
 }
 
@@ -119,9 +121,8 @@ linger(struct client *c)
 		conn_want(&c->conn, 1, 0);
 }
 
-/* 1: out is empty. 0: not yet; or the client is gone: *gone. */
-static int
-flush(struct client *c, int *gone)
+int
+client_flush(struct client *c, int *gone)
 {
 	struct buf *out = &c->prelogin.out;
 
@@ -237,7 +238,7 @@ client_talk(struct client *c)
 			c->auth_error = OK;
 			prelogin_auth_failed(p, E_TEMPFAIL);
 		}
-		if (!flush(c, &gone)) {
+		if (!client_flush(c, &gone)) {
 			if (!gone)
 				conn_want(&c->conn, 0, 1);
 			return;
@@ -263,6 +264,13 @@ client_talk(struct client *c)
 		event_active(&c->conn.readable, EV_READ, 0);
 }
 
+void
+client_begin_dialogue(struct client *c)
+{
+	c->phase = CLIENT_DIALOGUE;
+	client_talk(c);
+}
+
 /* After the PROXY header, if there was one: the peer is known. */
 static void
 client_begin(struct client *c)
@@ -277,6 +285,7 @@ client_begin(struct client *c)
 	p->may_xclient = lmtp_xclient_allowed(conf, &c->peer);
 	metrics_add_labels(METRIC_CONNECTIONS_OPENED, 1, c->listener->name, NULL);
 	p->loopback = net_addr_is_loopback(&c->peer);
+	memcpy(p->ip, ip, sizeof p->ip);
 	p->xclient = p->proto == &prelogin_smtp &&
 		     net_in_networks(conf->smtpd_authorized_xclient_hosts.items,
 			     conf->smtpd_authorized_xclient_hosts.count, &c->peer);
@@ -318,12 +327,13 @@ client_begin(struct client *c)
 		begin_tls(c);
 		return;
 	}
-	c->phase = CLIENT_DIALOGUE;
+	if (!c->refused && screen_begin(c))
+		return;
 	if (c->refused)
 		prelogin_refuse(p, c->refusal);
 	else
 		prelogin_greet(p);
-	client_talk(c);
+	client_begin_dialogue(c);
 }
 
 static void
@@ -389,6 +399,9 @@ client_run(struct client *c)
 	case CLIENT_HEADER:
 		client_header(c);
 		break;
+	case CLIENT_SCREEN:
+		screen_ready(c);
+		break;
 	case CLIENT_HANDSHAKE:
 		client_handshake(c);
 		break;
@@ -437,6 +450,8 @@ on_wait(evutil_socket_t fd, short what, void *arg)
 
 	if (c->phase == CLIENT_HANDOVER)
 		client_handover_timeout(c);
+	else if (c->phase == CLIENT_SCREEN)
+		screen_over(c);
 	else if (c->prelogin.state == PRELOGIN_AUTH)
 		client_auth_timeout(c);
 }

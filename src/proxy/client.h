@@ -11,6 +11,7 @@
 
 enum client_phase {
 	CLIENT_HEADER, /* a PROXY header is due */
+	CLIENT_SCREEN, /* it waits for its greeting: screen.h */
 	CLIENT_HANDSHAKE, /* TLS */
 	CLIENT_DIALOGUE, /* the machine in prelogin.h speaks */
 	CLIENT_HANDOVER, /* the session daemon has been asked */
@@ -62,6 +63,10 @@ struct client *client_create(struct proxy *px, const struct proxy_listener *list
 void client_run(struct client *c);
 void client_close(struct client *c, const char *reason);
 void client_arm(struct event *timer, int64_t ms);
+/* Sends what is in out. 1: it is empty. 0: not yet; or the client is gone: *gone. */
+int client_flush(struct client *c, int *gone);
+/* The machine begins; what it has to say first is in out. */
+void client_begin_dialogue(struct client *c);
 
 /* ---- client_auth.c ---- */
 void client_auth_start(

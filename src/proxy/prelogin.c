@@ -216,6 +216,27 @@ prelogin_input(struct prelogin *p)
 }
 
 void
+prelogin_screen_failed(struct prelogin *p, enum prelogin_test test, const char *action)
+{
+	const char *name = test == TEST_PREGREET     ? "pregreet"
+			   : test == TEST_PIPELINING ? "pipelining"
+						     : "bare newline";
+
+	if (p->screen_failed & test)
+		return;
+	p->screen_failed |= test;
+	log_event(LOGL_INFO, "proxy.screen failed", "session", p->session_id, "ip", p->ip, "test",
+		name, "action", action, NULL);
+	if (strcmp(action, "ignore") == 0)
+		return;
+	p->screen_refused = 1;
+	if (strcmp(action, "drop") == 0) {
+		prelogin_say(p, "521 5.5.1 Protocol error\r\n");
+		prelogin_set_state(p, PRELOGIN_CLOSED);
+	}
+}
+
+void
 prelogin_tls_started(struct prelogin *p)
 {
 	/*

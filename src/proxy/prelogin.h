@@ -8,6 +8,7 @@
 #include "lib/buf.h"
 #include "lib/conf.h"
 #include "lib/err.h"
+#include "lib/net.h"
 #include "lib/str.h"
 
 /*
@@ -83,6 +84,9 @@ struct prelogin_host {
 	void (*handover)(struct prelogin *p);
 };
 
+/* Tests of clients that nobody knows. */
+enum prelogin_test { TEST_PREGREET = 1, TEST_PIPELINING = 2, TEST_BARE_NEWLINE = 4 };
+
 struct prelogin_protocol {
 	const char *name; /* "imap" */
 	const char *auth_service; /* what auth is told */
@@ -135,6 +139,10 @@ struct prelogin {
 	int xclient; /* SMTP: it may say XCLIENT */
 	int xforward; /* SMTP: it may say XFORWARD */
 	int may_xclient; /* LMTP: it may say for whom it speaks */
+	int screened; /* SMTP: it is tested (screen.h) */
+	unsigned screen_failed; /* enum prelogin_test */
+	int screen_refused; /* its mail is refused */
+	char ip[NET_ADDR_TEXT]; /* for the log */
 	int helo_seen, esmtp;
 	unsigned attempts, errors, commands;
 	char *tag; /* IMAP: of the command being answered */
@@ -191,6 +199,12 @@ void prelogin_consume(struct prelogin *p, size_t len);
  * connection).
  */
 int prelogin_line(struct prelogin *p, struct str *line, size_t *used);
+
+/*
+ * The client has failed a test; action: "ignore", "enforce" (screen_refused is set), "drop" (the
+ * connection ends). Logged once for each test.
+ */
+void prelogin_screen_failed(struct prelogin *p, enum prelogin_test test, const char *action);
 
 /* ---- sasl.c ---- */
 

@@ -165,6 +165,9 @@ proxy_start(struct service_run *run)
 		return E_PROTO;
 	}
 	e = limits_open(fd, &px->limits);
+	if (e == OK)
+		e = service_listener_fds(run, "known", &fd, 1) == 1 ? known_open(fd, &px->known)
+								    : E_PROTO;
 	if (e) {
 		log_event(LOGL_ERROR, "proxy.limits failed", "reason", err_text(e), NULL);
 		return e;
@@ -244,6 +247,7 @@ proxy_stop(struct service_run *run)
 		link_free(&px->targets[i]);
 	tls_free(&px->tls);
 	limits_close(&px->limits);
+	known_close(&px->known);
 	free(px->trusted);
 	for (int i = 0; i < PRELOGIN_CHANNELS; i++)
 		free(px->mechanisms[i]);

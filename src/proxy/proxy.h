@@ -6,6 +6,7 @@
 
 #include "lib/net.h"
 #include "lib/service.h"
+#include "proxy/known.h"
 #include "proxy/limits.h"
 #include "lib/link.h"
 #include "proxy/prelogin.h"
@@ -34,6 +35,7 @@ struct proxy {
 	struct service_run *run;
 	struct event_base *base;
 	struct limits *limits;
+	struct known *known;
 	struct tls *tls; /* NULL: no certificate */
 	struct net_cidr *trusted; /* proxy_protocol_networks */
 	size_t trusted_count;

@@ -197,9 +197,32 @@ other(struct prelogin *p, struct str name)
 		bad(p, "530 5.7.0 Authentication required\r\n");
 		return 1;
 	}
+	if (p->screen_refused) {
+		bad(p, "550 5.5.1 Protocol error\r\n");
+		return 1;
+	}
 	prelogin_set_state(p, PRELOGIN_HANDOVER);
 	p->host->handover(p);
 	return 0;
+}
+
+/* RFC 5321 section 2.3.8: lines end with CRLF. */
+static void
+test_line(struct prelogin *p, size_t used)
+{
+	if (p->screened && p->conf->postscreen_bare_newline_enable &&
+		(used < 2 || p->in.p[used - 2] != '\r'))
+		prelogin_screen_failed(
+			p, TEST_BARE_NEWLINE, p->conf->postscreen_bare_newline_action);
+}
+
+/* RFC 2920 section 3.1: nothing follows EHLO and the like before they are answered. */
+static void
+test_pipelining(struct prelogin *p, const struct command *cmd, size_t used)
+{
+	if (p->screened && p->conf->postscreen_pipelining_enable && cmd && cmd->run != run_rset &&
+		p->in.len > used)
+		prelogin_screen_failed(p, TEST_PIPELINING, p->conf->postscreen_pipelining_action);
 }
 
 static int
@@ -219,6 +242,10 @@ command(struct prelogin *p)
 	/* Who has it answered in earnest leaves that to roost-smtpd. */
 	if (cmd && cmd->run == run_vrfy && !p->conf->disable_vrfy_command)
 		cmd = NULL;
+	test_line(p, used);
+	test_pipelining(p, cmd, used);
+	if (p->state == PRELOGIN_CLOSED)
+		return 1;
 	if (cmd)
 		cmd->run(p, args);
 	else if (!other(p, name))
