@@ -4,6 +4,7 @@
 #include "trace/trace_text.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +32,7 @@ struct trace_text {
 	struct side sides[2]; /* [1]: the client */
 	int secret_until_reply; /* an exchange of AUTH is under way: what the client says is hidden
 				 */
-	char tag[TAG_MAX]; /* IMAP: of the command that it ends with */
+	char tag[TAG_MAX]; /* IMAP: of the command that it ends with, or its beginning */
 	int data_asked; /* SMTP: DATA was said */
 };
 
@@ -160,11 +161,8 @@ imap_client_line(struct trace_text *t, struct str line)
 		buf_add_cstr(&shown, "(credentials)");
 		t->show(t->arg, 1, buf_str(&shown));
 		buf_free(&shown);
-		t->secret_until_reply = tag.len < TAG_MAX;
-		if (t->secret_until_reply) {
-			memcpy(t->tag, tag.p, tag.len);
-			t->tag[tag.len] = '\0';
-		}
+		t->secret_until_reply = 1;
+		snprintf(t->tag, sizeof(t->tag), "%.*s", STR_ARG(tag));
 	} else {
 		show_text(t, 1, line, "");
 	}
@@ -175,9 +173,12 @@ imap_client_line(struct trace_text *t, struct str line)
 static void
 imap_server_line(struct trace_text *t, struct str line)
 {
-	struct str rest = line;
+	struct str rest = line, tag = str_split(&rest, ' ');
 
-	if (t->secret_until_reply && str_is(str_split(&rest, ' '), t->tag))
+	/* Of a long one the beginning has to do, as it was kept. */
+	if (tag.len >= TAG_MAX)
+		tag.len = TAG_MAX - 1;
+	if (t->secret_until_reply && str_is(tag, t->tag))
 		t->secret_until_reply = 0;
 	if (!t->content && is_fetch(line)) {
 		struct buf shown = {0};

@@ -62,6 +62,14 @@ test_imap(void **state)
 		"C a AUTHENTICATE PLAIN (credentials)\nS a NO no\n"
 		"C b AUTHENTICATE LOGIN (credentials)\nS + VXNlcm5hbWU6\nC (credentials)\n"
 		"S * BYE not the tag\nC (credentials)\nS b OK\nC c NOOP\n");
+	/* A tag as long as a client likes. */
+#define LONG "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789"
+	check(TRACE_IMAP, 1,
+		"C: " LONG " LOGIN {5}\nS: + go on\nC: alice {6}\nS: + go on\nC: secret\n"
+		"S: " LONG " NO no\nC: c NOOP\n",
+		"C " LONG " LOGIN (credentials)\nS + go on\nC [5 bytes of credentials]\n"
+		"C (credentials)\nS + go on\nC [6 bytes of credentials]\nC (credentials)\n"
+		"S " LONG " NO no\nC c NOOP\n");
 	/* Content, left out and shown. */
 	check(TRACE_IMAP, 0,
 		"S: * 1 FETCH (ENVELOPE (\"date\" \"a \\\" b\" NIL) BODY[] {8}\nS: A: bcdef)\n"
