@@ -10,7 +10,8 @@
  */
 struct postfix_directory {
 	char *file; /* of the table; NULL: there is none */
-	char *dsn; /* a libpq connection string; NULL: the file says no database, or cannot be read */
+	char *dsn; /* a libpq connection string; NULL: the file says no database, or cannot be read
+		    */
 	int postfixadmin; /* its query reads PostfixAdmin's tables */
 };
 /* Reads the file. What is wrong with it becomes a line in *left. */
