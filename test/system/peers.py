@@ -107,6 +107,10 @@ class Postfix:
         self.call("postfix", "-c", self.etc, "stop")
         wait_until(lambda: not can_connect(self.port), what="Postfix stopped")
 
+    def flush(self):
+        """What is deferred is tried now."""
+        self.call("postfix", "-c", self.etc, "flush")
+
     def log(self):
         return (self.dir / "maillog").read_text(errors="replace")
 

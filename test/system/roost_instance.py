@@ -174,7 +174,8 @@ class Roost:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
             shutil.rmtree(self.dir, ignore_errors=True)
-            self.running.remove(self)
+            if self in self.running:  # a test may have closed it already
+                self.running.remove(self)
 
     def reload(self):
         self.ctl("reload")
