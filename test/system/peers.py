@@ -71,7 +71,7 @@ class Postfix:
         self.write()
         master = Path("/usr/share/postfix/master.cf.dist").read_text().splitlines()
         lines = [line.replace("  y       ", "  n       ") for line in master
-                 if not line.startswith(("smtp      inet", "pickup"))]
+                 if not line.startswith("smtp      inet")]
         lines.insert(0, f"127.0.0.1:{port} inet n - n - 100 smtpd")
         lines.insert(1, f"127.0.0.2:{port} inet n - n - 100 smtpd -o myhostname=mx2.peer.test")
         (self.etc / "master.cf").write_text("\n".join(lines) + "\n")
