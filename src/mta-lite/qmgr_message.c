@@ -298,14 +298,8 @@ settle_at_once(struct qmgr_message *m, size_t index, struct route *route, enum e
 		if (text.len == 0)
 			text = STR("discarded");
 	} else if (e == OK && (route->kind == ROUTE_ERROR || route->kind == ROUTE_RETRY)) {
-		int final = route->kind == ROUTE_ERROR;
-
-		memcpy(code, final ? "5.0.0" : "4.0.0", sizeof("5.0.0"));
-		(void)dsn_code_cut(&text, code);
-		code[0] = final ? '5' : '4';
-		res.status = final ? QUEUE_FAILED : QUEUE_PENDING;
-		if (text.len == 0)
-			text = STR("mail is not accepted");
+		route_refusal(route, code, &text);
+		res.status = route->kind == ROUTE_ERROR ? QUEUE_FAILED : QUEUE_PENDING;
 	} else if (e == OK) {
 		return 0;
 	}

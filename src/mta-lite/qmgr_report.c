@@ -19,6 +19,7 @@
 #include "lib/mem.h"
 #include "mta-lite/ehlo.h"
 #include "mta-lite/rcpt_lookup.h"
+#include "mta-lite/words.h"
 #include "mta-lite/report.h"
 #include "mta-lite/smtp_path.h"
 
@@ -74,13 +75,7 @@ kind_of(const struct qmgr_message *m)
 static int
 is_notified(const struct config *conf, const char *class)
 {
-	size_t i;
-
-	for (i = 0; i < conf->notify_classes.count; i++) {
-		if (strcasecmp(conf->notify_classes.items[i], class) == 0)
-			return 1;
-	}
-	return 0;
+	return words_have(&conf->notify_classes, str_of(class));
 }
 
 /* ---- in the child ---- */

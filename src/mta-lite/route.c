@@ -119,6 +119,33 @@ ask_transport(const struct routes *r, const char *address, const char *domain, s
 	return e;
 }
 
+enum err
+route_transport(const struct routes *r, const char *address, struct route *route)
+{
+	const char *at = strrchr(address, '@');
+	enum err e = E_NOTFOUND;
+
+	memset(route, 0, sizeof(*route));
+	if (r == NULL)
+		return fail(route, E_TEMPFAIL, "the transport", address);
+	if (r->transport.count > 0)
+		e = ask_transport(r, address, at ? at + 1 : address, route);
+	return e && e != E_NOTFOUND ? fail(route, e, "the transport", address) : e;
+}
+
+void
+route_refusal(const struct route *route, char code[DSN_CODE_SIZE], struct str *text)
+{
+	int final = route->kind == ROUTE_ERROR;
+
+	*text = buf_str(&route->hop);
+	memcpy(code, final ? "5.0.0" : "4.0.0", sizeof("5.0.0"));
+	(void)dsn_code_cut(text, code);
+	code[0] = final ? '5' : '4';
+	if (text->len == 0)
+		*text = STR("mail is not accepted");
+}
+
 /* By the sender's address, then by its @domain (postconf(5)). */
 static enum err
 ask_relayhost(const struct routes *r, const char *sender, struct route *route)
@@ -155,11 +182,9 @@ route_find(const struct routes *r, const struct queue_entry *q, const struct que
 		return set(route, ROUTE_ALIAS, 0, str_of(rcpt->address));
 	if (rcpt->local)
 		return set(route, ROUTE_LOCAL, 0, str_make("", 0));
-	if (r == NULL)
-		return fail(route, E_TEMPFAIL, "the transport", rcpt->address);
-	e = r->transport.count ? ask_transport(r, rcpt->address, domain, route) : E_NOTFOUND;
+	e = route_transport(r, rcpt->address, route);
 	if (e != E_NOTFOUND)
-		return e ? fail(route, e, "the transport", rcpt->address) : OK;
+		return e;
 	e = ask_relayhost(r, q->sender, route);
 	if (e != E_NOTFOUND)
 		return e ? fail(route, e, "the relayhost", q->sender) : OK;

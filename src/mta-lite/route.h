@@ -2,6 +2,7 @@
 #ifndef ROOST_MTA_ROUTE_H
 #define ROOST_MTA_ROUTE_H
 
+#include "mta-lite/dsn.h"
 #include "mta-lite/map.h"
 #include "mta-lite/queue_file.h"
 
@@ -39,6 +40,16 @@ void routes_free(struct routes **r);
  */
 enum err route_find(const struct routes *r, const struct queue_entry *q,
 	const struct queue_rcpt *rcpt, struct route *route);
+/*
+ * What transport_maps alone say of an address elsewhere. E_NOTFOUND: nothing. Other errors, and the
+ * end of route, as with route_find.
+ */
+enum err route_transport(const struct routes *r, const char *address, struct route *route);
+/*
+ * Of ROUTE_ERROR and ROUTE_RETRY: what the sender is told, without the code that may stand before
+ * it. text: borrowed from route.
+ */
+void route_refusal(const struct route *route, char code[DSN_CODE_SIZE], struct str *text);
 /* "smtp:[127.0.0.1]:10025" and the like. domain: stands in for a missing hop. E_PARSE. */
 enum err route_parse(struct str text, const char *domain, struct route *route);
 void route_free(struct route *route);

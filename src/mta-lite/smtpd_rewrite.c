@@ -8,7 +8,6 @@
 #include <time.h>
 
 #include "lib/mem.h"
-#include "mta-lite/dsn.h"
 #include "mta-lite/rcpt_lookup.h"
 #include "mta-lite/route.h"
 
@@ -90,26 +89,19 @@ smtpd_find_moved(void *arg, const char *address, struct buf *where)
 const char *
 smtpd_closed(struct smtpd *d, const char *address)
 {
-	struct queue_entry q = {.sender = d->t.mail.from.address};
-	struct queue_rcpt rcpt = {.address = mem_strdup(address)};
 	const char *reply = NULL;
-	char code[DSN_CODE_SIZE] = "5.1.2";
-	struct route route = {0};
+	char code[DSN_CODE_SIZE];
+	struct route route;
 	struct str text;
 
-	if (routes && route_find(routes, &q, &rcpt, &route) == OK && route.kind == ROUTE_ERROR) {
-		text = buf_str(&route.hop);
-		(void)dsn_code_cut(&text, code);
-		code[0] = '5';
-		if (text.len == 0)
-			text = STR("mail is not accepted");
+	if (route_transport(routes, address, &route) == OK && route.kind == ROUTE_ERROR) {
+		route_refusal(&route, code, &text);
 		buf_reset(&d->verdict);
 		buf_printf(&d->verdict, "550 %s <%s>: Recipient address rejected: %.*s", code,
 			address, STR_ARG(text));
 		reply = buf_cstr(&d->verdict);
 	}
 	route_free(&route);
-	free(rcpt.address);
 	return reply;
 }
 

@@ -127,7 +127,7 @@ def test_a_delay_is_told_once(make, ports, instance_imap):  # noqa: F811
 
 
 def test_the_postmaster_sees_what_bounces(make, ports, instance_imap):  # noqa: F811
-    roost = make(notify_classes=["bounce"], bounce_notice_recipient="bob@example.test")
+    roost = make(notify_classes="delay, bounce", bounce_notice_recipient="bob@example.test")
     with Sink(ports[0], LIVES, faults={"rcpt": "550 5.1.1 no such user"}):
         send(roost, "nobody@lives.test", subject="lost")
         report_to(instance_imap("alice@example.test", roost), "Mail could not be delivered")
