@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/domain_list.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "mta-lite/address_split.h"
 #include "mta-lite/alias_files.h"
-#include "mta-lite/domain_list.h"
 
 struct aliases {
 	const struct config *conf;

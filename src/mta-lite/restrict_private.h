@@ -2,7 +2,7 @@
 #ifndef ROOST_MTA_RESTRICT_PRIVATE_H
 #define ROOST_MTA_RESTRICT_PRIVATE_H
 
-#include "mta-lite/domain_list.h"
+#include "lib/domain_list.h"
 #include "mta-lite/restrict.h"
 
 /* Between the files of the restrictions. */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lib/domain_list.h"
 #include "lib/idn.h"
 #include "lib/io.h"
 #include "lib/log.h"
@@ -26,26 +27,24 @@ struct srs {
 	char *path; /* of the secrets */
 	struct buf secrets; /* each with a NUL; the first one signs */
 	struct stat seen;
-	char **excluded; /* as domain */
-	size_t excluded_count;
+	struct domain_list excluded;
 	unsigned lifetime_days;
 };
 
 /* ---- settings ---- */
 
 static enum err
-set_domain(const char *setting, const char *text, char out[SMTP_DOMAIN_MAX + 1])
+set_domain(struct srs *s, const char *text)
 {
-	enum err e = idn_to_ascii(str_of(text), out, SMTP_DOMAIN_MAX + 1);
 	size_t i;
 
-	if (e) {
-		log_event(LOGL_ERROR, "srs.setting failed", "setting", setting, "value", text,
+	if (idn_to_ascii(str_of(text), s->domain, sizeof(s->domain))) {
+		log_event(LOGL_ERROR, "srs.setting failed", "setting", "srs_domain", "value", text,
 			"error", "it is no domain", NULL);
 		return E_PARSE;
 	}
-	for (i = 0; out[i]; i++)
-		out[i] = str_lower(out[i]);
+	for (i = 0; s->domain[i]; i++)
+		s->domain[i] = str_lower(s->domain[i]);
 	return OK;
 }
 
@@ -87,27 +86,13 @@ read_secrets(struct srs *s)
 	return e;
 }
 
-static enum err
-set_excluded(struct srs *s, const struct conf_list *list)
-{
-	char name[SMTP_DOMAIN_MAX + 1];
-	enum err e = OK;
-	size_t i;
-
-	s->excluded = mem_zalloc((list->count + 1) * sizeof(*s->excluded));
-	for (i = 0; i < list->count && e == OK; i++) {
-		e = set_domain("srs_exclude_domains", list->items[i], name);
-		if (e == OK)
-			s->excluded[s->excluded_count++] = mem_strdup(name);
-	}
-	return e;
-}
-
 enum err
 srs_open(const struct config *conf, struct srs **out)
 {
+	const struct conf_list *excluded = &conf->srs_exclude_domains;
 	struct srs *s;
 	enum err e;
+	size_t i;
 
 	*out = NULL;
 	if (conf->srs_domain[0] == '\0')
@@ -115,9 +100,9 @@ srs_open(const struct config *conf, struct srs **out)
 	s = MEM_NEW(struct srs);
 	s->path = mem_strdup(conf->srs_secrets);
 	s->lifetime_days = (unsigned)(conf->srs_lifetime / 1000 / SRS_DAY_S);
-	e = set_domain("srs_domain", conf->srs_domain, s->domain);
-	if (e == OK)
-		e = set_excluded(s, &conf->srs_exclude_domains);
+	for (i = 0; i < excluded->count; i++)
+		domain_list_add(&s->excluded, "srs_exclude_domains", excluded->items[i]);
+	e = set_domain(s, conf->srs_domain);
 	if (e == OK)
 		e = read_secrets(s);
 	if (e)
@@ -129,13 +114,9 @@ srs_open(const struct config *conf, struct srs **out)
 void
 srs_free(struct srs **s)
 {
-	size_t i;
-
 	if (*s == NULL)
 		return;
-	for (i = 0; i < (*s)->excluded_count; i++)
-		free((*s)->excluded[i]);
-	free((*s)->excluded);
+	domain_list_free(&(*s)->excluded);
 	free((*s)->path);
 	buf_wipe(&(*s)->secrets);
 	buf_free(&(*s)->secrets);
@@ -255,15 +236,9 @@ int
 srs_applies(const struct srs *s, const char *sender)
 {
 	const char *at = strrchr(sender, '@');
-	size_t i;
 
-	if (s == NULL || sender[0] == '\0' || srs_in_domain(s, str_of(sender)))
-		return 0;
-	for (i = 0; at && i < s->excluded_count; i++) {
-		if (str_is_i(str_of(at + 1), s->excluded[i]))
-			return 0;
-	}
-	return 1;
+	return s && sender[0] && !srs_in_domain(s, str_of(sender)) &&
+	       !(at && domain_list_has(&s->excluded, str_of(at + 1)));
 }
 
 /* ---- hashes and dates ---- */

@@ -17,7 +17,7 @@ struct srs;
 
 /*
  * OK: *out is NULL with an empty srs_domain; it keeps nothing of conf. Else logged, *out is NULL:
- * E_PARSE for a domain that is none or secrets that are empty, E_NOTFOUND, E_ACCESS, E_IO.
+ * E_PARSE for an srs_domain that is none or secrets that are empty, E_NOTFOUND, E_ACCESS, E_IO.
  */
 enum err srs_open(const struct config *conf, struct srs **out);
 void srs_free(struct srs **s);

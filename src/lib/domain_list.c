@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-#include "mta-lite/domain_list.h"
+#include "lib/domain_list.h"
 
 #include <stdlib.h>
 
 #include "lib/idn.h"
 #include "lib/log.h"
 #include "lib/mem.h"
-#include "mta-lite/nexthop.h"
+
+enum { NAME_SIZE = 256 }; /* RFC 1035 section 2.3.4 */
 
 void
 domain_list_add(struct domain_list *l, const char *setting, const char *word)
 {
-	char name[DNS_NAME_SIZE];
+	char name[NAME_SIZE];
 
 	if (idn_to_ascii(str_of(word), name, sizeof(name))) {
 		log_event(LOGL_ERROR, "map.setting failed", "setting", setting, "value", word,

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef ROOST_MTA_DOMAIN_LIST_H
-#define ROOST_MTA_DOMAIN_LIST_H
+#ifndef ROOST_LIB_DOMAIN_LIST_H
+#define ROOST_LIB_DOMAIN_LIST_H
 
 #include <stddef.h>
 
-#include "lib/conf.h"
 #include "lib/str.h"
 
 /* Domains that a setting lists, in A-labels, as addresses have theirs. */
