@@ -28,8 +28,8 @@ enum auth_frame {
 	AUTH_FAILED = 5, /* auth: u32 enum err: E_AUTH, E_ACCESS (switched off), E_TEMPFAIL, E_PARSE
 			  * (bad response), E_UNSUPPORTED (mechanism); str text for the client; str
 			  * and str: with E_ACCESS the server that has the user's mail
-			  * (auth/moved.h) and his name there, else empty. Sent after the penalty's
-			  * delay. */
+			  * (auth/moved.h) and his name there, else empty; str who tried, as
+			  * written, or empty. Sent after the penalty's delay. */
 	/*
 	 * proxy: nothing; answer of the same type: four lists with blanks, of what is offered over
 	 * TLS, without TLS where a password may be sent all the same (a loopback client, or

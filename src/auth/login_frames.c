@@ -57,6 +57,7 @@ send_failure(struct peer *p, const struct login_failure *f)
 	frame_error_put(&b, f->error, failure_text(f->error));
 	ipc_put_cstr(&b, f->moved_to ? f->moved_to : "");
 	ipc_put_cstr(&b, f->moved_to ? f->moved_user : "");
+	ipc_put_cstr(&b, f->user);
 	peer_send(p, AUTH_FAILED, f->request, &b);
 }
 

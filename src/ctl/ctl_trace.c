@@ -7,6 +7,7 @@
 
 #include "ctl/ctl_tool.h"
 #include "lib/io.h"
+#include "lib/net.h"
 
 /* roostctl trace: fetches, a few times a second, what the sessions in question have said and heard.
  */
@@ -31,15 +32,24 @@ struct watch {
 	size_t started;
 };
 
+/* A user's address, an IP address or a network of such, or a session's id. */
+static const char *
+kind_of(const char *what)
+{
+	struct net_cidr network;
+
+	if (strchr(what, '@'))
+		return "user";
+	return net_cidr_parse(str_of(what), &network) == OK ? "network" : "session";
+}
+
 static enum err
 start(struct tool *t, const char *what, int content, struct watch *w)
 {
 	for (; w->started < SERVICES; w->started++) {
 		json_t *result;
 		enum err e = tool_call(t, services[w->started], "trace-start",
-			json_pack("{s:s, s:b}", strchr(what, '@') ? "user" : "session", what,
-				"content", content),
-			&result);
+			json_pack("{s:s, s:b}", kind_of(what), what, "content", content), &result);
 
 		if (e)
 			return e;
@@ -143,8 +153,9 @@ server_trace(struct tool *t, int argc, char **argv)
 }
 
 const struct tool_verb tool_verbs_trace[] = {
-	{"trace", NULL, "ADDRESS|SESSION [--content] [--output FILE] [--for TIME]",
-		"Shows what a user's sessions, or one session, say and hear, without credentials",
+	{"trace", NULL, "ADDRESS|IP|SESSION [--content] [--output FILE] [--for TIME]",
+		"Shows what a user's clients, those of an IP address, or one session say and hear, without "
+		"credentials",
 		server_trace},
 	{0},
 };

@@ -40,6 +40,8 @@ enum err io_wait_readable(int fd, int timeout_ms);
 enum err io_wait_writable(int fd, int timeout_ms);
 /* Monotonic milliseconds since some start; for deadlines. */
 int64_t io_now_ms(void);
+/* Milliseconds of Unix time; to be shown. */
+uint64_t io_unix_ms(void);
 /* len bytes from the kernel's random generator; never fails. */
 void io_random(void *p, size_t len);
 /* 2 * bytes lower-case hex digits of random plus a NUL into out. */

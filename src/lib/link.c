@@ -37,6 +37,8 @@ struct link {
 	void *open_arg;
 	void (*on_lost)(struct link *l, void *arg);
 	void *lost_arg;
+	void (*on_notice)(struct link *l, struct ipc_msg *m, void *arg);
+	void *notice_arg;
 };
 
 static struct link_request **
@@ -181,14 +183,25 @@ link_on_lost(struct link *l, void (*fn)(struct link *l, void *arg), void *arg)
 	l->lost_arg = arg;
 }
 
+void
+link_on_notice(struct link *l, void (*fn)(struct link *l, struct ipc_msg *m, void *arg), void *arg)
+{
+	l->on_notice = fn;
+	l->notice_arg = arg;
+}
+
 static void
 on_message(struct ipc_conn *ipc, struct ipc_msg *m, void *arg)
 {
 	struct link_conn *c = arg;
 	(void)ipc;
 
-	if (m->type == LINK_MOVED && m->request == 0) {
-		conn_moved(c);
+	if (m->request == 0) {
+		if (m->type == LINK_MOVED)
+			conn_moved(c);
+		/* Who has moved has nothing more to say about what comes next. */
+		else if (c->link->on_notice && c->link->conn == c)
+			c->link->on_notice(c->link, m, c->link->notice_arg);
 		return;
 	}
 	for (struct link_request *r = *bucket(c->link, m->request); r; r = r->next)

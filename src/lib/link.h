@@ -49,6 +49,9 @@ void link_on_open(struct link *l, void (*fn)(struct link *l, void *arg), void *a
  * were told, or the peer sent LINK_MOVED.
  */
 void link_on_lost(struct link *l, void (*fn)(struct link *l, void *arg), void *arg);
+/* Called with each frame that answers nothing: its request id is 0. *m is freed after the call. */
+void link_on_notice(
+	struct link *l, void (*fn)(struct link *l, struct ipc_msg *m, void *arg), void *arg);
 /* Connects if it is not. E_TEMPFAIL: nobody can be reached there. */
 enum err link_open(struct link *l);
 /*

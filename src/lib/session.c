@@ -201,6 +201,10 @@ on_handover(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 {
 	struct child *child;
 
+	if (m->type == SESSION_TRACED) {
+		session_trace_take_early(service_state(arg), m);
+		return;
+	}
 	/* A session that gave this client back said so first, but on another socket. */
 	on_report(((struct parent *)service_state(arg))->reports[0], EV_READ, arg);
 	/* It was sent before the word that another process is here reached its sender. */
@@ -307,6 +311,8 @@ on_accept_handover(struct service_run *run, int fd, const struct net_addr *peer)
 	p->links = mem_realloc(p->links, p->link_count + 1, sizeof(*p->links));
 	p->links[p->link_count++] =
 		ipc_conn_create(service_base(run), fd, HANDOVER_BODY_MAX, &handler, run);
+	if (!TAILQ_EMPTY(&p->traces))
+		session_trace_tell(p, p->links[p->link_count - 1]);
 }
 
 /* ---- clients accepted here ---- */

@@ -41,6 +41,19 @@ enum session_frame {
 	 * what was read of the client and not used -> SESSION_TAKEN.
 	 */
 	SESSION_RETURN = 5,
+	/*
+	 * Notice to who hands clients over, when its connection begins and after each change: u32
+	 * n, n * (u8 enum trace_kind, str what): what is traced (lib/trace_want.h). Until another
+	 * one comes, or the connection ends, it reports of its clients what fits.
+	 */
+	SESSION_TRACES = 6,
+	/*
+	 * Notice to the session daemon, one line of a client that is not handed over yet, without
+	 * credentials: str session id; str peer "ip:port"; str user, or ""; u8 1: this line was
+	 * reported before, when the user was not known; u64 when, ms of Unix time; u8 'C' or 'S';
+	 * str line.
+	 */
+	SESSION_TRACED = 7,
 };
 
 enum session_answer {

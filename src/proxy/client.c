@@ -41,6 +41,9 @@ client_close(struct client *c, const char *reason)
 	struct proxy *px = c->px;
 
 	log_event(LOGL_DEBUG, "proxy.disconnect", "session", c->id, "reason", reason, NULL);
+	if (c->phase != CLIENT_HANDOVER)
+		trace_note(c, reason);
+	trace_end(c);
 	if (c->auth.id != 0)
 		client_auth_abort(&c->prelogin);
 	link_forget(proxy_target_link(px, c->listener->proto), &c->handover);
@@ -92,6 +95,8 @@ static const struct prelogin_host host = {
 	.auth_continue = client_auth_continue,
 	.auth_abort = client_auth_abort,
 	.handover = on_handover,
+	.heard = trace_heard,
+	.said = trace_said,
 };
 
 /* ---- phases ---- */
@@ -126,6 +131,7 @@ client_flush(struct client *c, int *gone)
 {
 	struct buf *out = &c->prelogin.out;
 
+	prelogin_trace_said(&c->prelogin);
 	while (out->len > 0) {
 		size_t n;
 		enum conn_result r = conn_write(&c->conn, out->p, out->len, &n);
@@ -136,7 +142,7 @@ client_flush(struct client *c, int *gone)
 			client_close(c, conn_error(&c->conn));
 			return 0;
 		}
-		buf_consume(out, n);
+		prelogin_sent(&c->prelogin, n);
 	}
 	/* An idle connection keeps no buffers. */
 	buf_free(out);
@@ -195,10 +201,13 @@ client_handshake(struct client *c)
 		metrics_add_labels(METRIC_TLS_FAILURES, 1, c->listener->name, NULL);
 		log_event(LOGL_INFO, "proxy.tls failed", "session", c->id, "service",
 			c->listener->name, "ip", ip, "reason", conn_error(&c->conn), NULL);
+		trace_note(c, conn_error(&c->conn));
 		client_close(c, "TLS handshake failed");
 		return;
 	}
 	}
+	trace_note(c, SSL_get_version(c->conn.ssl));
+	trace_afresh(c);
 	client_cert_read(c->conn.ssl, proxy_conf(c->px)->tls_client_cert_user, &c->cert);
 	p->has_certificate = c->cert.user[0] != '\0';
 	c->phase = CLIENT_DIALOGUE;
@@ -284,6 +293,8 @@ client_begin(struct client *c)
 		ip, NULL);
 	p->may_xclient = lmtp_xclient_allowed(conf, &c->peer);
 	metrics_add_labels(METRIC_CONNECTIONS_OPENED, 1, c->listener->name, NULL);
+	c->phase = CLIENT_DIALOGUE;
+	trace_look(c);
 	p->loopback = net_addr_is_loopback(&c->peer);
 	memcpy(p->ip, ip, sizeof p->ip);
 	p->xclient = p->proto == &prelogin_smtp &&

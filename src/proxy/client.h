@@ -6,6 +6,7 @@
 #include "proxy/client_cert.h"
 #include "proxy/conn.h"
 #include "proxy/proxy.h"
+#include "proxy/trace.h"
 
 /* Between client.c, client_auth.c and handover.c. */
 
@@ -53,6 +54,7 @@ struct client {
 	struct link_request auth, handover;
 	int session_fd; /* our end of the socketpair while handing over; -1 */
 	struct returned *returned; /* NULL: it came from the network */
+	struct client_trace *trace; /* NULL: nobody looks */
 };
 
 /* One that has not said anything yet. Owns fd. */

@@ -37,12 +37,14 @@ static void
 on_failed(struct client *c, struct ipc_reader *r)
 {
 	uint32_t code = ipc_get_u32(r);
-	struct str moved_to, moved_user;
+	struct str moved_to, moved_user, user;
 
 	ipc_get_str(r);
 	moved_to = ipc_get_str(r);
 	moved_user = ipc_get_str(r);
+	user = ipc_get_str(r);
 	finish(c);
+	trace_user(c, user);
 	if (ipc_reader_end(r) || code == OK || code >= ERR_COUNT)
 		code = E_TEMPFAIL;
 	if (code != E_ACCESS || moved_to.len == 0) {
@@ -85,6 +87,7 @@ on_done(struct client *c, struct ipc_reader *r)
 	uint32_t max = ipc_get_u32(r), max_per_ip = ipc_get_u32(r);
 
 	finish(c);
+	trace_user(c, user);
 	if (ipc_reader_end(r)) {
 		failed(c, E_TEMPFAIL);
 		return;
@@ -161,6 +164,7 @@ client_auth_start(struct prelogin *p, struct str mechanism, int has_initial, str
 	size_t exporter_len = client_tls_exporter(c, exporter);
 	size_t unique_len = client_tls_unique(c, unique);
 
+	trace_user(c, (struct str){0});
 	net_addr_format(&c->peer, peer);
 	net_addr_format(&c->local, local);
 	ipc_put_cstr(&body, p->proto->auth_service);

@@ -392,6 +392,7 @@ collect(struct prelogin *p, size_t *len, size_t *text_len)
 		int fits = length <= p->in.max - (nl + 1);
 		if (!non_sync && (!fits || !cmd || !cmd->literals)) {
 			/* Not asked for, so it will not come. */
+			p->unclear = !cmd;
 			tagged(p, fits ? " BAD No literal can stand here\r\n"
 				       : " BAD [TOOBIG] Literal too large\r\n");
 			prelogin_consume(p, nl + 1);
@@ -405,8 +406,10 @@ collect(struct prelogin *p, size_t *len, size_t *text_len)
 			prelogin_refuse(p, REPLY_LINE_TOO_LONG);
 			return 0;
 		}
+		prelogin_trace_heard(p, nl + 1);
 		if (!non_sync)
 			prelogin_say(p, "+ OK\r\n");
+		prelogin_trace_said(p);
 		p->scanned = nl + 1 + length;
 	}
 }
@@ -422,6 +425,7 @@ command(struct prelogin *p)
 	struct cursor c = {p->in.p, text_len};
 	if (!parse_start(p, &c, &name)) {
 		tagged(p, " BAD A tag, a space and a command are expected\r\n");
+		p->unclear = 1;
 		prelogin_consume(p, len);
 		prelogin_error(p);
 		return 1;
@@ -434,6 +438,8 @@ command(struct prelogin *p)
 		tagged(p, " BAD Invalid arguments\r\n");
 	else if (!cmd)
 		tagged(p, is_later(name) ? " BAD Log in first\r\n" : " BAD Unknown command\r\n");
+	/* A LOGIN in a shape of its own must not pass for something else. */
+	p->unclear = !ok || (!cmd && !is_later(name));
 	/* What came in one packet with STARTTLS was not said under TLS. */
 	prelogin_consume(p, p->state == PRELOGIN_TLS ? p->in.len : len);
 	if (!ok || !cmd)

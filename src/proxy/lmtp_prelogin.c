@@ -82,6 +82,7 @@ run(struct prelogin *p, enum lmtp_verb verb, struct str args)
 		return 1;
 	case LMTP_UNKNOWN:
 		/* A stranger who does not even speak LMTP never costs a session. */
+		p->unclear = 1;
 		bad(p, "500 5.5.2 Unknown command\r\n");
 		return 1;
 	default:

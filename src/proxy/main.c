@@ -53,12 +53,25 @@ static const struct service_listener listeners[] = {
 	{NULL, NULL},
 };
 
+static enum err
+begin(struct service_run *run)
+{
+	enum err e = proxy_begin(run);
+	int fd;
+
+	/* Of those that nobody listens for no daemon may be there. */
+	for (size_t i = 0; !e && i < sizeof kinds / sizeof *kinds; i++)
+		if (service_listener_fds(run, kinds[i].name, &fd, 1) == 1)
+			traces_start(service_state(run), proxy_target_of(kinds[i].proto));
+	return e;
+}
+
 /* No sandbox function: no file, no network connection, no process is needed after the start. */
 static const struct service proxy_service = {
 	.name = "proxy",
 	.listeners = listeners,
 	.start = proxy_start,
-	.begin = proxy_begin,
+	.begin = begin,
 	.reload = proxy_reload,
 	.drain = proxy_drain,
 	.stop = proxy_stop,

@@ -221,6 +221,7 @@ command(struct prelogin *p)
 	for (size_t i = 0; i < sizeof commands / sizeof *commands && !cmd; i++)
 		if (str_is_i(name, commands[i].name))
 			cmd = &commands[i];
+	p->unclear = !cmd;
 	if (cmd)
 		cmd->run(p, line);
 	else

@@ -72,6 +72,7 @@ forget(struct prelogin *p)
 	MEM_FREE(p->token);
 	buf_wipe(&p->in);
 	p->scanned = 0;
+	p->heard = 0;
 	p->helo_seen = 0;
 	p->esmtp = 0;
 }
@@ -153,9 +154,45 @@ prelogin_input_room(const struct prelogin *p)
 }
 
 void
+prelogin_trace(struct prelogin *p, int on)
+{
+	p->traced = on;
+	p->heard = 0;
+	p->said = p->out.len;
+}
+
+void
+prelogin_trace_heard(struct prelogin *p, size_t len)
+{
+	if (p->traced && len > p->heard)
+		p->host->heard(p, str_make(p->in.p + p->heard, len - p->heard), p->unclear);
+	p->heard = len;
+}
+
+void
+prelogin_trace_said(struct prelogin *p)
+{
+	if (p->traced && p->out.len > p->said)
+		p->host->said(p, str_make(p->out.p + p->said, p->out.len - p->said));
+	p->said = p->out.len;
+}
+
+void
+prelogin_sent(struct prelogin *p, size_t n)
+{
+	buf_consume(&p->out, n);
+	p->said -= n < p->said ? n : p->said;
+}
+
+void
 prelogin_consume(struct prelogin *p, size_t len)
 {
 	ROOST_ASSERT(len <= p->in.len);
+	/* The answer to it is in out already. */
+	prelogin_trace_heard(p, len);
+	prelogin_trace_said(p);
+	p->heard = 0;
+	p->unclear = 0;
 	p->scanned = 0;
 	if (len == p->in.len) {
 		buf_wipe(&p->in);
@@ -193,6 +230,7 @@ step(struct prelogin *p)
 {
 	if (p->in.len == 0 || p->out.len >= PRELOGIN_OUT_PAUSE)
 		return 0;
+	prelogin_trace_said(p);
 	switch (p->state) {
 	case PRELOGIN_COMMAND:
 		if (!p->proto->command(p))

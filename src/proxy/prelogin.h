@@ -82,6 +82,12 @@ struct prelogin_host {
 	void (*auth_abort)(struct prelogin *p);
 	/* Send out, then give the client with the rest of in to the session daemon. */
 	void (*handover)(struct prelogin *p);
+	/*
+	 * To who traces the dialogue, in the order in which it is understood: what the client said
+	 * (unclear: that was no command), and what it is told. Never called without prelogin_trace.
+	 */
+	void (*heard)(struct prelogin *p, struct str bytes, int unclear);
+	void (*said)(struct prelogin *p, struct str bytes);
 };
 
 /* Tests of clients that nobody knows. */
@@ -131,6 +137,9 @@ struct prelogin {
 	struct buf in; /* unused input; max is set */
 	struct buf out; /* unsent answers */
 	size_t scanned; /* bytes at the front of in that hold no complete command */
+	int traced;
+	size_t heard, said; /* bytes at the front of in and of out that the tracer has */
+	int unclear; /* what is consumed next is no command */
 
 	int tls; /* TLS is active */
 	int has_certificate; /* and the client's certificate names a user */
@@ -180,6 +189,14 @@ void prelogin_auth_moved(struct prelogin *p, struct str user, struct str host);
 /* The password was right, but this user has too many connections. */
 void prelogin_auth_limited(struct prelogin *p);
 void prelogin_handover_failed(struct prelogin *p);
+/*
+ * From here on the dialogue is traced, or is not. What lies in in or out already is not shown. Not
+ * within an exchange of credentials.
+ */
+void prelogin_trace(struct prelogin *p, int on);
+/* What is in out is about to be sent; and n bytes of it were. */
+void prelogin_trace_said(struct prelogin *p);
+void prelogin_sent(struct prelogin *p, size_t n);
 
 /* ---- for the protocols ---- */
 
@@ -192,6 +209,8 @@ void prelogin_error(struct prelogin *p);
 int prelogin_may_auth(const struct prelogin *p);
 /* What this client is offered now, "PLAIN LOGIN" or "". Borrowed. */
 const char *prelogin_mechanisms(const struct prelogin *p);
+/* The first len bytes of in are understood, though not to be consumed yet. */
+void prelogin_trace_heard(struct prelogin *p, size_t len);
 /* Removes len used bytes from in; they are overwritten first, there may be a password in them. */
 void prelogin_consume(struct prelogin *p, size_t len);
 /*

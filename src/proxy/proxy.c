@@ -37,13 +37,19 @@ proxy_leave(struct proxy *px, const struct net_addr *peer)
 	metrics_set(METRIC_CONNECTIONS, limits_total(px->limits));
 }
 
-struct link *
-proxy_target_link(struct proxy *px, const struct prelogin_protocol *proto)
+enum proxy_target
+proxy_target_of(const struct prelogin_protocol *proto)
 {
 	for (int i = 0; i < TARGETS; i++)
 		if (strcmp(proto->handover, target_names[i]) == 0)
-			return px->targets[i];
+			return (enum proxy_target)i;
 	log_bug(__FILE__, __LINE__, "protocol without a target");
+}
+
+struct link *
+proxy_target_link(struct proxy *px, const struct prelogin_protocol *proto)
+{
+	return px->targets[proxy_target_of(proto)];
 }
 
 void
@@ -243,8 +249,10 @@ proxy_stop(struct service_run *run)
 	relay_close_all(px);
 	event_free(px->auth_retry);
 	link_free(&px->auth);
-	for (int i = 0; i < TARGETS; i++)
+	for (int i = 0; i < TARGETS; i++) {
+		traces_stop(&px->traces[i]);
 		link_free(&px->targets[i]);
+	}
 	tls_free(&px->tls);
 	limits_close(&px->limits);
 	known_close(&px->known);

@@ -11,6 +11,7 @@
 #include "lib/link.h"
 #include "proxy/prelogin.h"
 #include "proxy/tls.h"
+#include "proxy/trace.h"
 
 enum { PROXY_ID_SIZE = 17, PROXY_REFUSED_MAX = 64 };
 
@@ -41,6 +42,7 @@ struct proxy {
 	size_t trusted_count;
 	struct link *auth;
 	struct link *targets[TARGETS];
+	struct proxy_traces traces[TARGETS];
 	char *mechanisms[PRELOGIN_CHANNELS]; /* as auth lists them */
 	struct mechanism_request mechanism_request;
 	struct event *auth_retry;
@@ -53,7 +55,8 @@ struct proxy {
 };
 
 const struct config *proxy_conf(const struct proxy *px);
-/* The link to the daemon that serves this protocol. */
+/* Which daemon serves this protocol, and the link to it. */
+enum proxy_target proxy_target_of(const struct prelogin_protocol *proto);
 struct link *proxy_target_link(struct proxy *px, const struct prelogin_protocol *proto);
 /* Ends the process if it is draining and nothing is left. */
 void proxy_maybe_done(struct proxy *px);

@@ -180,6 +180,7 @@ begin(struct proxy *px, const struct proxy_listener *kind, int fd, const struct 
 		c->counted =
 			limits_enter(px->limits, &c->peer, UINT64_MAX, UINT64_MAX) == LIMITS_OK;
 	c->phase = CLIENT_DIALOGUE;
+	trace_look(c);
 	log_event(LOGL_DEBUG, "proxy.return ok", "session", c->id, "service", kind->name, NULL);
 	client_run(c);
 }

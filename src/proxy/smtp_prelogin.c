@@ -190,6 +190,7 @@ other(struct prelogin *p, struct str name)
 	for (size_t i = 0; i < sizeof mail_commands / sizeof *mail_commands; i++)
 		known |= str_is_i(name, mail_commands[i]);
 	if (!known) {
+		p->unclear = 1;
 		bad(p, "500 5.5.2 Unknown command\r\n");
 		return 1;
 	}

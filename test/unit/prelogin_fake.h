@@ -16,6 +16,7 @@ struct fake {
 	struct prelogin p;
 	struct config *conf;
 	struct buf calls;
+	struct buf trace; /* "C:" or "S:" and what was said; "?:" for what is no command */
 	int tls_asked, auth_under_way, handed_over;
 };
 
@@ -85,12 +86,28 @@ fake_handover(struct prelogin *p)
 }
 
 static inline void
+fake_heard(struct prelogin *p, struct str bytes, int unclear)
+{
+	struct fake *f = p->host_arg;
+
+	buf_printf(&f->trace, "%s%.*s", unclear ? "?:" : "C:", STR_ARG(bytes));
+}
+
+static inline void
+fake_said(struct prelogin *p, struct str bytes)
+{
+	struct fake *f = p->host_arg;
+
+	buf_printf(&f->trace, "S:%.*s", STR_ARG(bytes));
+}
+
+static inline void
 fake_init(struct fake *f, const struct prelogin_protocol *proto, int tls, int loopback)
 {
 	static const char *const fake_mechanisms[PRELOGIN_CHANNELS] = {
 		"PLAIN LOGIN", "PLAIN LOGIN", ""};
 	static const struct prelogin_host host = {fake_start_tls, fake_auth_start,
-		fake_auth_continue, fake_auth_abort, fake_handover};
+		fake_auth_continue, fake_auth_abort, fake_handover, fake_heard, fake_said};
 
 	memset(f, 0, sizeof *f);
 	f->conf = conf_defaults("/nonexistent");
@@ -108,6 +125,7 @@ fake_fini(struct fake *f)
 {
 	prelogin_fini(&f->p);
 	buf_free(&f->calls);
+	buf_free(&f->trace);
 	conf_free(&f->conf);
 }
 
@@ -125,7 +143,8 @@ fake_feed(struct fake *f, struct str bytes, struct buf *out)
 		prelogin_input(&f->p);
 		size_t said = f->p.out.len;
 		buf_add_buf(out, &f->p.out);
-		buf_reset(&f->p.out);
+		prelogin_trace_said(&f->p);
+		prelogin_sent(&f->p, said);
 		if (f->tls_asked) {
 			/* The handshake: what is left of this packet must not be seen. */
 			f->tls_asked = 0;

@@ -42,6 +42,7 @@ static struct {
 	pid_t pid;
 	int login; /* a connection to auth-login */
 	uint32_t request;
+	char tried[64]; /* whom the last failure named */
 } fx;
 
 /* ---- starting ---- */
@@ -223,9 +224,11 @@ receive(uint32_t request, char **token)
 {
 	struct ipc_msg m;
 	struct ipc_reader r;
+	struct str tried;
 	enum err e;
 
 	*token = NULL;
+	fx.tried[0] = '\0';
 	assert_int_equal(ipc_recv(fx.login, &m, TIMEOUT_MS), OK);
 	assert_int_equal(m.request, request);
 	r = ipc_reader_of(buf_str(&m.body));
@@ -246,6 +249,8 @@ receive(uint32_t request, char **token)
 		/* Nobody has moved. */
 		assert_int_equal(ipc_get_str(&r).len, 0);
 		assert_int_equal(ipc_get_str(&r).len, 0);
+		tried = ipc_get_str(&r);
+		snprintf(fx.tried, sizeof fx.tried, "%.*s", STR_ARG(tried));
 	}
 	assert_int_equal(ipc_reader_end(&r), OK);
 	ipc_msg_free(&m);
@@ -281,15 +286,16 @@ plain_table(void **state)
 	static const struct {
 		struct str response;
 		enum err want;
+		const char *tried; /* or NULL */
 	} rows[] = {
 		{STR("\0alice@example.test\0secret"), OK},
 		{STR("\0ALICE@example.test\0secret"), OK},
 		{STR("alice@example.test\0alice@example.test\0secret"), OK},
 		{STR("bob@example.test\0alice@example.test\0secret"), E_AUTH},
-		{STR("\0alice@example.test\0wrong"), E_AUTH},
+		{STR("\0alice@example.test\0wrong"), E_AUTH, "alice@example.test"},
 		{STR("\0alice@example.test\0"), E_AUTH},
-		{STR("\0nobody@example.test\0secret"), E_AUTH},
-		{STR("\0alice\0secret"), E_AUTH},
+		{STR("\0nobody@example.test\0secret"), E_AUTH, "nobody@example.test"},
+		{STR("\0alice\0secret"), E_AUTH, "alice"},
 		{STR("\0\xff\xfe\0secret"), E_AUTH},
 		{STR("\0x' OR '1'='1\0x' OR '1'='1"), E_AUTH},
 		{STR("\0alice@example.test\0secret\0more"), E_PARSE},
@@ -309,6 +315,8 @@ plain_table(void **state)
 		if (e != rows[i].want)
 			fail_msg("row %zu: %s", i, err_text(e));
 		assert_true((token != NULL) == (e == OK));
+		if (rows[i].tried)
+			assert_string_equal(fx.tried, rows[i].tried);
 		free(token);
 	}
 }

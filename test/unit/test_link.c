@@ -194,6 +194,36 @@ one_that_moves_with_nothing_under_way_is_closed(void **state)
 	close(f->peer);
 }
 
+static void
+count_notice(struct link *l, struct ipc_msg *m, void *arg)
+{
+	(void)l;
+	assert_int_equal(m->type, 7);
+	++*(int *)arg;
+}
+
+static void
+what_nobody_asked_is_a_notice(void **state)
+{
+	struct fixture *f = *state;
+	struct asked asked;
+	int notices = 0;
+
+	send_frame(f, f->peer, 7, 0);
+	link_on_notice(f->link, count_notice, &notices);
+	ask(f, &asked);
+	send_frame(f, f->peer, 7, 0);
+	assert_int_equal(notices, 1);
+	/* An answer that nobody waits for any more is none. */
+	send_frame(f, f->peer, 7, asked.request.id + 1);
+	/* Nor what comes from one that another has replaced. */
+	send_frame(f, f->peer, LINK_MOVED, 0);
+	send_frame(f, f->peer, 7, 0);
+	assert_int_equal(notices, 1);
+	assert_int_equal(asked.lost, 0);
+	close(f->peer);
+}
+
 int
 main(void)
 {
@@ -208,6 +238,7 @@ main(void)
 			one_that_moved_and_dies_takes_its_requests_only, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			one_that_moves_with_nothing_under_way_is_closed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_nobody_asked_is_a_notice, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

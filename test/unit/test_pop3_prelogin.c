@@ -140,6 +140,39 @@ test_moved(void **state)
 	fake_fini(&f);
 }
 
+/* Each command before its answer, however they came; nothing twice. */
+static void
+test_trace(void **state)
+{
+	struct fake f;
+	struct buf out = {0};
+	(void)state;
+
+	fake_init(&f, &prelogin_pop3, 1, 0);
+	prelogin_trace(&f.p, 1);
+	prelogin_greet(&f.p);
+	fake_feed(&f, STR("NOOP\r\nAUTH PLAIN\r\nAHUAcA==\r\nAHUAcA== oops\r\nQU"), &out);
+	prelogin_auth_challenge(&f.p, STR(""));
+	prelogin_auth_failed(&f.p, E_AUTH);
+	fake_feed(&f, STR("IT\r\nNOOP\r\n"), &out);
+	assert_string_equal(buf_cstr(&f.trace),
+		"S:+OK Roost ready\r\nC:NOOP\r\nS:+OK\r\nC:AUTH PLAIN\r\nS:+ \r\nC:AHUAcA==\r\n"
+		"S:-ERR [AUTH] Authentication failed\r\n?:AHUAcA== oops\r\n"
+		"S:-ERR Unknown command, or not before log-in\r\nC:QUIT\r\nS:+OK Bye\r\n");
+	buf_free(&out);
+	fake_fini(&f);
+	/* What was said before nobody sees. */
+	fake_init(&f, &prelogin_pop3, 1, 0);
+	prelogin_greet(&f.p);
+	prelogin_trace(&f.p, 1);
+	fake_feed(&f, STR("NOOP\r\n"), &out);
+	prelogin_trace(&f.p, 0);
+	fake_feed(&f, STR("NOOP\r\n"), &out);
+	assert_string_equal(buf_cstr(&f.trace), "C:NOOP\r\nS:+OK\r\n");
+	buf_free(&out);
+	fake_fini(&f);
+}
+
 static void
 test_long_line(void **state)
 {
@@ -167,6 +200,7 @@ main(void)
 		cmocka_unit_test(test_stls_forgets_user),
 		cmocka_unit_test(test_outcomes),
 		cmocka_unit_test(test_moved),
+		cmocka_unit_test(test_trace),
 		cmocka_unit_test(test_long_line),
 	};
 
