@@ -8,6 +8,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include "auth/saslprep.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
@@ -180,31 +181,54 @@ md5_hex(struct str a, struct str b, char out[33])
 	return ok ? OK : E_TEMPFAIL;
 }
 
+/* Whether digest is that of the stored password, as it is or in the form of SASLprep. */
+static enum err
+apop_verify(struct str timestamp, const char *plain, struct str digest)
+{
+	struct buf prepared = {0};
+	char one[33], other[33];
+	enum err e = md5_hex(timestamp, str_of(plain), one);
+
+	/* RFC 6856 section 2.2: a stored string. */
+	if (saslprep(str_of(plain), SASLPREP_STORED, &prepared)) {
+		buf_wipe(&prepared);
+		buf_add_cstr(&prepared, plain);
+	}
+	e = e ? e : md5_hex(timestamp, buf_str(&prepared), other);
+	if (!e)
+		e = str_equal_secret(str_of(one), digest) | str_equal_secret(str_of(other), digest)
+			    ? OK
+			    : E_AUTH;
+	OPENSSL_cleanse(one, sizeof(one));
+	OPENSSL_cleanse(other, sizeof(other));
+	buf_wipe(&prepared);
+	buf_free(&prepared);
+	return e;
+}
+
 /* Needs the password itself; whoever has none stored is answered as if it were wrong. */
 static enum err
 apop_run(struct own_mechanism *m, struct str in, const char **reason)
 {
 	static const char scheme[] = "{PLAIN}";
 	struct str rest = in, name = str_split(&rest, '\0'), timestamp = str_split(&rest, '\0');
-	char *user, *stored = NULL, mine[33];
+	char *user, *stored = NULL;
 	int has_secret;
-	enum err e, hashed;
+	enum err e, verdict;
 
 	if (!rest.p || timestamp.len == 0)
 		return E_PARSE;
 	user = str_dup(name);
 	e = m->handler.find(m->handler.arg, user, &stored);
 	has_secret = stored && str_starts_i(str_of(stored), scheme);
-	hashed = md5_hex(timestamp, str_of(has_secret ? stored + sizeof(scheme) - 1 : "?"), mine);
-	e = e ? e : hashed;
-	if (!e && !str_equal_secret(str_of(mine), rest)) {
+	verdict = apop_verify(timestamp, has_secret ? stored + sizeof(scheme) - 1 : "?", rest);
+	e = e ? e : verdict;
+	if (e == E_AUTH) {
 		/* The handler's own reason, "user", says more. */
 		*reason = !stored ? "user" : has_secret ? "password" : "scheme";
-		e = E_AUTH;
 	}
 	if (!e)
 		e = m->handler.accept(m->handler.arg, user, has_secret);
-	OPENSSL_cleanse(mine, sizeof(mine));
 	if (stored)
 		OPENSSL_cleanse(stored, strlen(stored));
 	free(stored);

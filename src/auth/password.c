@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 
 #include "auth/password_scheme.h"
+#include "auth/saslprep.h"
 #include "lib/mem.h"
 
 static const struct password_scheme *const families[] = {
@@ -99,11 +100,22 @@ password_scheme_is_weak(const char *scheme)
 	return s && s->weak;
 }
 
+/* Its form by SASLprep, if it has one that fits; else itself. */
+static void
+prepare(struct str password, struct buf *out)
+{
+	if (saslprep(password, SASLPREP_QUERY, out) == OK && out->len <= PASSWORD_MAX)
+		return;
+	buf_wipe(out);
+	buf_add_str(out, password);
+}
+
 enum err
 password_hash(const char *scheme, struct str password, char **out)
 {
 	const struct password_scheme *s = scheme_named(str_of(scheme));
-	char *text, *data = NULL;
+	struct buf text = {0};
+	char *data = NULL;
 	enum err e;
 
 	*out = NULL;
@@ -113,15 +125,15 @@ password_hash(const char *scheme, struct str password, char **out)
 		return E_TOOBIG;
 	if (password.len == 0 || str_has_control(password))
 		return E_RANGE;
-	text = str_dup(password);
-	e = s->hash(text, password.len, &data);
+	prepare(password, &text);
+	e = s->hash(buf_cstr(&text), text.len, &data);
 	if (!e)
 		*out = mem_printf("{%s}%s", s->name, data);
 	if (data)
 		OPENSSL_cleanse(data, strlen(data));
-	OPENSSL_cleanse(text, password.len);
 	free(data);
-	free(text);
+	buf_wipe(&text);
+	buf_free(&text);
 	return e;
 }
 
@@ -130,6 +142,7 @@ password_verify(const char *stored, struct str password, int weak_too)
 {
 	const char *data;
 	const struct password_scheme *s = scheme_of(stored, &data);
+	struct buf prepared = {0};
 	char *text;
 	enum err e;
 
@@ -142,5 +155,11 @@ password_verify(const char *stored, struct str password, int weak_too)
 	e = s->verify(data, text, password.len);
 	OPENSSL_cleanse(text, password.len);
 	free(text);
+	/* As it came first: what is stored may be older than the preparing. */
+	prepare(password, &prepared);
+	if (e == E_AUTH && !str_equal(buf_str(&prepared), password))
+		e = s->verify(data, buf_cstr(&prepared), prepared.len);
+	buf_wipe(&prepared);
+	buf_free(&prepared);
 	return e;
 }

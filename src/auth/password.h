@@ -25,13 +25,15 @@ enum { PASSWORD_MAX = 512, PASSWORD_BLF_MAX = 72 };
  */
 
 /*
- * Hashes a new password. *out is on the heap, the caller frees it. E_UNSUPPORTED: scheme; E_RANGE:
- * an empty password or one with a NUL or control character; E_TOOBIG: too long.
+ * Hashes a new password, in the form of SASLprep (auth/saslprep.h) if it has one; what has none,
+ * as it is. *out is on the heap, the caller frees it. E_UNSUPPORTED: scheme; E_RANGE: an empty
+ * password or one with a NUL or control character; E_TOOBIG: too long.
  */
 enum err password_hash(const char *scheme, struct str password, char **out);
 /*
- * OK; E_AUTH: wrong; E_UNSUPPORTED: the stored text has no scheme of ours, a weak one without
- * weak_too, or is damaged.
+ * OK: this password, or its form by SASLprep, is the one; E_AUTH: wrong; E_UNSUPPORTED: the stored
+ * text has no scheme of ours, a weak one without weak_too, or is damaged. A password that SASLprep
+ * changes costs twice, whatever is stored.
  */
 enum err password_verify(const char *stored, struct str password, int weak_too);
 int password_scheme_is_weak(const char *scheme);

@@ -13,6 +13,7 @@
 
 #include "auth/password_scheme.h"
 #include "auth/password_scram.h"
+#include "auth/saslprep.h"
 #include "lib/io.h"
 #include "lib/mem.h"
 
@@ -55,15 +56,18 @@ unknown_bytes(const struct request *r, const char *purpose, unsigned char out[SE
 	buf_free(&text);
 }
 
-/* The password itself. */
+/* The password itself; prepared, for a mechanism whose clients do so (RFC 5802 section 2.2). */
 static void
-put_password(struct request *r)
+put_password(struct request *r, int prepared)
 {
 	const char *plain = data_of(r->stored, "PLAIN");
 	unsigned char unknown[SECRET_BYTES];
 
 	if (plain) {
 		r->source->fits = 1;
+		if (prepared && saslprep(str_of(plain), SASLPREP_QUERY, &r->value) == OK)
+			return;
+		buf_wipe(&r->value);
 		(void)buf_add_cstr(&r->value, plain);
 		return;
 	}
@@ -185,7 +189,7 @@ set_properties(struct request *r, struct propctx *ctx, const sasl_utils_t *utils
 	if (asked.cram && put_cram(r)) {
 		utils->prop_set(ctx, asked.cram, buf_cstr(&r->value), (int)r->value.len);
 	} else if (asked.password) {
-		put_password(r);
+		put_password(r, asked.scram != NULL);
 		utils->prop_set(ctx, asked.password, buf_cstr(&r->value), (int)r->value.len);
 	}
 }

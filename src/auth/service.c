@@ -16,6 +16,7 @@
 #include "auth/last_login.h"
 #include "auth/oauth_introspect.h"
 #include "auth/sasl_login.h"
+#include "auth/saslprep.h"
 #include "lib/io.h"
 #include "lib/launch.h"
 #include "lib/log.h"
@@ -160,6 +161,8 @@ start(struct service_run *run)
 		e = mail_owner_find(auth);
 	if (!e)
 		e = sasl_login_init();
+	if (!e)
+		e = saslprep_init();
 	if (!e)
 		e = oauth_introspect_init();
 	if (e)

@@ -9,6 +9,7 @@
 #include "auth/password.h"
 #include "auth/resolve.h"
 #include "auth/saslauthd.h"
+#include "auth/saslprep.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -54,6 +55,40 @@ verify_user(struct directory *d, const struct directory_user *user, struct str p
 	return OK;
 }
 
+/* The address that a name is in the form of SASLprep; its text is "" when it is none. */
+static void
+prepared_address_of(const char *name, struct addr *a)
+{
+	struct buf prepared = {0};
+
+	if (saslprep(str_of(name), SASLPREP_QUERY, &prepared) || addr_parse(buf_str(&prepared), a))
+		memset(a, 0, sizeof(*a));
+	buf_free(&prepared);
+}
+
+/*
+ * The address that a name stands for: as it was written when somebody has that, else prepared.
+ * Its text is "" when it is none. The directory is asked only where the two differ.
+ */
+static void
+address_of(struct directory *d, const char *name, struct addr *a)
+{
+	struct directory_user user;
+	struct addr prepared;
+
+	if (addr_parse(str_of(name), a))
+		memset(a, 0, sizeof(*a));
+	if (str_is_ascii(str_of(name)))
+		return;
+	prepared_address_of(name, &prepared);
+	if (!prepared.text[0] || strcmp(prepared.text, a->text) == 0)
+		return;
+	memset(&user, 0, sizeof(user));
+	if (!a->text[0] || resolve_login(d, a, &user) == E_NOTFOUND)
+		*a = prepared;
+	directory_user_free(&user);
+}
+
 enum err
 verify_find(struct directory *d, const char *name, struct directory_user *out, const char **reason)
 {
@@ -62,7 +97,8 @@ verify_find(struct directory *d, const char *name, struct directory_user *out, c
 
 	memset(out, 0, sizeof(*out));
 	*reason = NULL;
-	if (!addr_parse(str_of(name), &a))
+	address_of(d, name, &a);
+	if (a.text[0])
 		e = resolve_login(d, &a, out);
 	if (!e)
 		return OK;
@@ -208,6 +244,17 @@ is_outdated(const struct directory *d, const struct directory_user *user)
 	       password_is_known(user->password) && !password_has_scheme(user->password, s->scheme);
 }
 
+static int
+is_refused_by_saslprep(struct str text)
+{
+	struct buf prepared = {0};
+	int refused = !str_is_ascii(text) && saslprep(text, SASLPREP_QUERY, &prepared);
+
+	buf_wipe(&prepared);
+	buf_free(&prepared);
+	return refused;
+}
+
 enum err
 verify_login(struct directory *d, struct cache *cache, const char *name, struct str password,
 	struct verify_from *from, struct cache_user *out, const char **reason)
@@ -220,6 +267,12 @@ verify_login(struct directory *d, struct cache *cache, const char *name, struct 
 	enum err e;
 
 	*reason = NULL;
+	/* RFC 6856 section 2.2. Elsewhere what was stored before is still compared as it came. */
+	if (strcmp(from->service, "pop3") == 0 &&
+		(is_refused_by_saslprep(str_of(name)) || is_refused_by_saslprep(password))) {
+		*reason = "saslprep";
+		return E_AUTH;
+	}
 	if (master) {
 		char *target = mem_printf(
 			"%.*s", (int)((size_t)(master - name) - strlen(s->master_separator)), name);
@@ -228,8 +281,7 @@ verify_login(struct directory *d, struct cache *cache, const char *name, struct 
 		free(target);
 		return e;
 	}
-	if (addr_parse(str_of(name), &a))
-		memset(&a, 0, sizeof(a));
+	address_of(d, name, &a);
 	if (a.text[0] && cache_find(cache, a.text, password, io_now_ms(), out)) {
 		*reason = "cache";
 		return OK;

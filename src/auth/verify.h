@@ -30,8 +30,11 @@ struct verify_from {
  * OK: *out is set. E_AUTH, also for a right password in a place where it is not good; E_ACCESS:
  * right, but switched off, or, with *out and moved_to set, of another server; E_STATE: see
  * must_wait; E_TEMPFAIL. *reason: a static word for the log ("password", "user", "disabled",
- * "moved", "scheme", "saslauthd", "database", "master", "protocol", "network", "expired"), "cache"
- * for a hit.
+ * "moved", "scheme", "saslauthd", "saslprep", "database", "master", "protocol", "network",
+ * "expired"), "cache" for a hit.
+ *
+ * Names and passwords count in the form of SASLprep (RFC 4013) as well as in the one that they come
+ * in; for POP3, those beyond ASCII that it refuses are refused (RFC 6856 section 2.2).
  */
 enum err verify_login(struct directory *d, struct cache *cache, const char *user,
 	struct str password, struct verify_from *from, struct cache_user *out, const char **reason);

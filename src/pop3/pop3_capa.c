@@ -25,7 +25,7 @@ pop3_capa_common(struct buf *out, const struct config *conf)
 	/* RFC 2449 section 6.5, in seconds. */
 	if (delay_s > 0)
 		buf_printf(out, "LOGIN-DELAY %" PRId64 "\r\n", delay_s);
-	buf_add_cstr(out, "UTF8\r\nLANG\r\nIMPLEMENTATION Roost\r\n");
+	buf_add_cstr(out, "UTF8 USER\r\nLANG\r\nIMPLEMENTATION Roost\r\n");
 }
 
 /*

@@ -390,6 +390,10 @@ def test_apop(server):
     pop3 = poplib.POP3("localhost", server.ports["pop3"])
     assert pop3.apop("plain@example.test", PASSWORD).startswith(b"+OK")
     assert pop3.stat() == (0, 0)
+    # RFC 6856 section 2.2: both sides prepare the password.
+    server.ctl("user", "add", "typed@example.test", "--scheme", "PLAIN", stdin="Schlu\u0308ssel\u2168")
+    pop3 = poplib.POP3("localhost", server.ports["pop3"])
+    assert pop3.apop("typed@example.test", "SchlüsselIX").startswith(b"+OK")
     greetings = set()
     for user, password in (("plain@example.test", "wrong"), (ALICE, PASSWORD), ("nobody@example.test", PASSWORD)):
         pop3 = poplib.POP3("localhost", server.ports["pop3"])

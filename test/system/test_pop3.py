@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """POP3 beyond the basics: capabilities in both states, languages, log-in delay, locking, big maildrops."""
 
+import base64
 import email
 import email.policy
 import os
 import poplib
+import re
 import signal
 import smtplib
 import time
@@ -81,6 +83,32 @@ def test_utf8(roost, user):
     text = b"\r\n".join(client.retr(1)[1]) + b"\r\n"
     assert text.endswith(INTERNATIONAL) and int(client.list(1).split()[2]) == len(text)
     client.quit()
+
+
+def test_names_and_passwords_in_utf8(roost):
+    """UTF8 USER (RFC 6856 section 2.2): however an accent is typed, and nothing that SASLprep refuses."""
+    typed = {"jörg": "Schlüssel IX", "jo\u0308rg": "Schlu\u0308ssel\u00a0\u2168", "\uff4aörg": "Schlüssel\u00ad IX"}
+    roost.add_user("jörg", password=typed["jörg"])
+    for name, password in typed.items():
+        client = poplib.POP3("127.0.0.1", roost.ports["pop3"], timeout=60)
+        assert client.capa()["UTF8"] == ["USER"]
+        client.user(f"{name}@example.test")
+        client.pass_(password)
+        assert client.stat()[0] == 0
+        client.quit()
+        text = base64.b64encode(f"\0{name}@example.test\0{password}".encode()).decode()
+        client = poplib.POP3("127.0.0.1", roost.ports["pop3"], timeout=60)
+        client._shortcmd(f"AUTH PLAIN {text}")
+        client.quit()
+    # Another one typed, no UTF-8 at all, and a character for private use.
+    for password in (b"Schlussel IX", "Schlüssel IX".encode("latin-1"), "Schlüssel IX\ue000".encode()):
+        client = poplib.POP3("127.0.0.1", roost.ports["pop3"], timeout=60)
+        client.user("jörg@example.test")
+        client.sock.sendall(b"PASS " + password + b"\r\n")
+        with pytest.raises(poplib.error_proto, match=r"\[AUTH\]"):
+            client._getresp()
+        client.close()
+    assert re.search(r"auth.login fail user=\S*rg@example.test .*reason=saslprep", roost.log())
 
 
 def test_log_in_delay(make_instance):

@@ -2,10 +2,12 @@
 """SASL mechanisms with stored secrets: SCRAM with and without channel binding, CRAM-MD5, DIGEST-MD5."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import imaplib
 import os
+import sqlite3
 import ssl
 import subprocess
 
@@ -91,6 +93,18 @@ def test_scram(sasl, user, mechanism, digest):
     assert scram.verified
     wrong = Scram(f"{user}@example.test", PASSWORD + "x", digest)
     assert "AUTHENTICATIONFAILED" in log_in(connect(sasl), mechanism, wrong)
+
+
+@pytest.mark.parametrize("scheme", ["PLAIN", "SCRAM-SHA-256", "before"])
+def test_scram_prepares_passwords(sasl, scheme):
+    """RFC 5802 section 2.2: the client prepares what was typed; what was stored may have been typed otherwise."""
+    typed, user = "Schlu\u0308ssel\u00a0\u2168", f"prepared-{scheme.lower()}@example.test"
+    sasl.ctl("user", "add", user, "--scheme", "PLAIN" if scheme == "before" else scheme, stdin=typed)
+    if scheme == "before":
+        with contextlib.closing(sqlite3.connect(sasl.state / "db" / "roost.db", timeout=60)) as db, db:
+            db.execute("UPDATE mailbox SET password = ? WHERE local = 'prepared-before'", ("{PLAIN}" + typed,))
+    assert log_in(connect(sasl), "SCRAM-SHA-256", Scram(user, "Schlüssel IX", "sha256")) is True
+    assert log_in(connect(sasl), "SCRAM-SHA-256", Scram(user, "Schlussel IX", "sha256")) is not True
 
 
 def test_tls_unique_binds(sasl):

@@ -101,7 +101,7 @@ capabilities(void **state)
 	pop3_capa_common(&out, conf);
 	assert_non_null(strstr(buf_cstr(&out), "\r\nEXPIRE NEVER\r\n"));
 	assert_null(strstr(buf_cstr(&out), "LOGIN-DELAY"));
-	assert_non_null(strstr(buf_cstr(&out), "\r\nUTF8\r\n"));
+	assert_non_null(strstr(buf_cstr(&out), "\r\nUTF8 USER\r\n"));
 	buf_reset(&out);
 	assert_int_equal(conf_set(conf, "pop3_expire", "30", NULL), OK);
 	assert_int_equal(conf_set(conf, "pop3_login_delay", "1500ms", NULL), OK);

@@ -16,11 +16,11 @@ static const struct {
 } cases[] = {
 	{"capa", 1, 0, "CAPA\r\n",
 		"+OK Capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n"
-		"EXPIRE NEVER\r\nUTF8\r\nLANG\r\nIMPLEMENTATION Roost\r\nUSER\r\nSASL PLAIN LOGIN\r\n.\r\n",
+		"EXPIRE NEVER\r\nUTF8 USER\r\nLANG\r\nIMPLEMENTATION Roost\r\nUSER\r\nSASL PLAIN LOGIN\r\n.\r\n",
 		""},
 	{"capa in the open", 0, 0, "capa\r\n",
 		"+OK Capabilities follow\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n"
-		"EXPIRE NEVER\r\nUTF8\r\nLANG\r\nIMPLEMENTATION Roost\r\nSTLS\r\n.\r\n",
+		"EXPIRE NEVER\r\nUTF8 USER\r\nLANG\r\nIMPLEMENTATION Roost\r\nSTLS\r\n.\r\n",
 		""},
 	{"language", 0, 0, "LANG\r\nLANG *\r\nLANG tlh\r\n",
 		"+OK Languages follow\r\ni-default English\r\nen English\r\n.\r\n+OK en Texts are in English\r\n"
