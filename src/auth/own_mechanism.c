@@ -9,6 +9,7 @@
 #include <openssl/evp.h>
 
 #include "auth/saslprep.h"
+#include "lib/hex.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 
@@ -175,9 +176,7 @@ md5_hex(struct str a, struct str b, char out[33])
 		 EVP_DigestFinal_ex(ctx, digest, NULL);
 
 	EVP_MD_CTX_free(ctx);
-	for (size_t i = 0; i < 16 && ok; i++)
-		snprintf(out + 2 * i, 3, "%02x", digest[i]);
-	out[ok ? 32 : 0] = '\0';
+	hex_write(digest, ok ? 16 : 0, out);
 	return ok ? OK : E_TEMPFAIL;
 }
 

@@ -14,6 +14,7 @@
 #include <openssl/md5.h>
 #include <openssl/sha.h>
 
+#include "lib/hex.h"
 #include "lib/io.h"
 #include "lib/mem.h"
 #include "lib/str.h"
@@ -142,8 +143,7 @@ pbkdf2(const char *password, size_t len, struct str salt, uint32_t rounds, char 
 	if (PKCS5_PBKDF2_HMAC(password, (int)len, (const unsigned char *)salt.p, (int)salt.len,
 		    (int)rounds, EVP_sha1(), sizeof(key), key) != 1)
 		return 0;
-	for (size_t i = 0; i < sizeof(key); i++)
-		snprintf(hex + 2 * i, 3, "%02x", key[i]);
+	hex_write(key, sizeof(key), hex);
 	return 1;
 }
 
@@ -186,8 +186,7 @@ plain_md5_make(const char *password, size_t len, char **out)
 
 	MD5((const unsigned char *)password, len, digest);
 	*out = mem_alloc(2 * sizeof(digest) + 1);
-	for (size_t i = 0; i < sizeof(digest); i++)
-		snprintf(*out + 2 * i, 3, "%02x", digest[i]);
+	hex_write(digest, sizeof(digest), *out);
 	return OK;
 }
 

@@ -14,6 +14,7 @@
 #include "auth/password_scheme.h"
 #include "auth/password_scram.h"
 #include "auth/saslprep.h"
+#include "lib/hex.h"
 #include "lib/io.h"
 #include "lib/mem.h"
 
@@ -72,8 +73,7 @@ put_password(struct request *r, int prepared)
 		return;
 	}
 	unknown_bytes(r, "password", unknown);
-	for (size_t i = 0; i < sizeof(unknown); i++)
-		(void)buf_printf(&r->value, "%02x", unknown[i]);
+	(void)hex_add(unknown, sizeof(unknown), &r->value);
 }
 
 /*

@@ -9,6 +9,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "lib/hex.h"
 #include "lib/mem.h"
 
 /*
@@ -22,46 +23,10 @@
  */
 enum { KEY_BYTES = 32, MAC_BYTES = 32, TICKET_TEXT_MAX = 16384 };
 
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
-}
-
-static enum err
-hex_decode(struct str text, unsigned char *out, size_t size)
-{
-	if (text.len != 2 * size)
-		return E_PARSE;
-	for (size_t i = 0; i < size; i++) {
-		int hi = hex_value(text.p[2 * i]), lo = hex_value(text.p[2 * i + 1]);
-
-		if (hi < 0 || lo < 0)
-			return E_PARSE;
-		out[i] = (unsigned char)(hi << 4 | lo);
-	}
-	return OK;
-}
-
-static void
-hex_add(struct buf *out, const unsigned char *p, size_t len)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < len; i++) {
-		buf_add_char(out, digits[p[i] >> 4]);
-		buf_add_char(out, digits[p[i] & 15]);
-	}
-}
-
 static void
 hex_add_cstr(struct buf *out, const char *s)
 {
-	hex_add(out, (const unsigned char *)s, strlen(s));
+	(void)hex_add(s, strlen(s), out);
 }
 
 /* A name on the heap from its hex; NULL when it is no text. */
@@ -75,15 +40,9 @@ name_decode(struct str hex)
 		return NULL;
 	name = mem_alloc(len + 1);
 	name[len] = '\0';
-	if (hex_decode(hex, (unsigned char *)name, len) || strlen(name) != len)
+	if (!hex_read(hex, name, len) || strlen(name) != len)
 		MEM_FREE(name);
 	return name;
-}
-
-static enum err
-key_decode(const char *key_hex, unsigned char key[KEY_BYTES])
-{
-	return hex_decode(str_of(key_hex), key, KEY_BYTES) ? E_RANGE : OK;
 }
 
 static enum err
@@ -91,10 +50,10 @@ mac_make(const char *key_hex, struct str text, unsigned char mac[MAC_BYTES])
 {
 	unsigned char key[KEY_BYTES];
 	unsigned int len = MAC_BYTES;
-	enum err e = key_decode(key_hex, key);
+	enum err e = OK;
 
-	if (e)
-		return e;
+	if (!hex_read(str_of(key_hex), key, KEY_BYTES))
+		return E_RANGE;
 	if (!HMAC(EVP_sha256(), key, KEY_BYTES, (const unsigned char *)text.p, text.len, mac,
 		    &len) ||
 		len != MAC_BYTES)
@@ -129,7 +88,7 @@ ticket_make(const char *key_hex, const struct ticket *t, struct buf *out)
 	if (e)
 		goto out;
 	buf_add_char(&text, ':');
-	hex_add(&text, mac, MAC_BYTES);
+	(void)hex_add(mac, MAC_BYTES, &text);
 	e = text.err;
 	if (!e)
 		e = buf_add_buf(out, &text);
@@ -188,7 +147,7 @@ ticket_check(const char *key_hex, struct str text, time_t now, struct ticket *ou
 	e = mac_make(key_hex, str_make(text.p, end - 1), want);
 	if (e)
 		return e;
-	if (hex_decode(str_make(text.p + end, text.len - end), got, MAC_BYTES) ||
+	if (!hex_read(str_make(text.p + end, text.len - end), got, MAC_BYTES) ||
 		CRYPTO_memcmp(want, got, MAC_BYTES) != 0)
 		e = E_AUTH;
 	else

@@ -83,8 +83,7 @@ token_issue(
 	put_context(&context, use);
 	put_body(&body, user, now_ms + AUTH_TOKEN_LIFETIME_MS);
 	e = seal_make(use->key_hex, label, buf_str(&context), buf_str(&body), &sealed);
-	for (size_t i = 0; i < sealed.len; i++)
-		(void)buf_printf(out, "%02x", (unsigned char)sealed.p[i]);
+	(void)hex_add(sealed.p, sealed.len, out);
 	buf_free(&context);
 	buf_free(&body);
 	buf_wipe(&sealed);
@@ -130,18 +129,15 @@ drop_expired(struct token_table *t, int64_t now_ms)
 		lru_remove(t->used, key);
 }
 
-/* One way of writing each byte, so that no token has two texts. */
 static enum err
 bytes_of(struct str token, struct buf *out)
 {
-	if (token.len > TOKEN_TEXT_MAX || token.len % 2 || token.len < SEAL_HEX)
+	size_t len = token.len / 2;
+
+	if (token.len > TOKEN_TEXT_MAX || len < SEAL_BYTES || buf_reserve(out, len) ||
+		!hex_read(token, out->p, len))
 		return E_NOTFOUND;
-	for (size_t i = 0; i < token.len; i++)
-		if (hex_value(token.p[i]) < 0 || (token.p[i] >= 'A' && token.p[i] <= 'F'))
-			return E_NOTFOUND;
-	for (size_t i = 0; i < token.len; i += 2)
-		(void)buf_add_char(
-			out, (char)(hex_value(token.p[i]) << 4 | hex_value(token.p[i + 1])));
+	out->len = len;
 	return OK;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/hex.h"
 #include "lib/mem.h"
 #include "mail/cache.h"
 #include "mail/date.h"
@@ -127,14 +128,10 @@ write_date(const char *name, int64_t seconds, struct buf *out)
 static char *
 put_id(char *p, char kind, const unsigned char id[16])
 {
-	static const char hex[] = "0123456789abcdef";
-
 	*p++ = '(';
 	*p++ = kind;
-	for (size_t i = 0; i < 16; i++) {
-		*p++ = hex[id[i] >> 4];
-		*p++ = hex[id[i] & 15];
-	}
+	hex_write(id, 16, p);
+	p += 2 * 16;
 	*p++ = ')';
 	return p;
 }

@@ -7,6 +7,7 @@
 
 #include "imap/search_words.h"
 #include "imap/seqset.h"
+#include "lib/hex.h"
 #include "lib/mem.h"
 #include "mail/casemap.h"
 #include "mail/charset.h"
@@ -233,12 +234,6 @@ parse_modseq(struct search_parse *sp, struct search_key *key)
 	return e ? e : imap_parse_number64(sp->p, &key->number);
 }
 
-static int
-hex_value(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* <objectid> of RFC 8474 section 7. Ours are a letter and hexadecimal; another is nobody's. */
 static enum err
 parse_id(struct search_parse *sp, struct search_key *key)
@@ -249,13 +244,8 @@ parse_id(struct search_parse *sp, struct search_key *key)
 
 	if (e)
 		return e;
-	key->id_known = id.len == 1 + 2 * SEARCH_ID_LEN && id.p[0] == letter;
-	for (size_t i = 0; key->id_known && i < SEARCH_ID_LEN; i++) {
-		int high = hex_value(id.p[2 * i + 1]), low = hex_value(id.p[2 * i + 2]);
-
-		key->id_known = high >= 0 && low >= 0;
-		key->id[i] = (unsigned char)(((unsigned)high & 15) << 4 | ((unsigned)low & 15));
-	}
+	key->id_known = id.len > 0 && id.p[0] == letter &&
+			hex_read(str_make(id.p + 1, id.len - 1), key->id, SEARCH_ID_LEN);
 	return OK;
 }
 

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/hex.h"
 #include "lib/io.h"
 #include "lib/mem.h"
 
@@ -165,7 +166,6 @@ backup_hash_copy(int from, int to, char hash[BACKUP_HASH_TEXT], uint64_t *size)
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	char *bytes = mem_alloc(PIECE);
-	unsigned len = 0;
 	enum err e = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) ? OK : E_IO;
 
 	*size = 0;
@@ -183,10 +183,9 @@ backup_hash_copy(int from, int to, char hash[BACKUP_HASH_TEXT], uint64_t *size)
 		if (to >= 0)
 			e = io_write_all(to, bytes, (size_t)n);
 	}
-	if (e == OK && !EVP_DigestFinal_ex(md, digest, &len))
+	if (e == OK && !EVP_DigestFinal_ex(md, digest, NULL))
 		e = E_IO;
-	for (unsigned i = 0; i < len && i < 32; i++)
-		snprintf(hash + (size_t)2 * i, 3, "%02x", digest[i]);
+	hex_write(digest, e ? 0 : (BACKUP_HASH_TEXT - 1) / 2, hash);
 	EVP_MD_CTX_free(md);
 	free(bytes);
 	return e;

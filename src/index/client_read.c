@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/hex.h"
 #include "lib/mem.h"
 
 enum err
@@ -38,8 +39,6 @@ client_mailbox_record(struct index_user *u, uint32_t mailbox, struct index_mailb
 static void
 mailbox_fill(const struct index_mailbox_record *r, struct index_mailbox *out)
 {
-	static const char hex[] = "0123456789abcdef";
-
 	*out = (struct index_mailbox){
 		.id = r->id,
 		.name = str_dup(r->name),
@@ -53,10 +52,7 @@ mailbox_fill(const struct index_mailbox_record *r, struct index_mailbox *out)
 		.size_bytes = r->size_bytes,
 		.special_use = r->special_use,
 	};
-	for (size_t i = 0; i < sizeof(r->object_id); i++) {
-		out->object_id[2 * i] = hex[r->object_id[i] >> 4];
-		out->object_id[2 * i + 1] = hex[r->object_id[i] & 15];
-	}
+	hex_write(r->object_id, sizeof(r->object_id), out->object_id);
 }
 
 void

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/hex.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -101,29 +102,6 @@ core_text_write_soon(struct index_core *c, const char *dir, const char *file, st
 	return text_write(c, dir, file, text, 0);
 }
 
-static int
-hex_value(char ch)
-{
-	if (ch >= '0' && ch <= '9')
-		return ch - '0';
-	return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
-}
-
-static int
-parse_object_id(struct str text, unsigned char out[16])
-{
-	if (text.len != 32)
-		return 0;
-	for (size_t i = 0; i < 16; i++) {
-		int hi = hex_value(text.p[2 * i]), lo = hex_value(text.p[2 * i + 1]);
-
-		if (hi < 0 || lo < 0)
-			return 0;
-		out[i] = (unsigned char)(hi << 4 | lo);
-	}
-	return 1;
-}
-
 enum err
 core_uid_file_read(struct index_core *c, const char *dir, struct core_uid_file *out)
 {
@@ -154,7 +132,7 @@ core_uid_file_read(struct index_core *c, const char *dir, struct core_uid_file *
 		else if (str_is(key, "modseq-floor"))
 			e = str_to_u64(value, &out->modseq_floor);
 		else if (str_is(key, "object-id"))
-			have_object = parse_object_id(value, out->object_id);
+			have_object = hex_read(value, out->object_id, sizeof(out->object_id));
 	}
 	if (!have_object || out->uidvalidity == 0 || out->next_uid == 0 || out->mailbox_id == 0)
 		e = E_CORRUPT;
@@ -172,16 +150,15 @@ core_uid_file_write(struct index_core *c, const char *dir, const struct core_uid
 	/* While an index is made the state does not have it yet. */
 	uint32_t last = c->state.last_uidvalidity > f->last_uidvalidity ? c->state.last_uidvalidity
 									: f->last_uidvalidity;
+	char object_id[2 * sizeof(f->object_id) + 1];
 	struct buf text = {0};
 	enum err e;
 
 	if (floor < c->modseq_floor)
 		floor = c->modseq_floor;
-	buf_printf(&text, "roost 1\nuidvalidity %u\nnext-uid %u\nmailbox-id %u\nobject-id ",
-		f->uidvalidity, f->next_uid, f->mailbox_id);
-	for (size_t i = 0; i < sizeof(f->object_id); i++)
-		buf_printf(&text, "%02x", f->object_id[i]);
-	buf_add_char(&text, '\n');
+	hex_write(f->object_id, sizeof(f->object_id), object_id);
+	buf_printf(&text, "roost 1\nuidvalidity %u\nnext-uid %u\nmailbox-id %u\nobject-id %s\n",
+		f->uidvalidity, f->next_uid, f->mailbox_id, object_id);
 	if (dir[0] == '\0' && last)
 		buf_printf(&text, "last-uidvalidity %u\n", last);
 	if (dir[0] == '\0')

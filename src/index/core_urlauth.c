@@ -37,32 +37,8 @@ static const char own_prefix[] = "mailbox/";
 static void
 own_name(const unsigned char object_id[16], char out[ENTRY_NAME_SIZE])
 {
-	int len = snprintf(out, ENTRY_NAME_SIZE, "%s", own_prefix);
-
-	for (size_t i = 0; i < 16; i++)
-		len += snprintf(out + len, ENTRY_NAME_SIZE - (size_t)len, "%02x", object_id[i]);
-}
-
-/* Whether it was so many bytes; their values do not show in the time that it takes. */
-static int
-hex_read(struct str text, unsigned char *out, size_t bytes)
-{
-	int bad = text.len != 2 * bytes;
-
-	for (size_t i = 0; i < bytes && !bad; i++) {
-		int high = hex_value(text.p[2 * i]), low = hex_value(text.p[2 * i + 1]);
-
-		bad |= high < 0 || low < 0;
-		out[i] = (unsigned char)((unsigned)high << 4 | (unsigned)low);
-	}
-	return !bad;
-}
-
-static void
-hex_add(const unsigned char *p, size_t bytes, struct buf *out)
-{
-	for (size_t i = 0; i < bytes; i++)
-		(void)buf_printf(out, "%02x", p[i]);
+	memcpy(out, own_prefix, sizeof(own_prefix));
+	hex_write(object_id, 16, out + sizeof(own_prefix) - 1);
 }
 
 /* ---- the table ---- */
@@ -86,13 +62,12 @@ key_get(const struct entry_list *l, const char *name, unsigned char key[KEY_BYTE
 static void
 key_make(struct entry_list *l, const char *name, unsigned char key[KEY_BYTES])
 {
-	struct buf hex = {0};
+	char hex[2 * KEY_BYTES + 1];
 
 	io_random(key, KEY_BYTES);
-	hex_add(key, KEY_BYTES, &hex);
-	entry_list_set(l, str_of(name), buf_str(&hex));
-	buf_wipe(&hex);
-	buf_free(&hex);
+	hex_write(key, KEY_BYTES, hex);
+	entry_list_set(l, str_of(name), str_of(hex));
+	explicit_bzero(hex, sizeof(hex));
 }
 
 /* Of mailboxes that another program has removed. */
@@ -142,8 +117,14 @@ static enum err
 token_check(const unsigned char key[KEY_BYTES], const struct imap_url *url, int *same)
 {
 	unsigned char want[TOKEN_BYTES], got[TOKEN_BYTES] = {0};
-	int is_token = hex_read(url->token, got, TOKEN_BYTES);
+	char lower[INDEX_URL_TOKEN_SIZE] = "";
 	enum err e = token_make(key, url->rump, want);
+	int is_token;
+
+	/* Its digits may be of either case. */
+	for (size_t i = 0; i < url->token.len && i < sizeof(lower); i++)
+		lower[i] = str_lower(url->token.p[i]);
+	is_token = hex_read(str_make(lower, url->token.len), got, TOKEN_BYTES);
 
 	*same = e == OK && is_token &&
 		str_equal_secret(str_make((const char *)want, TOKEN_BYTES),
@@ -216,16 +197,10 @@ index_core_url_token(
 	struct index_core *c, const struct imap_url *url, char token[INDEX_URL_TOKEN_SIZE])
 {
 	struct signing s = {.url = url};
-	struct buf hex = {0};
 	enum err e = core_read(c, sign_step, &s);
 
-	token[0] = '\0';
-	if (e)
-		return e;
-	hex_add(s.token, TOKEN_BYTES, &hex);
-	memcpy(token, buf_cstr(&hex), INDEX_URL_TOKEN_SIZE);
-	buf_free(&hex);
-	return OK;
+	hex_write(s.token, e ? 0 : TOKEN_BYTES, token);
+	return e;
 }
 
 struct checking {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "index/index_client.h"
+#include "lib/hex.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -104,14 +105,6 @@ entry_list_bytes(const struct entry_list *l)
 }
 
 /* ---- text ---- */
-
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
 
 static enum err
 unescape(struct str s, struct buf *out)

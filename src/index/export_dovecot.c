@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/hex.h"
 #include "lib/io.h"
 #include "lib/log.h"
 
@@ -97,8 +98,7 @@ folder_step(struct core_tx *tx, void *arg)
 
 	buf_printf(&x->uidlist, "3 V%u N%u G", x->box->r.uidvalidity, x->box->r.uidnext);
 	/* Dovecot's name of the mailbox has as many bits as ours. */
-	for (size_t i = 0; i < sizeof(x->box->r.object_id); i++)
-		buf_printf(&x->uidlist, "%02x", x->box->r.object_id[i]);
+	(void)hex_add(x->box->r.object_id, sizeof(x->box->r.object_id), &x->uidlist);
 	buf_add_char(&x->uidlist, '\n');
 	e = uidlist_lines(tx, x);
 	if (e == OK)
