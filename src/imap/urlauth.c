@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "imap/part.h"
+#include "imap/rights.h"
 #include "lib/io.h"
 #include "lib/mem.h"
 #include "mail/imap_url.h"
@@ -24,7 +25,8 @@ enum {
 
 static const char mechanism_internal[] = "INTERNAL";
 static const char no_mechanism[] = "There is no such mechanism";
-static const char only_own[] = "Only own mailboxes have keys";
+static const char no_mailbox[] = "There is no such mailbox";
+static const char by_group[] = "A right that only a group has makes no URL";
 static const char many_keys[] = "Too many mailboxes have keys";
 static const char many_urls[] = "So many URLs at once are not served";
 
@@ -59,79 +61,92 @@ kept(size_t count)
 
 /* ---- GENURLAUTH ---- */
 
-/* The mailbox of a URL has to be there, and be the user's own. */
-static int
-mailbox_is_shared(struct imap_session *s, const char *name)
-{
-	struct index_mailbox box = {0};
-	int shared = index_mailbox_get(s->index, str_of(name), &box) == OK &&
-		     index_mailbox_is_shared(box.id);
-
-	index_mailbox_free(&box);
-	return shared;
-}
-
-/* Why a rump URL cannot be signed, OK with NULL: it can. E_UNSUPPORTED: NO is the answer, not BAD.
+/*
+ * *problem: why a rump URL is BAD; NULL and OK: it can be signed, and *box is the mailbox that it
+ * is of, which the caller frees in any case. E_NOTFOUND: there is none.
  */
 static enum err
-rump_check(struct imap_session *s, struct str text, const char **problem)
+rump_check(struct imap_session *s, struct str text, struct index_mailbox *box, const char **problem)
 {
 	struct imap_url url;
 	char *user = NULL;
 	enum err e = OK;
 
 	*problem = NULL;
+	*box = (struct index_mailbox){0};
 	if (imap_url_parse_auth(text, 1, &url)) {
 		*problem = "This is no URL of a message with an owner and an access identifier";
 	} else {
 		user = imap_url_user(url.user, s->user.name);
 		/* Nobody learns here which users there are: another is another. */
-		if (strcmp(user, s->user.name) != 0) {
+		if (strcmp(user, s->user.name) != 0)
 			*problem = "The owner in the URL is somebody else";
-		} else if (mailbox_is_shared(s, url.mailbox)) {
-			*problem = only_own;
-			e = E_UNSUPPORTED;
-		}
+		else
+			e = index_mailbox_get(s->index, str_of(url.mailbox), box);
+		if (!e && !*problem && index_mailbox_is_shared(box->id))
+			e = imap_rights_check(s, box->id, RIGHT_READ);
+		if (!e && !*problem && url.uidvalidity && url.uidvalidity != box->uidvalidity)
+			e = E_NOTFOUND;
 	}
 	free(user);
 	imap_url_fini(&url);
 	return e;
 }
 
+/* One URL with its token, behind a space. */
+static enum err
+sign(struct imap_session *s, const char *rump, const struct index_mailbox *box, struct buf *line)
+{
+	char token[INDEX_URL_TOKEN_SIZE];
+	struct buf full = {0};
+	enum err e = index_url_token(s->index, box, str_of(rump), token);
+
+	(void)buf_printf(&full, "%s:%s:%s", rump, mechanism_internal, token);
+	(void)buf_add_char(line, ' ');
+	imap_write_astring(line, buf_str(&full));
+	buf_free(&full);
+	return e;
+}
+
+/* All or none. *problem: BAD is the answer. */
+static enum err
+sign_all(struct imap_session *s, char *const *urls, size_t count, struct buf *line,
+	const char **problem)
+{
+	struct index_mailbox *boxes = mem_zalloc(count * sizeof(*boxes));
+	enum err e = OK;
+
+	*problem = NULL;
+	for (size_t i = 0; i < count && !e && !*problem; i++)
+		e = rump_check(s, str_of(urls[i]), &boxes[i], problem);
+	for (size_t i = 0; i < count && !e && !*problem; i++)
+		e = sign(s, urls[i], &boxes[i], line);
+	for (size_t i = 0; i < count; i++)
+		index_mailbox_free(&boxes[i]);
+	free(boxes);
+	return e;
+}
+
 static enum err
 generate(struct imap_session *s, char *const *urls, size_t count)
 {
-	char token[INDEX_URL_TOKEN_SIZE];
 	struct buf line = {0};
-	enum err e = OK;
+	const char *problem;
+	enum err e;
 
-	for (size_t i = 0; i < count; i++) {
-		const char *problem;
-
-		if (rump_check(s, str_of(urls[i]), &problem))
-			return imap_reply_no(s, "CANNOT", problem);
-		if (problem)
-			return imap_reply_bad(s, NULL, problem);
-	}
 	(void)buf_add_cstr(&line, "GENURLAUTH");
-	for (size_t i = 0; i < count && !e; i++) {
-		struct buf full = {0};
-
-		e = index_url_token(s->index, str_of(urls[i]), token);
-		(void)buf_printf(&full, "%s:%s:%s", urls[i], mechanism_internal, token);
-		(void)buf_add_char(&line, ' ');
-		imap_write_astring(&line, buf_str(&full));
-		buf_free(&full);
-	}
-	if (!e) {
+	e = sign_all(s, urls, count, &line, &problem);
+	if (!e && !problem) {
 		(void)buf_add_buf(&s->out, &line);
 		imap_untagged_out(s);
 	}
 	buf_free(&line);
-	if (e == E_NOTFOUND)
-		return imap_reply_bad(s, NULL, "There is no such mailbox");
+	if (problem || e == E_NOTFOUND)
+		return imap_reply_bad(s, NULL, problem ? problem : no_mailbox);
 	if (e == E_QUOTA)
 		return imap_reply_no(s, "LIMIT", many_keys);
+	if (e == E_UNSUPPORTED)
+		return imap_reply_no(s, "CANNOT", by_group);
 	return e ? imap_reply_error(s, e, "mailbox")
 		 : imap_reply_ok(s, NULL, "Genurlauth completed");
 }
@@ -168,7 +183,7 @@ run_genurlauth(struct imap_session *s, struct imap_parser *p)
 static enum err
 reset_all(struct imap_session *s)
 {
-	enum err e = index_url_reset(s->index, STR(""));
+	enum err e = index_url_reset(s->index, NULL);
 
 	return e ? imap_reply_error(s, e, "mailbox") : imap_reply_ok(s, NULL, "All keys removed");
 }
@@ -178,16 +193,13 @@ reset_one(struct imap_session *s, struct str name)
 {
 	struct index_mailbox box = {0};
 	enum err e = index_mailbox_get(s->index, name, &box);
-	int shared = !e && index_mailbox_is_shared(box.id);
 
-	if (!e && !shared)
-		e = index_url_reset(s->index, name);
+	if (!e)
+		e = index_url_reset(s->index, &box);
 	/* The reply tells this session, the synchronization all others. */
-	if (!e && !shared && s->view && box.id == s->mailbox)
+	if (!e && s->view && box.id == s->mailbox)
 		(void)index_url_key_modseq(s->index, box.id, &s->url_key_told);
 	index_mailbox_free(&box);
-	if (shared)
-		return imap_reply_no(s, "CANNOT", only_own);
 	if (e == E_QUOTA)
 		return imap_reply_no(s, "LIMIT", many_keys);
 	return e ? imap_reply_error(s, e, "mailbox")
@@ -224,8 +236,6 @@ void
 imap_urlauth_selected(struct imap_session *s)
 {
 	s->url_key_told = 0;
-	if (index_mailbox_is_shared(s->mailbox))
-		return;
 	(void)index_url_key_modseq(s->index, s->mailbox, &s->url_key_told);
 	imap_untagged(s, "OK [URLMECH INTERNAL] URLs with an authorization");
 }
@@ -235,8 +245,7 @@ imap_urlauth_sync(struct imap_session *s)
 {
 	uint64_t now = 0;
 
-	if (index_mailbox_is_shared(s->mailbox) ||
-		index_url_key_modseq(s->index, s->mailbox, &now) || now <= s->url_key_told)
+	if (index_url_key_modseq(s->index, s->mailbox, &now) || now <= s->url_key_told)
 		return;
 	s->url_key_told = now;
 	imap_untagged(s, "OK [URLMECH INTERNAL] The key was reset");

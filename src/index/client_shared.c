@@ -299,6 +299,21 @@ client_shared_resolve(struct index_user *u, struct str name, struct index_user *
 	return e == E_NOTFOUND ? E_ACCESS : e;
 }
 
+enum err
+client_shared_open(struct index_user *u, struct str owner, struct index_user **guest)
+{
+	for (size_t i = 0; i < u->shared_count; i++) {
+		enum err e;
+
+		if (!u->shared[i].listed || !str_is(owner, u->shared[i].owner))
+			continue;
+		e = owner_open(u, i);
+		*guest = u->shared[i].guest;
+		return e;
+	}
+	return E_NOTFOUND;
+}
+
 void
 client_shared_name(const struct index_user *u, uint32_t id, struct index_mailbox *m)
 {

@@ -48,6 +48,8 @@ enum err client_shared_each(
  */
 enum err client_shared_resolve(struct index_user *u, struct str name, struct index_user **guest,
 	size_t *slot, struct str *rest);
+/* An owner who shares something with the user, opened. E_NOTFOUND: he shares nothing. */
+enum err client_shared_open(struct index_user *u, struct str owner, struct index_user **guest);
 /* Whether the name lies where others' mailboxes are, or is such a place itself. */
 int client_shared_is_name(const struct index_user *u, struct str name);
 

@@ -10,23 +10,56 @@
 #include "lib/mem.h"
 #include "lib/net.h"
 
-enum err
-index_url_token(struct index_user *u, struct str rump, char token[INDEX_URL_TOKEN_SIZE])
+/* What the service is told of a mailbox: nothing of one of the user's own. */
+static void
+put_box(struct index_user *u, const struct index_mailbox *m, struct buf *body)
 {
+	uint32_t mailbox = m ? m->id : 0;
+	struct index_user *g = client_route(u, &mailbox);
+
+	ipc_put_cstr(body, g != u ? g->name : "");
+	ipc_put_cstr(body, g != u ? m->object_id : "");
+}
+
+/* Whether a URL of it would be good, which its owner's side has to say of one that is shared. */
+static enum err
+may_sign(struct index_user *u, uint32_t mailbox)
+{
+	struct index_user *g = client_route(u, &mailbox);
 	struct buf body = {0};
-	struct ipc_msg m;
-	struct ipc_reader r;
-	struct str text;
 	enum err e;
 
+	if (g == u) {
+		return OK;
+	}
+	ipc_put_u32(&body, mailbox);
+	e = client_request(g, INDEX_URL_MAY, &body, INDEX_OK, NULL);
+	buf_free(&body);
+	return e;
+}
+
+enum err
+index_url_token(struct index_user *u, const struct index_mailbox *m, struct str rump,
+	char token[INDEX_URL_TOKEN_SIZE])
+{
+	struct buf body = {0};
+	struct ipc_msg msg;
+	struct ipc_reader r;
+	struct str text;
+	enum err e = may_sign(u, m->id);
+
 	token[0] = '\0';
+	if (e) {
+		return e;
+	}
 	ipc_put_str(&body, rump);
-	e = client_request(u, INDEX_URL_SIGN, &body, INDEX_URL_SIGNED, &m);
+	put_box(u, m, &body);
+	e = client_request(u, INDEX_URL_SIGN, &body, INDEX_URL_SIGNED, &msg);
 	buf_free(&body);
 	if (e) {
 		return e;
 	}
-	r = ipc_reader_of(buf_str(&m.body));
+	r = ipc_reader_of(buf_str(&msg.body));
 	text = ipc_get_str(&r);
 	e = client_answer_end(u, &r);
 	if (e == OK && text.len != INDEX_URL_TOKEN_SIZE - 1) {
@@ -36,19 +69,51 @@ index_url_token(struct index_user *u, struct str rump, char token[INDEX_URL_TOKE
 		memcpy(token, text.p, text.len);
 		token[text.len] = '\0';
 	}
-	ipc_msg_free(&m);
+	ipc_msg_free(&msg);
 	return e;
 }
 
-enum err
-index_url_reset(struct index_user *u, struct str mailbox)
+/* The keys are others already: sessions that cannot be told now hear nothing of it. */
+static void
+tell_sessions(struct index_user *u, struct str owner, struct str object_id)
 {
+	struct index_user *g;
 	struct buf body = {0};
+
+	if (client_shared_open(u, owner, &g)) {
+		return;
+	}
+	ipc_put_str(&body, object_id);
+	(void)client_request(g, INDEX_URL_TOLD, &body, INDEX_OK, NULL);
+	buf_free(&body);
+}
+
+enum err
+index_url_reset(struct index_user *u, const struct index_mailbox *m)
+{
+	int is_own = m && !index_mailbox_is_shared(m->id);
+	struct buf body = {0};
+	struct ipc_msg msg;
+	struct ipc_reader r;
 	enum err e;
 
-	ipc_put_str(&body, mailbox);
-	e = client_request(u, INDEX_URL_RESET, &body, INDEX_OK, NULL);
+	ipc_put_cstr(&body, is_own ? m->name : "");
+	put_box(u, m, &body);
+	e = client_request(u, INDEX_URL_RESET, &body, INDEX_URL_GONE, &msg);
 	buf_free(&body);
+	if (e) {
+		return e;
+	}
+	r = ipc_reader_of(buf_str(&msg.body));
+	for (uint32_t n = ipc_get_u32(&r); n > 0 && !r.err; n--) {
+		struct str owner = ipc_get_str(&r), object_id = ipc_get_str(&r);
+
+		if (!r.err) {
+			tell_sessions(u, owner, object_id);
+		}
+	}
+	e = client_answer_end(u, &r);
+	ipc_msg_free(&msg);
 	return e;
 }
 

@@ -602,6 +602,55 @@ core_guest_seen(struct index_core *c, struct core_guest *g, uint32_t mailbox,
 	return e;
 }
 
+/* ---- access keys ---- */
+
+struct url_reset {
+	const unsigned char *object_id;
+	uint32_t mailbox;
+	uint64_t modseq;
+};
+
+static enum err
+url_reset_step(struct core_tx *tx, void *arg)
+{
+	struct url_reset *u = arg;
+	struct core_box *boxes = NULL;
+	size_t count = 0;
+	enum err e = core_box_list(tx, &boxes, &count);
+
+	u->mailbox = 0;
+	for (size_t i = 0; i < count && e == OK; i++) {
+		struct core_box *b = &boxes[i];
+
+		if (memcmp(b->r.object_id, u->object_id, sizeof(b->r.object_id)) != 0)
+			continue;
+		u->mailbox = b->r.id;
+		/* So that a session that is about to sleep wakes for it. */
+		if (b->r.highest_modseq < u->modseq)
+			b->r.highest_modseq = u->modseq;
+		e = core_tx_put(tx, INDEX_DB_META, index_key_meta(INDEX_META_URL_KEY, b->r.id),
+			&u->modseq, sizeof(u->modseq));
+		if (e == OK)
+			e = core_box_put(tx, b);
+	}
+	free(boxes);
+	return e == OK && !u->mailbox ? E_NOTFOUND : e;
+}
+
+enum err
+core_guest_url_reset(struct index_core *c, struct core_guest *g, const unsigned char object_id[16],
+	uint32_t *mailbox, uint64_t *modseq)
+{
+	struct url_reset u = {.object_id = object_id};
+	enum err e = core_run(c, modseq_step, &u.modseq);
+
+	if (e == OK)
+		e = on_guest(g, 1, url_reset_step, &u);
+	*mailbox = u.mailbox;
+	*modseq = u.modseq;
+	return e;
+}
+
 /* ---- files ---- */
 
 struct take {

@@ -63,6 +63,13 @@ enum err core_guest_modseq(struct core_guest *g, uint32_t mailbox, uint64_t *mod
 enum err core_guest_seen_of(
 	struct core_guest *g, uint32_t mailbox, const struct numset *uids, struct numset *out);
 
+/*
+ * That the guest's access key (RFC 4467) of the mailbox with this object id is another now: see
+ * index_url_key_modseq. E_NOTFOUND: he has no such mailbox.
+ */
+enum err core_guest_url_reset(struct index_core *c, struct core_guest *g,
+	const unsigned char object_id[16], uint32_t *mailbox, uint64_t *modseq);
+
 /* The message's file, open for reading; the caller closes *fd. E_NOTFOUND. */
 enum err core_guest_file(struct index_core *c, uint32_t mailbox, uint32_t uid, int *fd);
 /* The entries of the folder's file of rights, or else of annotations. */

@@ -179,8 +179,8 @@ name_put(struct guest_tx *t, const struct core_box *b)
 static enum err
 box_drop(struct guest_tx *t, const struct core_box *b)
 {
-	static const enum index_meta metas[] = {
-		INDEX_META_ENTRIES, INDEX_META_KEYWORDS, INDEX_META_RIGHTS, INDEX_META_FOLLOWED};
+	static const enum index_meta metas[] = {INDEX_META_ENTRIES, INDEX_META_KEYWORDS,
+		INDEX_META_RIGHTS, INDEX_META_FOLLOWED, INDEX_META_URL_KEY};
 	enum err e = messages_drop(t, b->r.id);
 
 	for (size_t i = 0; i < sizeof(metas) / sizeof(metas[0]) && e == OK; i++)

@@ -16,8 +16,9 @@
 
 /*
  * URLs that carry their own authorization (RFC 4467). The user's table of mailbox access keys
- * (section 2.2) is one file in the Maildir, so that it outlives the index: "mailbox/" and the
- * object id, which follows a mailbox that is renamed and is never given again, and the key in hex.
+ * (section 2.2) is one file in the Maildir, so that it outlives the index. It has the key in hex
+ * under "mailbox/" and the mailbox's object id, which follows one that is renamed and is never
+ * given again; under "shared/", the owner, "/" and the object id for a mailbox that another shares.
  *
  * The token (section 2.4.1) is one byte that says how it was made, and the MAC.
  */
@@ -28,17 +29,49 @@ enum {
 	MAC_BYTES = 32,
 	TOKEN_BYTES = 1 + MAC_BYTES,
 	KEYS_MAX = 2000,
-	ENTRY_NAME_SIZE = 64,
+	ENTRY_NAME_SIZE = 512,
 };
 _Static_assert(2 * TOKEN_BYTES + 1 == INDEX_URL_TOKEN_SIZE, "size of a token");
+_Static_assert(sizeof("shared//") + INDEX_URL_OWNER_MAX + INDEX_OBJECT_ID_TEXT <= ENTRY_NAME_SIZE,
+	"size of a name");
 
-static const char own_prefix[] = "mailbox/";
+static const char own_prefix[] = "mailbox/", shared_prefix[] = "shared/";
 
 static void
 own_name(const unsigned char object_id[16], char out[ENTRY_NAME_SIZE])
 {
 	memcpy(out, own_prefix, sizeof(own_prefix));
 	hex_write(object_id, 16, out + sizeof(own_prefix) - 1);
+}
+
+static void
+shared_name(const struct index_url_box *b, char out[ENTRY_NAME_SIZE])
+{
+	snprintf(out, ENTRY_NAME_SIZE, "%s%.*s/%.*s", shared_prefix, STR_ARG(b->owner),
+		STR_ARG(b->object_id));
+}
+
+/* The other way round; the strings are pieces of name. 0: it is of no such mailbox. */
+static int
+shared_box(const char *name, struct index_url_box *out)
+{
+	const char *slash = strrchr(name, '/');
+
+	if (!str_starts_i(str_of(name), shared_prefix))
+		return 0;
+	out->owner = str_of(name + sizeof(shared_prefix) - 1);
+	out->object_id = str_of(slash + 1);
+	out->owner.len = slash > out->owner.p ? (size_t)(slash - out->owner.p) : 0;
+	return 1;
+}
+
+int
+index_url_box_is_sound(const struct index_url_box *b)
+{
+	unsigned char id[16];
+
+	return b->owner.len > 0 && b->owner.len <= INDEX_URL_OWNER_MAX &&
+	       !str_has_control(b->owner) && hex_read(b->object_id, id, sizeof(id));
 }
 
 /* ---- the table ---- */
@@ -70,7 +103,7 @@ key_make(struct entry_list *l, const char *name, unsigned char key[KEY_BYTES])
 	explicit_bzero(hex, sizeof(hex));
 }
 
-/* Of mailboxes that another program has removed. */
+/* Of mailboxes that another program has removed; of others' it is not known here. */
 static enum err
 keys_prune(struct core_tx *tx, struct entry_list *l)
 {
@@ -89,6 +122,10 @@ keys_prune(struct core_tx *tx, struct entry_list *l)
 			entry_list_set(&kept, str_of(name), buf_str(&x->value));
 	}
 	free(boxes);
+	for (size_t i = 0; i < l->count; i++)
+		if (str_starts_i(str_of(l->items[i].name), shared_prefix))
+			entry_list_set(
+				&kept, str_of(l->items[i].name), buf_str(&l->items[i].value));
 	if (e) {
 		table_free(&kept);
 		return e;
@@ -96,6 +133,23 @@ keys_prune(struct core_tx *tx, struct entry_list *l)
 	table_free(l);
 	*l = kept;
 	return OK;
+}
+
+/* A key under a name that may have none yet. */
+static enum err
+key_add(struct core_tx *tx, struct entry_list *l, const char *name, unsigned char key[KEY_BYTES])
+{
+	int is_new = !entry_list_get(l, str_of(name));
+	enum err e = OK;
+
+	if (is_new && l->count >= KEYS_MAX)
+		e = keys_prune(tx, l);
+	if (e == OK && is_new && l->count >= KEYS_MAX)
+		e = E_QUOTA;
+	if (e)
+		return e;
+	key_make(l, name, key);
+	return core_entries_write(tx->core, "", ENTRY_FILE_URLAUTH, l);
 }
 
 /* ---- tokens ---- */
@@ -158,6 +212,7 @@ box_find(struct core_tx *tx, struct str name, uint32_t uidvalidity, struct core_
 
 struct signing {
 	const struct imap_url *url;
+	const struct index_url_box *shared;
 	unsigned char token[TOKEN_BYTES];
 };
 
@@ -169,22 +224,19 @@ sign_step(struct core_tx *tx, void *arg)
 	char name[ENTRY_NAME_SIZE];
 	struct entry_list l = {0};
 	struct core_box box;
-	enum err e = box_find(tx, str_of(s->url->mailbox), s->url->uidvalidity, &box);
+	enum err e = OK;
 
-	if (e)
-		return e;
-	own_name(box.r.object_id, name);
-	e = core_entries_read(tx->core, "", ENTRY_FILE_URLAUTH, &l);
-	if (e == OK && !key_get(&l, name, key)) {
-		if (l.count >= KEYS_MAX)
-			e = keys_prune(tx, &l);
-		if (e == OK && l.count >= KEYS_MAX)
-			e = E_QUOTA;
-		if (e == OK)
-			key_make(&l, name, key);
-		if (e == OK)
-			e = core_entries_write(tx->core, "", ENTRY_FILE_URLAUTH, &l);
+	if (s->shared) {
+		shared_name(s->shared, name);
+	} else {
+		e = box_find(tx, str_of(s->url->mailbox), s->url->uidvalidity, &box);
+		if (e)
+			return e;
+		own_name(box.r.object_id, name);
 	}
+	e = core_entries_read(tx->core, "", ENTRY_FILE_URLAUTH, &l);
+	if (e == OK && !key_get(&l, name, key))
+		e = key_add(tx, &l, name, key);
 	if (e == OK)
 		e = token_make(key, s->url->rump, s->token);
 	explicit_bzero(key, sizeof(key));
@@ -193,10 +245,10 @@ sign_step(struct core_tx *tx, void *arg)
 }
 
 enum err
-index_core_url_token(
-	struct index_core *c, const struct imap_url *url, char token[INDEX_URL_TOKEN_SIZE])
+index_core_url_token(struct index_core *c, const struct imap_url *url,
+	const struct index_url_box *shared, char token[INDEX_URL_TOKEN_SIZE])
 {
-	struct signing s = {.url = url};
+	struct signing s = {.url = url, .shared = shared};
 	enum err e = core_read(c, sign_step, &s);
 
 	hex_write(s.token, e ? 0 : TOKEN_BYTES, token);
@@ -205,7 +257,9 @@ index_core_url_token(
 
 struct checking {
 	const struct imap_url *url;
+	const struct index_url_box *shared;
 	struct core_box box;
+	int own; /* it is of box */
 };
 
 /* What he took from himself holds here too: the token gives what he has (RFC 4467 section 7). */
@@ -233,16 +287,20 @@ check_step(struct core_tx *tx, void *arg)
 	unsigned char key[KEY_BYTES];
 	char name[ENTRY_NAME_SIZE];
 	struct entry_list l = {0};
-	int found = 0, has_key, same = 0;
+	int has_key, same = 0;
 	enum err e = core_entries_read(tx->core, "", ENTRY_FILE_URLAUTH, &l);
 
 	if (e == OK) {
 		e = box_find(tx, str_of(x->url->mailbox), x->url->uidvalidity, &x->box);
-		found = e == OK;
+		x->own = e == OK;
 		e = e == E_NOTFOUND ? OK : e;
 	}
-	own_name(x->box.r.object_id, name);
-	has_key = key_get(&l, name, key) && found;
+	/* A session, too, takes a name for its user's own mailbox first. */
+	if (!x->own && x->shared)
+		shared_name(x->shared, name);
+	else
+		own_name(x->box.r.object_id, name);
+	has_key = key_get(&l, name, key) && (x->own || x->shared);
 	if (!has_key)
 		io_random(key, sizeof(key));
 	if (e == OK)
@@ -251,18 +309,61 @@ check_step(struct core_tx *tx, void *arg)
 	table_free(&l);
 	if (e == OK && !(has_key && same))
 		e = E_AUTH;
-	return e ? e : owner_may_read(tx, &x->box);
+	return e || !x->own ? e : owner_may_read(tx, &x->box);
 }
 
 enum err
-index_core_url_open(struct index_core *c, const struct imap_url *url, int *fd)
+index_core_url_open(struct index_core *c, const struct imap_url *url,
+	const struct index_url_box *shared, int *fd)
 {
-	struct checking x = {.url = url};
+	struct checking x = {.url = url, .shared = shared};
 	enum err e = core_read(c, check_step, &x);
 
 	*fd = -1;
+	if (e == OK && x.own)
+		e = core_guest_file(c, x.box.r.id, url->uid, fd);
+	return e == E_NOTFOUND ? E_AUTH : e;
+}
+
+/* ---- for a guest's URL ---- */
+
+struct looking {
+	const struct imap_url *url;
+	struct str mailbox;
+	struct core_box box;
+};
+
+static enum err
+look_step(struct core_tx *tx, void *arg)
+{
+	struct looking *x = arg;
+
+	return box_find(tx, x->mailbox, x->url->uidvalidity, &x->box);
+}
+
+/* Nobody says here which groups the guest is in now. */
+int
+index_core_url_guest_may(struct index_core *c, uint32_t mailbox, const char *guest)
+{
+	const struct rights_who who = {.user = guest};
+	unsigned rights;
+
+	return core_guest_rights(c, mailbox, &who, &rights) == OK && (rights & RIGHT_READ);
+}
+
+enum err
+index_core_url_look(struct index_core *c, const struct imap_url *url, struct str mailbox,
+	const char *guest, char object_id[INDEX_OBJECT_ID_TEXT], int *fd)
+{
+	struct looking x = {.url = url, .mailbox = mailbox};
+	enum err e = core_read(c, look_step, &x);
+
+	*fd = -1;
+	if (e == OK && !index_core_url_guest_may(c, x.box.r.id, guest))
+		e = E_AUTH;
 	if (e == OK)
 		e = core_guest_file(c, x.box.r.id, url->uid, fd);
+	hex_write(x.box.r.object_id, sizeof(x.box.r.object_id), object_id);
 	return e == E_NOTFOUND ? E_AUTH : e;
 }
 
@@ -280,43 +381,61 @@ note_reset(struct core_tx *tx, uint32_t mailbox)
 	return core_tx_put(tx, INDEX_DB_META, key, &modseq, sizeof(modseq));
 }
 
+/* A key that is another than before. */
+static enum err
+key_replace(struct core_tx *tx, const char *name)
+{
+	unsigned char key[KEY_BYTES];
+	struct entry_list l = {0};
+	enum err e = core_entries_read(tx->core, "", ENTRY_FILE_URLAUTH, &l);
+
+	if (e == OK)
+		e = key_add(tx, &l, name, key);
+	explicit_bzero(key, sizeof(key));
+	table_free(&l);
+	return e;
+}
+
 static enum err
 reset_step(struct core_tx *tx, void *arg)
 {
 	const struct str *mailbox = arg;
-	unsigned char key[KEY_BYTES];
 	char name[ENTRY_NAME_SIZE];
-	struct entry_list l = {0};
 	struct core_box box;
 	enum err e = box_find(tx, *mailbox, 0, &box);
 
 	if (e)
 		return e;
 	own_name(box.r.object_id, name);
-	e = core_entries_read(tx->core, "", ENTRY_FILE_URLAUTH, &l);
-	if (e == OK && l.count >= KEYS_MAX && !entry_list_get(&l, str_of(name)))
-		e = keys_prune(tx, &l);
-	if (e == OK && l.count >= KEYS_MAX && !entry_list_get(&l, str_of(name)))
-		e = E_QUOTA;
-	if (e == OK) {
-		key_make(&l, name, key);
-		explicit_bzero(key, sizeof(key));
-		e = core_entries_write(tx->core, "", ENTRY_FILE_URLAUTH, &l);
-	}
-	table_free(&l);
+	e = key_replace(tx, name);
 	return e ? e : note_reset(tx, box.r.id);
 }
 
 static enum err
+reset_shared_step(struct core_tx *tx, void *arg)
+{
+	char name[ENTRY_NAME_SIZE];
+
+	shared_name(arg, name);
+	return key_replace(tx, name);
+}
+
+struct reset_all {
+	index_url_box_fn *gone;
+	void *arg;
+};
+
+static enum err
 reset_all_step(struct core_tx *tx, void *arg)
 {
+	const struct reset_all *r = arg;
 	struct entry_list l = {0}, nothing = {0};
 	struct core_box *boxes = NULL;
+	struct index_url_box shared;
 	char name[ENTRY_NAME_SIZE];
 	size_t count = 0;
 	enum err e = core_entries_read(tx->core, "", ENTRY_FILE_URLAUTH, &l);
 
-	(void)arg;
 	if (e == OK)
 		e = core_box_list(tx, &boxes, &count);
 	if (e == OK && l.count)
@@ -326,6 +445,9 @@ reset_all_step(struct core_tx *tx, void *arg)
 		if (entry_list_get(&l, str_of(name)))
 			e = note_reset(tx, boxes[i].r.id);
 	}
+	for (size_t i = 0; i < l.count && e == OK; i++)
+		if (shared_box(l.items[i].name, &shared))
+			r->gone(&shared, r->arg);
 	free(boxes);
 	table_free(&l);
 	return e;
@@ -334,7 +456,21 @@ reset_all_step(struct core_tx *tx, void *arg)
 enum err
 index_core_url_reset(struct index_core *c, struct str mailbox)
 {
-	return mailbox.len ? core_run(c, reset_step, &mailbox) : core_run(c, reset_all_step, NULL);
+	return core_run(c, reset_step, &mailbox);
+}
+
+enum err
+index_core_url_reset_shared(struct index_core *c, const struct index_url_box *shared)
+{
+	return core_run(c, reset_shared_step, (void *)(uintptr_t)shared);
+}
+
+enum err
+index_core_url_reset_all(struct index_core *c, index_url_box_fn *gone, void *arg)
+{
+	struct reset_all r = {gone, arg};
+
+	return core_run(c, reset_all_step, &r);
 }
 
 void

@@ -462,19 +462,21 @@ enum err index_acl_set(struct index_user *u, uint32_t mailbox, struct str identi
 
 enum { INDEX_URL_TOKEN_SIZE = 67 }; /* in hex, with a NUL */
 /*
- * The token of a rump URL (mail/imap_url.h) of the user's own, by the INTERNAL mechanism. The
- * mailbox gets an access key when it has none. Keys survive a rebuild, follow a mailbox that is
- * renamed, and go with one that is deleted. E_RANGE: no such URL, or another user's; E_NOTFOUND: no
- * such mailbox of his own; E_QUOTA: too many keys.
+ * The token of a rump URL (mail/imap_url.h) of the user's own, by the INTERNAL mechanism; m: the
+ * mailbox that it is of. That gets an access key when the user has none for it, each user another.
+ * Keys survive a rebuild, follow a mailbox that is renamed, and go with one that is deleted.
+ * E_RANGE: no such URL, or another user's; E_NOTFOUND: no such mailbox; E_QUOTA: too many keys. Of
+ * another's mailbox: E_ACCESS: the user may not read it; E_UNSUPPORTED: only as one of a group.
  */
-enum err index_url_token(struct index_user *u, struct str rump, char token[INDEX_URL_TOKEN_SIZE]);
+enum err index_url_token(struct index_user *u, const struct index_mailbox *m, struct str rump,
+	char token[INDEX_URL_TOKEN_SIZE]);
 /*
- * The message of a URL with its token, whoever's it is, as if the owner read it. The caller closes
- * *out. E_AUTH: whatever is wrong with the URL, or who may use it.
+ * The message of a URL with its token, whoever's it is, as if the owner of the URL read it. The
+ * caller closes *out. E_AUTH: whatever is wrong with the URL, or who may use it.
  */
 enum err index_url_open(struct index_user *u, struct str url, struct index_content *out);
-/* A new access key for a mailbox; of an empty name: all keys are removed. E_NOTFOUND, E_QUOTA. */
-enum err index_url_reset(struct index_user *u, struct str mailbox);
+/* A new access key of the user's for a mailbox; NULL: all keys are removed. E_NOTFOUND, E_QUOTA. */
+enum err index_url_reset(struct index_user *u, const struct index_mailbox *m);
 /* Of the last index_url_reset of a mailbox, 0: none since the index was made; its watchers are told
  * of one. */
 enum err index_url_key_modseq(struct index_user *u, uint32_t mailbox, uint64_t *modseq);

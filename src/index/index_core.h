@@ -225,22 +225,49 @@ enum err index_core_acl_set(struct index_core *c, uint32_t mailbox, struct str i
 
 /* ---- URLs with an authorization (RFC 4467): see index_client.h ---- */
 
+/* Which mailbox of another's it is of whom the user has a key. Borrowed. */
+enum { INDEX_OBJECT_ID_TEXT = 33, INDEX_URL_OWNER_MAX = 400 };
+struct index_url_box {
+	struct str owner; /* his address */
+	struct str object_id; /* in hex */
+};
+typedef void index_url_box_fn(const struct index_url_box *b, void *arg);
+int index_url_box_is_sound(const struct index_url_box *b);
+
 /*
- * The token of a rump URL of the user's own, in hex. E_NOTFOUND: no such mailbox, or not under this
+ * The token of a rump URL of the user's own, in hex. shared (sound): it is of this mailbox, and the
+ * caller knows that; NULL: of one of his own. E_NOTFOUND: no such mailbox, or not under this
  * UIDVALIDITY; E_QUOTA: too many keys.
  */
-enum err index_core_url_token(
-	struct index_core *c, const struct imap_url *url, char token[INDEX_URL_TOKEN_SIZE]);
+enum err index_core_url_token(struct index_core *c, const struct imap_url *url,
+	const struct index_url_box *shared, char token[INDEX_URL_TOKEN_SIZE]);
 /*
  * Opens the file of the message that the URL is of, if its token is right and the user himself may
  * read it now. E_AUTH: whatever is wrong with it. When it ends and who may use it is the caller's
- * to check, and the caller closes *fd.
+ * to check, and the caller closes *fd. shared: of which mailbox it is when it is of none of the
+ * user's own (or NULL); then *fd is -1, and what index_core_url_look opened is what the URL gives.
  */
-enum err index_core_url_open(struct index_core *c, const struct imap_url *url, int *fd);
+enum err index_core_url_open(struct index_core *c, const struct imap_url *url,
+	const struct index_url_box *shared, int *fd);
+/*
+ * For a URL of a guest's, of the user's mailbox of that name: its object id, and the file of the
+ * message, which the caller closes. E_AUTH: there is none, or the guest may not read it (as below).
+ */
+enum err index_core_url_look(struct index_core *c, const struct imap_url *url, struct str mailbox,
+	const char *guest, char object_id[INDEX_OBJECT_ID_TEXT], int *fd);
+/*
+ * Whether the guest may read the mailbox, whichever groups he is in: with what is given to himself
+ * or to everybody, and not taken from any group.
+ */
+int index_core_url_guest_may(struct index_core *c, uint32_t mailbox, const char *guest);
 /* Takes as long as a look at a token, for a URL of somebody who is not there. */
 void index_core_url_pretend(const struct imap_url *url);
-/* Of an empty name: all keys are removed. E_NOTFOUND, E_QUOTA. */
+/* Another key for one of the user's own mailboxes. E_NOTFOUND, E_QUOTA. */
 enum err index_core_url_reset(struct index_core *c, struct str mailbox);
+/* For one of another's. E_QUOTA. */
+enum err index_core_url_reset_shared(struct index_core *c, const struct index_url_box *shared);
+/* Removes all keys; gone is called for each of others' mailboxes that had one. */
+enum err index_core_url_reset_all(struct index_core *c, index_url_box_fn *gone, void *arg);
 /* Whether the user has any keys. */
 int index_core_url_any(struct index_core *c);
 

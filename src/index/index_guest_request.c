@@ -33,12 +33,8 @@ lacks(unsigned have, unsigned need)
 	return have & (RIGHT_LOOKUP | RIGHT_READ) ? E_ACCESS : E_NOTFOUND;
 }
 
-/*
- * What came of reading or writing the guest's own index. One that does not hold together is his
- * loss, whoever damaged it, and never the owner's.
- */
-static enum err
-of_guest(struct index_conn *c, enum err e)
+enum err
+index_guest_failed(struct index_conn *c, enum err e)
 {
 	if (e != E_CORRUPT)
 		return e;
@@ -193,7 +189,7 @@ static enum err
 mark_seen(
 	struct index_conn *c, uint32_t mailbox, const struct numset *uids, int on, uint64_t *modseq)
 {
-	return of_guest(c,
+	return index_guest_failed(c,
 		core_guest_seen(core_of(c), index_guest_core(c->guest), mailbox, uids, on, modseq));
 }
 
@@ -385,8 +381,9 @@ change_do(struct index_conn *c, struct change *ch)
 	if (e == OK)
 		e = index_guest_settle(c);
 	if (e == OK && ch->s.unchanged_since != UINT64_MAX) {
-		e = of_guest(c, core_guest_conflicts(index_guest_core(c->guest), ch->mailbox,
-					&ch->uids, ch->s.unchanged_since, &ch->conflicts));
+		e = index_guest_failed(
+			c, core_guest_conflicts(index_guest_core(c->guest), ch->mailbox, &ch->uids,
+				   ch->s.unchanged_since, &ch->conflicts));
 		numset_subtract(&ch->uids, &ch->conflicts, &left);
 		numset_copy(&ch->uids, &left);
 		numset_free(&left);
@@ -400,9 +397,8 @@ change_do(struct index_conn *c, struct change *ch)
 	return e;
 }
 
-/* Others of the guest's own connections, and those of his that sleep. */
-static void
-seen_told(struct index_conn *c, uint32_t mailbox, uint64_t modseq)
+void
+index_guest_told(struct index_conn *c, uint32_t mailbox, uint64_t modseq)
 {
 	struct index_user_entry *u = c->user;
 
@@ -432,7 +428,7 @@ guest_store(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 		e = change_do(c, &ch);
 	if (e == OK) {
 		if (ch.modseq)
-			seen_told(c, ch.mailbox, ch.modseq);
+			index_guest_told(c, ch.mailbox, ch.modseq);
 		ipc_put_u64(&body, ch.modseq);
 		index_frame_put_set(&body, &ch.conflicts);
 		index_answer_send(c, INDEX_STORED, request, &body);
@@ -516,7 +512,7 @@ copy_do(struct index_conn *c, struct copying *cp)
 	if (!(rights & RIGHT_WRITE))
 		lost |= INDEX_COPY_KEYWORDS;
 	if (e == OK && (rights & RIGHT_SEEN))
-		e = of_guest(c,
+		e = index_guest_failed(c,
 			core_guest_seen_of(index_guest_core(c->guest), cp->from, &cp->uids, &seen));
 	if (e == OK)
 		e = index_core_copy(core_of(c), cp->from, cp->to, &cp->uids,
@@ -651,7 +647,8 @@ guest_sleep_seal(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	if (e == OK)
 		e = index_guest_settle(c);
 	if (e == OK)
-		e = of_guest(c, core_guest_modseq(index_guest_core(c->guest), mailbox, &modseq));
+		e = index_guest_failed(
+			c, core_guest_modseq(index_guest_core(c->guest), mailbox, &modseq));
 	if (e == OK)
 		e = index_sleep_seal(c->user, mailbox, modseq, &token);
 	if (e == OK) {
@@ -713,6 +710,8 @@ static const struct {
 	{INDEX_SLEEP_SEAL, guest_sleep_seal, "sleep seal"},
 	{INDEX_URL_SIGN, refuse, "sign url"},
 	{INDEX_URL_RESET, refuse, "reset url key"},
+	{INDEX_URL_MAY, index_guest_url_may, "may sign url"},
+	{INDEX_URL_TOLD, index_guest_url_told, "url key was reset"},
 };
 
 enum err

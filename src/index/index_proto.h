@@ -128,13 +128,24 @@ enum index_frame {
 	/* ---- URLs with an authorization (RFC 4467), of the user himself; not from guests ---- */
 
 	/*
-	 * str rump URL -> URL_SIGNED: str token. E_NOTFOUND: the mailbox; E_RANGE: no URL of this
-	 * user's; E_QUOTA.
+	 * A mailbox that another shares is given as str owner, str object id in hex, both of which
+	 * are empty for one of the user's own. They are believed: such a URL gives what the user
+	 * may read when it is fetched, and nothing else.
+	 */
+
+	/*
+	 * str rump URL, str owner, str object id -> URL_SIGNED: str token. E_NOTFOUND: the mailbox;
+	 * E_RANGE: no URL of this user's; E_QUOTA.
 	 */
 	INDEX_URL_SIGN = 62,
 	INDEX_URL_SIGNED = 63,
-	/* str mailbox (empty: all keys are removed) -> OK. E_NOTFOUND, E_QUOTA. */
+	/*
+	 * str mailbox, str owner, str object id (all empty: all keys are removed) -> URL_GONE: u32
+	 * n, n * (str owner, str object id): of others' mailboxes whose keys are other ones now.
+	 * E_NOTFOUND, E_QUOTA.
+	 */
 	INDEX_URL_RESET = 64,
+	INDEX_URL_GONE = 65,
 
 	/* ---- news ---- */
 
@@ -196,6 +207,16 @@ enum index_frame {
 	INDEX_ACL_GET = 74,
 	INDEX_METADATA_GET = 75,
 	INDEX_ENTRIES = 76,
+	/*
+	 * u32 mailbox -> OK: a URL with an authorization of a message there would be good.
+	 * E_UNSUPPORTED: the guest may read it, but only as one of a group.
+	 */
+	INDEX_URL_MAY = 77,
+	/*
+	 * str object id in hex -> OK: sessions of the guest's hear that his key of this mailbox is
+	 * another now. E_NOTFOUND.
+	 */
+	INDEX_URL_TOLD = 78,
 
 	/*
 	 * ---- run/index-sleep: roost-idle asks for news of the mailboxes of those who sleep ----

@@ -474,7 +474,8 @@ run_acl_set(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 
 /* By this connection's own name alone, so that nobody else's table of keys is asked. */
 static enum err
-url_sign(struct index_conn *c, struct str text, char token[INDEX_URL_TOKEN_SIZE])
+url_sign(struct index_conn *c, struct str text, const struct index_url_box *shared,
+	char token[INDEX_URL_TOKEN_SIZE])
 {
 	struct imap_url url;
 	char *user = NULL;
@@ -485,10 +486,22 @@ url_sign(struct index_conn *c, struct str text, char token[INDEX_URL_TOKEN_SIZE]
 		e = strcmp(user, c->user->name) == 0 ? OK : E_RANGE;
 	}
 	if (e == OK)
-		e = index_core_url_token(c->user->core, &url, token);
+		e = index_core_url_token(c->user->core, &url, shared, token);
 	free(user);
 	imap_url_fini(&url);
 	return e;
+}
+
+/* To the end of the frame. *is_shared: it is another's. */
+static enum err
+get_url_box(struct ipc_reader *r, struct index_url_box *out, int *is_shared)
+{
+	out->owner = ipc_get_str(r);
+	out->object_id = ipc_get_str(r);
+	*is_shared = out->owner.len > 0 || out->object_id.len > 0;
+	if (ipc_reader_end(r) || (*is_shared && !index_url_box_is_sound(out)))
+		return E_PROTO;
+	return OK;
 }
 
 static enum err
@@ -496,14 +509,15 @@ run_url_sign(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 {
 	struct str text = ipc_get_str(r);
 	char token[INDEX_URL_TOKEN_SIZE];
+	struct index_url_box shared;
 	struct buf body = {0};
-	int first;
-	enum err e;
+	int first, is_shared;
+	enum err e = get_url_box(r, &shared, &is_shared);
 
-	if (ipc_reader_end(r))
-		return E_PROTO;
+	if (e)
+		return e;
 	first = !index_core_url_any(c->user->core);
-	e = url_sign(c, text, token);
+	e = url_sign(c, text, is_shared ? &shared : NULL, token);
 	if (e)
 		return e;
 	if (first)
@@ -513,19 +527,48 @@ run_url_sign(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 	return OK;
 }
 
+struct url_gone {
+	struct buf boxes;
+	uint32_t n;
+};
+
+static void
+url_gone_one(const struct index_url_box *b, void *arg)
+{
+	struct url_gone *g = arg;
+
+	ipc_put_str(&g->boxes, b->owner);
+	ipc_put_str(&g->boxes, b->object_id);
+	g->n++;
+}
+
 static enum err
 run_url_reset(struct index_conn *c, uint32_t request, struct ipc_reader *r)
 {
 	struct str mailbox = ipc_get_str(r);
-	enum err e;
+	struct index_url_box shared;
+	struct url_gone gone = {0};
+	struct buf body = {0};
+	int is_shared;
+	enum err e = get_url_box(r, &shared, &is_shared);
 
-	if (ipc_reader_end(r))
-		return E_PROTO;
-	e = index_core_url_reset(c->user->core, mailbox);
+	if (e)
+		return e;
+	if (is_shared) {
+		e = index_core_url_reset_shared(c->user->core, &shared);
+		url_gone_one(&shared, &gone);
+	} else if (mailbox.len > 0) {
+		e = index_core_url_reset(c->user->core, mailbox);
+	} else {
+		e = index_core_url_reset_all(c->user->core, url_gone_one, &gone);
+	}
 	if (e == OK) {
 		index_shared_learn(c->user);
-		index_answer_ok(c, request);
+		ipc_put_u32(&body, gone.n);
+		(void)buf_add_buf(&body, &gone.boxes);
+		index_answer_send(c, INDEX_URL_GONE, request, &body);
 	}
+	buf_free(&gone.boxes);
 	return e;
 }
 

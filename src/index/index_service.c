@@ -94,7 +94,7 @@ make_open(const struct config *conf, const struct ticket *t, const char *url_use
 	struct stat st;
 	enum err e = index_paths(conf, t->home, &o->maildir, &o->index_dir);
 
-	o->fd = -1;
+	o->fd = o->url_found.fd = -1;
 	if (e == OK && t->guest)
 		e = guest_paths(conf, t, o);
 	/* Mail that is gone is not made anew for others. */
@@ -156,7 +156,63 @@ hand_over(struct index_service_state *s, struct ipc_conn *c, struct index_open *
 	o->fd = ipc_conn_detach(c, &o->readahead);
 	/* Nothing was sent yet, so there is room; a client that is gone is noticed later. */
 	(void)ipc_send(o->fd, INDEX_WAIT, 0, (struct str){0}, NULL, 0, 0);
-	index_queue_add(&worker_of(s, o->user)->queue, index_worker_open, o);
+	index_service_open(s, o);
+}
+
+void
+index_service_open(void *service, void *open)
+{
+	struct index_service_state *s = service;
+	struct index_open *o = open;
+
+	if (s->worker_count)
+		index_queue_add(&worker_of(s, o->user)->queue, index_worker_open, o);
+	else
+		index_open_free(o); /* they have ended */
+}
+
+/* owner's mail, opened for user. */
+static enum err
+url_make_open(const struct config *conf, const struct index_owner *owner, const char *user,
+	struct str url, struct index_open **out)
+{
+	struct ticket of = {.user = owner->user,
+		.home = owner->home,
+		.quota_bytes = owner->quota_bytes,
+		.quota_messages = owner->quota_messages,
+		.quota_rules = owner->quota_rules};
+	enum err e = make_open(conf, &of, user, out);
+
+	if (e)
+		return e;
+	(*out)->url = str_dup(url);
+	(*out)->url_user = mem_strdup(user);
+	return OK;
+}
+
+/* Who shares the mailbox comes first. Mail of his that is gone is as if he shared nothing. */
+static enum err
+url_put_sharer(struct index_service_state *s, struct index_open **o)
+{
+	const struct config *conf = service_conf(s->run);
+	struct str url = str_of((*o)->url);
+	struct index_owner sharer = {0};
+	struct index_open *first;
+	char *mailbox = NULL;
+	enum err e = OK;
+
+	if (index_url_sharer(conf, s->shared, (*o)->user, url, &sharer, &mailbox)) {
+		e = url_make_open(conf, &sharer, (*o)->url_user, url, &first);
+		if (e == OK) {
+			first->url_mailbox = mailbox;
+			first->url_then = *o;
+			*o = first;
+			mailbox = NULL;
+		}
+	}
+	free(mailbox);
+	index_owner_free(&sharer);
+	return e == E_NOTFOUND ? OK : e;
 }
 
 /* The owner of a URL, for the user of the ticket. */
@@ -174,21 +230,12 @@ url_open(struct index_service_state *s, const struct ticket *t, struct str url,
 	/* A guest's ticket does not say who he is, but whose mail he is let into. */
 	enum err e = t->guest ? E_AUTH : index_url_admit(conf, s->shared, &who, url, &owner);
 
-	if (e == OK) {
-		struct ticket of = {.user = owner.user,
-			.home = owner.home,
-			.quota_bytes = owner.quota_bytes,
-			.quota_messages = owner.quota_messages,
-			.quota_rules = owner.quota_rules};
-
-		e = make_open(conf, &of, t->user, out);
-	}
+	if (e == OK)
+		e = url_make_open(conf, &owner, t->user, url, out);
 	if (e == E_NOTFOUND)
 		index_shared_forget(s->shared, owner.user);
-	if (e == OK) {
-		(*out)->url = str_dup(url);
-		(*out)->url_user = mem_strdup(t->user);
-	}
+	if (e == OK)
+		e = url_put_sharer(s, out);
 	index_owner_free(&owner);
 	return e == OK || e == E_RANGE ? e : E_AUTH;
 }

@@ -289,6 +289,14 @@ struct index_service_state {
 	size_t drained;
 };
 
+/* index_url.c: the message of a URL in the mail of who shares the mailbox. */
+struct index_url_found {
+	char *sharer; /* NULL: nothing */
+	char object_id[INDEX_OBJECT_ID_TEXT]; /* of the mailbox */
+	int fd; /* of the message, or -1 */
+	int failed; /* for a reason of our own */
+};
+
 /* What a worker needs to open a user; made in the main thread, where the settings are. */
 struct index_open {
 	int fd;
@@ -309,8 +317,21 @@ struct index_open {
 	char *acl_groups; /* of the client, whoever he is */
 	/* For INDEX_URL_OPEN: the URL, and who asks; or NULL. */
 	char *url, *url_user;
+	/*
+	 * When the URL is of a mailbox that another shares with its owner, that one's mail is
+	 * opened first, for what the mailbox is called there; then, by url_then, which has what was
+	 * found, the owner's, who has the key.
+	 */
+	char *url_mailbox;
+	struct index_open *url_then;
+	struct index_url_found url_found;
 };
 void index_open_free(struct index_open *o);
+
+/* ---- index_service.c ---- */
+
+/* In the main thread: gives open to the worker of its user. For index_queue_add. */
+void index_service_open(void *service, void *open);
 
 /* ---- index_worker.c ---- */
 
@@ -432,6 +453,9 @@ void index_shared_forget(struct index_shared *s, const char *user);
 enum err index_shared_grants(const struct index_conn *c, struct buf *body);
 /* Whether the user has URLs with an authorization; copies what is known of him. */
 int index_shared_url_owner(struct index_shared *s, const char *user, struct index_owner *out);
+/* Whether he shares anything with the guest, but as with one of a group; likewise. */
+int index_shared_with(
+	struct index_shared *s, const char *user, const char *guest, struct index_owner *out);
 void index_owner_copy(struct index_owner *to, const struct index_owner *from);
 void index_owner_free(struct index_owner *o);
 
@@ -443,6 +467,18 @@ void index_owner_free(struct index_owner *o);
  */
 enum err index_url_admit(const struct config *conf, struct index_shared *s,
 	const struct index_owner *who, struct str text, struct index_owner *owner);
+/*
+ * In the main thread, of such a URL: who shares its mailbox with its owner, and what it is called
+ * to him (on the heap). 0: nobody.
+ */
+int index_url_sharer(const struct config *conf, struct index_shared *s, const char *owner,
+	struct str text, struct index_owner *sharer, char **mailbox);
+/*
+ * Looks for the message in the mail of u, who shares the mailbox (NULL: he could not be opened, for
+ * the reason e), and gives what o was to answer to o->url_then. Frees o.
+ */
+void index_url_look(
+	struct index_worker *w, struct index_open *o, enum err e, struct index_user_entry *u);
 /* Answers what o asks for; c is of the URL's owner. */
 void index_url_answer(struct index_conn *c, const struct index_open *o);
 

@@ -367,6 +367,23 @@ shares_with(
 	return 0;
 }
 
+int
+index_shared_with(
+	struct index_shared *s, const char *user, const char *guest, struct index_owner *out)
+{
+	const struct rights_who who = {.user = guest};
+	const struct shared_owner *x;
+	int shares;
+
+	pthread_mutex_lock(&s->mutex);
+	x = owner_find(s, user);
+	shares = x && shares_with(s, x, &who);
+	if (shares)
+		index_owner_copy(out, &x->o);
+	pthread_mutex_unlock(&s->mutex);
+	return shares;
+}
+
 static enum err
 grant_put(const struct index_conn *c, const struct index_owner *o, struct buf *body)
 {

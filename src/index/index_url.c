@@ -64,15 +64,103 @@ index_url_admit(const struct config *conf, struct index_shared *s, const struct 
 	return e;
 }
 
+/* ---- mailboxes that others share ---- */
+
+/* "other/bob/x" -> "bob/x". 0: the name is not below top. */
+static int
+below(struct str name, const char *top, struct str *rest)
+{
+	size_t len = strlen(top);
+
+	if (len == 0 || name.len <= len || memcmp(name.p, top, len) != 0 || name.p[len] != '/')
+		return 0;
+	*rest = str_make(name.p + len + 1, name.len - len - 1);
+	return 1;
+}
+
+/* As client_shared.c names them to the user. NULL: it is in nobody's namespace. */
+static char *
+sharer_of(const struct config *conf, const char *user, struct str name, struct str *rest)
+{
+	char *owner, *address;
+
+	if (below(name, conf->imap_namespace_public, rest))
+		return imap_url_user(conf->acl_public_user, user);
+	if (!below(name, conf->imap_namespace_other, rest))
+		return NULL;
+	owner = str_dup(str_split(rest, '/'));
+	address = imap_url_user(owner, user);
+	free(owner);
+	return address;
+}
+
+int
+index_url_sharer(const struct config *conf, struct index_shared *s, const char *owner,
+	struct str text, struct index_owner *sharer, char **mailbox)
+{
+	struct imap_url url;
+	struct str rest = {0};
+	char *name = NULL;
+	int shares;
+
+	if (imap_url_parse_auth(text, 0, &url) == OK)
+		name = sharer_of(conf, owner, str_of(url.mailbox), &rest);
+	shares = name && rest.len > 0 && index_shared_with(s, name, owner, sharer);
+	if (shares)
+		*mailbox = str_dup(rest);
+	free(name);
+	imap_url_fini(&url);
+	return shares;
+}
+
+void
+index_url_look(struct index_worker *w, struct index_open *o, enum err e, struct index_user_entry *u)
+{
+	struct index_open *then = o->url_then;
+	struct index_url_found *found = &then->url_found;
+	struct imap_url url = {0};
+
+	if (e == OK)
+		e = imap_url_parse_auth(str_of(o->url), 0, &url);
+	if (e == OK)
+		e = index_core_url_look(u->core, &url, str_of(o->url_mailbox), then->user,
+			found->object_id, &found->fd);
+	if (e == OK)
+		found->sharer = mem_strdup(o->user);
+	found->failed = e && e != E_AUTH;
+	imap_url_fini(&url);
+	if (u) {
+		index_user_touch(u);
+		if (e == E_CORRUPT)
+			index_user_corrupt(u);
+		if (!u->conns)
+			index_user_is_left(u);
+	}
+	then->fd = o->fd;
+	then->request = o->request;
+	then->readahead = o->readahead;
+	o->fd = -1;
+	o->readahead = (struct buf){0};
+	o->url_then = NULL;
+	index_open_free(o);
+	/* By way of the main thread, which knows which workers there are still. */
+	index_queue_add(&w->service->queue, index_service_open, then);
+}
+
 void
 index_url_answer(struct index_conn *c, const struct index_open *o)
 {
+	const struct index_url_found *found = &o->url_found;
+	const struct index_url_box shared = {str_of(found->sharer), str_of(found->object_id)};
 	struct imap_url url;
 	int fd = -1;
 	enum err e = imap_url_parse_auth(str_of(o->url), 0, &url) ? E_AUTH : OK;
 
 	if (!e)
-		e = index_core_url_open(c->user->core, &url, &fd);
+		e = index_core_url_open(c->user->core, &url, found->sharer ? &shared : NULL, &fd);
+	/* Whether it would have been good nobody can say then. */
+	if (e == E_AUTH && found->failed)
+		e = E_TEMPFAIL;
 	log_event(LOGL_INFO, e ? "index.url refused" : "index.url ok", "user", o->user, "guest",
 		o->url_user, "reason", e ? err_word(e) : NULL, NULL);
 	if (e == E_CORRUPT)
@@ -80,7 +168,8 @@ index_url_answer(struct index_conn *c, const struct index_open *o)
 	if (e)
 		index_answer_error(c, o->request, e == E_AUTH ? E_AUTH : E_TEMPFAIL, "url");
 	else
-		ipc_conn_send(c->ipc, INDEX_CONTENT, o->request, (struct str){0}, &fd, 1);
+		ipc_conn_send(c->ipc, INDEX_CONTENT, o->request, (struct str){0},
+			fd >= 0 ? &fd : &found->fd, 1);
 	io_close(&fd);
 	imap_url_fini(&url);
 }

@@ -42,6 +42,11 @@ index_open_free(struct index_open *o)
 	free(o->acl_groups);
 	free(o->url);
 	free(o->url_user);
+	free(o->url_mailbox);
+	if (o->url_then)
+		index_open_free(o->url_then);
+	free(o->url_found.sharer);
+	io_close(&o->url_found.fd);
 	free(o);
 }
 
@@ -465,8 +470,13 @@ answer_opened(struct index_conn *c, const struct index_open *o)
 static void
 conn_begin(struct index_worker *w, struct index_open *o, enum err e, struct index_user_entry *u)
 {
-	struct index_conn *c = MEM_NEW(struct index_conn);
+	struct index_conn *c;
 
+	if (o->url_then) {
+		index_url_look(w, o, e, u);
+		return;
+	}
+	c = MEM_NEW(struct index_conn);
 	c->worker = w;
 	c->refs = 1;
 	c->acl_groups = mem_strdup(o->acl_groups);

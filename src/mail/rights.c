@@ -115,8 +115,9 @@ rights_guest_add(struct rights_guest *g, const struct rights_who *who, struct st
 	struct str rights)
 {
 	int negative = take_sign(&identifier);
+	int may_be_meant = negative && !who->groups && identifier.len > 0 && identifier.p[0] == '$';
 
-	if (rights_identifier_means(identifier, who))
+	if (may_be_meant || rights_identifier_means(identifier, who))
 		bits_add(g, negative, rights);
 }
 

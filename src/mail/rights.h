@@ -57,7 +57,11 @@ unsigned rights_owner_have(const struct rights_owner *o);
 #define RIGHTS_ANYONE "anyone"
 #define RIGHTS_AUTHENTICATED "authenticated"
 
-/* Whom identifiers may mean: a user's address, and the groups he is in, "staff,sales". Borrowed. */
+/*
+ * Whom identifiers may mean: a user's address, and the groups he is in, "staff,sales". Borrowed.
+ * groups NULL: it is not known which; then nothing is given to him as one of a group, and what is
+ * taken from any is taken from him.
+ */
 struct rights_who {
 	const char *user, *groups;
 };

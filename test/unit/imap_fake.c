@@ -651,9 +651,11 @@ index_acl_get(struct index_user *u, uint32_t mailbox, struct str identifier,
 }
 
 enum err
-index_url_token(struct index_user *u, struct str rump, char token[INDEX_URL_TOKEN_SIZE])
+index_url_token(struct index_user *u, const struct index_mailbox *m, struct str rump,
+	char token[INDEX_URL_TOKEN_SIZE])
 {
 	(void)u;
+	(void)m;
 	(void)rump;
 	token[0] = '\0';
 	return E_NOTFOUND;
@@ -669,10 +671,10 @@ index_url_open(struct index_user *u, struct str url, struct index_content *out)
 }
 
 enum err
-index_url_reset(struct index_user *u, struct str mailbox)
+index_url_reset(struct index_user *u, const struct index_mailbox *m)
 {
 	(void)u;
-	(void)mailbox;
+	(void)m;
 	return E_NOTFOUND;
 }
 

@@ -11,9 +11,11 @@
 static uint64_t url_key_modseq;
 
 enum err
-index_url_token(struct index_user *u, struct str rump, char token[INDEX_URL_TOKEN_SIZE])
+index_url_token(struct index_user *u, const struct index_mailbox *m, struct str rump,
+	char token[INDEX_URL_TOKEN_SIZE])
 {
 	(void)u;
+	(void)m;
 	(void)rump;
 	memset(token, '0', INDEX_URL_TOKEN_SIZE - 1);
 	token[INDEX_URL_TOKEN_SIZE - 1] = '\0';
@@ -30,10 +32,10 @@ index_url_open(struct index_user *u, struct str url, struct index_content *out)
 }
 
 enum err
-index_url_reset(struct index_user *u, struct str mailbox)
+index_url_reset(struct index_user *u, const struct index_mailbox *m)
 {
 	(void)u;
-	(void)mailbox;
+	(void)m;
 	url_key_modseq++;
 	return OK;
 }

@@ -58,14 +58,19 @@ every_byte_comes_back(void **state)
 static void
 other_texts_are_none(void **state)
 {
-	static const char *const bad[] = {"", "0", "012", "01234", "012345", "0g23", "01 3", "0123 ",
-		"-123", "0x12", "01G3", "01A3", "0A23", "a12F", "01\xff" "3"};
+	static const char *const bad[] = {"", "0", "012", "01234", "012345", "0g23", "01 3",
+		"0123 ", "-123", "0x12", "01G3", "01A3", "0A23", "a12F",
+		"01\xff"
+		"3"};
 	unsigned char out[2];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(hex_read(str_of(bad[i]), out, sizeof(out)), 0);
-	assert_int_equal(hex_read(STR("01\0" "3"), out, sizeof(out)), 0);
+	assert_int_equal(hex_read(STR("01\0"
+				      "3"),
+				 out, sizeof(out)),
+		0);
 	assert_int_equal(hex_read(STR("a12f"), out, sizeof(out)), 1);
 	assert_int_equal(out[0], 0xa1);
 	assert_int_equal(out[1], 0x2f);

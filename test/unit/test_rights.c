@@ -119,6 +119,37 @@ test_guest(void **state)
 	}
 }
 
+/* Where it is not known which groups somebody is in, none gives, and each takes. */
+static void
+test_unknown_groups(void **state)
+{
+	static const struct {
+		const char *stored[4];
+		const char *have;
+	} cases[] = {
+		{{"$staff", "lr"}, ""},
+		{{"$", "lr", "anyone", "l"}, "l"},
+		{{"bob@example.test", "lrs", "$staff", "w"}, "lrs"},
+		{{"bob@example.test", "lrs", "-$staff", "r"}, "ls"},
+		{{"anyone", "lrs", "-$any", "?"}, ""},
+		{{"anyone", "lrs", "-carol@example.test", "r"}, "lrs"},
+	};
+	const struct rights_who who = {.user = "bob@example.test"};
+	char text[RIGHTS_TEXT];
+
+	(void)state;
+	assert_int_equal(rights_identifier_means(STR("$staff"), &who), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct rights_guest g = {0};
+
+		for (size_t k = 0; k < 4 && cases[i].stored[k]; k += 2)
+			rights_guest_add(&g, &who, str_of(cases[i].stored[k]),
+				str_of(cases[i].stored[k + 1]));
+		rights_format(rights_guest_have(&g), text);
+		assert_string_equal(text, cases[i].have);
+	}
+}
+
 /* The sender of a mail is nobody whom an identifier other than "anyone" means. */
 static void
 test_stranger(void **state)
@@ -189,6 +220,7 @@ main(void)
 		cmocka_unit_test(test_letters),
 		cmocka_unit_test(test_owner),
 		cmocka_unit_test(test_guest),
+		cmocka_unit_test(test_unknown_groups),
 		cmocka_unit_test(test_stranger),
 		cmocka_unit_test(test_identifier),
 	};

@@ -25,16 +25,16 @@
 #define URL_OF(mailbox, uid) "imap://u@h/" mailbox "/;UID=" uid ";URLAUTH=anonymous"
 #define INBOX URL_OF("INBOX", "1")
 
-/* The whole URL; the caller frees it. */
+/* The whole URL; the caller frees it. shared: another's mailbox that it is of, or NULL. */
 static char *
-sign(struct fixture *f, const char *rump)
+sign_shared(struct fixture *f, const char *rump, const struct index_url_box *shared)
 {
 	char token[INDEX_URL_TOKEN_SIZE];
 	struct imap_url url;
 	enum err e;
 
 	assert_int_equal(imap_url_parse_auth(str_of(rump), 1, &url), OK);
-	e = index_core_url_token(f->c, &url, token);
+	e = index_core_url_token(f->c, &url, shared, token);
 	imap_url_fini(&url);
 	if (e)
 		return NULL;
@@ -42,19 +42,45 @@ sign(struct fixture *f, const char *rump)
 	return mem_printf("%s:INTERNAL:%s", rump, token);
 }
 
+static char *
+sign(struct fixture *f, const char *rump)
+{
+	return sign_shared(f, rump, NULL);
+}
+
 static enum err
-try_open(struct fixture *f, const char *text)
+try_open_shared(struct fixture *f, const char *text, const struct index_url_box *shared)
 {
 	struct imap_url url;
 	int fd;
 	enum err e;
 
 	assert_int_equal(imap_url_parse_auth(str_of(text), 0, &url), OK);
-	e = index_core_url_open(f->c, &url, &fd);
-	assert_int_equal(e == OK, fd >= 0);
+	e = index_core_url_open(f->c, &url, shared, &fd);
+	assert_int_equal(e == OK && !shared, fd >= 0);
 	io_close(&fd);
 	imap_url_fini(&url);
 	return e;
+}
+
+static enum err
+try_open(struct fixture *f, const char *text)
+{
+	return try_open_shared(f, text, NULL);
+}
+
+static void
+count_gone(const struct index_url_box *b, void *arg)
+{
+	assert_int_equal(index_url_box_is_sound(b), 1);
+	++*(unsigned *)arg;
+}
+
+static enum err
+reset_all(struct fixture *f, unsigned *gone)
+{
+	*gone = 0;
+	return index_core_url_reset_all(f->c, count_gone, gone);
 }
 
 static enum err
@@ -167,7 +193,7 @@ reset_revokes(void **state)
 {
 	struct fixture *f = *state;
 	char *inbox, *box, *again;
-	unsigned told;
+	unsigned told, gone;
 	uint32_t id;
 
 	append(f, "INBOX", 0, NULL);
@@ -184,13 +210,60 @@ reset_revokes(void **state)
 	assert_string_not_equal(inbox, again);
 	assert_int_equal(reset(f, "Nowhere"), E_NOTFOUND);
 	assert_int_equal(try_open(f, again), OK);
-	assert_int_equal(reset(f, ""), OK);
+	assert_int_equal(reset_all(f, &gone), OK);
+	assert_int_equal(gone, 0);
 	assert_int_equal(index_core_url_any(f->c), 0);
 	assert_int_equal(try_open(f, again), E_AUTH);
 	assert_int_equal(try_open(f, box), E_AUTH);
 	free(inbox);
 	free(box);
 	free(again);
+}
+
+#define ID "0123456789abcdef0123456789abcdef"
+
+static void
+keys_for_what_others_share(void **state)
+{
+	const struct index_url_box box = {STR("v@example.test"), STR(ID)},
+				   other_box = {STR("v@example.test"), STR("f" ID)},
+				   other_owner = {STR("w@example.test"), STR(ID)};
+	struct fixture *f = *state;
+	char *url, *own;
+	unsigned gone;
+
+	append(f, "INBOX", 0, NULL);
+	assert_int_equal(index_url_box_is_sound(&box), 1);
+	assert_int_equal(index_url_box_is_sound(&other_box), 0);
+	assert_int_equal(index_url_box_is_sound(&(struct index_url_box){STR(""), STR(ID)}), 0);
+	assert_int_equal(index_url_box_is_sound(&(struct index_url_box){STR("a\nb"), STR(ID)}), 0);
+	url = sign_shared(f, URL_OF("other/v/INBOX", "1"), &box);
+	own = sign(f, INBOX);
+	assert_int_equal(index_core_url_any(f->c), 1);
+	assert_int_equal(try_open_shared(f, url, &box), OK);
+	/* Another's of whom there is none, and another mailbox under the name. */
+	assert_int_equal(try_open(f, url), E_AUTH);
+	assert_int_equal(try_open_shared(f, url, &other_owner), E_AUTH);
+	assert_int_equal(try_open_shared(f, url, &other_box), E_AUTH);
+	run("grep -q '^shared/v@example.test/" ID " ' '%s/%s'", f->maildir, ENTRY_FILE_URLAUTH);
+	/* Keys of what others share go when they are reset, not for want of room. */
+	run("for n in $(seq 10000 11997); do printf 'mailbox/%%032d %%064d\\n' $n 0; done >>'%s/%s'",
+		f->maildir, ENTRY_FILE_URLAUTH);
+	free(sign_shared(f, URL_OF("other/w/INBOX", "1"), &other_owner));
+	run("test $(wc -l <'%s/%s') = 4", f->maildir, ENTRY_FILE_URLAUTH);
+	assert_int_equal(try_open_shared(f, url, &box), OK);
+	assert_int_equal(index_core_url_reset_shared(f->c, &box), OK);
+	assert_int_equal(try_open_shared(f, url, &box), E_AUTH);
+	assert_int_equal(try_open(f, own), OK);
+	free(url);
+	url = sign_shared(f, URL_OF("other/v/INBOX", "1"), &box);
+	assert_int_equal(try_open_shared(f, url, &box), OK);
+	assert_int_equal(reset_all(f, &gone), OK);
+	assert_int_equal(gone, 2);
+	assert_int_equal(try_open_shared(f, url, &box), E_AUTH);
+	assert_int_equal(try_open(f, own), E_AUTH);
+	free(url);
+	free(own);
 }
 
 static void
@@ -253,6 +326,7 @@ main(void)
 		CASE(other_tokens_open_nothing),
 		CASE(keys_follow_their_mailboxes),
 		CASE(reset_revokes),
+		CASE(keys_for_what_others_share),
 		CASE(damaged_keys_open_nothing),
 		CASE(old_keys_make_room),
 	};
