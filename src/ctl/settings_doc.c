@@ -41,6 +41,19 @@ type_text(const struct conf_row *row)
 	return "one of ";
 }
 
+/* As the file has it, where "${" in double quotes would be a variable of the environment. */
+static void
+print_quoted(const char *p, size_t len)
+{
+	putchar('"');
+	for (size_t i = 0; i < len; i++) {
+		if (p[i] == '$')
+			putchar('\\');
+		putchar(p[i]);
+	}
+	putchar('"');
+}
+
 static void
 print_value(const struct conf_row *row)
 {
@@ -48,15 +61,17 @@ print_value(const struct conf_row *row)
 	int first = 1;
 
 	if (strcmp(row->type, "LIST") != 0) {
-		printf("\"%s\"", row->def);
+		print_quoted(p, strlen(p));
 		return;
 	}
 	putchar('{');
 	while (*p) {
 		size_t len = strcspn(p, " ");
 
+		if (len && !first)
+			fputs(", ", stdout);
 		if (len)
-			printf("%s\"%.*s\"", first ? "" : ", ", (int)len, p);
+			print_quoted(p, len);
 		first = 0;
 		p += len + (p[len] == ' ');
 	}

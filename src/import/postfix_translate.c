@@ -69,12 +69,15 @@ static const struct {
 	{"virtual_alias_domains", ELSEWHERE, "the directory: roostctl domain add"},
 	{"mydestination", ELSEWHERE,
 		"the directory: roostctl domain add; for aliases of this machine local_domains"},
-	{"local_recipient_maps", ELSEWHERE, "the directory"},
+	{"local_recipient_maps", ELSEWHERE,
+		"the directory, alias_maps, and users with a .forward (forward_path)"},
 	{"alias_maps", ELSEWHERE,
 		"alias_maps with local_domains (roost-local(8)); the directory: roostctl alias add"},
 	{"alias_database", SILENT, NULL},
-	{"home_mailbox", ELSEWHERE, "mail_dir"},
-	{"mailbox_command", ELSEWHERE, "mail is delivered by roost-lmtp"},
+	{"home_mailbox", ELSEWHERE,
+		"mail_dir; users of the system may have such a line in .forward"},
+	{"mailbox_command", ELSEWHERE,
+		"mail is delivered by roost-lmtp; users of the system may have a command in .forward"},
 	{"mailbox_size_limit", ELSEWHERE, "the quota of each user: roostctl user set --quota"},
 	{"inet_interfaces", ELSEWHERE, "listen_smtp, listen_submission, listen_submissions"},
 	{"inet_protocols", ELSEWHERE, "listen_smtp, listen_submission, listen_submissions"},
@@ -189,7 +192,7 @@ quote(struct str text, struct buf *out)
 
 	buf_add_char(out, '"');
 	for (i = 0; i < text.len; i++) {
-		if (text.p[i] == '"' || text.p[i] == '\\')
+		if (text.p[i] == '"' || text.p[i] == '\\' || text.p[i] == '$')
 			buf_add_char(out, '\\');
 		buf_add_char(out, text.p[i]);
 	}
@@ -212,6 +215,13 @@ is_endpoint(struct str word)
 	return str_starts_i(word, "unix:") || str_starts_i(word, "inet:");
 }
 
+/* Parameters in it are replaced when it is used. */
+static int
+is_raw(const char *name)
+{
+	return strcmp(name, "forward_path") == 0;
+}
+
 /* A list: each word on its own, tables and endpoints in Roost's form. */
 static int
 put_list(struct run *r, const char *name, struct str value, struct buf *out, struct buf *plain)
@@ -230,7 +240,9 @@ put_list(struct run *r, const char *name, struct str value, struct buf *out, str
 				STR_ARG(word));
 			continue;
 		}
-		if (is_endpoint(word)) {
+		if (is_raw(name)) {
+			buf_add_str(&one, word);
+		} else if (is_endpoint(word)) {
 			put_endpoint(r, word, &one);
 		} else if (str_find(word, 0, ':') < word.len || word.p[0] == '/') {
 			if (str_find(word, 0, ':') < word.len && word.p[0] == '[') {
@@ -385,7 +397,9 @@ translate(struct run *r, const struct postfix_setting *s)
 	struct buf value = BUF_INIT(POSTFIX_VALUE_MAX);
 	size_t i;
 
-	if (postfix_main_expand(r->m, str_of(s->value), &value)) {
+	if (is_raw(s->name)) {
+		buf_add_cstr(&value, s->value);
+	} else if (postfix_main_expand(r->m, str_of(s->value), &value)) {
 		leave(r, s->name, "its value refers to itself");
 		goto out;
 	}

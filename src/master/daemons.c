@@ -20,7 +20,7 @@ static const char *const smtp_restart_for[] = {"smtp_tls_*", "smtp_sasl_*", "smt
 	"dns_trust_anchor", "srs_*", NULL};
 
 static const char *const local_restart_for[] = {"*_maps", "masquerade_*", "recipient_delimiter",
-	"local_domains", "alias_*", "allow_mail_to_*", "hostname", "srs_*", NULL};
+	"local_domains", "alias_*", "allow_mail_to_*", "forward_path", "hostname", "srs_*", NULL};
 
 static const char *const srs_restart_for[] = {"srs_*", NULL};
 
@@ -131,7 +131,7 @@ const struct daemon_def daemon_defs[] = {
 		.unix_ = {{"local-out", "local-out", DAEMON_MAIL_USER, 0600}},
 	},
 	{
-		/* Stays root, to become default_privs for each delivery. */
+		/* Stays root, to become default_privs or a user of the system for each delivery. */
 		.name = "local-run",
 		.program = "roost-local-run",
 		.user = DAEMON_ROOT,

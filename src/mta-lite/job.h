@@ -42,7 +42,7 @@ struct job_rcpt {
 	char *address, *orcpt;
 	unsigned notify;
 	int local; /* enum queue_place */
-	char *target; /* QUEUE_TARGET: what it is; else "" */
+	char *target; /* QUEUE_TARGET, QUEUE_FORWARD: what it is; else "" */
 };
 
 /* One delivery: some recipients of one message to one next hop. */

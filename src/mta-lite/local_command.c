@@ -97,7 +97,7 @@ make_environment(struct environment *env, const struct local_run *r)
 	const char *name = pw ? pw->pw_name : "nobody";
 
 	set(env, "PATH", STR("/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"));
-	set(env, "SHELL", STR("/bin/sh"));
+	set(env, "SHELL", r->job->forward && pw ? str_of(pw->pw_shell) : STR("/bin/sh"));
 	set(env, "HOME", str_of(pw ? pw->pw_dir : "/"));
 	set(env, "USER", str_of(name));
 	set(env, "LOGNAME", str_of(name));

@@ -16,12 +16,18 @@
 #include "lib/mem.h"
 #include "lib/net.h"
 #include "mail/header.h"
+#include "mta-lite/forward_path.h"
 #include "mta-lite/local_expand.h"
 #include "mta-lite/local_run.h"
 #include "mta-lite/queue_store.h"
 
 /* What is looked at for Delivered-To. */
 enum { LOCAL_HEADER_MAX = 1 << 20 };
+/*
+ * What tells that mail has been here. A mailbox of the same name would take Delivered-To for its
+ * own, so what goes there, too, has the other one.
+ */
+static const char mark[] = "Delivered-To", mark_beside_mailbox[] = "X-Roost-Passed-On";
 /* Whoever took the mail may have seen a new alias a moment before us. */
 enum { LOCAL_FRESH_S = 60 };
 /* Locks and the writing itself take their time, too. */
@@ -83,7 +89,8 @@ was_here(const struct agent *a, const char *address)
 	int found = 0;
 
 	while (e == OK && !found && header_next(&it, &f))
-		found = str_is_i(f.name, "Delivered-To") && str_is_i(str_trim(f.value), address);
+		found = (str_is_i(f.name, mark) || str_is_i(f.name, mark_beside_mailbox)) &&
+			str_is_i(str_trim(f.value), address);
 	buf_free(&header);
 	if (e)
 		return e;
@@ -128,6 +135,30 @@ set_envelope(
 	}
 }
 
+/* Whether both are the same but for an extension. */
+static int
+is_same_mailbox(const struct config *conf, const char *a, const char *b)
+{
+	struct forward_names x = {0}, y = {0};
+
+	forward_names_set(&x, str_of(a), conf->recipient_delimiter);
+	forward_names_set(&y, str_of(b), conf->recipient_delimiter);
+	return str_equal_i(x.user, y.user) && str_equal_i(x.domain, y.domain);
+}
+
+static const char *
+choose_mark(const struct config *conf, const char *address, const struct local_expansion *x)
+{
+	size_t i;
+
+	for (i = 0; i < x->out.rcpt_count; i++) {
+		if (x->out.rcpts[i].local == QUEUE_MAILBOX &&
+			is_same_mailbox(conf, address, x->out.rcpts[i].address))
+			return mark_beside_mailbox;
+	}
+	return mark;
+}
+
 static void
 pass_on(struct local *l, struct agent *a, size_t index, struct local_expansion *x)
 {
@@ -143,7 +174,7 @@ pass_on(struct local *l, struct agent *a, size_t index, struct local_expansion *
 	if (e == OK && !x->owner)
 		e = rcpt_lookup_rewrites_sender(&l->lookup, a->job.sender, &rewrites);
 	set_envelope(a, from, rewrites, x);
-	buf_printf(&head, "Delivered-To: %s\r\n", from->address);
+	buf_printf(&head, "%s: %s\r\n", choose_mark(l->conf, from->address, x), from->address);
 	if (e == OK)
 		e = queue_store_create(l->conf, &x->out, buf_str(&head), &body);
 	if (e) {
@@ -198,18 +229,25 @@ take_answer(const struct ipc_msg *m, struct smtp_answer *answer)
 	return OK;
 }
 
+/* One target of recipient index of the job. */
+struct target {
+	const char *text, *sender;
+	const char *address; /* whose it is: an alias, or a user with a .forward */
+	int place; /* QUEUE_TARGET or QUEUE_FORWARD */
+};
+
 /* It has a process of its own, of a user who may do little. */
 static void
-local_target_deliver(
-	struct local *l, struct agent *a, size_t index, const char *target, const char *sender)
+local_target_deliver(struct local *l, struct agent *a, size_t index, const struct target *t)
 {
 	const struct job_rcpt *rcpt = &a->job.rcpts[index];
 	const char *original = strchr(rcpt->orcpt, ';');
 	struct local_job job = {
-		.target = (char *)(uintptr_t)target,
-		.sender = (char *)(uintptr_t)sender,
-		.recipient = rcpt->address,
+		.target = (char *)(uintptr_t)t->text,
+		.sender = (char *)(uintptr_t)t->sender,
+		.recipient = (char *)(uintptr_t)t->address,
 		.original = (char *)(uintptr_t)(original ? original + 1 : ""),
+		.forward = t->place == QUEUE_FORWARD,
 		.content_offset = a->job.content_offset,
 		.content_len = a->job.content_len,
 	};
@@ -237,6 +275,17 @@ local_target_deliver(
 	free(path);
 }
 
+/* What an alias led to, without a message in between. */
+static void
+deliver_only_target(struct local *l, struct agent *a, size_t index, const struct local_expansion *x)
+{
+	const struct queue_rcpt *r = &x->out.rcpts[0];
+	const struct target t = {r->target, x->owner && a->job.sender[0] ? x->owner : a->job.sender,
+		r->address, r->local};
+
+	local_target_deliver(l, a, index, &t);
+}
+
 static void
 deliver_alias(struct local *l, struct agent *a, size_t index)
 {
@@ -261,8 +310,7 @@ deliver_alias(struct local *l, struct agent *a, size_t index)
 		smtp_answer_set(answer, QUEUE_FAILED, "5.4.6", "the alias %s leads only to itself",
 			address);
 	else if (x.out.rcpt_count == 1 && x.out.rcpts[0].target)
-		local_target_deliver(l, a, index, x.out.rcpts[0].target,
-			x.owner && a->job.sender[0] ? x.owner : a->job.sender);
+		deliver_only_target(l, a, index, &x);
 	else if (x.out.rcpt_count == 1 && x.out.rcpts[0].status == QUEUE_FAILED &&
 		 strcasecmp(x.out.rcpts[0].address, address) == 0 &&
 		 (int64_t)time(NULL) - a->job.arrival < LOCAL_FRESH_S)
@@ -285,8 +333,10 @@ local_deliver(struct local *l, struct agent *a)
 	for (i = 0; i < a->job.rcpt_count; i++) {
 		const struct job_rcpt *r = &a->job.rcpts[i];
 
-		if (r->local == QUEUE_TARGET)
-			local_target_deliver(l, a, i, r->target, a->job.sender);
+		const struct target t = {r->target, a->job.sender, r->address, r->local};
+
+		if (queue_place_is_target(r->local))
+			local_target_deliver(l, a, i, &t);
 		else
 			deliver_alias(l, a, i);
 		agent_note_mta(a, "local");

@@ -3,19 +3,17 @@
 
 #include "mta-lite/local_expand.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pwd.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/forward.h"
+#include "mta-lite/list_file.h"
 
 /* An alias that was met on the way. */
 struct met {
@@ -29,7 +27,9 @@ struct walk {
 	const char *top;
 	struct met *met;
 	size_t met_count;
-	void *seen; /* tsearch(3) tree of what is in x->out, each on the heap */
+	const char *user; /* whose .forward we are in, or NULL */
+	/* tsearch(3) tree, each on the heap: what is in x->out, and each .forward on the way. */
+	void *seen;
 	struct buf *why;
 	enum err err; /* ends it all */
 };
@@ -38,11 +38,13 @@ struct walk {
 struct place {
 	const char *word; /* of allow_mail_to_commands and allow_mail_to_files */
 	const char *where; /* for the log: an alias or a file */
-	const char *alias;
+	const char *alias; /* or the user with the .forward */
 	unsigned depth;
+	int forward; /* files and commands are the user's */
 };
 
 static void expand_list(struct walk *w, const struct place *p, struct str list);
+static void expand_address(struct walk *w, const struct place *p, const struct alias_item *item);
 
 static void
 give_up(struct walk *w, enum err e, const char *what, const char *problem)
@@ -98,12 +100,10 @@ add_target(struct walk *w, const struct place *p, const struct alias_item *item)
 	int command = item->kind == ALIAS_COMMAND;
 	const struct conf_list *allowed =
 		command ? &conf->allow_mail_to_commands : &conf->allow_mail_to_files;
-	struct buf target = {0};
-	size_t i = 0;
+	const char *address = p->forward ? p->alias : w->top;
+	struct buf target = {0}, key = {0};
 
-	while (i < allowed->count && strcasecmp(allowed->items[i], p->word) != 0)
-		i++;
-	if (i == allowed->count) {
+	if (!conf_list_has(allowed, str_of(p->word))) {
 		give_up(w, E_ACCESS, p->where,
 			command ? "allow_mail_to_commands does not let commands stand there"
 				: "allow_mail_to_files does not let files stand there");
@@ -116,13 +116,17 @@ add_target(struct walk *w, const struct place *p, const struct alias_item *item)
 	if (command)
 		buf_add_char(&target, '|');
 	buf_add_buf(&target, &item->text);
-	if (is_new(w, buf_cstr(&target))) {
-		struct queue_rcpt *r =
-			queue_entry_add_rcpt(&w->x->out, w->top, "", 0, QUEUE_TARGET);
+	/* The same as another user is another thing. */
+	buf_printf(&key, "%s%s%s", p->forward ? address : "", p->forward ? " " : "",
+		buf_cstr(&target));
+	if (is_new(w, buf_cstr(&key))) {
+		struct queue_rcpt *r = queue_entry_add_rcpt(
+			&w->x->out, address, "", 0, p->forward ? QUEUE_FORWARD : QUEUE_TARGET);
 
 		r->target = mem_strdup(buf_cstr(&target));
 	}
 	buf_free(&target);
+	buf_free(&key);
 }
 
 /* ---- aliases ---- */
@@ -137,6 +141,14 @@ find_met(struct walk *w, const char *address)
 			return &w->met[i];
 	}
 	return NULL;
+}
+
+static void
+meet(struct walk *w, const char *address)
+{
+	if ((w->met_count & (w->met_count - 1)) == 0)
+		w->met = mem_realloc(w->met, w->met_count ? w->met_count * 2 : 1, sizeof(*w->met));
+	w->met[w->met_count++] = (struct met){mem_strdup(address), 1};
 }
 
 /* What the directory has at an address that an alias of the same name leads to. */
@@ -167,6 +179,56 @@ add_from_directory(struct walk *w, const char *address, int is_loop)
 	auth_rcpt_free(&found);
 }
 
+static void
+enter_forward(struct walk *w, const char *address, unsigned depth, const struct forward *f)
+{
+	const char *outer = w->user;
+	char *key = mem_printf("forward %s", f->path);
+	size_t i;
+
+	if (!is_new(w, key)) {
+		/* His own address in it is his mailbox. */
+		add_from_directory(w, address, 1);
+		free(key);
+		return;
+	}
+	w->user = f->user;
+	for (i = 0; i < f->count && !w->err; i++) {
+		const struct forward_item *item = &f->items[i];
+		const struct place p = {forward_word(item), item->where, address, depth + 1, 1};
+
+		if (item->item.kind == ALIAS_ADDRESS)
+			expand_address(w, &p, &item->item);
+		else
+			add_target(w, &p, &item->item);
+	}
+	w->user = outer;
+	free(key);
+}
+
+/*
+ * No alias, or not this one again (is_loop): what the user wants, else what the directory has.
+ * Another user is one for a message of his own, so that going in circles shows.
+ */
+static void
+expand_user(struct walk *w, const char *address, unsigned depth, int is_loop)
+{
+	struct forward f;
+	enum err e = forward_find(w->l->conf, w->l->aliases, str_of(address), &f);
+
+	if (e)
+		give_up(w, e, address, "whether the user has a .forward cannot be told");
+	else if (f.state == FORWARD_NONE)
+		add_from_directory(w, address, is_loop);
+	else if (depth > 0 && !is_loop && (!w->user || !f.user || strcmp(w->user, f.user) != 0))
+		(void)add(w, address, QUEUE_ALIAS);
+	else if (f.state == FORWARD_FAILED)
+		give_up(w, E_TEMPFAIL, address, f.why);
+	else
+		enter_forward(w, address, depth, &f);
+	forward_free(&f);
+}
+
 /* An alias with an owner is a list: its failures are the owner's, so it is a message of its own. */
 static int
 is_list(struct walk *w, const char *address, unsigned depth)
@@ -185,7 +247,7 @@ is_list(struct walk *w, const char *address, unsigned depth)
 static void
 expand_alias(struct walk *w, const char *address, unsigned depth)
 {
-	struct place p = {"alias", address, address, depth};
+	struct place p = {"alias", address, address, depth, 0};
 	struct buf value = BUF_INIT(MAP_VALUE_MAX);
 	struct met *met = find_met(w, address);
 	size_t at = w->met_count;
@@ -193,7 +255,7 @@ expand_alias(struct walk *w, const char *address, unsigned depth)
 
 	if (met) {
 		if (met->open)
-			add_from_directory(w, address, 1);
+			expand_user(w, address, depth, 1);
 		return;
 	}
 	if (depth > LOCAL_DEPTH_MAX) {
@@ -209,13 +271,11 @@ expand_alias(struct walk *w, const char *address, unsigned depth)
 		if (e != E_NOTFOUND || depth == 0)
 			give_up(w, e, address, "the tables of aliases do not answer");
 		else
-			add_from_directory(w, address, 0);
+			expand_user(w, address, depth, 0);
 		buf_free(&value);
 		return;
 	}
-	if ((w->met_count & (w->met_count - 1)) == 0)
-		w->met = mem_realloc(w->met, w->met_count ? w->met_count * 2 : 1, sizeof(*w->met));
-	w->met[w->met_count++] = (struct met){mem_strdup(address), 1};
+	meet(w, address);
 	expand_list(w, &p, buf_str(&value));
 	w->met[at].open = 0;
 	buf_free(&value);
@@ -265,8 +325,9 @@ expand_address(struct walk *w, const struct place *p, const struct alias_item *i
 /* ---- :include: ---- */
 
 static int
-is_trusted_owner(const struct config *conf, uid_t uid)
+is_trusted_owner(const void *arg, uid_t uid)
 {
+	const struct config *conf = arg;
 	size_t i;
 
 	if (uid == 0 || uid == geteuid())
@@ -280,59 +341,24 @@ is_trusted_owner(const struct config *conf, uid_t uid)
 	return 0;
 }
 
-/* NULL, or what is wrong. Whoever can write the file decides who gets the mail. */
-static const char *
-read_include(const struct config *conf, const char *path, struct buf *text)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-	const char *problem = NULL;
-	char chunk[16 * 1024];
-	struct stat st;
-	ssize_t n = 1;
-
-	if (fd < 0)
-		return errno == ELOOP ? "it is a symbolic link" : strerror(errno);
-	if (fstat(fd, &st) != 0)
-		problem = strerror(errno);
-	else if (!S_ISREG(st.st_mode))
-		problem = "it is no regular file";
-	else if (!is_trusted_owner(conf, st.st_uid))
-		problem = "its owner is neither root nor one of alias_include_owners";
-	else if (st.st_mode & (S_IWGRP | S_IWOTH))
-		problem = "others than its owner may write it";
-	text->max = LOCAL_INCLUDE_MAX;
-	while (!problem && n > 0) {
-		n = read(fd, chunk, sizeof(chunk));
-		if (n < 0 && errno != EINTR)
-			problem = strerror(errno);
-		else if (n > 0 && buf_add(text, chunk, (size_t)n))
-			problem = "it is too large";
-		else if (n < 0)
-			n = 1;
-	}
-	close(fd);
-	return problem;
-}
-
 static void
 expand_include(struct walk *w, const struct place *p, const char *path)
 {
+	const struct list_file_rules rules = {is_trusted_owner, w->l->conf,
+		"its owner is neither root nor one of alias_include_owners"};
 	struct buf text = {0}, where = {0};
-	const char *problem = read_include(w->l->conf, path, &text);
-	struct str rest = buf_str(&text);
-	unsigned line = 0;
+	struct list_file_lines lines = {0};
+	const char *problem;
+	struct str list;
 
-	if (problem)
+	if (list_file_read(path, &rules, &text, &problem))
 		give_up(w, E_ACCESS, path, problem);
-	while (!problem && rest.len > 0 && !w->err) {
-		struct str list = str_trim(str_split(&rest, '\n'));
-		struct place inner = {"include", NULL, p->alias, p->depth + 1};
+	lines.rest = buf_str(&text);
+	while (!w->err && list_file_next(&lines, &list)) {
+		struct place inner = {"include", NULL, p->alias, p->depth + 1, 0};
 
-		line++;
-		if (list.len == 0 || list.p[0] == '#')
-			continue;
 		buf_reset(&where);
-		buf_printf(&where, "%s:%u", path, line);
+		buf_printf(&where, "%s:%u", path, lines.line);
 		inner.where = buf_cstr(&where);
 		expand_list(w, &inner, list);
 	}
@@ -377,9 +403,10 @@ local_expand(const struct rcpt_lookup *l, const char *address, struct local_expa
 	w.err = aliases_find(l->aliases, str_of(address), &value);
 	buf_free(&value);
 	if (w.err == E_NOTFOUND) {
-		/* It was one when the mail came. */
+		/* A user; or it was an alias when the mail came. */
 		w.err = OK;
-		add_from_directory(&w, address, 0);
+		meet(&w, address);
+		expand_user(&w, address, 0, 0);
 	} else if (w.err) {
 		buf_printf(why, "the tables of aliases do not answer");
 		return w.err;

@@ -5,15 +5,17 @@
 #include "mta-lite/queue_file.h"
 #include "mta-lite/rcpt_lookup.h"
 
-/* What stands behind an alias of this machine, all the way down. */
+/*
+ * What stands behind an alias of this machine, all the way down; or what a user wants done with his
+ * mail (forward.h).
+ */
 
-enum {
-	LOCAL_DEPTH_MAX = 50, /* aliases in aliases, files in files */
-	LOCAL_INCLUDE_MAX = 4 << 20, /* bytes of an :include: file */
-};
+enum { LOCAL_DEPTH_MAX = 50 }; /* aliases in aliases, files in files */
 
 struct local_expansion {
-	/* Recipients without repetitions: addresses, aliases with an owner of their own, targets.
+	/*
+	 * Recipients without repetitions: addresses, targets, aliases with an owner of their own,
+	 * other users with a .forward.
 	 */
 	struct queue_entry out;
 	char *owner; /* owner-NAME@domain: who hears of failures; NULL: the sender */

@@ -4,22 +4,16 @@
 
 #include "lib/conf.h"
 #include "lib/ipc.h"
+#include "mta-lite/forward.h"
+#include "mta-lite/local_frame.h"
 #include "mta-lite/smtp_client.h"
 
-/*
- * Files and commands: what roost-local asks of roost-local-run, which has a process for each
- * delivery that becomes an unprivileged user before it looks at anything.
- *
- * Frames on run/local-run, one of each for a connection.
- */
-enum local_frame {
-	LOCAL_RUN = 1, /* struct local_job in order; the queue file's descriptor attached */
-	LOCAL_RAN = 2, /* u8 enum queue_status, str enhanced code, str text */
-};
+/* Files and commands: what roost-local asks of roost-local-run. */
 
 struct local_job {
 	char *target; /* "|command", "/file", "/maildir/" */
 	char *sender, *recipient, *original; /* "" for <>; "" for no original */
+	int forward; /* it stands in the .forward of the recipient, who is the user to become */
 	uint64_t content_offset, content_len;
 };
 
@@ -38,12 +32,23 @@ struct local_run {
 	int file, client;
 	struct smtp_answer *answer;
 };
-/* Becomes the user of default_privs, for good. 0: not possible, the answer says why. */
+/* Becomes the user for the job, for good. 0: not possible, the answer says why. */
 int local_user_become(struct local_run *r);
 void local_file_deliver(struct local_run *r);
 void local_maildir_deliver(struct local_run *r);
 void local_command_run(struct local_run *r);
 /* Whether whoever asked is gone. */
 int local_run_abandoned(const struct local_run *r);
+
+/*
+ * Reads the .forward of an address; for that the process becomes its user for good, except root.
+ * The caller frees *out.
+ */
+void local_forward_read(const struct config *conf, struct str address, struct forward *out);
+
+/* Whether uid is one that Roost's own processes have. */
+int local_user_is_ours(const struct config *conf, uid_t uid);
+/* 0: the system does not let go of root. */
+int local_user_set(uid_t uid, gid_t gid);
 
 #endif

@@ -204,6 +204,12 @@ put_attribute_number(struct buf *out, enum attribute key, int64_t n)
 	put_attribute(out, key, text);
 }
 
+int
+queue_place_is_target(int place)
+{
+	return place == QUEUE_TARGET || place == QUEUE_FORWARD;
+}
+
 static void
 put_target(struct buf *out, size_t index, const char *target)
 {
@@ -393,7 +399,7 @@ get_target(struct ipc_reader *r, struct str value, struct queue_entry *q)
 	uint32_t index;
 
 	if (str_to_u32(str_split(&rest, ' '), &index) || rest.len == 0 || index >= q->rcpt_count ||
-		q->rcpts[index].local != QUEUE_TARGET || q->rcpts[index].target)
+		!queue_place_is_target(q->rcpts[index].local) || q->rcpts[index].target)
 		r->err = E_CORRUPT;
 	else
 		q->rcpts[index].target = str_dup(rest);

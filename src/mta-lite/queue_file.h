@@ -49,10 +49,13 @@ enum queue_flag {
 enum queue_place {
 	QUEUE_ELSEWHERE = 0, /* another server, or a host of ours */
 	QUEUE_MAILBOX = 1, /* roost-lmtp */
-	QUEUE_ALIAS = 2, /* roost-local: a name in alias_maps */
-	QUEUE_TARGET = 3, /* roost-local: a file or command that such a name leads to */
+	QUEUE_ALIAS = 2, /* roost-local: a name in alias_maps, or a user with a .forward */
+	QUEUE_TARGET = 3, /* roost-local: a file or command that an alias leads to */
+	QUEUE_FORWARD = 4, /* roost-local: one that the .forward of this user leads to */
 	QUEUE_PLACE_COUNT,
 };
+/* Whether the recipient has a target. */
+int queue_place_is_target(int place);
 
 /* What the sender has been told about a recipient: a set. */
 enum queue_reported {
@@ -66,7 +69,7 @@ struct queue_rcpt {
 	char *orcpt; /* decoded, "rfc822;alice@example.test"; "" if none */
 	unsigned notify; /* enum dsn_notify */
 	int local; /* enum queue_place */
-	char *target; /* TARGET: "|command", "/path"; else NULL. address is the alias. */
+	char *target; /* TARGET, FORWARD: "|command", "/path"; else NULL. address is whose it is. */
 	int forwarded; /* here for somebody else: the sender is rewritten on the way (srs.h) */
 	/* What the last status record says. */
 	enum queue_status status;

@@ -10,6 +10,7 @@
 
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/forward.h"
 #include "mta-lite/queue_file.h"
 
 static void
@@ -93,6 +94,19 @@ lookup_rewritten(const struct rcpt_lookup *l, struct str address, struct auth_rc
 	return e;
 }
 
+/* OK: there is one, or it cannot be told now; roost-local sees to it. */
+static enum err
+find_forward(const struct rcpt_lookup *l, struct str address)
+{
+	struct forward f;
+	enum err e = forward_find(l->conf, l->aliases, address, &f);
+
+	if (e == OK && f.state == FORWARD_NONE)
+		e = E_NOTFOUND;
+	forward_free(&f);
+	return e;
+}
+
 enum err
 rcpt_lookup_here(const struct rcpt_lookup *l, struct str address, struct auth_rcpt *out)
 {
@@ -104,6 +118,8 @@ rcpt_lookup_here(const struct rcpt_lookup *l, struct str address, struct auth_rc
 	e = aliases_find(l->aliases, address, &value);
 	memset(out, 0, sizeof(*out));
 	buf_free(&value);
+	if (e == E_NOTFOUND)
+		e = find_forward(l, address);
 	if (e == E_NOTFOUND)
 		return rcpt_lookup_directory(l, address, out);
 	if (e == OK) {

@@ -19,14 +19,15 @@ struct rcpt_lookup {
 /*
  * As auth_lookup_rcpt, with canonical_maps and virtual_alias_maps before the directory: an address
  * that those expand is an alias. Targets that nobody has are left out with a line in the log. In
- * local_domains alias_maps are asked before the directory: the one target is then the address
- * itself, with local QUEUE_ALIAS (queue_file.h). An address that SRS made is an alias of the sender
- * for whom it was made, before all tables; one that does not hold is unknown.
+ * local_domains alias_maps are asked before the directory, then the .forward of the user of that
+ * name: the one target is then the address itself, with local QUEUE_ALIAS (queue_file.h). An
+ * address that SRS made is an alias of the sender for whom it was made, before all tables; one that
+ * does not hold is unknown.
  */
 enum err rcpt_lookup(const struct rcpt_lookup *l, struct str address, struct auth_rcpt *out);
-/* The same without the tables of addresses: SRS, alias_maps and the directory. */
+/* The same without the tables of addresses: SRS, alias_maps, .forward and the directory. */
 enum err rcpt_lookup_here(const struct rcpt_lookup *l, struct str address, struct auth_rcpt *out);
-/* The same without alias_maps: what the directory says. */
+/* The same without alias_maps and .forward: what the directory says. */
 enum err rcpt_lookup_directory(
 	const struct rcpt_lookup *l, struct str address, struct auth_rcpt *out);
 

@@ -178,7 +178,7 @@ route_find(const struct routes *r, const struct queue_entry *q, const struct que
 		e = route_parse(str_of(q->filter), NULL, route);
 		return e ? fail(route, e, "the filter", q->filter) : OK;
 	}
-	if (rcpt->local == QUEUE_ALIAS || rcpt->local == QUEUE_TARGET)
+	if (rcpt->local == QUEUE_ALIAS || queue_place_is_target(rcpt->local))
 		return set(route, ROUTE_ALIAS, 0, str_of(rcpt->address));
 	if (rcpt->local)
 		return set(route, ROUTE_LOCAL, 0, str_make("", 0));

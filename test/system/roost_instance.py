@@ -134,7 +134,7 @@ class Roost:
 
     def write_conf(self):
         def quoted(value):
-            return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+            return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
 
         lines = []
         for name, value in self.settings.items():

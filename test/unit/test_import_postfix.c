@@ -28,6 +28,7 @@ static const char main_cf[] =
 	"maximal_queue_lifetime = 1w\n"
 	"smtpd_tls_cert_file=/etc/ssl/mail.pem\n"
 	"virtual_mailbox_maps = proxy:pgsql:/etc/postfix/users.cf\n"
+	"forward_path = /var/forward/$user${recipient_delimiter?-$extension} $home/.forward\n"
 	"virtual_alias_maps = proxy:pgsql:/etc/postfix/aliases.cf, hash:/etc/postfix/virtual\n"
 	"smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated,\n"
 	"  reject_unauth_destination,\n"
@@ -99,6 +100,7 @@ whole(void **state)
 		"receive_override_options = {\"no_milters\"}\n",
 		"relay_domains = {\"example.com\", \"backup.example.net\", "
 		"\"file:/etc/postfix/relay\"}\n",
+		"forward_path = {\"/var/forward/\\$user\\${recipient_delimiter?-\\$extension}\", \"\\$home/.forward\"}\n",
 		"listen_smtp = {\"*:25\"}\n",
 		"listen_submission = {\"*:587\"}\n",
 		"listen_submissions = {\"127.0.0.1:10465\"}\n",
@@ -106,7 +108,7 @@ whole(void **state)
 	static const char *const unwanted[] = {
 		"smtp.example.net", "no_such_setting", "mydestination", "ldap"};
 	static const char *const left[] = {
-		"main.cf:26: this is no setting: not a setting\n",
+		"main.cf:27: this is no setting: not a setting\n",
 		"mydestination: the directory",
 		"virtual_mailbox_maps: the directory",
 		"/etc/postfix/users.cf: it cannot be read, so the database of the users is unknown",
