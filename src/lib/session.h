@@ -114,8 +114,9 @@ struct session {
 /*
  * What run may return instead of an exit status: the session ended in good order, and the process
  * can serve another client. It gets one only if the client's session_info.user is that of the
- * first, as whoever handed them over said both times (never as the child said); run must
- * still prove it with the token. The process waits for a few seconds and ends then.
+ * first (and its host, for a program with same_host), as whoever handed them over said both times
+ * (never as the child said); run must still prove it with the token. The process waits for a few
+ * seconds and ends then.
  */
 enum { SESSION_AGAIN = -1 };
 
@@ -141,12 +142,17 @@ struct session_program {
 	enum err (*warm)(const struct config *conf);
 	/* The parent's sandbox, inherited by all children; each child narrows it further. */
 	void (*sandbox)(const struct config *conf, struct sandbox *sb);
-	/* In the parent before each fork: brings up to date what children share. May be NULL. */
+	/*
+	 * Brings up to date what children share: in the parent before each fork, in a child before
+	 * each further client. May be NULL.
+	 */
 	void (*refresh)(const struct config *conf);
 	/* The child: serves the client, returns the exit status or SESSION_AGAIN. */
 	int (*run)(struct session *s);
 	/* Frees s->kept when no other client came. NULL for a program without SESSION_AGAIN. */
 	void (*release)(struct session *s);
+	/* A process that served one host does not serve another: clients are not known yet. */
+	int same_host;
 	/* Children at once; the settings' max_connections when 0. */
 	unsigned max_children;
 };

@@ -249,9 +249,12 @@ session_child_main(struct service_run *run, const struct session_program *progra
 	service_leave_in_child(run, keep, 2);
 	/* No SA_RESTART: a wait for the client must notice. */
 	sigaction(SIGTERM, &action, NULL);
-	do {
+	status = serve(program, &s, shared, fd);
+	while (status == SESSION_AGAIN && next_client(channel, &order, &s.info, &fd)) {
+		if (program->refresh)
+			program->refresh(s.conf);
 		status = serve(program, &s, shared, fd);
-	} while (status == SESSION_AGAIN && next_client(channel, &order, &s.info, &fd));
+	}
 	if (status == SESSION_AGAIN) {
 		if (program->release)
 			program->release(&s);

@@ -67,6 +67,22 @@ child_drop_info(struct child *c)
 	MEM_FREE(c->detail);
 }
 
+/* Whom a process may serve that serves this client: owned by the caller. NULL: nobody else. */
+static char *
+owner_of(const struct session_program *program, const struct session_info *info)
+{
+	struct buf owner = {0};
+	char host[NET_ADDR_TEXT];
+
+	if (!program->same_host)
+		return mem_strdup(info->user);
+	if (info->peer.sa.ss_family == AF_UNIX)
+		return NULL;
+	net_addr_format_ip(&info->peer, host);
+	buf_printf(&owner, "%s %s", host, info->user);
+	return buf_steal(&owner);
+}
+
 struct child *
 children_add(struct parent *p, pid_t pid, const struct session_info *info, uint64_t generation,
 	struct session_shared *shared)
@@ -77,7 +93,7 @@ children_add(struct parent *p, pid_t pid, const struct session_info *info, uint6
 	c->pid = pid;
 	c->shared = shared;
 	c->order = -1;
-	c->owner = mem_strdup(info->user);
+	c->owner = owner_of(p->program, info);
 	c->generation = generation;
 	child_set_info(c, info);
 	c->next = *bucket;
@@ -229,18 +245,20 @@ struct child *
 children_reuse(struct service_run *run, int fd, const struct session_info *info)
 {
 	struct parent *p = service_state(run);
+	char *owner = owner_of(p->program, info);
 	struct child *c, *next;
 	struct buf body = {0};
 	enum err e;
 
-	for (c = TAILQ_FIRST(&p->waiting); c; c = next) {
+	for (c = owner ? TAILQ_FIRST(&p->waiting) : NULL; c; c = next) {
 		next = TAILQ_NEXT(c, waiting);
-		if (strcmp(c->owner, info->user) != 0)
+		if (!c->owner || strcmp(c->owner, owner) != 0)
 			continue;
 		if (c->generation == service_conf(run)->generation)
 			break;
 		children_retire(p, c);
 	}
+	free(owner);
 	if (!c)
 		return NULL;
 	session_shared_reset(c->shared);

@@ -33,7 +33,8 @@ struct child {
 	TAILQ_ENTRY(child) waiting; /* CHILD_WAITING */
 	int64_t waiting_since_ms;
 	int order; /* to hand it another client; -1: none yet, or retired */
-	char *owner; /* session_info.user of its first client */
+	char *owner; /* whom it serves (owner_of), as its first client has it; NULL: one client only
+		      */
 	uint64_t generation; /* of the settings that it has */
 	int kicked; /* it was told to end; it may not have noticed */
 	time_t since;
@@ -85,8 +86,9 @@ void children_leaves(struct parent *p, struct child *c);
 /* c says that it is free. order: its order socket if it was sent along, else -1; taken over. */
 void children_is_free(struct service_run *run, struct child *c, int order);
 /*
- * Gives the client to a process that served its user before. Which user that is was said when the
- * process was started; what the process says of itself does not count. NULL: there is none.
+ * Gives the client to a process that served its user, and with same_host its host, before. Which
+ * that is was said when the process was started; what the process says of itself does not count.
+ * NULL: there is none.
  */
 struct child *children_reuse(struct service_run *run, int fd, const struct session_info *info);
 /* One that waits ends when its order socket is closed, which this does. */

@@ -188,7 +188,7 @@ cmd_quit(struct smtpd *d, struct str args)
 		return;
 	}
 	smtpd_reply(d, "221 2.0.0 Bye");
-	d->quit = 1;
+	d->quit = d->said_quit = 1;
 }
 
 /* What only the proxy can do, and only before the first other command. */
@@ -295,8 +295,7 @@ serve(struct smtpd *d)
 		smtpd_transcript_in(d, line);
 		dispatch(d, line);
 	}
-	(void)stream_flush(d->io);
-	return 0;
+	return stream_flush(d->io) == OK && d->said_quit ? SESSION_AGAIN : 0;
 }
 
 int
@@ -383,6 +382,44 @@ identify(struct smtpd *d)
 	return e;
 }
 
+/* Connections to our own daemons, of which the next session in this process makes use. */
+struct kept {
+	struct auth_client *auth;
+	struct smtp_client *lmtp;
+};
+
+static void
+take_kept(struct smtpd *d)
+{
+	struct kept *kept = d->session->kept;
+
+	d->session->kept = NULL;
+	d->auth = kept ? kept->auth : auth_client_create(d->conf);
+	d->lmtp = kept ? kept->lmtp : NULL;
+	free(kept);
+}
+
+static void
+leave_kept(struct smtpd *d)
+{
+	struct kept *kept = MEM_NEW(struct kept);
+
+	kept->auth = d->auth;
+	kept->lmtp = d->lmtp;
+	d->session->kept = kept;
+}
+
+void
+smtpd_release(struct session *s)
+{
+	struct kept *kept = s->kept;
+
+	s->kept = NULL;
+	smtp_client_free(&kept->lmtp);
+	auth_client_free(&kept->auth);
+	free(kept);
+}
+
 int
 smtpd_run(struct session *s)
 {
@@ -391,7 +428,7 @@ smtpd_run(struct session *s)
 	enum err e;
 
 	d.spool_dir = queue_dir_path(s->conf, QUEUE_INCOMING);
-	d.auth = auth_client_create(s->conf);
+	take_kept(&d);
 	d.esmtp = s->info.esmtp;
 	smtpd_set_helo(&d, str_of(s->info.helo));
 	spool_init(&d.t.spool, d.spool_dir);
@@ -417,8 +454,9 @@ smtpd_run(struct session *s)
 	smtpd_limit_stop(&d);
 	spool_free(&d.t.spool);
 	buf_free(&d.t.head);
-	smtp_client_free(&d.lmtp);
-	auth_client_free(&d.auth);
+	leave_kept(&d);
+	if (status != SESSION_AGAIN)
+		smtpd_release(s);
 	buf_free(&d.verdict);
 	free(d.known_address);
 	free(d.user);

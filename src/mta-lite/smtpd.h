@@ -87,7 +87,8 @@ struct smtpd {
 	struct buf verdict; /* what the restrictions reply */
 	int utf8_reply; /* the command allows a reply beyond ASCII: VRFY, EXPN with SMTPUTF8 */
 	unsigned errors, junk;
-	int quit;
+	int quit; /* nothing more is read */
+	int said_quit; /* by the client, in good order */
 	char *spool_dir;
 	struct auth_client *auth;
 	struct smtp_client *lmtp; /* kept between messages; or NULL */
@@ -98,8 +99,11 @@ struct smtpd {
 	struct smtpd_transaction t;
 };
 
-/* The whole session: what session_program.run is. */
+/* The whole session: what session_program.run is. After QUIT the process can serve another client.
+ */
 int smtpd_run(struct session *s);
+/* What session_program.release is. */
+void smtpd_release(struct session *s);
 
 /* The one way back to the start: nothing of a message, accepted or not, survives it. */
 void smtpd_transaction_reset(struct smtpd *d);

@@ -52,7 +52,9 @@ static const struct session_program smtpd_program = {
 	.warm = smtpd_warm,
 	.sandbox = smtpd_sandbox,
 	.refresh = smtpd_rules_refresh,
+	.same_host = 1,
 	.run = smtpd_run,
+	.release = smtpd_release,
 };
 
 int

@@ -3,6 +3,7 @@
 
 import os
 import signal
+import smtplib
 import time
 
 from roost_instance import wait_until
@@ -95,3 +96,67 @@ def test_auth_is_started_again_between_two_sessions(own_roost):
         return first[0] == session(own_roost, user)[0]
 
     wait_until(again, what="two sessions of one process")
+
+
+# ---- SMTP: clients are known by their host only ----
+
+
+def smtp_session(roost, sender, source="127.0.0.1"):
+    """Says MAIL and leaves; the process that served, and the reply's code."""
+    def shown():
+        return [s["pid"] for s in roost.ctl("who") if s["service"] == "smtp"]
+
+    with smtplib.SMTP("127.0.0.1", roost.ports["smtp"], source_address=(source, 0), timeout=30) as client:
+        client.ehlo("client.example")
+        code = client.mail(sender)[0]
+        pids = wait_until(shown, what="who shows the session")
+    wait_until(lambda: not shown(), what="the session is gone")
+    return pids[0], code
+
+
+def within_four_seconds(call):
+    """call's answer, when it took less time than a process waits for its next client."""
+    def attempt():
+        begin = time.monotonic()
+        answer = call()
+        return time.monotonic() - begin < 4 and answer
+
+    return wait_until(attempt, what="done within four seconds")
+
+
+def test_the_next_smtp_client_of_a_host(make_instance):
+    roost = make_instance(settings={"mynetworks": "192.0.2.0/24"})
+    sender = "a@example.org"
+    first, second, other = within_four_seconds(lambda: [smtp_session(roost, sender), smtp_session(roost, sender),
+                                                        smtp_session(roost, sender, source="127.0.0.2")])
+    assert first[0] == second[0] != other[0]
+    assert first[1] == second[1] == other[1] == 250
+
+
+def test_mail_through_a_process_that_serves_again(make_instance):
+    """Its connections to roost-auth and roost-lmtp are those of the session before, or new ones when they broke."""
+    roost = make_instance()
+    user = roost.add_user("hugh")
+    for n in range(3):
+        with smtplib.SMTP("127.0.0.1", roost.ports["smtp"], timeout=30) as client:
+            client.sendmail("a@example.org", [user], f"Subject: number {n}\r\n\r\ntext\r\n")
+        for name in ("roost-lmtp", "roost-auth") if n == 1 else ():
+            for pid in roost.pids(name):
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: roost.ctl("user", "list"), what="roost-auth answers")
+    wait_until(lambda: len(list((roost.home("hugh") / "Maildir").glob("new/*"))) == 3, what="three messages are there")
+
+
+def test_a_table_that_changed_counts_for_a_process_that_serves_again(make_instance, readable):
+    table = readable / "access"
+    table.write_text("nobody.example OK\n")
+    roost = make_instance(settings={"mynetworks": "192.0.2.0/24", "smtpd_delay_reject": "no",
+                                    "smtpd_sender_restrictions": f"check_sender_access texthash:{table}"})
+
+    def pid_when(text, code):
+        table.write_text(text)
+        return wait_until(lambda: [pid for pid, said in [smtp_session(roost, "a@example.org")] if said == code],
+                          what=f"MAIL is answered with {code}")
+
+    wait_until(lambda: pid_when("nobody.example OK\n", 250) == pid_when("example.org REJECT\n", 554),
+               what="one process gives both answers")
