@@ -136,7 +136,8 @@ service indexer-worker {{
 
 
 class Dovecot:
-    """login: "default" as packaged, or "performance", its documented high-performance log-in set-up."""
+    """login: "default" as packaged; "performance", its documented high-performance mode, whose log-in processes serve
+    any number of clients; "reused", which goes further: IMAP processes serve a hundred clients each, too."""
 
     def __init__(self, login="default", hibernate=None, fts=False):
         self.dir = Path(tempfile.mkdtemp(prefix="bench-dovecot-", dir="/tmp"))
@@ -148,11 +149,11 @@ class Dovecot:
         os.chown(mail, vmail.pw_uid, vmail.pw_gid)
         run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
             "-subj", "/CN=localhost", "-keyout", self.dir / "key.pem", "-out", self.dir / "cert.pem")
-        fast = login == "performance"
+        fast, reused = login != "default", login == "reused"
         (self.dir / "dovecot.conf").write_text(DOVECOT_CONF.format(
             dir=self.dir, password=PASSWORD, **self.ports,
             login="service_count = 0\n  process_min_avail = 2\n  client_limit = 10000" if fast else "",
-            imap_service="service_count = 100\n  process_min_avail = 4" if fast else "")
+            imap_service="service_count = 100\n  process_min_avail = 4" if reused else "")
             + (DOVECOT_HIBERNATE.format(after=hibernate) if hibernate else "")
             + (DOVECOT_FTS.format() if fts else ""))
         self.process = subprocess.Popen(["dovecot", "-F", "-c", self.dir / "dovecot.conf"],
@@ -179,15 +180,16 @@ class Dovecot:
 
 
 class Postfix:
-    """Takes mail by SMTP and hands it to an LMTP port."""
+    """Takes mail by SMTP and hands it to an LMTP port; settings are further ones of main.cf."""
 
-    def __init__(self, lmtp_port):
-        self.dir = Path(tempfile.mkdtemp(prefix="bench-postfix-", dir="/tmp"))
+    def __init__(self, lmtp_port, settings=None, top="/tmp"):
+        self.dir = Path(tempfile.mkdtemp(prefix="bench-postfix-", dir=top))
         self.dir.chmod(0o755)
         self.port = free_ports(1)[0]
         self.etc = self.dir / "etc"
         shutil.copytree("/etc/postfix", self.etc, symlinks=True)
-        (self.etc / "main.cf").write_text(POSTFIX_MAIN.format(dir=self.dir, lmtp=lmtp_port))
+        (self.etc / "main.cf").write_text(POSTFIX_MAIN.format(dir=self.dir, lmtp=lmtp_port) + "".join(
+            f"{name} = {value}\n" for name, value in (settings or {}).items()))
         master = Path("/usr/share/postfix/master.cf.dist").read_text().splitlines()
         lines = [line for line in master if not line.startswith(("smtp      inet", "pickup"))]
         lines.insert(0, f"127.0.0.1:{self.port} inet n - n - 2000 smtpd")
