@@ -237,6 +237,10 @@ fetch_body_send(struct fetch_context *c, const struct fetch_message *msg, struct
 		data->hint_off = c->place->off;
 		data->hint_stored = c->place->stored;
 	}
+	if (msg->content.fd >= 0 && hole->len >= SENDFILE_MIN) {
+		data->file = &msg->content.fd;
+		data->file_off = (uint64_t)(data->stored.p - msg->content.p);
+	}
 	e = section_write(data, off, hole->len, 0, sink_to_stream, &sink);
 	if (!e && sink.left)
 		e = E_CORRUPT;

@@ -20,7 +20,8 @@
 
 enum {
 	/* Below this a read(2) is cheaper than a mapping and its page faults. */
-	CONTENT_READ_MAX = 64 * 1024,
+	CONTENT_READ_MAX = 256 * 1024,
+	PREFETCH_MAX = 64 * 1024,
 	/* A small file that takes longer came from the disk. */
 	CONTENT_SLOW_US = 60,
 	CONTENT_SLOW_COUNT = 100,
@@ -329,7 +330,7 @@ index_content_prefetch(struct index_user *u, uint32_t mailbox, uint32_t uid)
 
 	if (u->slow && !index_mailbox_is_shared(mailbox) &&
 		open_once(u, mailbox, uid, &fd, &st, &crlf) == OK) {
-		(void)posix_fadvise(fd, 0, CONTENT_READ_MAX, POSIX_FADV_WILLNEED);
+		(void)posix_fadvise(fd, 0, PREFETCH_MAX, POSIX_FADV_WILLNEED);
 		io_close(&fd);
 	}
 }

@@ -49,6 +49,13 @@ struct section_data {
 	enum mail_encoding encoding; /* of the part, for BINARY */
 	struct buf built; /* HEADER.FIELDS is put together here */
 	/*
+	 * The open file that stored is a mapping of, from file_off on, when reading it is to touch
+	 * no page of the mapping: for a long section a page fault for each costs more than the
+	 * copy. NULL: there is none.
+	 */
+	const int *file;
+	uint64_t file_off;
+	/*
 	 * Where an earlier section_write ended: reading on from there costs nothing. May be
 	 * carried over to a later section_open of the same section and message.
 	 */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <endian.h>
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -23,6 +25,7 @@ struct writer {
 	void *ctx;
 	int flags;
 	char piece[PIECE + STRIDE];
+	char raw[1 + PIECE / 2]; /* what was read of section_data.file */
 	size_t used;
 	uint64_t total;
 };
@@ -175,6 +178,36 @@ widen(const char *start, const char *p, size_t len, int keep_nul, char *out)
 	return out;
 }
 
+/*
+ * len stored bytes and, when there is one, the byte before them: *start is the first. E_CORRUPT:
+ * the file has become shorter.
+ */
+static enum err
+stored_bytes(const struct section_data *d, uint64_t stored, size_t len, struct writer *w,
+	const char **start, const char **p)
+{
+	size_t before = stored > 0;
+	size_t want = before + len, got = 0;
+
+	*start = d->stored.p;
+	*p = d->stored.p + stored;
+	if (!d->file)
+		return OK;
+	while (got < want) {
+		ssize_t n = pread(*d->file, w->raw + got, want - got,
+			(off_t)(d->file_off + stored - before + got));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? err_from_errno(errno) : E_CORRUPT;
+		got += (size_t)n;
+	}
+	*start = w->raw;
+	*p = w->raw + before;
+	return OK;
+}
+
 /* The greater part of a range: as long as it cannot go past the end even if each octet is an LF. */
 static enum err
 write_bulk(const struct section_data *d, struct place *at, uint64_t end, struct writer *w)
@@ -185,6 +218,7 @@ write_bulk(const struct section_data *d, struct place *at, uint64_t end, struct 
 	for (;;) {
 		size_t len = d->stored.len - (size_t)at->stored, made;
 		char *out = w->piece + w->used;
+		const char *start, *p;
 
 		if (len > (end - at->off) / 2)
 			len = (size_t)(end - at->off) / 2;
@@ -196,9 +230,10 @@ write_bulk(const struct section_data *d, struct place *at, uint64_t end, struct 
 			e = writer_flush(w);
 			continue;
 		}
-		made = (size_t)(widen(d->stored.p, d->stored.p + at->stored, len,
-					w->flags & SECTION_KEEP_NUL, out) -
-				out);
+		e = stored_bytes(d, at->stored, len, w, &start, &p);
+		if (e)
+			return e;
+		made = (size_t)(widen(start, p, len, w->flags & SECTION_KEEP_NUL, out) - out);
 		w->used += made;
 		w->total += made;
 		at->off += made;

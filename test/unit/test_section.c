@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
+#include "config.h"
+
 #include "mail/section.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -235,15 +239,27 @@ writes_every_range_alike(void **state)
 	}
 }
 
+/* A file of head bytes that do not belong to it, then the text. */
+static int
+file_of(struct str text, size_t head)
+{
+	int fd = memfd_create("stored", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, text.p, text.len, (off_t)head), text.len);
+	return fd;
+}
+
 /* Long enough for the loop that takes a word at a time, and for more than one piece; line ends and
- * NULs lie at every place of a word. */
+ * NULs lie at every place of a word. In turns from memory and from a file. */
 static void
 widens_long_texts(void **state)
 {
 	enum { LEN = 150000 };
 	char *text = malloc(LEN);
 	struct buf want = {0};
-	unsigned seed = 1;
+	unsigned seed = 1, turn = 0;
+	int fd;
 
 	(void)state;
 	for (int i = 0; i < LEN; i++) {
@@ -261,9 +277,13 @@ widens_long_texts(void **state)
 			buf_add_char(&want, '\r');
 		buf_add_char(&want, text[i] ? text[i] : (char)0x80);
 	}
+	fd = file_of(str_make(text, LEN), 7);
 	for (uint64_t off = 0; off < 5000; off += 617) {
-		struct section_data d = {
-			.stored = str_make(text, LEN), .size = want.len, .bare_lf = want.len - LEN};
+		struct section_data d = {.stored = str_make(text, LEN),
+			.size = want.len,
+			.bare_lf = want.len - LEN,
+			.file = turn++ % 2 ? NULL : &fd,
+			.file_off = 7};
 		uint64_t count = want.len - off - off % 3;
 		struct buf got = {0};
 
@@ -272,8 +292,28 @@ widens_long_texts(void **state)
 		assert_memory_equal(got.p, want.p + off, count);
 		buf_free(&got);
 	}
+	close(fd);
 	buf_free(&want);
 	free(text);
+}
+
+static void
+notices_a_file_that_was_cut_short(void **state)
+{
+	char text[1000] = "";
+	struct section_data d = {
+		.stored = str_make(text, sizeof(text)), .size = sizeof(text) + 1, .bare_lf = 1};
+	struct buf got = {0};
+	int fd;
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	text[500] = '\n';
+	fd = file_of(str_make(text, 100), 0);
+	d.file = &fd;
+	assert_int_equal(section_write(&d, 0, UINT64_MAX, 0, collect, &got), E_CORRUPT);
+	close(fd);
+	buf_free(&got);
 }
 
 static void
@@ -352,6 +392,7 @@ main(void)
 		cmocka_unit_test(follows_a_message_in_a_message),
 		cmocka_unit_test(writes_every_range_alike),
 		cmocka_unit_test(widens_long_texts),
+		cmocka_unit_test(notices_a_file_that_was_cut_short),
 		cmocka_unit_test(hints_are_only_hints),
 		cmocka_unit_test(selects_header_fields),
 		cmocka_unit_test(a_table_that_does_not_fit_is_noticed),
