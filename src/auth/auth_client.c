@@ -231,7 +231,7 @@ auth_resume(
 	ipc_put_cstr(&body, session_id);
 	e = session_ask(conf, &conn, AUTH_RESUME, &body, out);
 	io_close(&conn);
-	return e;
+	return e == OK && out->moved_to[0] ? E_ACCESS : e;
 }
 
 void

@@ -33,7 +33,8 @@ struct auth_user {
 	/* After auth_redeem for "imap" and auth_resume: sealed bytes for auth_resume; else empty.
 	 */
 	struct buf resume;
-	/* After auth_lookup_user: the server that has this user's mail now; "": none but this. */
+	/* After auth_lookup_user and auth_resume: the server that has this user's mail now; "":
+	   none but this. */
 	char *moved_to;
 };
 void auth_user_free(struct auth_user *u);
@@ -56,7 +57,8 @@ enum err auth_redeem_on(const struct config *conf, int *conn, const char *token,
 /*
  * The same for a session that slept: resume is what its last auth_redeem or auth_resume gave; it
  * holds for this session id alone, as long as the master runs. The directory is asked again:
- * E_NOTFOUND, E_ACCESS when the user is gone, or switched off or moved; E_AUTH; E_TEMPFAIL.
+ * E_NOTFOUND, E_ACCESS when the user is gone, or switched off or moved (then *out has his name and
+ * moved_to); E_AUTH; E_TEMPFAIL. The caller frees *out in any case.
  */
 enum err auth_resume(const struct config *conf, struct str resume, const char *session_id,
 	struct auth_user *out);

@@ -45,12 +45,13 @@ enum auth_frame {
 	/*
 	 * str name, str home, str ticket, u64 quota bytes, u64 quota messages, str quota
 	 * rules, str detail, str resume: of an "imap" session what AUTH_RESUME takes, else "", str
-	 * moved to: in answer to LOOKUP_USER the server that has this user's mail, else ""
+	 * moved to: in answer to LOOKUP_USER and RESUME the server that has this user's mail, else
+	 * ""; of one who slept and has moved ticket and resume are "" too
 	 */
 	AUTH_USER = 11,
 	/*
 	 * A session that slept: str resume, str session id; answer AUTH_USER or AUTH_ERROR: E_AUTH
-	 * (not issued for this session), E_NOTFOUND, E_ACCESS (switched off, or moved), E_TEMPFAIL.
+	 * (not issued for this session), E_NOTFOUND, E_ACCESS (switched off), E_TEMPFAIL.
 	 * The user is looked up anew.
 	 */
 	AUTH_RESUME = 12,

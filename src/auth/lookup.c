@@ -43,6 +43,7 @@ send_user(struct peer *p, uint32_t request, const struct cache_user *cu, struct 
 		.quota_messages = cu->quota_messages,
 		.quota_rules = (char *)(uintptr_t)cu->quota_rules,
 		.moved_to = l ? l->moved_to : NULL};
+	int has_left = session.len && l && l->moved_to[0]; /* while his session slept */
 	struct buf ticket = {0}, b = {0};
 	struct addr a;
 	enum err e = addr_parse(str_of(cu->name), &a);
@@ -58,9 +59,10 @@ send_user(struct peer *p, uint32_t request, const struct cache_user *cu, struct 
 		t.quota_messages = user.quota_messages;
 		t.quota_rules = user.quota_rules;
 		t.acl_groups = (char *)(uintptr_t)cu->acl_groups;
-		e = ticket_make(service_conf(p->auth->run)->ticket_key, &t, &ticket);
+		if (!has_left)
+			e = ticket_make(service_conf(p->auth->run)->ticket_key, &t, &ticket);
 	}
-	if (!e && session.len)
+	if (!e && session.len && !has_left)
 		e = seal_make(service_conf(p->auth->run)->ticket_key, resume_label, session,
 			str_of(cu->name), &user.resume);
 	if (e) {
@@ -121,8 +123,7 @@ mailbox_take(struct lookup *l, const struct directory_user *user)
 	memcpy(m->acl_groups, user->acl_groups, sizeof(m->acl_groups));
 }
 
-/* A session that slept. E_NOTFOUND: its user was removed; E_ACCESS: was switched off, or has moved.
- */
+/* A session that slept. E_NOTFOUND: its user was removed; E_ACCESS: was switched off. */
 static void
 resume_run(struct lookup *l, struct directory *d)
 {
@@ -132,10 +133,12 @@ resume_run(struct lookup *l, struct directory *d)
 	l->result = addr_parse(str_of(l->address), &a);
 	if (!l->result)
 		l->result = resolve_login(d, &a, &user);
-	if (!l->result && (!user.active || user.host[0]))
+	if (!l->result && !user.active)
 		l->result = E_ACCESS;
-	if (!l->result)
+	if (!l->result) {
+		memcpy(l->moved_to, user.host, sizeof(l->moved_to));
 		mailbox_take(l, &user);
+	}
 	directory_user_free(&user);
 }
 

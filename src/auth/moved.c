@@ -72,3 +72,20 @@ moved_host_parse(struct str text, char out[MOVED_HOST_MAX + 1])
 	out[text.len] = '\0';
 	return OK;
 }
+
+/* In the name of a URL "unreserved" of RFC 3986 section 2.3 stands for itself. */
+void
+moved_imap_put(struct str user, const char *mechanism, struct str host, struct buf *out)
+{
+	(void)buf_add_cstr(out, "[REFERRAL imap://");
+	for (size_t i = 0; i < user.len; i++) {
+		char c = user.p[i];
+
+		if (str_is_alnum(c) || (c != '\0' && strchr("-._~", c)))
+			(void)buf_add_char(out, c);
+		else
+			(void)buf_printf(out, "%%%02X", (unsigned char)c);
+	}
+	(void)buf_printf(out, ";AUTH=%s@%.*s/] This account is on the server %.*s",
+		mechanism ? mechanism : "*", STR_ARG(host), STR_ARG(host));
+}

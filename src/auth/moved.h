@@ -2,6 +2,7 @@
 #ifndef ROOST_AUTH_MOVED_H
 #define ROOST_AUTH_MOVED_H
 
+#include "lib/buf.h"
 #include "lib/err.h"
 #include "lib/str.h"
 
@@ -15,5 +16,11 @@ enum { MOVED_HOST_MAX = 253 + 6 }; /* a name and ":65535" */
  * or NULL is "", no other server. E_PARSE.
  */
 enum err moved_host_parse(struct str text, char out[MOVED_HOST_MAX + 1]);
+/*
+ * What an IMAP client is told, for behind its tag and "NO" or "BYE" (section 4): "[REFERRAL
+ * imap://alice%40example.test;AUTH=*@mail.example.net/] …". user: his name there; mechanism: the
+ * one he used, or NULL for any.
+ */
+void moved_imap_put(struct str user, const char *mechanism, struct str host, struct buf *out);
 
 #endif

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "auth/moved.h"
 #include "imap/imap.h"
 #include "imap/sleep.h"
 #include "index/fts/fts_client.h"
@@ -58,20 +59,35 @@ kept_free(struct kept **k)
 	MEM_FREE(*k);
 }
 
+/* What a client whose session slept is told. is_closed: auth does not take it. */
+static void
+refuse_sleeper(struct session *s, const struct auth_user *user, int is_closed)
+{
+	struct buf text = {0};
+
+	/* RFC 2221 section 4: it has shown who it is, and may know where to go on. */
+	if (user->moved_to && user->moved_to[0])
+		moved_imap_put(str_of(user->name), NULL, str_of(user->moved_to), &text);
+	else
+		(void)buf_add_cstr(&text,
+			is_closed ? "This account is closed"
+				  : "[UNAVAILABLE] Your mail is not available at the moment");
+	imap_sleep_refuse(s, buf_cstr(&text));
+	buf_free(&text);
+}
+
 /*
  * Answers the log-in command with what went wrong, and says goodbye. Never AUTHENTICATIONFAILED:
- * the password was good, or the client would not be here. is_closed: auth does not take who slept.
+ * the password was good, or the client would not be here.
  */
 static int
-refuse(struct session *s, enum err e, int is_closed)
+refuse(struct session *s, enum err e, const struct auth_user *user, int is_closed)
 {
 	static const char text[] = "Your mail is not available at the moment, try again";
 
 	log_event(LOGL_WARN, "imap.login failed", "user", s->info.user, "error", err_word(e), NULL);
 	if (imap_sleep_is_wake(s)) {
-		imap_sleep_refuse(
-			s, is_closed ? "This account is closed"
-				     : "[UNAVAILABLE] Your mail is not available at the moment");
+		refuse_sleeper(s, user, is_closed);
 		return EXIT_REFUSED;
 	}
 	(void)stream_printf(s->client, "%s NO [UNAVAILABLE] %s\r\n* BYE %s\r\n",
@@ -175,8 +191,9 @@ imap_login_run(struct session *s)
 	}
 	if (e) {
 		kept_free(&kept);
+		status = refuse(s, e, &user, is_closed);
 		auth_user_free(&user);
-		return refuse(s, e, is_closed);
+		return status;
 	}
 	net_addr_format_ip(&s->info.peer, ip);
 	if (!imap_sleep_is_wake(s))

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/moved.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "proxy/prelogin.h"
@@ -460,24 +461,13 @@ success(struct prelogin *p)
 	(void)p;
 }
 
-/*
- * RFC 2221 section 4.1. What may stand in the name of a URL as it is: "unreserved" of RFC 3986
- * section 2.3. LOGIN leaves the client the choice of a mechanism there.
- */
+/* RFC 2221 section 4.1. LOGIN leaves the client the choice of a mechanism there. */
 static void
 moved(struct prelogin *p, struct str user, struct str host)
 {
-	tagged(p, " NO [REFERRAL imap://");
-	for (size_t i = 0; i < user.len; i++) {
-		char c = user.p[i];
-
-		if (str_is_alnum(c) || (c != '\0' && strchr("-._~", c)))
-			buf_add_char(&p->out, c);
-		else
-			buf_printf(&p->out, "%%%02X", (unsigned char)c);
-	}
-	buf_printf(&p->out, ";AUTH=%s@%.*s/] This account is on the server %.*s\r\n",
-		p->mechanism ? p->mechanism : "*", STR_ARG(host), STR_ARG(host));
+	tagged(p, " NO ");
+	moved_imap_put(user, p->mechanism, host, &p->out);
+	buf_add_cstr(&p->out, "\r\n");
 }
 
 const struct prelogin_protocol prelogin_imap = {

@@ -142,6 +142,16 @@ def test_a_compressed_session_whose_user_is_gone(sleepy):
     assert packed.until("* BYE")[-1] == "* BYE This account is closed"
 
 
+def test_a_compressed_session_whose_user_is_elsewhere(sleepy):
+    user = sleepy.add_user("packedmoved")
+    packed = Deflated(Wire(sleepy, user))
+    packed.command("SELECT INBOX")
+    wait_asleep(sleepy, packed)
+    sleepy.ctl("user", "set", user, "--host", "[2001:db8::1]:993")
+    packed.send("a NOOP")
+    assert packed.until("* BYE")[-1].startswith("* BYE [REFERRAL imap://packedmoved%40example.test;AUTH=*@[2001:db8::1]:993/] ")
+
+
 def test_offlineimap_compressed(roost, user, tmp_path):
     """isync does not compress; OfflineIMAP does, through Python's zlib."""
     wire = Wire(roost, user)

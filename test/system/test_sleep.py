@@ -250,6 +250,51 @@ def test_the_user_is_gone_meanwhile(sleepy, how):
     assert wire.at_end()
 
 
+@pytest.mark.parametrize("kind", [Wire, SecureWire])
+def test_the_user_is_elsewhere_meanwhile(sleepy, kind):
+    """He is told where to (RFC 2221), nobody reads or changes anything here, and it is all there when he is back."""
+    user = new_user(sleepy)
+    wire, late = kind(sleepy, user), kind(sleepy, user)
+    append(wire, 2)
+    idle(wire)
+    late.command("SELECT INBOX")
+    for one in (wire, late):
+        wait_asleep(sleepy, one)
+    sleepy.ctl("user", "set", user, "--host", "Mail.Example.net:1143")
+    told = (f"* BYE [REFERRAL imap://{user.replace('@', '%40')};AUTH=*@mail.example.net:1143/] "
+            "This account is on the server mail.example.net:1143")
+    # What comes with the end of IDLE is not carried out, nor is what a session between commands is sent.
+    wire.send(b"DONE\r\na STORE 1 +FLAGS (\\Deleted)\r\nb EXPUNGE\r\n")
+    assert wire.until("* BYE") == [told]
+    late.send(b"a STORE 1 +FLAGS (\\Deleted)\r\nb APPEND INBOX {%d+}\r\n%b\r\n" % (len(MESSAGE), MESSAGE))
+    assert late.until("* BYE") == [told]
+    assert wire.at_end() and late.at_end()
+    sleepy.ctl("user", "set", user, "--host", "")
+    back = kind(sleepy, user)
+    assert "* 2 EXISTS" in back.command("SELECT INBOX")
+    assert not any("Deleted" in line for line in back.command("FETCH 1:* FLAGS")[:-1])
+    # Switched off is switched off, wherever he was to be.
+    idle(back)
+    wait_asleep(sleepy, back)
+    sleepy.ctl("user", "set", user, "--host", "mail.example.net", "--active", "no")
+    back.send("DONE")
+    assert back.until("* BYE") == ["* BYE This account is closed"]
+
+
+def test_news_of_who_is_elsewhere(sleepy):
+    """Mail that another program delivers here wakes him, too."""
+    user = new_user(sleepy)
+    wire = Wire(sleepy, user)
+    idle(wire)
+    wait_asleep(sleepy, wire)
+    sleepy.ctl("user", "set", user, "--host", "192.0.2.1")
+    new = sleepy.home(user.split("@")[0]) / "Maildir" / "new" / "1795000000.M1P1.elsewhere"
+    new.write_bytes(b"Subject: foreign\n\nbody\n")
+    assert wire.until("* BYE")[-1].startswith("* BYE [REFERRAL imap://") and wire.at_end()
+    sleepy.ctl("user", "set", user, "--host", "")
+    assert "* 1 EXISTS" in Wire(sleepy, user).command("SELECT INBOX")
+
+
 def test_kick_and_limits(make_instance):
     roost = make_instance(settings={"imap_hibernate_after": "300ms", "max_connections": 3})
     wires = [Wire(roost, "alice@example.test") for _ in range(3)]

@@ -75,10 +75,39 @@ lengths(void **state)
 	assert_int_equal(moved_host_parse(str_make(NULL, 0), out), OK);
 }
 
+static void
+referrals(void **state)
+{
+	static const struct {
+		const char *user, *mechanism, *host, *want;
+	} table[] = {
+		{"alice@example.test", NULL, "mail.example.net",
+			"[REFERRAL imap://alice%40example.test;AUTH=*@mail.example.net/] "
+			"This account is on the server mail.example.net"},
+		{"a-._~9", "SCRAM-SHA-256", "[::1]:143",
+			"[REFERRAL imap://a-._~9;AUTH=SCRAM-SHA-256@[::1]:143/] "
+			"This account is on the server [::1]:143"},
+		{"a]b/c%;\xc3\xa4\r\n", "PLAIN", "h",
+			"[REFERRAL imap://a%5Db%2Fc%25%3B%C3%A4%0D%0A;AUTH=PLAIN@h/] "
+			"This account is on the server h"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct buf out = {0};
+
+		moved_imap_put(
+			str_of(table[i].user), table[i].mechanism, str_of(table[i].host), &out);
+		assert_string_equal(buf_cstr(&out), table[i].want);
+		buf_free(&out);
+	}
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(hosts), cmocka_unit_test(lengths)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hosts), cmocka_unit_test(referrals), cmocka_unit_test(lengths)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
