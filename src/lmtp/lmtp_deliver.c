@@ -247,6 +247,34 @@ target_add(struct lmtp_deliver *d, struct lmtp_user *user, char *folder, struct 
 	d->rcpts[d->rcpt_count++] = t;
 }
 
+/*
+ * Whether his mail need not be looked at before there is a message for him: nothing in it could
+ * refuse one. The first recipient's is all the same, to know that there is mail at all.
+ */
+static int
+may_look_later(const struct lmtp_deliver *d, const struct auth_user *user, const char *detail)
+{
+	return d->target_count > 0 && !detail[0] && user->quota_bytes == 0 &&
+	       user->quota_messages == 0 && !user->quota_rules[0] &&
+	       d->s->conf->quota_rules.count == 0;
+}
+
+/* Where the message of this size will go: *folder is on the heap. E_QUOTA, E_TEMPFAIL. */
+static enum err
+look_at_mail(struct lmtp_deliver *d, struct lmtp_user *user, const char *detail, uint64_t size,
+	char **folder)
+{
+	enum err e;
+
+	if (may_look_later(d, &user->auth, detail)) {
+		*folder = mem_strdup("INBOX");
+		return OK;
+	}
+	e = lmtp_user_open(d->users, user);
+	e = e ? e : folder_for(d, user->index, detail, folder);
+	return e ? e : check_quota(user->index, *folder, size);
+}
+
 static struct lmtp_reply
 deliver_rcpt(void *arg, const char *address, struct str raw, uint64_t size)
 {
@@ -270,9 +298,7 @@ deliver_rcpt(void *arg, const char *address, struct str raw, uint64_t size)
 		return reply_moved;
 	}
 	d->size_hint = size;
-	e = lmtp_user_open(d->users, user);
-	e = e ? e : folder_for(d, user->index, detail, &folder);
-	e = e ? e : check_quota(user->index, folder, size);
+	e = look_at_mail(d, user, detail, size, &folder);
 	free(detail);
 	if (e) {
 		log_event(LOGL_WARN, "lmtp.rcpt failed", "user", user->auth.name, "reason",

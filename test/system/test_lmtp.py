@@ -129,6 +129,23 @@ def maildir_texts(roost, user):
     return [path.read_text() for where in ("new", "cur") for path in sorted((maildir / where).iterdir())]
 
 
+def test_later_recipients_wait_for_the_message(roost, imap):
+    """Whose mail cannot refuse a message is not opened for RCPT, but for the first; whose can, is asked."""
+    users = [roost.add_user(f"later{n}") for n in range(3)]
+    full = roost.add_user("later-full", quota="1K")
+    with smtplib.LMTP("127.0.0.1", roost.ports["lmtp"], timeout=60) as lmtp:
+        lmtp.ehlo()
+        assert lmtp.mail("a@example.org", ["SIZE=5000"])[0] == 250
+        replies = [lmtp.rcpt(user)[0] for user in [*users, full, "nobody@example.test"]]
+        assert replies == [250, 250, 250, 552, 550]
+        assert [(roost.home(user.split("@")[0]) / "Maildir").exists() for user in users] == [True, False, False]
+    client = Client(roost.ports["lmtp"])
+    client.say("LHLO client.example")
+    assert all(r.startswith("250 2.0.0") for r in client.send("a@example.org", users, "Subject: for all\n\nx\n"))
+    for user in users:
+        assert subjects(imap(user)) == ["for all"]
+
+
 def test_delivered_to_and_xclient(special):
     client = Client(special.ports["lmtp"])
     assert "XCLIENT NAME ADDR" in client.say("LHLO proxy.example")
