@@ -224,7 +224,9 @@ def test_a_new_proxy_and_tls(roost):
 
     session = whole_session(trace, attempt, "S (TLSv1.3)", "S * BYE Logging out")
     assert session[2].startswith("S * OK [CAPABILITY ")
-    for pid in roost.pids("proxy"):
+    proxies = roost.pids("roost-proxy")
+    assert proxies
+    for pid in proxies:
         os.kill(pid, signal.SIGKILL)
     whole_session(trace, no_tls, "S (", "S (TLS handshake failed)")
     trace.stop()
