@@ -222,6 +222,22 @@ is_raw(const char *name)
 	return strcmp(name, "forward_path") == 0;
 }
 
+/* Of a setting that takes no others: whether Roost has this one. */
+static int
+is_known_word(struct run *r, const char *name, struct str word)
+{
+	const struct conf_row *row = row_of(name);
+	char *text;
+	enum err e;
+
+	if (row == NULL || strcmp(row->type, "LIST") != 0 || strchr(row->unit, '|') == NULL)
+		return 1;
+	text = str_dup(word);
+	e = conf_set(r->check, name, text, NULL);
+	free(text);
+	return e == OK;
+}
+
 /* A list: each word on its own, tables and endpoints in Roost's form. */
 static int
 put_list(struct run *r, const char *name, struct str value, struct buf *out, struct buf *plain)
@@ -237,6 +253,11 @@ put_list(struct run *r, const char *name, struct str value, struct buf *out, str
 		if (strcmp(name, "virtual_alias_maps") == 0 &&
 			postfix_directory_covers(&r->directory, word)) {
 			buf_printf(r->left, "%s: the directory reads %.*s itself\n", name,
+				STR_ARG(word));
+			continue;
+		}
+		if (!is_known_word(r, name, word)) {
+			buf_printf(r->left, "%s: Roost does not have the word %.*s\n", name,
 				STR_ARG(word));
 			continue;
 		}

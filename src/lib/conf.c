@@ -154,6 +154,7 @@ struct load {
 	char *unknown[UNKNOWN_MAX];
 	size_t unknown_count;
 	int retry;
+	struct buf said; /* the problem of a list's last item; empty: there was none */
 };
 static _Thread_local struct load *loading;
 
@@ -199,14 +200,22 @@ on_value(cfg_t *cfg, cfg_opt_t *opt)
 	const char **texts = NULL;
 	size_t n = cfg_opt_size(opt);
 
-	if (i < 0)
+	if (i < 0 || n == 0)
 		return 0;
 	texts = mem_alloc((n + 1) * sizeof(*texts));
 	for (size_t k = 0; k < n; k++)
 		texts[k] = cfg_opt_getnstr(opt, (unsigned)k);
-	if (conf_value_set(loading->conf, (size_t)i, texts, n, &why))
+	/* A list comes with each item and at its end: what was wrong before has been said. */
+	if (conf_value_set(loading->conf, (size_t)i, texts + n - 1, 1, &why) == OK) {
+		(void)conf_value_set(loading->conf, (size_t)i, texts, n, NULL);
+		buf_reset(&loading->said);
+	} else if (conf_defs()[i].type != CONF_LIST ||
+		   !str_equal(buf_str(&why), buf_str(&loading->said))) {
 		buf_printf(&loading->problems, "%s:%d: setting '%s': %s\n", loading->path,
 			cfg->line, cfg_opt_name(opt), buf_cstr(&why));
+		buf_reset(&loading->said);
+		buf_add_buf(&loading->said, &why);
+	}
 	free(texts);
 	buf_free(&why);
 	return 0;
@@ -311,6 +320,7 @@ conf_parse(struct buf *text, const char *path, int with_internal, struct buf *pr
 		conf_free(&load.conf);
 		load.conf = conf_create();
 		buf_reset(&load.problems);
+		buf_reset(&load.said);
 		rewind(f);
 		parse_once(f, with_internal);
 	} while (load.retry);
@@ -329,6 +339,7 @@ conf_parse(struct buf *text, const char *path, int with_internal, struct buf *pr
 		free(load.unknown[i]);
 	buf_free(&load.unknown_problems);
 	buf_free(&load.problems);
+	buf_free(&load.said);
 	return e;
 }
 

@@ -298,14 +298,69 @@ conf_value_free(struct config *conf, size_t i)
 }
 
 static void
-set_list(struct conf_list *list, const char *const *texts, size_t n)
+list_add(struct conf_list *list, char *item)
+{
+	list->items = mem_realloc(list->items, list->count + 2, sizeof(*list->items));
+	list->items[list->count++] = item;
+	list->items[list->count] = NULL;
+}
+
+static void
+list_empty(struct conf_list *list)
 {
 	list_free(list);
-	list->items = mem_alloc((n + 1) * sizeof(*list->items));
+	list->items = mem_zalloc(sizeof(*list->items));
+}
+
+static void
+set_list(struct conf_list *list, const char *const *texts, size_t n)
+{
+	list_empty(list);
 	for (size_t k = 0; k < n; k++)
-		list->items[k] = mem_strdup(texts[k]);
-	list->items[n] = NULL;
-	list->count = n;
+		list_add(list, mem_strdup(texts[k]));
+}
+
+/* Adds the words of one text, which blanks and commas separate as in Postfix's main.cf. */
+static enum err
+add_words(struct conf_list *list, const char *text, const char *allowed, struct buf *why)
+{
+	while (*text) {
+		size_t len = strcspn(text, " \t\r\n,");
+		struct str one = str_make(text, len);
+		char *word = NULL;
+
+		if (len && parse_enum(one, allowed, &word)) {
+			if (why)
+				buf_printf(why,
+					"\"%.*s\" is not one of its words; write some of %s",
+					STR_ARG(one), allowed);
+			return E_PARSE;
+		}
+		if (word)
+			list_add(list, word);
+		text += len + (text[len] != '\0');
+	}
+	return OK;
+}
+
+/* A list of words that are all known: a wrong one is an error. */
+static enum err
+set_words(struct conf_list *list, const char *const *texts, size_t n, const char *allowed,
+	struct buf *why)
+{
+	struct conf_list words = {0};
+	enum err e = OK;
+
+	list_empty(&words);
+	for (size_t k = 0; e == OK && k < n; k++)
+		e = add_words(&words, texts[k], allowed, why);
+	if (e) {
+		list_free(&words);
+	} else {
+		list_free(list);
+		*list = words;
+	}
+	return e;
 }
 
 static void
@@ -361,6 +416,8 @@ conf_value_set(struct config *conf, size_t i, const char *const *texts, size_t n
 	rows_build();
 	switch (defs[i].type) {
 	case CONF_LIST:
+		if (strchr(rows[i].unit, '|'))
+			return set_words(at, texts, n, rows[i].unit, why);
 		set_list(at, texts, n);
 		return OK;
 	case CONF_STRING:

@@ -33,8 +33,9 @@ int conf_find(const char *name);
 const char *conf_nearest(const char *name);
 
 /*
- * Sets row i from n texts (n is 1 except for lists). E_PARSE, E_RANGE: *why gets "what is wrong;
- * what to write instead".
+ * Sets row i from n texts (n is 1 except for lists). A list whose unit is "a|b|c" takes these words
+ * alone, several in one text too. E_PARSE, E_RANGE: *why gets "what is wrong; what to write
+ * instead".
  */
 enum err conf_value_set(
 	struct config *conf, size_t i, const char *const *texts, size_t n, struct buf *why);

@@ -19,7 +19,6 @@
 #include "lib/mem.h"
 #include "mta-lite/ehlo.h"
 #include "mta-lite/rcpt_lookup.h"
-#include "mta-lite/words.h"
 #include "mta-lite/report.h"
 #include "mta-lite/smtp_path.h"
 
@@ -75,7 +74,7 @@ kind_of(const struct qmgr_message *m)
 static int
 is_notified(const struct config *conf, const char *class)
 {
-	return words_have(&conf->notify_classes, str_of(class));
+	return conf_list_has(&conf->notify_classes, str_of(class));
 }
 
 /* ---- in the child ---- */

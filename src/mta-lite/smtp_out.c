@@ -50,7 +50,6 @@ smtp_out_open(const struct config *current, struct smtp_out *o)
 {
 	struct tls_policy policy;
 	struct config *conf;
-	unsigned bits;
 	/* Tables keep their settings for good. */
 	enum err e = conf_copy(current, &conf);
 
@@ -60,14 +59,6 @@ smtp_out_open(const struct config *current, struct smtp_out *o)
 	o->conf = conf;
 	if (tls_level_parse(str_of(conf->smtp_tls_security_level), &policy.level))
 		return E_PARSE;
-	if (smtp_sasl_options(&conf->smtp_sasl_security_options, &bits) ||
-		smtp_sasl_options(&conf->smtp_sasl_tls_security_options, &bits)) {
-		log_event(LOGL_ERROR, "smtp.sasl failed", "error",
-			"unknown word in smtp_sasl_security_options or "
-			"smtp_sasl_tls_security_options",
-			NULL);
-		return E_PARSE;
-	}
 	e = parse_bind(
 		"smtp_bind_address", conf->smtp_bind_address, AF_INET, &o->has_bind4, &o->bind4);
 	if (e == OK)

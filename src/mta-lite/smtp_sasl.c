@@ -65,8 +65,9 @@ smtp_sasl_start(void)
 	return E_IO;
 }
 
-enum err
-smtp_sasl_options(const struct conf_list *options, unsigned *out)
+/* The words are those of the settings table. */
+static unsigned
+security_flags(const struct conf_list *options)
 {
 	static const struct {
 		const char *word;
@@ -79,21 +80,14 @@ smtp_sasl_options(const struct conf_list *options, unsigned *out)
 		{"forward_secrecy", SASL_SEC_FORWARD_SECRECY},
 		{"mutual_auth", SASL_SEC_MUTUAL_AUTH},
 	};
-	size_t i, k;
+	unsigned bits = 0;
+	size_t k;
 
-	*out = 0;
-	for (i = 0; i < options->count; i++) {
-		unsigned bit = 0;
-
-		for (k = 0; k < sizeof(known) / sizeof(known[0]); k++) {
-			if (str_is_i(str_of(options->items[i]), known[k].word))
-				bit = known[k].bit;
-		}
-		if (bit == 0)
-			return E_PARSE;
-		*out |= bit;
+	for (k = 0; k < sizeof(known) / sizeof(known[0]); k++) {
+		if (conf_list_has(options, str_of(known[k].word)))
+			bits |= known[k].bit;
 	}
-	return OK;
+	return bits;
 }
 
 /* "user:password"; the first colon separates. E_PARSE. */
@@ -244,8 +238,8 @@ smtp_sasl_login(struct smtp_client *c, const char *host, const char *account,
 		e = refuse(&l, "4.3.5", "the account is not of the form USER:PASSWORD", NULL);
 		goto out;
 	}
-	if (smtp_sasl_options(options, &properties.security_flags) ||
-		sasl_client_new("smtp", host, NULL, NULL, callbacks, 0, &l.conn) != SASL_OK ||
+	properties.security_flags = security_flags(options);
+	if (sasl_client_new("smtp", host, NULL, NULL, callbacks, 0, &l.conn) != SASL_OK ||
 		sasl_setprop(l.conn, SASL_SEC_PROPS, &properties) != SASL_OK) {
 		e = refuse(&l, "4.3.5", "SASL cannot be set up", NULL);
 		goto out;

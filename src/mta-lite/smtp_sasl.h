@@ -20,7 +20,4 @@ enum err smtp_sasl_login(struct smtp_client *c, const char *host, const char *ac
 	const struct conf_list *options, const struct conf_list *mechanisms,
 	struct smtp_answer *why);
 
-/* The bits of Cyrus SASL for these words. E_PARSE. */
-enum err smtp_sasl_options(const struct conf_list *options, unsigned *out);
-
 #endif

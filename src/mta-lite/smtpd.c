@@ -17,7 +17,6 @@
 #include "mta-lite/smtpd_filter.h"
 #include "mta-lite/smtpd_limit.h"
 #include "mta-lite/smtpd_notice.h"
-#include "mta-lite/words.h"
 
 void
 smtpd_reply(struct smtpd *d, const char *fmt, ...)
@@ -329,7 +328,7 @@ overrides_of(const struct conf_list *list)
 	size_t i;
 
 	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		if (words_have(list, str_of(words[i].word)))
+		if (conf_list_has(list, str_of(words[i].word)))
 			bits |= words[i].bit;
 	}
 	return bits;

@@ -6,7 +6,6 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "mta-lite/ehlo.h"
-#include "mta-lite/words.h"
 
 enum {
 	CLASS_BOUNCE = 1,
@@ -37,7 +36,7 @@ smtpd_transcript_start(struct smtpd *d)
 	size_t i;
 
 	for (i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
-		if (words_have(&d->conf->notify_classes, str_of(classes[i].name)))
+		if (conf_list_has(&d->conf->notify_classes, str_of(classes[i].name)))
 			wanted |= classes[i].bit;
 	}
 	if (wanted == 0)

@@ -72,6 +72,50 @@ all_problems_are_told_with_their_lines(void **state)
 	buf_free(&problems);
 }
 
+/* A word that does not count would be one that somebody relies on. */
+static void
+lists_of_fixed_words(void **state)
+{
+	static const char good[] = "notify_classes = {\"Bounce, delay\", policy}\n"
+				   "allow_mail_to_files = \"alias include\"\n"
+				   "receive_override_options = {}\n";
+	static const char bad[] = "notify_classes = {bounce, dellay, policy}\n"
+				  "\n"
+				  "reinject_override_options = \"no_milters, no_milter\"\n"
+				  "smtp_sasl_security_options = {noplain, noanonym}\n"
+				  "allow_mail_to_files = {\n\"nobody\"\n}\n";
+	static const char *const expected[] = {
+		":1: setting 'notify_classes': \"dellay\" is not one of its words; write some of bounce|",
+		":3: setting 'reinject_override_options': \"no_milter\" is not",
+		":4: setting 'smtp_sasl_security_options': \"noplain\" is not",
+		":4: setting 'smtp_sasl_security_options': \"noanonym\" is not",
+		":6: setting 'allow_mail_to_files': \"nobody\" is not", NULL};
+	struct buf problems = {0};
+	struct config *conf;
+	size_t lines = 0;
+
+	(void)state;
+	assert_int_equal(load(good, &problems, &conf), OK);
+	assert_int_equal(conf->notify_classes.count, 3);
+	assert_string_equal(conf->notify_classes.items[0], "bounce");
+	assert_string_equal(conf->notify_classes.items[2], "policy");
+	assert_int_equal(conf->allow_mail_to_files.count, 2);
+	assert_int_equal(conf->receive_override_options.count, 0);
+	assert_int_equal(conf_set(conf, "allow_mail_to_files", "alias,forward", NULL), OK);
+	assert_int_equal(conf_set(conf, "allow_mail_to_files", "alias nobody", NULL), E_PARSE);
+	assert_int_equal(conf->allow_mail_to_files.count, 2);
+	conf_free(&conf);
+	assert_int_equal(load(bad, &problems, &conf), E_PARSE);
+	for (size_t i = 0; expected[i]; i++)
+		if (!strstr(buf_cstr(&problems), expected[i]))
+			fail_msg("\"%s\" is not in:\n%s", expected[i], buf_cstr(&problems));
+	/* Each once. */
+	for (size_t i = 0; i < problems.len; i++)
+		lines += problems.p[i] == '\n';
+	assert_int_equal(lines, 5);
+	buf_free(&problems);
+}
+
 static void
 broken_files(void **state)
 {
@@ -186,6 +230,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_empty_file_runs),
 		cmocka_unit_test(all_problems_are_told_with_their_lines),
+		cmocka_unit_test(lists_of_fixed_words),
 		cmocka_unit_test(broken_files),
 		cmocka_unit_test(a_missing_file_is_named),
 		cmocka_unit_test(travels_through_a_memfd),

@@ -46,6 +46,7 @@ static const char main_cf[] =
 	"loop_a = $loop_a\n"
 	"always_bcc = archive@$mydomain\n"
 	"receive_override_options = no_address_mappings, no_milters\n"
+	"notify_classes = data, policy bounce\n"
 	"relay_domains = $mydomain, backup.example.net, hash:/etc/postfix/relay\n"
 	"recipient_delimiter = +\n";
 
@@ -98,6 +99,7 @@ whole(void **state)
 		"smtpd_authorized_xforward_hosts = {\"127.0.0.1/32\"}\n",
 		"reinject_override_options = {\"no_header_body_checks\", \"no_milters\"}\n",
 		"receive_override_options = {\"no_milters\"}\n",
+		"notify_classes = {\"policy\", \"bounce\"}\n",
 		"relay_domains = {\"example.com\", \"backup.example.net\", "
 		"\"file:/etc/postfix/relay\"}\n",
 		"forward_path = {\"/var/forward/\\$user\\${recipient_delimiter?-\\$extension}\", \"\\$home/.forward\"}\n",
@@ -120,6 +122,7 @@ whole(void **state)
 		"loop_a: its value refers to itself\n",
 		"master.cf smtp -o syslog_name: ",
 		"receive_override_options: no_address_mappings is for reinject_override_options\n",
+		"notify_classes: Roost does not have the word data\n",
 		"master.cf mlmmj: the service pipe has no counterpart\n",
 		"master.cf:20: this is no service\n",
 	};
