@@ -208,9 +208,9 @@ class Browser:
             raise
 
     def command(self, *words):
-        """A command of Roundcube's, as its buttons give them."""
-        self.until("rcmail && !rcmail.busy", "Roundcube is not busy")
-        self.run("rcmail.command.apply(rcmail, arguments)", *words)
+        """A command of Roundcube's, as its buttons give them; while it is busy it passes them over."""
+        wait_until(lambda: self.run("if (!window.rcmail || rcmail.busy) return false;"
+                                    "rcmail.command.apply(rcmail, arguments); return true", *words), what="Roundcube is not busy")
         self.until("!rcmail.busy", f"{words} is done")
 
     def rows(self):
@@ -223,7 +223,10 @@ class Browser:
         self.run("let row = [...document.querySelectorAll('#messagelist tbody tr')]"
                  ".find(r => r.querySelector('.subject a').innerText.trim() == arguments[0]);"
                  "rcmail.message_list.select(row.uid)", text)
-        self.until("!rcmail.busy", "the preview is there")
+        # Which begins after a while by itself.
+        self.until("!rcmail.busy && (frame => frame.document.readyState == 'complete' && new URLSearchParams(frame.location.search)"
+                   ".get('_uid') == rcmail.message_list.get_single_selection())"
+                   "(rcmail.get_frame_window(rcmail.env.contentframe))", "the preview is there")
 
 
 @pytest.fixture
