@@ -46,7 +46,7 @@ result_tell(struct imap_session *s, const struct index_copied *c, int move,
 static unsigned
 how(int move, unsigned rights)
 {
-	unsigned lost = INDEX_FLAGS_ALL & ~imap_rights_flags(rights);
+	unsigned lost = INDEX_FLAGS_ALL & ~index_rights_flags(rights);
 
 	if (!(rights & RIGHT_WRITE))
 		lost |= INDEX_COPY_KEYWORDS;

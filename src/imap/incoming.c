@@ -150,7 +150,7 @@ message_begin(
 	if (!e && !(rights & RIGHT_INSERT))
 		e = E_ACCESS;
 	/* RFC 4314 section 4: flags that may not be set are lost, and nothing fails for them. */
-	in->info.flags &= imap_rights_flags(rights);
+	in->info.flags &= index_rights_flags(rights);
 	if (!(rights & RIGHT_WRITE))
 		in->info.keyword_count = 0;
 	if (!e)

@@ -3,20 +3,6 @@
 
 #include "imap/state.h"
 
-unsigned
-imap_rights_flags(unsigned rights)
-{
-	unsigned flags = 0;
-
-	if (rights & RIGHT_SEEN)
-		flags |= INDEX_SEEN;
-	if (rights & RIGHT_DELETE)
-		flags |= INDEX_DELETED;
-	if (rights & RIGHT_WRITE)
-		flags |= INDEX_FLAGS_ALL & ~(unsigned)(INDEX_SEEN | INDEX_DELETED);
-	return flags;
-}
-
 /* ---- what is stored ---- */
 
 static enum err
@@ -150,7 +136,7 @@ imap_rights_selected(struct imap_session *s)
 
 	if (e)
 		s->rights = before;
-	else if (imap_rights_flags(before) != imap_rights_flags(s->rights))
+	else if (index_rights_flags(before) != index_rights_flags(s->rights))
 		imap_send_mailbox_flags(s);
 	return e;
 }

@@ -3,7 +3,7 @@
 #define ROOST_IMAP_RIGHTS_H
 
 #include "imap/imap.h"
-#include "mail/rights.h"
+#include "index/index_rights.h"
 
 /* Rights (mail/rights.h) as the commands ask for them. */
 
@@ -32,8 +32,5 @@ enum err imap_rights_inherit(struct imap_session *s, struct str from, struct str
  * PERMANENTFLAGS when it is another than before (section 5.1.1).
  */
 enum err imap_rights_selected(struct imap_session *s);
-
-/* The flags (enum index_flag) that rights allow to change; keywords go with RIGHT_WRITE. */
-unsigned imap_rights_flags(unsigned rights);
 
 #endif

@@ -144,7 +144,7 @@ flags_add(const struct imap_session *s, struct buf *out, unsigned rights, const 
 	const char *gap = "(";
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (!(imap_rights_flags(rights) & names[i].bit))
+		if (!(index_rights_flags(rights) & names[i].bit))
 			continue;
 		(void)buf_printf(out, "%s%s", gap, names[i].name);
 		gap = " ";

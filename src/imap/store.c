@@ -276,7 +276,7 @@ rights_apply(struct imap_session *s, struct store *st)
 	enum err e = imap_rights_selected(s);
 	int left;
 
-	st->mask = imap_rights_flags(s->rights);
+	st->mask = index_rights_flags(s->rights);
 	st->keywords = (s->rights & RIGHT_WRITE) != 0;
 	if (st->op == INDEX_STORE_REPLACE)
 		left = st->mask != 0;

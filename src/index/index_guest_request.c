@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "index/core_guest.h"
+#include "index/index_rights.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
-#include "mail/rights.h"
 
 /*
  * Requests of a guest. Each asks for the rights that the folder's file gives him now, whatever his
@@ -193,20 +193,6 @@ mark_seen(
 		core_guest_seen(core_of(c), index_guest_core(c->guest), mailbox, uids, on, modseq));
 }
 
-static unsigned
-settable(unsigned rights)
-{
-	unsigned flags = 0;
-
-	if (rights & RIGHT_SEEN)
-		flags |= INDEX_SEEN;
-	if (rights & RIGHT_DELETE)
-		flags |= INDEX_DELETED;
-	if (rights & RIGHT_WRITE)
-		flags |= INDEX_FLAGS_ALL & ~(unsigned)(INDEX_SEEN | INDEX_DELETED);
-	return flags;
-}
-
 struct coming {
 	struct index_core_append *msgs;
 	char **tmp;
@@ -242,7 +228,7 @@ coming_take(struct index_conn *c, uint32_t mailbox, unsigned rights, struct comi
 			&in->tmp[i], &m->stored_size);
 		if (e)
 			break;
-		m->flags &= settable(rights);
+		m->flags &= index_rights_flags(rights);
 		if (m->flags & INDEX_SEEN)
 			numset_add(&in->seen, i + 1);
 		m->flags &= ~(unsigned)INDEX_SEEN;
@@ -326,7 +312,7 @@ struct change {
 static enum err
 change_may(const struct change *ch)
 {
-	unsigned may = settable(ch->rights);
+	unsigned may = index_rights_flags(ch->rights);
 	int named = ch->s.flags || ch->s.keyword_count;
 	int left = (ch->s.flags & may) || (ch->s.keyword_count && (ch->rights & RIGHT_WRITE));
 	enum err e = lacks(ch->rights, 0);
@@ -342,7 +328,7 @@ change_may(const struct change *ch)
 static enum err
 change_shared(struct index_conn *c, struct change *ch)
 {
-	unsigned may = settable(ch->rights) & ~(unsigned)INDEX_SEEN;
+	unsigned may = index_rights_flags(ch->rights) & ~(unsigned)INDEX_SEEN;
 	struct index_core_store s = ch->s;
 
 	s.uids = &ch->uids;
@@ -508,7 +494,7 @@ copy_do(struct index_conn *c, struct copying *cp)
 		e = lacks(rights, RIGHT_INSERT);
 	if (e == OK)
 		e = index_guest_settle(c);
-	lost = (INDEX_FLAGS_ALL & ~settable(rights)) | INDEX_SEEN;
+	lost = (INDEX_FLAGS_ALL & ~index_rights_flags(rights)) | INDEX_SEEN;
 	if (!(rights & RIGHT_WRITE))
 		lost |= INDEX_COPY_KEYWORDS;
 	if (e == OK && (rights & RIGHT_SEEN))
