@@ -100,6 +100,10 @@ def test_aliases_lead_to_addresses(make, instance_imap):
     wait_for_subject(alice, plain)
     # "alice: alice, bob" means the mailbox and somebody else.
     wait_for_subject(instance_imap(f"bob@{HOST}", roost), plain)
+    # To the name itself: its mailbox does not take the alias's mark for its own.
+    own = send(roost, f"alice@{HOST}")
+    for user in ("alice", "bob"):
+        wait_for_subject(instance_imap(f"{user}@{HOST}", roost), own)
     both = send(roost, f"BOTH@{HOST}", f"both+extension@{HOST}")
     wait_for_subject(bob, both)
     wait_for_empty_queue(roost)
