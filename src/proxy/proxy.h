@@ -64,6 +64,11 @@ void proxy_maybe_done(struct proxy *px);
 void proxy_leave(struct proxy *px, const struct net_addr *peer);
 int proxy_is_trusted(const struct proxy *px, const struct net_addr *peer);
 
+/* ---- traces.c: what is traced (trace.h) ---- */
+
+/* Hears of it from this daemon from now on. Once more is nothing. */
+void traces_start(struct proxy *px, enum proxy_target target);
+
 /* ---- client.c: a client until it is handed over ---- */
 
 /* Owns fd. */

@@ -19,7 +19,6 @@ struct proxy;
 struct client;
 struct client_trace; /* of one client */
 struct event;
-enum proxy_target;
 
 /* ---- traces.c: what one session daemon wants ---- */
 
@@ -31,8 +30,7 @@ struct proxy_traces {
 	struct event *retry; /* NULL: not started */
 };
 
-/* Asks the daemon, from now on. Once more is nothing. */
-void traces_start(struct proxy *px, enum proxy_target target);
+/* traces_start is in proxy.h. */
 void traces_stop(struct proxy_traces *t);
 /* Whether one that wants this kind is there; and one that this client fits, as in trace_want.h. */
 int traces_has(const struct proxy_traces *t, enum trace_kind kind);
