@@ -106,6 +106,13 @@ entry_list_bytes(const struct entry_list *l)
 
 /* ---- text ---- */
 
+/* What escape writes, and no other text of the same byte. */
+static int
+capital_value(char c)
+{
+	return c >= 'a' && c <= 'f' ? -1 : hex_value(c);
+}
+
 static enum err
 unescape(struct str s, struct buf *out)
 {
@@ -119,8 +126,8 @@ unescape(struct str s, struct buf *out)
 		}
 		if (s.len - i < 3)
 			return E_PARSE;
-		hi = hex_value(s.p[i + 1]);
-		lo = hex_value(s.p[i + 2]);
+		hi = capital_value(s.p[i + 1]);
+		lo = capital_value(s.p[i + 2]);
 		if (hi < 0 || lo < 0)
 			return E_PARSE;
 		buf_add_char(out, (char)(hi << 4 | lo));
