@@ -34,14 +34,20 @@ refusal(enum err e)
 	}
 }
 
-/* From here on the process can reach this user's mail and nothing else. */
+/*
+ * From here on the process can reach this user's mail and nothing else but roost-auth, which it
+ * asks for his next session.
+ */
 static enum err
-confine(const struct index_user *u)
+confine(const struct config *conf, const struct index_user *u)
 {
 	struct sandbox *sb = sandbox_create();
+	char *auth = conf_run_path(conf, "auth-session");
 	enum err e;
 
 	index_sandbox_allow(u, sb);
+	sandbox_allow_path(sb, auth, SANDBOX_READ | SANDBOX_WRITE);
+	free(auth);
 	e = sandbox_enter(sb);
 	sandbox_free(&sb);
 	/* The kernel can do neither: logged, and no reason to lock everybody out. */
@@ -78,18 +84,38 @@ load_uidls(const struct config *conf, const char *home, struct pop3_maildrop *m)
 	free(path);
 }
 
+/* A process that served before holds this user's index, and stays confined to it. */
+static enum err
+open_mail(struct session *s, const struct auth_user *user, struct index_user **index)
+{
+	enum err e;
+
+	if (*index)
+		return index_open_again(*index, user);
+	e = index_open(s->conf, user, index);
+	return e ? e : confine(s->conf, *index);
+}
+
+static enum err
+warm(const struct config *conf)
+{
+	(void)conf;
+	index_client_warm();
+	return OK;
+}
+
 static int
 run(struct session *s)
 {
 	struct auth_user user = {0};
-	struct index_user *index = NULL;
+	struct index_user *index = s->kept;
 	struct pop3_maildrop drop = {.lock = -1};
-	struct pop3_totals totals;
+	struct pop3_totals totals = {0};
 	char ip[NET_ADDR_TEXT];
 	enum err e = auth_redeem(s->conf, s->info.token, "pop3", s->info.id, &user);
 
-	e = e ? e : index_open(s->conf, &user, &index);
-	e = e ? e : confine(index);
+	s->kept = NULL;
+	e = e ? e : open_mail(s, &user, &index);
 	e = e ? e : pop3_maildrop_open(index, &drop);
 	e = e ? e : pop3_maildrop_log_in(&drop, s->conf->pop3_login_delay);
 	net_addr_format_ip(&s->info.peer, ip);
@@ -108,9 +134,22 @@ run(struct session *s)
 		log_out(s, user.name, &totals);
 	}
 	pop3_maildrop_close(&drop);
-	index_close(&index);
 	auth_user_free(&user);
+	if (totals.quit) {
+		s->kept = index;
+		return SESSION_AGAIN;
+	}
+	index_close(&index);
 	return 0;
+}
+
+static void
+release(struct session *s)
+{
+	struct index_user *index = s->kept;
+
+	s->kept = NULL;
+	index_close(&index);
 }
 
 /* The warm parent; each child narrows it to one user. */
@@ -128,8 +167,10 @@ static const struct session_program program = {
 	.name = "pop3",
 	.tracer = &trace_pop3,
 	.handover = "pop3",
+	.warm = warm,
 	.sandbox = sandbox,
 	.run = run,
+	.release = release,
 };
 
 int

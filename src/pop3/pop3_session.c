@@ -218,6 +218,7 @@ run_quit(struct pop3 *p)
 		reply(p, "-ERR [SYS/TEMP] Some deleted messages were not removed");
 	} else {
 		reply(p, "+OK Bye");
+		p->totals->quit = 1;
 	}
 	p->totals->reason = "quit";
 	p->done = 1;

@@ -12,6 +12,7 @@
 struct pop3_totals {
 	uint32_t retrieved, topped, removed;
 	const char *reason; /* why it ended, for the log */
+	int quit; /* the client said QUIT, and what it wanted was done */
 };
 void pop3_session_serve(struct session *s, struct pop3_maildrop *m, struct pop3_totals *totals);
 

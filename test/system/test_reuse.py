@@ -2,11 +2,12 @@
 """A process serves one client of its user after the other, and never one of somebody else."""
 
 import os
+import poplib
 import signal
 import smtplib
 import time
 
-from roost_instance import wait_until
+from roost_instance import PASSWORD, wait_until
 from test_imap_session import Wire
 
 
@@ -98,6 +99,52 @@ def test_auth_is_started_again_between_two_sessions(own_roost):
     wait_until(again, what="two sessions of one process")
 
 
+def within_four_seconds(call):
+    """call's answer, when it took less time than a process waits for its next client."""
+    def attempt():
+        begin = time.monotonic()
+        answer = call()
+        return time.monotonic() - begin < 4 and answer
+
+    return wait_until(attempt, what="done within four seconds")
+
+
+# ---- POP3 ----
+
+
+def pop3_session(roost, user):
+    """Reads and deletes the first message; the process that served, how many there were, and the message."""
+    client = poplib.POP3("127.0.0.1", roost.ports["pop3"], timeout=30)
+    client.user(user)
+    client.pass_(PASSWORD)
+    pids = wait_until(lambda: [s["pid"] for s in roost.ctl("who") if s["user"] == user], what="who shows the session")
+    count, text = client.stat()[0], client.retr(1)[1]
+    client.dele(1)
+    client.quit()
+    wait_until(lambda: not [s for s in roost.ctl("who") if s["user"] == user], what="the session is gone")
+    return pids[0], count, text[-1]
+
+
+def test_the_next_pop3_client_of_a_user(own_roost):
+    """Each session sees what the one before left, and what came meanwhile."""
+    user, other = own_roost.add_user("iris"), own_roost.add_user("jack")
+
+    def deliver(*texts):
+        with smtplib.SMTP("127.0.0.1", own_roost.ports["smtp"], timeout=30) as client:
+            for text in texts:
+                client.sendmail("a@example.org", [user, other], f"Subject: x\r\n\r\n{text}\r\n")
+
+    def three():
+        deliver("one", "two")
+        first = pop3_session(own_roost, user)
+        deliver("three")
+        return [first, pop3_session(own_roost, user), pop3_session(own_roost, user), pop3_session(own_roost, other)]
+
+    first, second, third, somebody = within_four_seconds(three)
+    assert first[0] == second[0] == third[0] != somebody[0]
+    assert [first[1:], second[1:], third[1:]] == [(2, b"one"), (2, b"two"), (1, b"three")]
+
+
 # ---- SMTP: clients are known by their host only ----
 
 
@@ -112,16 +159,6 @@ def smtp_session(roost, sender, source="127.0.0.1"):
         pids = wait_until(shown, what="who shows the session")
     wait_until(lambda: not shown(), what="the session is gone")
     return pids[0], code
-
-
-def within_four_seconds(call):
-    """call's answer, when it took less time than a process waits for its next client."""
-    def attempt():
-        begin = time.monotonic()
-        answer = call()
-        return time.monotonic() - begin < 4 and answer
-
-    return wait_until(attempt, what="done within four seconds")
 
 
 def test_the_next_smtp_client_of_a_host(make_instance):
