@@ -206,7 +206,7 @@ static void
 what_nobody_asked_is_a_notice(void **state)
 {
 	struct fixture *f = *state;
-	struct asked asked;
+	static struct asked asked; /* still under way when the link is freed */
 	int notices = 0;
 
 	send_frame(f, f->peer, 7, 0);
