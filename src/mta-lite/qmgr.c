@@ -22,13 +22,11 @@
 #include "mta-lite/job.h"
 
 enum { QMGR_SCAN_S = 30 };
-/* Deferred messages that are taken up in one turn of the loop. */
-enum { QMGR_DUE_AT_ONCE = 100 };
 
 /* ---- the directories ---- */
 
-static DIR *
-open_dir(struct qmgr *q, enum queue_dir dir)
+DIR *
+qmgr_dir_open(struct qmgr *q, enum queue_dir dir)
 {
 	char *path = queue_dir_path(service_conf(q->run), dir);
 	DIR *d = opendir(path);
@@ -40,9 +38,8 @@ open_dir(struct qmgr *q, enum queue_dir dir)
 	return d;
 }
 
-/* The next message's id, borrowed until the next call. NULL: the end. */
-static const char *
-next_id(DIR *d)
+const char *
+qmgr_dir_next(DIR *d)
 {
 	struct dirent *entry;
 
@@ -53,41 +50,23 @@ next_id(DIR *d)
 	return NULL;
 }
 
-static void
-close_dir(DIR *d)
+void
+qmgr_dir_close(DIR **d)
 {
-	if (d)
-		closedir(d);
+	if (*d)
+		closedir(*d);
+	*d = NULL;
 }
 
 static void
 scan(struct qmgr *q, enum queue_dir dir)
 {
-	DIR *d = open_dir(q, dir);
+	DIR *d = qmgr_dir_open(q, dir);
 	const char *id;
 
-	while ((dir != QUEUE_INCOMING || !q->incoming_left) && (id = next_id(d)) != NULL)
+	while ((dir != QUEUE_INCOMING || !q->incoming_left) && (id = qmgr_dir_next(d)) != NULL)
 		(void)qmgr_take_in(q, dir, id, 0); /* the next scan tries again */
-	close_dir(d);
-}
-
-/* Of what waits only its name and the time are read: a restart is quick, whatever is queued. */
-static void
-scan_deferred(struct qmgr *q)
-{
-	DIR *d = open_dir(q, QUEUE_DEFERRED);
-	struct stat st;
-	const char *id;
-
-	q->deferred_unread = d == NULL;
-	q->counts[QUEUE_DEFERRED] = 0; /* with what was put off before this look */
-	while ((id = next_id(d)) != NULL) {
-		if (fstatat(dirfd(d), id, &st, AT_SYMLINK_NOFOLLOW) != 0)
-			continue;
-		deferred_add(q->deferred, id, st.st_mtime > 0 ? (int64_t)st.st_mtime : 1);
-		q->counts[QUEUE_DEFERRED]++;
-	}
-	close_dir(d);
+	qmgr_dir_close(&d);
 }
 
 static void
@@ -99,12 +78,12 @@ show_count(const struct qmgr *q, enum queue_dir dir)
 static size_t
 count_files(struct qmgr *q, enum queue_dir dir)
 {
-	DIR *d = open_dir(q, dir);
+	DIR *d = qmgr_dir_open(q, dir);
 	size_t n = 0;
 
-	while (next_id(d))
+	while (qmgr_dir_next(d))
 		n++;
-	close_dir(d);
+	qmgr_dir_close(&d);
 	return n;
 }
 
@@ -112,7 +91,7 @@ count_files(struct qmgr *q, enum queue_dir dir)
 static void
 sweep_unfinished(struct qmgr *q)
 {
-	DIR *d = open_dir(q, QUEUE_INCOMING);
+	DIR *d = qmgr_dir_open(q, QUEUE_INCOMING);
 	struct dirent *entry;
 	struct stat st;
 
@@ -122,11 +101,11 @@ sweep_unfinished(struct qmgr *q)
 			st.st_mtime < time(NULL) - 24 * 3600)
 			(void)unlinkat(dirfd(d), entry->d_name, 0);
 	}
-	close_dir(d);
+	qmgr_dir_close(&d);
 }
 
-static void
-scan_incoming(struct qmgr *q)
+void
+qmgr_scan_incoming(struct qmgr *q)
 {
 	q->incoming_left = 0;
 	scan(q, QUEUE_INCOMING);
@@ -140,87 +119,14 @@ on_scan(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	schedule_sweep(q->schedule, io_now_ms());
-	scan_incoming(q);
+	qmgr_scan_incoming(q);
 	scan(q, QUEUE_ACTIVE); /* what seemed gone */
 	if (q->deferred_unread) {
-		scan_deferred(q);
+		qmgr_deferred_count(q);
 		show_count(q, QUEUE_DEFERRED);
 		qmgr_look_soon(q);
 	}
 	qmgr_pump(q);
-}
-
-/* ---- what is due ---- */
-
-/* Deferred mail never takes all the room: there is some for what comes in. */
-int
-qmgr_has_room(const struct qmgr *q)
-{
-	size_t limit = (size_t)service_conf(q->run)->qmgr_message_active_limit;
-
-	return q->active < limit - limit / 5;
-}
-
-/*
- * The entry may be out of date: the file's word counts. No scan looks here again: what cannot be
- * read now stays on the list.
- */
-static void
-take_due(struct qmgr *q, const char *id, int64_t when, int64_t now)
-{
-	int64_t next;
-	enum err e = queue_store_next_try(service_conf(q->run), id, &next);
-
-	if (e == E_NOTFOUND)
-		return;
-	if (e == OK && (when == DEFERRED_NOW || next <= now))
-		e = qmgr_take_in(q, QUEUE_DEFERRED, id, when == DEFERRED_NOW);
-	if (e)
-		deferred_add(q->deferred, id, now + QMGR_FAULT_AGAIN_S);
-}
-
-static void
-wait_for_due(struct qmgr *q)
-{
-	int64_t when, now = (int64_t)time(NULL);
-	struct timeval tv = {0};
-
-	if (!qmgr_has_room(q) || !deferred_first(q->deferred, &when))
-		return;
-	tv.tv_sec = when > now ? (time_t)(when - now) : 0;
-	event_add(q->due_timer, &tv);
-}
-
-static void
-on_due(evutil_socket_t fd, short what, void *arg)
-{
-	struct qmgr *q = arg;
-	int64_t when, now = (int64_t)time(NULL);
-	char id[QUEUE_ID_SIZE];
-	unsigned n = 0;
-
-	(void)fd;
-	(void)what;
-	if (service_is_draining(q->run))
-		return;
-	while (qmgr_has_room(q) && deferred_first(q->deferred, &when) && when <= now &&
-		n++ < QMGR_DUE_AT_ONCE) {
-		(void)deferred_take(q->deferred, id, &when);
-		take_due(q, id, when, now);
-	}
-	if (q->incoming_left && q->active < (size_t)service_conf(q->run)->qmgr_message_active_limit)
-		scan_incoming(q);
-	wait_for_due(q);
-	qmgr_pump(q);
-}
-
-void
-qmgr_look_soon(struct qmgr *q)
-{
-	if (q->incoming_left)
-		event_active(q->due_timer, EV_TIMEOUT, 0);
-	else
-		wait_for_due(q);
 }
 
 /* ---- notices ---- */
@@ -275,16 +181,16 @@ on_first_scan(evutil_socket_t fd, short what, void *arg)
 	sweep_unfinished(q);
 	/* What was under way when the last qmgr ended first. */
 	scan(q, QUEUE_ACTIVE);
-	scan_deferred(q);
+	qmgr_deferred_count(q);
 	q->counts[QUEUE_HOLD] = count_files(q, QUEUE_HOLD);
 	q->counts[QUEUE_CORRUPT] = count_files(q, QUEUE_CORRUPT);
-	scan_incoming(q);
+	qmgr_scan_incoming(q);
 	for (int dir = QUEUE_ACTIVE; dir < QUEUE_DIR_COUNT; dir++)
 		show_count(q, (enum queue_dir)dir);
 	log_event(LOGL_INFO, "qmgr.queue loaded", "active", log_u64(q->counts[QUEUE_ACTIVE]),
 		"deferred", log_u64(q->counts[QUEUE_DEFERRED]), "hold",
 		log_u64(q->counts[QUEUE_HOLD]), "delay", log_i64(io_now_ms() - start), NULL);
-	wait_for_due(q);
+	qmgr_due_wait(q);
 	qmgr_pump(q);
 	event_add(q->scan_timer, &every);
 }
@@ -344,9 +250,8 @@ start(struct service_run *run)
 	TAILQ_INIT(&q->idle);
 	LIST_INIT(&q->etrns);
 	q->schedule = schedule_create(&limits);
-	q->deferred = deferred_create();
+	qmgr_due_open(q);
 	q->scan_timer = event_new(service_base(run), -1, EV_PERSIST, on_scan, q);
-	q->due_timer = evtimer_new(service_base(run), on_due, q);
 	q->pump_timer = evtimer_new(service_base(run), on_pump, q);
 	service_set_state(run, q);
 	opened_maps = q->maps;
@@ -389,7 +294,7 @@ reload(struct service_run *run, const struct config *old)
 	(void)old;
 	reload_routes(q, service_conf(run));
 	schedule_set_limits(q->schedule, &limits);
-	wait_for_due(q);
+	qmgr_due_wait(q);
 	qmgr_pump(q);
 }
 

@@ -2,6 +2,7 @@
 #ifndef ROOST_MTA_QMGR_H
 #define ROOST_MTA_QMGR_H
 
+#include <dirent.h>
 #include <sys/queue.h>
 #include <sys/types.h>
 
@@ -56,6 +57,8 @@ struct qmgr {
 	int incoming_left; /* some had no room in memory */
 	int deferred_unread; /* the directory could not be read yet */
 	struct deferred *deferred;
+	DIR *rereading; /* deferred, for what was not known; or NULL */
+	int64_t reread_ms; /* when that began the last time */
 	struct schedule *schedule;
 	struct maps *maps;
 	struct routes *routes;
@@ -72,8 +75,25 @@ struct qmgr {
 	uint32_t next_request;
 };
 
-/* ---- qmgr.c: the directories, the clock ---- */
+/* ---- qmgr.c: the directories ---- */
 
+/* NULL: logged. */
+DIR *qmgr_dir_open(struct qmgr *q, enum queue_dir dir);
+/* The next message's id, borrowed until the next call. NULL: the end. */
+const char *qmgr_dir_next(DIR *d);
+void qmgr_dir_close(DIR **d);
+/* Takes in what is in incoming, as long as there is room in memory. */
+void qmgr_scan_incoming(struct qmgr *q);
+
+/* ---- qmgr_due.c: the clock ---- */
+
+void qmgr_due_open(struct qmgr *q);
+/* Reads and counts what is deferred, at the start; q->deferred_unread: it could not be read. */
+void qmgr_deferred_count(struct qmgr *q);
+/* Makes all that is deferred due. How many there are. */
+size_t qmgr_hurry(struct qmgr *q);
+/* Sets the clock to what is due next. */
+void qmgr_due_wait(struct qmgr *q);
 /* There may be room, or something due: looks from the loop. */
 void qmgr_look_soon(struct qmgr *q);
 /* Whether deferred messages may come into memory. */

@@ -208,9 +208,8 @@ flush_all(struct qmgr *q, struct ctl_request *req, const json_t *args)
 		if (json_object_get(args, selectors[i]))
 			return 0;
 	}
-	deferred_hurry(q->deferred);
+	ctl_reply_ok(req, json_pack("{s:I}", "messages", (json_int_t)qmgr_hurry(q)));
 	qmgr_look_soon(q);
-	ctl_reply_ok(req, json_pack("{s:I}", "messages", (json_int_t)deferred_count(q->deferred)));
 	return 1;
 }
 

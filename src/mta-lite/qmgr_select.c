@@ -3,7 +3,6 @@
 
 #include "mta-lite/qmgr.h"
 
-#include <dirent.h>
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,17 +48,12 @@ add_id(struct selection *s, const char *id)
 static void
 add_dir(struct selection *s, enum queue_dir dir)
 {
-	char *path = queue_dir_path(service_conf(s->q->run), dir);
-	DIR *d = opendir(path);
-	struct dirent *entry;
+	DIR *d = qmgr_dir_open(s->q, dir);
+	const char *id;
 
-	while (d && (entry = readdir(d)) != NULL) {
-		if (queue_id_valid(str_of(entry->d_name)))
-			add_id(s, entry->d_name);
-	}
-	if (d)
-		closedir(d);
-	free(path);
+	while ((id = qmgr_dir_next(d)) != NULL)
+		add_id(s, id);
+	qmgr_dir_close(&d);
 }
 
 static int

@@ -110,7 +110,6 @@ deferred_order(void **state)
 		(void)snprintf(id, sizeof(id), "%X", i);
 		deferred_add(d, id, 1 + (i * 7919) % 1009);
 	}
-	assert_int_equal(deferred_count(d), 1000);
 	for (i = 0; i < 500; i++) {
 		assert_int_equal(deferred_take(d, id, &when), 1);
 		assert_true(when >= last);
@@ -119,10 +118,88 @@ deferred_order(void **state)
 	deferred_add(d, "FF", 2);
 	assert_int_equal(deferred_first(d, &when), 1);
 	assert_int_equal(when, 2);
-	deferred_hurry(d);
-	while (deferred_take(d, id, &when))
-		assert_int_equal(when, DEFERRED_NOW);
-	assert_int_equal(deferred_count(d), 0);
+	deferred_add(d, "A", DEFERRED_NOW);
+	deferred_hurry_anew(d);
+	deferred_add(d, "B", DEFERRED_NOW);
+	assert_int_equal(deferred_first(d, &when), 1);
+	assert_int_equal(when, DEFERRED_NOW);
+	assert_int_equal(deferred_take(d, id, &when), 1);
+	assert_string_equal(id, "B");
+	assert_int_equal(when, DEFERRED_NOW);
+	for (i = 0; deferred_take(d, id, &when); i++)
+		assert_int_not_equal(when, DEFERRED_NOW);
+	assert_int_equal(i, 501);
+	assert_int_equal(deferred_wants_directory(d), 0);
+	deferred_free(&d);
+}
+
+static void
+deferred_ids(void **state)
+{
+	static const char *const ids[] = {"0", "00", "1", "F", "A0000000", "000000000000000000000",
+		"69269FC5E8A2A0C9D20", "FFFFFFFFFFFFFFFFFFFFFFF", "00000000000000000000001",
+		"12345678", "123456789ABCDEF0", "0123456789ABCDEF01234"};
+	struct deferred *d = deferred_create();
+	char id[QUEUE_ID_SIZE];
+	int64_t when;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+		deferred_add(d, ids[i], 1800000000 + (int64_t)i);
+		assert_int_equal(deferred_take(d, id, &when), 1);
+		assert_string_equal(id, ids[i]);
+		assert_int_equal(when, 1800000000 + (int64_t)i);
+	}
+	/* Times that no clock shows are as early or late as can be. */
+	deferred_add(d, "1", INT64_MAX);
+	deferred_add(d, "2", -5);
+	assert_int_equal(deferred_take(d, id, &when), 1);
+	assert_string_equal(id, "2");
+	assert_int_equal(when, 1);
+	assert_int_equal(deferred_take(d, id, &when), 1);
+	assert_int_equal(when, UINT32_MAX);
+	deferred_free(&d);
+}
+
+/* More than are known: each is met once, in order, when the directory is read as often as asked. */
+static void
+deferred_many(void **state)
+{
+	enum { FILES = 5 * DEFERRED_MAX + 17, SAME = DEFERRED_MAX + 100 };
+	static unsigned char there[FILES];
+	struct deferred *d = deferred_create();
+	char id[QUEUE_ID_SIZE];
+	int64_t when, last = 0;
+	unsigned i, n = 0, reads = 0, taken;
+
+	(void)state;
+	memset(there, 1, sizeof(there));
+	deferred_reread_at(d, 1);
+	while (deferred_first(d, &when)) {
+		assert_true(when >= last);
+		if (deferred_wants_directory(d)) {
+			assert_true(++reads < 20);
+			deferred_reread(d);
+			for (i = 0; i < FILES; i++) {
+				(void)snprintf(id, sizeof(id), "%X", i);
+				/* More of one time than can be known at once, too. */
+				if (there[i])
+					deferred_add(d, id,
+						i < SAME ? 20000 : 1 + (i * 7919ULL) % 40009);
+			}
+			continue;
+		}
+		assert_int_equal(deferred_take(d, id, &when), 1);
+		assert_true(when >= last);
+		last = when;
+		taken = (unsigned)strtoul(id, NULL, 16);
+		assert_true(taken < FILES && there[taken]);
+		there[taken] = 0;
+		n++;
+	}
+	assert_int_equal(n, FILES);
+	assert_true(reads > 1);
 	deferred_free(&d);
 }
 
@@ -228,6 +305,8 @@ main(void)
 		cmocka_unit_test(policies),
 		cmocka_unit_test(tlsa_records),
 		cmocka_unit_test(deferred_order),
+		cmocka_unit_test(deferred_ids),
+		cmocka_unit_test(deferred_many),
 		cmocka_unit_test(fits),
 	};
 
