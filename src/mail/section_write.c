@@ -13,18 +13,14 @@
 /* As large as what a stream sends without another copy. */
 enum { PIECE = 65536 };
 /* Bytes that are looked at in one go; widen() may spoil as many behind a piece. */
-#ifdef __SSE2__
-enum { STRIDE = 16 };
-#else
-enum { STRIDE = 8 };
-#endif
+enum { BLOCK = 64 };
 
 /* Collects small pieces, so that a line does not cost a call of the sink. */
 struct writer {
 	section_sink sink;
 	void *ctx;
 	int flags;
-	char piece[PIECE + STRIDE];
+	char piece[PIECE + BLOCK];
 	char raw[1 + PIECE / 2]; /* what was read of section_data.file */
 	size_t used;
 	uint64_t total;
@@ -126,34 +122,76 @@ write_plain(const struct section_data *d, uint64_t off, uint64_t count, struct w
 	return clean ? w->sink(w->ctx, p, (size_t)count) : writer_add(w, p, (size_t)count);
 }
 
-/* Copies STRIDE bytes; how many of them stand before the first LF or NUL. */
-static size_t
-copy_stride(const char *p, char *out)
-{
 #ifdef __SSE2__
-	__m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
-	__m128i hits = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n')),
-		_mm_cmpeq_epi8(bytes, _mm_setzero_si128()));
+enum { STRIDE = 16 };
 
-	_mm_storeu_si128((__m128i *)(void *)out, bytes);
-	return (size_t)__builtin_ctz((unsigned)_mm_movemask_epi8(hits) | 1U << STRIDE);
+/* Bit i: byte i of STRIDE is LF or NUL. */
+static uint64_t
+stride_hits(const char *p)
+{
+	__m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+
+	return (uint64_t)_mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n')),
+		_mm_cmpeq_epi8(bytes, _mm_setzero_si128())));
+}
 #else
-	/* 0x80 in the lowest byte that is a hit, and in none below it. */
-	const uint64_t ones = 0x0101010101010101, lfs = ones * '\n';
-	uint64_t word, hits;
+enum { STRIDE = 8 };
+
+/* The highest bit of each byte that is 0, and no other bit. */
+static uint64_t
+zero_bytes(uint64_t word)
+{
+	const uint64_t low = 0x7f7f7f7f7f7f7f7f;
+
+	return ~(((word & low) + low) | word | low);
+}
+
+static uint64_t
+stride_hits(const char *p)
+{
+	const uint64_t lfs = 0x0a0a0a0a0a0a0a0a, gather = 0x0102040810204080;
+	uint64_t word;
 
 	memcpy(&word, p, STRIDE);
-	memcpy(out, &word, STRIDE);
 	word = le64toh(word);
-	hits = (((word ^ lfs) - ones) & ~(word ^ lfs)) | ((word - ones) & ~word);
-	hits &= ones << 7;
-	return hits ? (size_t)__builtin_ctzll(hits) / 8 : STRIDE;
+	/* The product has bit 8 * i of its factor at 56 + i. */
+	return ((zero_bytes(word) | zero_bytes(word ^ lfs)) >> 7) * gather >> 56;
+}
 #endif
+
+static uint64_t
+block_hits(const char *p)
+{
+	uint64_t hits = 0;
+
+	for (size_t i = 0; i < BLOCK; i += STRIDE)
+		hits |= stride_hits(p + i) << i;
+	return hits;
+}
+
+/* The byte at p, which is an LF or NUL or stands near the end. */
+static char *
+widen_byte(const char *start, const char *p, int keep_nul, char *out)
+{
+	if (*p == '\n' && (p == start || p[-1] != '\r'))
+		*out++ = '\r';
+	*out++ = *p || keep_nul ? *p : (char)0x80;
+	return out;
+}
+
+/* Copies at most BLOCK bytes, in steps that need no loop; BLOCK bytes can be read and written. */
+static char *
+copy_run(const char *p, size_t len, char *out)
+{
+	memcpy(out, p, BLOCK / 2);
+	if (len > BLOCK / 2)
+		memcpy(out + BLOCK / 2, p + BLOCK / 2, BLOCK / 2);
+	return out + len;
 }
 
 /*
  * Copies len bytes at p, part of what begins at start, with bare LFs widened and NULs replaced
- * (unless keep_nul). Returns the end of at most 2 * len octets at out; STRIDE bytes behind what was
+ * (unless keep_nul). Returns the end of at most 2 * len octets at out; BLOCK bytes behind what was
  * written may change.
  */
 static char *
@@ -161,20 +199,21 @@ widen(const char *start, const char *p, size_t len, int keep_nul, char *out)
 {
 	const char *end = p + len;
 
-	while (p < end) {
-		if (end - p >= STRIDE) {
-			size_t same = copy_stride(p, out);
+	/* Two, since a run that begins in the last byte of a block is copied with BLOCK bytes. */
+	for (; end - p >= 2 * BLOCK; p += BLOCK) {
+		size_t done = 0;
 
-			p += same;
-			out += same;
-			if (same == STRIDE)
-				continue;
+		for (uint64_t hits = block_hits(p); hits; hits &= hits - 1) {
+			size_t hit = (size_t)__builtin_ctzll(hits);
+
+			out = copy_run(p + done, hit - done, out);
+			out = widen_byte(start, p + hit, keep_nul, out);
+			done = hit + 1;
 		}
-		if (*p == '\n' && (p == start || p[-1] != '\r'))
-			*out++ = '\r';
-		*out++ = *p || keep_nul ? *p : (char)0x80;
-		p++;
+		out = copy_run(p + done, BLOCK - done, out);
 	}
+	for (; p < end; p++)
+		out = widen_byte(start, p, keep_nul, out);
 	return out;
 }
 

@@ -250,8 +250,8 @@ file_of(struct str text, size_t head)
 	return fd;
 }
 
-/* Long enough for the loop that takes a word at a time, and for more than one piece; line ends and
- * NULs lie at every place of a word. In turns from memory and from a file. */
+/* Long enough for the loop that takes a block at a time, and for more than one piece; line ends and
+ * NULs lie at every place of a block. In turns from memory and from a file. */
 static void
 widens_long_texts(void **state)
 {
