@@ -8,6 +8,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/lazy_library.h"
 #include "mta-lite/map_sql.h"
 #include "mta-lite/words.h"
 
@@ -106,13 +107,14 @@ pgsql_open(struct map *map, struct str argument, struct buf *why)
 	map->data = s;
 	e = map_sql_open(&s->sql, map, argument, why);
 	s->conninfo = make_conninfo(&s->sql);
-	return e;
+	return e ? e : lazy_pq_load(why);
 }
 
 static void
 disconnect(struct map_pgsql *s)
 {
-	PQfinish(s->conn);
+	if (s->conn)
+		PQfinish(s->conn);
 	s->conn = NULL;
 }
 

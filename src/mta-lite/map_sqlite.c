@@ -6,6 +6,7 @@
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/lazy_library.h"
 #include "mta-lite/map_sql.h"
 
 /* sqlite:FILE (sqlite_table(5)). */
@@ -31,7 +32,7 @@ sqlite_map_open(struct map *map, struct str argument, struct buf *why)
 			"it has no dbpath", NULL);
 		s->sql.readable = 0;
 	}
-	return e;
+	return e ? e : lazy_sqlite_load(why);
 }
 
 static int
@@ -138,7 +139,8 @@ sqlite_map_close(struct map *map)
 {
 	struct map_sqlite *s = map->data;
 
-	(void)sqlite3_close(s->db);
+	if (s->db)
+		(void)sqlite3_close(s->db);
 	map_sql_fini(&s->sql);
 	free(s);
 }

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "lib/mem.h"
+#include "mta-lite/lazy_library.h"
 #include "mta-lite/map_text.h"
 #include "mta-lite/words.h"
 
@@ -272,6 +273,7 @@ run_sql(const char *path, const char *sql)
 	sqlite3 *db;
 	char *error = NULL;
 
+	assert_int_equal(lazy_sqlite_load(NULL), OK);
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
 	if (sqlite3_exec(db, sql, NULL, NULL, &error) != SQLITE_OK)
 		fail_msg("%s", error);
@@ -590,6 +592,29 @@ words(void **state)
 	assert_true(str_is(words_unbrace(STR("x")), "x"));
 }
 
+/* A library that is not there, or not what it should be, is a reason and no crash. */
+static void
+lazy_libraries(void **state)
+{
+	static const char *const names[] = {"sqlite3_close", "sqlite3_no_such_function"};
+	void *functions[2] = {NULL, NULL};
+	struct buf why = {0};
+
+	(void)state;
+	assert_int_equal(lazy_library_load("libsqlite3.so.0", names, 1, functions, &why), OK);
+	assert_non_null(functions[0]);
+	assert_int_equal(why.len, 0);
+	assert_int_equal(
+		lazy_library_load("libsqlite3.so.0", names, 2, functions, &why), E_UNSUPPORTED);
+	assert_null(functions[0]);
+	assert_non_null(strstr(buf_cstr(&why), "sqlite3_no_such_function"));
+	buf_reset(&why);
+	assert_int_equal(
+		lazy_library_load("libnothing.so.5", names, 1, functions, &why), E_UNSUPPORTED);
+	assert_non_null(strstr(buf_cstr(&why), "libnothing.so.5"));
+	buf_free(&why);
+}
+
 int
 main(void)
 {
@@ -606,6 +631,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(addresses, setup, teardown),
 		cmocka_unit_test_setup_teardown(ip_keys, setup, teardown),
 		cmocka_unit_test(words),
+		cmocka_unit_test(lazy_libraries),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
