@@ -220,6 +220,29 @@ on_handover(struct ipc_conn *c, struct ipc_msg *m, void *arg)
 	answer_taken(c, m->request, child ? SESSION_ACCEPTED : SESSION_REFUSED);
 }
 
+/* Begins to wait for the end of a parent that nobody needs. */
+static void
+parent_maybe_rest(struct service_run *run)
+{
+	struct parent *p = service_state(run);
+	int64_t ms = service_conf(run)->max_idle;
+
+	if (!p->program->rests || p->count || p->link_count || service_is_draining(run))
+		return;
+	event_add(p->rest_event, &(struct timeval){ms / 1000, ms % 1000 * 1000});
+}
+
+static void
+on_rest_timer(evutil_socket_t fd, short what, void *arg)
+{
+	const struct parent *p = service_state(arg);
+
+	(void)fd;
+	(void)what;
+	if (!p->count && !p->link_count)
+		service_exit(arg, 0);
+}
+
 /* A process that ends in good order waits for its sessions, and for what was sent to it. */
 static void
 parent_maybe_done(struct service_run *run)
@@ -251,6 +274,7 @@ on_handover_close(struct ipc_conn *c, enum err e, void *arg)
 		if (p->links[i] == c)
 			p->links[i] = p->links[--p->link_count];
 	parent_maybe_done(arg);
+	parent_maybe_rest(arg);
 }
 
 /* ---- sessions that wake ---- */
@@ -393,6 +417,7 @@ on_child(evutil_socket_t fd, short what, void *arg)
 		children_remove(p, at);
 	}
 	parent_maybe_done(run);
+	parent_maybe_rest(run);
 }
 
 static void
@@ -551,8 +576,10 @@ parent_start(struct service_run *run)
 	p->drain_event = event_new(service_base(run), -1, EV_PERSIST, on_drain_again, p);
 	p->waiting_event = evtimer_new(service_base(run), children_on_waiting, p);
 	p->retire_event = evtimer_new(service_base(run), on_retire_timer, run);
+	p->rest_event = evtimer_new(service_base(run), on_rest_timer, run);
 	event_add(p->report_event, NULL);
 	event_add(p->child_event, NULL);
+	parent_maybe_rest(run);
 	return p->program->warm ? p->program->warm(service_conf(run)) : OK;
 }
 
@@ -583,6 +610,7 @@ parent_stop(struct service_run *run)
 	event_free(p->drain_event);
 	event_free(p->waiting_event);
 	event_free(p->retire_event);
+	event_free(p->rest_event);
 	io_close(&p->reports[0]);
 	io_close(&p->reports[1]);
 	free(p);

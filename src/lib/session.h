@@ -153,6 +153,8 @@ struct session_program {
 	void (*release)(struct session *s);
 	/* A process that served one host does not serve another: clients are not known yet. */
 	int same_host;
+	/* The parent ends when it had no client for max_idle; the master starts it again. */
+	int rests;
 	/* Children at once; the settings' max_connections when 0. */
 	unsigned max_children;
 };

@@ -64,7 +64,8 @@ struct parent {
 	TAILQ_HEAD(session_traces, session_trace) traces; /* who looks at which sessions */
 	struct event *trace_event; /* NULL before the first */
 	int reports[2]; /* datagrams: [0] read by the parent, [1] written by all children */
-	struct event *report_event, *child_event, *drain_event, *waiting_event, *retire_event;
+	struct event *report_event, *child_event, *drain_event, *waiting_event, *retire_event,
+		*rest_event;
 };
 
 /* By process id; *result is NULL when there is none. */

@@ -31,6 +31,7 @@ static const char *const state_names[] = {
 	[CHILD_WAITING] = "waiting",
 	[CHILD_STARTING] = "starting",
 	[CHILD_READY] = "ready",
+	[CHILD_RESTING] = "resting",
 	[CHILD_STOPPING] = "stopping",
 	[CHILD_GONE] = "gone",
 };
@@ -41,7 +42,8 @@ count_ready(const struct child *c)
 	unsigned ready = 0;
 
 	for (const struct child *other = c->m->children; other; other = other->next)
-		ready += other->def == c->def && other->state == CHILD_READY;
+		ready += other->def == c->def &&
+			 (other->state == CHILD_READY || other->state == CHILD_RESTING);
 	counters_ready(c->m->counters, c->def, ready);
 }
 
@@ -139,6 +141,46 @@ child_send_fd(struct child *c, uint16_t frame, int fd)
 		ipc_conn_send(c->control, frame, 0, (struct str){0}, &fd, 1);
 }
 
+/* ---- resting ---- */
+
+static void
+callers_forget(struct child *c)
+{
+	while (c->caller_count > 0)
+		event_free(c->callers[--c->caller_count]);
+}
+
+static void
+on_caller(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	child_start(arg);
+}
+
+/* Whoever connects waits in the socket's queue, and the process takes it from there. */
+static void
+callers_watch(struct child *c)
+{
+	const struct listeners *l = &c->m->listeners;
+
+	for (size_t i = 0; i < l->count; i++) {
+		if (l->items[i].def != c->def)
+			continue;
+		ROOST_ASSERT(c->caller_count < CHILD_CALLERS_MAX);
+		c->callers[c->caller_count] =
+			event_new(c->m->base, l->items[i].fd, EV_READ, on_caller, c);
+		event_add(c->callers[c->caller_count++], NULL);
+	}
+}
+
+void
+child_rest_anew(struct child *c)
+{
+	callers_forget(c);
+	callers_watch(c);
+}
+
 /* ---- starting ---- */
 
 struct fd_list {
@@ -208,6 +250,9 @@ start_later(struct child *c)
 {
 	struct timeval tv;
 
+	if (c->state == CHILD_RESTING)
+		set_state(c, CHILD_WAITING);
+
 	c->backoff_ms = c->backoff_ms == 0		     ? BACKOFF_FIRST_MS
 			: c->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS
 							     : c->backoff_ms * 2;
@@ -225,6 +270,7 @@ child_start(struct child *c)
 	pid_t pid = -1;
 
 	event_del(c->timer);
+	callers_forget(c);
 	if (child_settings_fd(m->conf, c->def, &config_fd) ||
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
 		goto out;
@@ -298,8 +344,9 @@ child_create(struct master *m, const struct daemon_def *def)
 static void
 tell_to_end(struct child *c, enum master_frame how)
 {
-	if (c->state == CHILD_WAITING) {
+	if (c->state == CHILD_WAITING || c->state == CHILD_RESTING) {
 		event_del(c->timer);
+		callers_forget(c);
 		set_state(c, CHILD_GONE);
 		return;
 	}
@@ -339,6 +386,14 @@ child_kill(struct child *c)
 	kill(c->pid, SIGKILL);
 }
 
+/* It ended by itself, having nothing to do. */
+static int
+has_gone_to_rest(const struct child *c, int status)
+{
+	return c->def->rests && c->state == CHILD_READY && WIFEXITED(status) &&
+	       WEXITSTATUS(status) == 0;
+}
+
 static void
 log_end(const struct child *c, int status)
 {
@@ -347,7 +402,7 @@ log_end(const struct child *c, int status)
 	if (WIFSIGNALED(status))
 		log_event(LOGL_ERROR, "master.child crash", "daemon", name, "pid", pid, "signal",
 			log_i64(WTERMSIG(status)), "what", strsignal(WTERMSIG(status)), NULL);
-	else if (c->state == CHILD_STOPPING)
+	else if (c->state == CHILD_STOPPING || has_gone_to_rest(c, status))
 		log_event(LOGL_DEBUG, "master.child stopped", "daemon", name, "pid", pid, "status",
 			log_i64(WEXITSTATUS(status)), NULL);
 	else
@@ -401,6 +456,11 @@ child_ended(struct child *c, int status)
 		set_state(c, CHILD_GONE);
 		return;
 	}
+	if (has_gone_to_rest(c, status)) {
+		set_state(c, CHILD_RESTING);
+		callers_watch(c);
+		return;
+	}
 	/* Somebody else killed it (an administrator, the kernel for want of memory): no crash loop.
 	 */
 	if (io_now_ms() - c->started_ms >= ALIVE_RESET_MS ||
@@ -437,6 +497,7 @@ children_sweep(struct master *m)
 		}
 		*at = c->next;
 		ipc_conn_free(&c->control);
+		callers_forget(c);
 		event_free(c->timer);
 		free(c);
 	}

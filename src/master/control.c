@@ -47,6 +47,7 @@ children_json(const struct master *m)
 		[CHILD_WAITING] = "waiting",
 		[CHILD_STARTING] = "starting",
 		[CHILD_READY] = "ready",
+		[CHILD_RESTING] = "resting",
 		[CHILD_STOPPING] = "stopping",
 		[CHILD_GONE] = "gone",
 	};

@@ -112,6 +112,7 @@ const struct daemon_def daemon_defs[] = {
 		.restart_for = smtp_restart_for,
 		.user = DAEMON_MAIL_USER,
 		.stage = STAGE_DELIVERY,
+		.rests = 1,
 		.unix_ = {{"smtp-out", "smtp-out", DAEMON_MAIL_USER, 0600}},
 	},
 	{
@@ -120,6 +121,7 @@ const struct daemon_def daemon_defs[] = {
 		.restart_for = srs_restart_for,
 		.user = DAEMON_MAIL_USER,
 		.stage = STAGE_DELIVERY,
+		.rests = 1,
 		.unix_ = {{"lmtp-out", "lmtp-out", DAEMON_MAIL_USER, 0600}},
 	},
 	{
@@ -128,6 +130,7 @@ const struct daemon_def daemon_defs[] = {
 		.restart_for = local_restart_for,
 		.user = DAEMON_MAIL_USER,
 		.stage = STAGE_DELIVERY,
+		.rests = 1,
 		.unix_ = {{"local-out", "local-out", DAEMON_MAIL_USER, 0600}},
 	},
 	{

@@ -47,6 +47,7 @@ struct daemon_def {
 	int per_core; /* proxy_processes of them */
 	int limits; /* gets the table of connection counts */
 	int metrics; /* reads what all the others count */
+	int rests; /* may end when nobody uses it, until somebody connects again */
 	/*
 	 * Settings that it cannot take over while it runs (files that it opens before its sandbox):
 	 * another process takes its place. Names, ended by NULL; one that ends in "*" stands for

@@ -78,7 +78,8 @@ static int
 all_ready(const struct master *m, int last)
 {
 	for (const struct child *c = m->children; c; c = c->next)
-		if (c->def->last == last && !c->retired && c->state != CHILD_READY)
+		if (c->def->last == last && !c->retired && c->state != CHILD_READY &&
+			c->state != CHILD_RESTING)
 			return 0;
 	return 1;
 }
@@ -190,7 +191,7 @@ master_stop(struct master *m)
 	event_add(m->stage_timer, &tick);
 	/* A daemon between two starts has nothing to finish. */
 	for (struct child *c = m->children; c; c = c->next)
-		if (c->state == CHILD_WAITING)
+		if (c->state == CHILD_WAITING || c->state == CHILD_RESTING)
 			child_stop(c);
 	stop_stage(m);
 	progress_ending(m);

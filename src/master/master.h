@@ -23,11 +23,14 @@ enum child_state {
 	CHILD_WAITING, /* not running; starts when its turn or its back-off is over */
 	CHILD_STARTING,
 	CHILD_READY,
+	CHILD_RESTING, /* not running, nobody needs it; starts when somebody connects */
 	CHILD_STOPPING, /* told to stop */
 	CHILD_GONE, /* over; the record is freed */
 };
 
 struct master;
+
+enum { CHILD_CALLERS_MAX = 4 };
 
 /* One process of a daemon, through all its restarts. */
 struct child {
@@ -38,6 +41,8 @@ struct child {
 	pid_t pid; /* 0: none */
 	struct ipc_conn *control;
 	struct event *timer; /* restart */
+	struct event *callers[CHILD_CALLERS_MAX]; /* its sockets, while it rests */
+	size_t caller_count;
 	int64_t started_ms;
 	unsigned backoff_ms, restarts;
 	int retired; /* replaced by a reload: not started again */
@@ -103,6 +108,8 @@ void counters_ready(struct counters *counters, const struct daemon_def *def, uns
 
 struct child *child_create(struct master *m, const struct daemon_def *def);
 void child_start(struct child *c);
+/* One that is CHILD_RESTING waits at other sockets now: the listeners are new. */
+void child_rest_anew(struct child *c);
 /* Sends MASTER_STOP; also to one that was retired. */
 void child_stop(struct child *c);
 /* Another one has taken its place: it ends when its clients are done. */

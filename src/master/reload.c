@@ -62,8 +62,10 @@ spread(struct master *m, const struct listeners *old, const struct config *old_c
 		if (!listeners_same(old, &m->listeners, c->def) ||
 			daemon_must_restart(c->def, old_conf, m->conf)) {
 			c->retired = 1;
-			if (c->state == CHILD_WAITING)
+			if (c->state == CHILD_WAITING || c->state == CHILD_RESTING)
 				child_stop(c);
+		} else if (c->state == CHILD_RESTING) {
+			child_rest_anew(c);
 		} else if (c->state != CHILD_WAITING) {
 			int fd;
 			if (child_settings_fd(m->conf, c->def, &fd) == OK)

@@ -101,6 +101,7 @@ refresh(const struct config *conf)
 static const struct session_program lmtp_client_program = {
 	.name = "lmtp-client",
 	.handover = "lmtp-out",
+	.rests = 1,
 	.warm = warm,
 	.sandbox = sandbox,
 	.refresh = refresh,

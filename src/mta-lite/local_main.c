@@ -59,6 +59,7 @@ refresh(const struct config *conf)
 static const struct session_program local_program = {
 	.name = "local",
 	.handover = "local-out",
+	.rests = 1,
 	.warm = warm,
 	.sandbox = sandbox,
 	.refresh = refresh,

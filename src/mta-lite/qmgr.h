@@ -68,6 +68,7 @@ struct qmgr {
 	TAILQ_HEAD(, qmgr_link) idle; /* delivery processes that wait for more */
 	struct ipc_conn
 		*agents[QMGR_AGENTS]; /* smtp-out, lmtp-out, local-out; NULL while not connected */
+	unsigned agent_links[QMGR_AGENTS]; /* delivery processes of each */
 	LIST_HEAD(, qmgr_etrn) etrns;
 	struct event *scan_timer, *drain_timer, *due_timer, *pump_timer;
 	uint64_t delivered, deferrals, bounced; /* recipients since start, for status */

@@ -31,12 +31,21 @@ enum { LINK_AGE_MS = 300 * 1000, LINK_IDLE_MS = 1000 };
 struct qmgr_link {
 	TAILQ_ENTRY(qmgr_link) entry; /* in q->idle without a job */
 	struct qmgr *q;
+	int agent; /* index into agent_names */
 	struct ipc_conn *conn;
 	struct qmgr_job *job; /* NULL: it waits for one */
 	char *key; /* the destination */
 	int64_t since_ms;
 	struct event *timer; /* ends the wait */
 };
+
+/* An agent without delivery processes is let go: it may rest then. */
+static void
+agent_release(struct qmgr *q, int agent)
+{
+	if (--q->agent_links[agent] == 0)
+		ipc_conn_free(&q->agents[agent]);
+}
 
 static void
 link_free(struct qmgr_link *l)
@@ -45,6 +54,7 @@ link_free(struct qmgr_link *l)
 		TAILQ_REMOVE(&l->q->idle, l, entry);
 	event_free(l->timer);
 	ipc_conn_free(&l->conn);
+	agent_release(l->q, l->agent);
 	free(l->key);
 	free(l);
 }
@@ -229,6 +239,7 @@ on_close(struct ipc_conn *c, enum err e, void *arg)
 	else
 		TAILQ_REMOVE(&q->idle, l, entry);
 	event_free(l->timer);
+	agent_release(q, l->agent);
 	free(l->key);
 	free(l);
 	if (job)
@@ -310,7 +321,8 @@ start_new(struct qmgr_job *job, const char *key, int file)
 {
 	static const struct ipc_conn_handler handler = {on_message, on_close};
 	struct qmgr *q = job->message->q;
-	struct ipc_conn *agent = agent_connect(q, agent_of(job->route.kind));
+	int which = agent_of(job->route.kind);
+	struct ipc_conn *agent = agent_connect(q, which);
 	struct qmgr_link *l;
 	int pair[2];
 
@@ -321,6 +333,8 @@ start_new(struct qmgr_job *job, const char *key, int file)
 	(void)io_set_nonblocking(pair[0], 1);
 	l = MEM_NEW(struct qmgr_link);
 	l->q = q;
+	l->agent = which;
+	q->agent_links[which]++;
 	l->key = mem_strdup(key);
 	l->since_ms = io_now_ms();
 	l->timer = evtimer_new(service_base(q->run), on_idle_timer, l);

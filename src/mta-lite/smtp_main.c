@@ -54,6 +54,7 @@ refresh(const struct config *conf)
 static const struct session_program smtp_program = {
 	.name = "smtp",
 	.handover = "smtp-out",
+	.rests = 1,
 	.warm = warm,
 	.sandbox = sandbox,
 	.refresh = refresh,

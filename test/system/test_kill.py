@@ -25,7 +25,7 @@ from roost_instance import PASSWORD, Roost, wait_until
 DAEMONS = ["roost-proxy", "roost-auth", "roost-index", "roost-imap", "roost-lmtp", "roost-smtpd", "roost-qmgr",
            "roost-smtp", "roost-lmtp-client", "roost-pop3", "roost-idle"]
 SETTINGS = {"log_level": "info", "minimal_backoff_time": "1s", "maximal_backoff_time": "2s",
-            "imap_max_errors": 1000, "max_connections_per_ip": 1000}
+            "imap_max_errors": 1000, "max_connections_per_ip": 1000, "max_idle": "1h"}
 ALICE, BOB = "alice@example.test", "bob@example.test"
 ROUNDS = 5
 

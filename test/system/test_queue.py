@@ -138,6 +138,42 @@ def test_the_postmaster_sees_what_bounces(make, ports, instance_imap):  # noqa: 
         wait_until(lambda: queue(roost) == [], what="the queue is empty")
 
 
+# ---- delivery programs that rest ----
+
+
+def test_delivery_programs_rest_and_come_back(make, ports):
+    """Who has nothing to deliver ends, and the next message starts it again, with the settings of that time."""
+    roost = make(max_idle="1s")
+    programs = ("roost-smtp", "roost-lmtp-client")
+
+    def all_rest():
+        wait_until(lambda: not any(roost.pids(name) for name in programs), 30, "the delivery programs rest")
+
+    def status(service):
+        return next(row for row in roost.ctl("status") if row["service"] == service)
+
+    all_rest()
+    assert "master.child exit" not in roost.log()
+    with Sink(ports[0], LIVES) as sink:
+        send(roost, "someone@lives.test", subject="the first")
+        wait_until(lambda: len(sink.messages) == 1, what="the first arrives")
+        assert roost.pids("roost-smtp")
+        all_rest()
+        # A reload has new sockets and settings for who is not there to take them.
+        roost.ctl("reload")
+        assert roost.pids("roost-qmgr")
+        send(roost, "someone@lives.test", subject="the second")
+        wait_until(lambda: len(sink.messages) == 2, what="the second arrives")
+        all_rest()
+        # An administrator's question wakes them as well, and is answered.
+        assert status("smtp")["sessions"] == 0
+        daemons = {d["name"]: d for d in status("master")["daemons"]}
+        assert daemons["smtp"]["state"] in ("starting", "ready", "resting")
+        assert not any(d["restarts"] for d in daemons.values())
+    all_rest()
+    roost.stop()
+
+
 # ---- load ----
 
 
