@@ -279,7 +279,7 @@ cache_flush_verb(struct service_run *run, struct ctl_request *req, const json_t 
 			req, E_PARSE, "\"user\" is not an address; write it as name@domain");
 		return;
 	}
-	cache_flush(auth->cache, user ? a.text : NULL);
+	auth_forget(auth, user ? a.text : NULL);
 	penalty_flush(auth->penalty, user ? a.text : NULL);
 	ctl_reply_ok(req, NULL);
 }

@@ -129,7 +129,7 @@ admin_import(struct admin_job *j, struct directory *d)
 			return e;
 	}
 	e = rows_import(j, d, kind, rows);
-	cache_flush(j->auth->cache, NULL);
+	auth_forget(j->auth, NULL);
 	if (!e)
 		j->value = json_pack("{s:I}", "imported", (json_int_t)json_array_size(rows));
 	return e;

@@ -10,7 +10,14 @@
 static void
 forget_all(struct admin_job *j)
 {
-	cache_flush(j->auth->cache, NULL);
+	auth_forget(j->auth, NULL);
+}
+
+/* An alias has no log-in. */
+static void
+forget_answers(struct admin_job *j)
+{
+	answers_forget(j->auth->answers);
 }
 
 static enum err
@@ -222,6 +229,7 @@ admin_alias_add(struct admin_job *j, struct directory *d)
 	args.v[ARG_DOMAIN] = a.domain;
 	args.v[ARG_NOW] = j->now;
 	e = alias_insert(j, d, &args, targets, &added);
+	forget_answers(j);
 	if (e == E_CONFLICT)
 		e = no_such_domain(j, a.domain);
 	if (!e && added == 0)
@@ -287,6 +295,7 @@ admin_alias_remove(struct admin_job *j, struct directory *d)
 	args.v[ARG_DOMAIN] = a.domain;
 	args.v[ARG_TARGET] = text;
 	e = directory_run(d, SQL_ALIAS_REMOVE, &args, &r);
+	forget_answers(j);
 	if (!e && r.affected == 0)
 		e = admin_fail(j, E_NOTFOUND, "there is no such alias %s; \"alias list\" shows all",
 			a.text);

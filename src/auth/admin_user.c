@@ -17,7 +17,7 @@ enum { LIST_MAX = 100000, NAME_MAX_BYTES = 255, HASH_MAX_BYTES = 1000 };
 static void
 forget(struct admin_job *j, const struct addr *a)
 {
-	cache_flush(j->auth->cache, a->text);
+	auth_forget(j->auth, a->text);
 }
 
 static enum err

@@ -39,7 +39,7 @@ struct db_backend {
 extern const struct db_backend db_backend_postgresql, db_backend_sqlite;
 
 /* The schema version that this program writes. */
-enum { DB_SCHEMA_VERSION = 6 };
+enum { DB_SCHEMA_VERSION = 7 };
 /* What makes version i + 2 of a database of version i + 1. */
 struct db_schema_upgrade {
 	const char *postgresql, *sqlite;

@@ -153,22 +153,28 @@ static const char *const texts[SQL_COUNT] = {
 	"ALTER TABLE mailbox ADD COLUMN acl_groups TEXT NOT NULL DEFAULT ''; "                     \
 	"UPDATE schema_version SET version = 6"
 
+#define TO_VERSION_7 "UPDATE schema_version SET version = 7"
+
 /* The triggers name columns, so they are made anew with each version that has others. */
 #define DROP_WATCH                                                                                 \
 	"DROP TRIGGER IF EXISTS roost_directory_changed ON mailbox; "                              \
 	"DROP TRIGGER IF EXISTS roost_directory_changed ON quota; "                                \
 	"DROP TRIGGER IF EXISTS roost_directory_changed ON domain; "                               \
-	"DROP TRIGGER IF EXISTS roost_directory_changed ON domain_alias"
+	"DROP TRIGGER IF EXISTS roost_directory_changed ON domain_alias; "                         \
+	"DROP TRIGGER IF EXISTS roost_directory_changed ON alias; "                                \
+	"DROP TRIGGER IF EXISTS roost_directory_emptied ON mailbox; "                              \
+	"DROP TRIGGER IF EXISTS roost_directory_emptied ON quota"
 
 const struct db_schema_upgrade db_schema_upgrades[DB_SCHEMA_VERSION - 1] = {
 	{TO_VERSION_2, TO_VERSION_2},
 	{TO_VERSION_3, TO_VERSION_3},
 	{TO_VERSION_4, TO_VERSION_4},
 	{TO_VERSION_5, TO_VERSION_5},
-	{TO_VERSION_6 "; " DROP_WATCH ";\n"
+	{TO_VERSION_6, TO_VERSION_6},
+	{TO_VERSION_7 "; " DROP_WATCH ";\n"
 #include "src/auth/schema_pg_watch.inc"
 		,
-		TO_VERSION_6},
+		TO_VERSION_7},
 };
 
 static const char *const arg_names[ARG_COUNT] = {

@@ -23,6 +23,7 @@ struct lru {
 	struct entry *newest, *oldest;
 	size_t bucket_count, count, max, value_size;
 	uint64_t seed;
+	void (*drop)(void *value);
 };
 
 enum { BUCKETS_FIRST = 64 };
@@ -59,6 +60,12 @@ lru_free(struct lru **t)
 	lru_clear(*t);
 	free((*t)->buckets);
 	MEM_FREE(*t);
+}
+
+void
+lru_on_drop(struct lru *t, void (*drop)(void *value))
+{
+	t->drop = drop;
 }
 
 static struct entry **
@@ -146,6 +153,8 @@ lru_remove(struct lru *t, const char *key)
 		return 0;
 	*slot = e->chain;
 	unlink_use(t, e);
+	if (t->drop)
+		t->drop(e->value);
 	OPENSSL_cleanse(e->value, t->value_size);
 	free(e->key);
 	free(e);

@@ -14,6 +14,8 @@ struct lru;
 /* max entries >= 1, each with value_size bytes. */
 struct lru *lru_create(size_t max, size_t value_size);
 void lru_free(struct lru **t);
+/* From now on drop is called with each value that is removed, in whatever way. */
+void lru_on_drop(struct lru *t, void (*drop)(void *value));
 /* The value, now the most recently used; NULL: none. Borrowed until the next change. */
 void *lru_find(struct lru *t, const char *key);
 /* The same, made when it is not there. */

@@ -74,4 +74,4 @@ CREATE TABLE quota (
 	PRIMARY KEY (domain, local),
 	FOREIGN KEY (domain, local) REFERENCES mailbox (domain, local) ON DELETE CASCADE
 ) WITHOUT ROWID;
-INSERT INTO schema_version VALUES (6);
+INSERT INTO schema_version VALUES (7);

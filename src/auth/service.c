@@ -171,6 +171,7 @@ start(struct service_run *run)
 	umask(077);
 	auth->health = directory_health_create();
 	auth->cache = cache_create(conf->auth_cache_ttl);
+	auth->answers = answers_create(conf->auth_cache_ttl, conf->auth_cache_size);
 	auth->penalty = penalty_create();
 	auth->tokens = token_table_create();
 	return OK;
@@ -184,7 +185,7 @@ begin(struct service_run *run)
 	auth->workers = worker_pool_create(service_base(run),
 		(size_t)service_conf(run)->auth_workers, auth->settings, auth->health);
 	auth->last_login = last_login_create(auth);
-	auth->watch = directory_watch_create(auth->settings, auth->cache);
+	auth->watch = directory_watch_create(auth->settings, auth->cache, auth->answers);
 	return OK;
 }
 
@@ -241,6 +242,8 @@ reload(struct service_run *run, const struct config *old)
 
 	(void)old;
 	cache_set_ttl(auth->cache, service_conf(run)->auth_cache_ttl);
+	answers_set_limits(auth->answers, service_conf(run)->auth_cache_ttl,
+		service_conf(run)->auth_cache_size);
 	if (settings_make(service_conf(run), &settings))
 		return; /* logged; the old queries stay */
 	auth_settings_unref(&auth->settings);
@@ -248,7 +251,14 @@ reload(struct service_run *run, const struct config *old)
 	worker_pool_set_settings(auth->workers, settings);
 	directory_watch_set_settings(auth->watch, settings);
 	/* Answers of the old database or queries that were under way. */
-	cache_flush(auth->cache, NULL);
+	auth_forget(auth, NULL);
+}
+
+void
+auth_forget(struct auth_service *auth, const char *user)
+{
+	cache_flush(auth->cache, user);
+	answers_forget(auth->answers);
 }
 
 void
@@ -313,6 +323,7 @@ stop(struct service_run *run)
 	token_table_free(&auth->tokens);
 	penalty_free(&auth->penalty);
 	cache_free(&auth->cache);
+	answers_free(&auth->answers);
 	directory_health_free(&auth->health);
 	auth_settings_unref(&auth->settings);
 	sasl_login_fini();
@@ -331,9 +342,11 @@ status(struct service_run *run, json_t *object)
 {
 	struct auth_service *auth = service_state(run);
 	struct cache_stats cs;
+	struct answers_stats as;
 	size_t addresses, users;
 
 	cache_stats(auth->cache, &cs);
+	answers_stats(auth->answers, &as);
 	penalty_counts(auth->penalty, &addresses, &users);
 	json_object_set_new(object, "database",
 		json_string(auth->settings->use_postgresql ? "postgresql" : "sqlite"));
@@ -344,7 +357,12 @@ status(struct service_run *run, json_t *object)
 	set_count(object, "logins_ok", auth->logins_ok);
 	set_count(object, "logins_failed", auth->logins_failed);
 	set_count(object, "logins_unavailable", auth->logins_unavailable);
+	json_object_set_new(object, "lookups_remembered",
+		json_boolean(directory_watch_is_complete(auth->watch)));
 	set_count(object, "lookups", auth->lookups);
+	set_count(object, "lookups_known", auth->lookups_known);
+	set_count(object, "answers", as.entries);
+	set_count(object, "answers_bytes", as.bytes);
 	set_count(object, "jobs_pending", worker_pool_pending(auth->workers));
 	set_count(object, "cache_entries", cs.entries);
 	set_count(object, "cache_hits", cs.hits);

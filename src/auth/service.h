@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "auth/answers.h"
 #include "auth/cache.h"
 #include "auth/directory.h"
 #include "auth/directory_watch.h"
@@ -17,7 +18,8 @@
 #include "lib/ipc.h"
 #include "lib/service.h"
 
-/* The parts of roost-auth and what they share; private to it. All but the cache is the loop's. */
+/* The parts of roost-auth and what they share; private to it. All but what is remembered is the
+ * loop's. */
 
 struct event;
 struct peer;
@@ -30,7 +32,8 @@ struct auth_service {
 	struct worker_pool *workers;
 	struct directory_watch *watch;
 	struct last_login *last_login;
-	struct cache *cache;
+	struct cache *cache; /* passwords */
+	struct answers *answers; /* of the directory, lookup.c */
 	struct penalty *penalty;
 	struct token_table *tokens;
 	struct peer *peers;
@@ -42,6 +45,7 @@ struct auth_service {
 	struct event *retire_event; /* NULL: not retiring */
 	int64_t retire_deadline_ms;
 	uint64_t logins_ok, logins_failed, logins_unavailable, lookups;
+	uint64_t lookups_known; /* of them: from what is remembered */
 };
 
 /* ---- a connection from another process (peer.c) ---- */
@@ -106,6 +110,12 @@ void login_peer_closed(struct peer *p);
 
 /* After a job: ends the process when it was the last one of a drain. */
 void auth_job_done(struct auth_service *auth);
+
+/*
+ * The directory was changed, which touches this user's log-ins, or with NULL anybody's: nothing
+ * older counts any more. In any thread.
+ */
+void auth_forget(struct auth_service *auth, const char *user);
 
 /* The Dovecot protocols (dovecot_auth.c, dovecot_userdb.c). */
 void dovecot_auth_accept(struct service_run *run, int fd, const struct net_addr *from);

@@ -52,6 +52,14 @@ masters_copy(const struct config *conf, struct auth_settings *s)
 	}
 }
 
+/* A file tells nobody, nor do tables that only the administrator's own queries know. */
+static int
+is_watchable(const struct auth_settings *s)
+{
+	return s->use_postgresql && !s->passwd_file && !s->query_user[0] && !s->query_alias[0] &&
+	       !s->query_domain[0] && !s->query_domain_alias[0];
+}
+
 struct auth_settings *
 auth_settings_create(const struct config *conf)
 {
@@ -88,6 +96,7 @@ auth_settings_create(const struct config *conf)
 	masters_copy(conf, s);
 	s->oauth = oauth_create(conf);
 	s->passwd_file = conf->passwd_file[0] ? passwd_file_create(conf->passwd_file) : NULL;
+	s->is_watchable = is_watchable(s);
 	s->dummy = dummy_hash(s->scheme);
 	return s;
 }

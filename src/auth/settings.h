@@ -18,6 +18,7 @@ struct auth_settings {
 	atomic_int refs;
 	int use_postgresql;
 	int is_postfixadmin; /* the tables are PostfixAdmin's, who alone writes them */
+	int is_watchable; /* directory_watch.h: who changes what look-ups read is heard of */
 	char *sqlite_path, *postgresql;
 	int db_timeout_ms;
 	/* Replaced statements (directory_sql.h); "": ours. */

@@ -8,8 +8,10 @@
 
 #include <cmocka.h>
 
+#include "auth/answers.h"
 #include "auth/cache.h"
 #include "auth/directory_sql.h"
+#include "auth/lookup_answer.h"
 #include "auth/lru.h"
 #include "auth/penalty.h"
 #include "auth/token.h"
@@ -306,6 +308,149 @@ cache_forgets(void **state)
 	cache_free(&c);
 }
 
+/* ---- answers of the directory ---- */
+
+/* What is remembered at that time; NULL: nothing. On the heap. */
+static char *
+recalled(struct answers *a, const char *question, int64_t now_ms)
+{
+	struct buf b = {0};
+	char *text = NULL;
+
+	if (answers_find(a, question, now_ms, &b))
+		text = str_dup(buf_str(&b));
+	else
+		assert_int_equal(b.len, 0);
+	buf_free(&b);
+	return text;
+}
+
+static void
+assert_recalled(struct answers *a, const char *question, int64_t now_ms, const char *want)
+{
+	char *got = recalled(a, question, now_ms);
+
+	if (want) {
+		assert_non_null(got);
+		assert_string_equal(got, want);
+	} else {
+		assert_null(got);
+	}
+	free(got);
+}
+
+static void
+answers_are_forgotten(void **state)
+{
+	struct answers *a = answers_create(1000, 1 << 20);
+	uint64_t old = answers_generation(a);
+	struct answers_stats stats;
+
+	(void)state;
+	assert_recalled(a, "x", 0, NULL);
+	answers_add(a, "x", 0, old, STR("one"));
+	answers_add(a, "y", 0, old, STR(""));
+	assert_recalled(a, "x", 999, "one");
+	assert_recalled(a, "y", 0, "");
+	answers_add(a, "x", 500, old, STR("two"));
+	assert_recalled(a, "x", 1499, "two");
+	assert_recalled(a, "x", 1500, NULL);
+	assert_recalled(a, "X", 500, NULL);
+	answers_forget(a);
+	assert_recalled(a, "x", 500, NULL);
+	answers_stats(a, &stats);
+	assert_int_equal(stats.entries + stats.bytes, 0);
+	/* What was read before a change is not remembered after it. */
+	answers_add(a, "x", 0, old, STR("old"));
+	assert_recalled(a, "x", 0, NULL);
+	answers_add(a, "x", 0, answers_generation(a), STR("new"));
+	assert_recalled(a, "x", 0, "new");
+	answers_set_limits(a, 0, 1 << 20);
+	answers_add(a, "x", 0, answers_generation(a), STR("new"));
+	assert_recalled(a, "x", 0, NULL);
+	answers_set_limits(a, 1000, 0);
+	answers_add(a, "x", 0, answers_generation(a), STR("new"));
+	assert_recalled(a, "x", 0, NULL);
+	answers_free(&a);
+}
+
+static void
+answers_are_bounded(void **state)
+{
+	enum { MAX = 100000 };
+	struct answers *a = answers_create(1000, MAX);
+	uint64_t generation = answers_generation(a);
+	struct answers_stats stats;
+	char question[16], large[MAX / ANSWERS_LARGEST_PART];
+
+	(void)state;
+	memset(large, 'x', sizeof(large));
+	for (int i = 0; i < 5000; i++) {
+		snprintf(question, sizeof(question), "q%d", i);
+		answers_add(a, question, 0, generation, str_make(large, (size_t)i % 3000));
+		answers_add(a, "used", 0, generation, STR("still there"));
+		answers_stats(a, &stats);
+		assert_in_range(stats.bytes, 1, MAX);
+		assert_recalled(a, "used", 0, "still there");
+	}
+	assert_in_range(stats.entries, 10, 500);
+	assert_recalled(a, "q0", 0, NULL);
+	/* One that would push many others out is not taken. */
+	answers_add(a, "large", 0, generation, str_make(large, sizeof(large)));
+	assert_recalled(a, "large", 0, NULL);
+	assert_recalled(a, "used", 0, "still there");
+	answers_free(&a);
+}
+
+/* Two questions with the same letters are not the same. */
+static void
+questions_differ(void **state)
+{
+	char one[LOOKUP_QUESTION_SIZE], two[LOOKUP_QUESTION_SIZE];
+	char longest[FRAME_ADDRESS_MAX] = {0};
+	struct str long_str = str_make(longest, sizeof(longest));
+
+	(void)state;
+	assert_true(lookup_question(AUTH_MAY_SEND_AS, STR("ab"), STR("c"), one));
+	assert_true(lookup_question(AUTH_MAY_SEND_AS, STR("a"), STR("bc"), two));
+	assert_string_not_equal(one, two);
+	assert_true(lookup_question(AUTH_LOOKUP_RCPT, STR(""), STR("abc"), one));
+	assert_true(lookup_question(AUTH_LOOKUP_USER, STR(""), STR("abc"), two));
+	assert_string_not_equal(one, two);
+	assert_false(lookup_question(AUTH_RESUME, STR(""), STR("abc"), two));
+	memset(longest, 'x', sizeof(longest));
+	assert_true(lookup_question(AUTH_MAY_SEND_AS, long_str, long_str, one));
+	longest[sizeof(longest) - 1] = 'y';
+	assert_true(lookup_question(AUTH_MAY_SEND_AS, long_str, long_str, two));
+	assert_string_not_equal(one, two);
+}
+
+static void
+an_answer_is_kept_whole(void **state)
+{
+	struct lookup_answer in = {.is_good = 1, .detail = "notes", .moved_to = "mail.test"}, out;
+	struct buf b = {0};
+
+	(void)state;
+	in.mailbox = longest_user();
+	in.mailbox.max_connections = in.mailbox.max_connections_per_ip = 0;
+	lookup_answer_pack(AUTH_LOOKUP_USER, &in, &b);
+	assert_int_equal(lookup_answer_unpack(AUTH_LOOKUP_USER, buf_str(&b), &out), OK);
+	assert_memory_equal(&in, &out, sizeof(in));
+	for (size_t len = 0; len < b.len; len++)
+		assert_int_equal(
+			lookup_answer_unpack(AUTH_LOOKUP_USER, str_make(b.p, len), &out), E_PROTO);
+	buf_reset(&b);
+	in = (struct lookup_answer){.result = E_NOTFOUND};
+	lookup_answer_pack(AUTH_LOOKUP_USER, &in, &b);
+	assert_int_equal(lookup_answer_unpack(AUTH_LOOKUP_USER, buf_str(&b), &out), OK);
+	assert_memory_equal(&in, &out, sizeof(in));
+	assert_true(lookup_answer_is_lasting(&out));
+	out.result = E_TEMPFAIL;
+	assert_false(lookup_answer_is_lasting(&out));
+	buf_free(&b);
+}
+
 /* ---- named parameters ---- */
 
 static void
@@ -364,6 +509,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			a_token_that_was_changed_is_none, set_up_tokens, tear_down_tokens),
 		cmocka_unit_test(cache_forgets),
+		cmocka_unit_test(answers_are_forgotten),
+		cmocka_unit_test(answers_are_bounded),
+		cmocka_unit_test(questions_differ),
+		cmocka_unit_test(an_answer_is_kept_whole),
 		cmocka_unit_test(parameters),
 	};
 
