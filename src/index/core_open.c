@@ -432,6 +432,13 @@ copy_names(const char *const *names)
 	return out;
 }
 
+void
+index_core_set_options(struct index_core *c, const struct index_core_options *o)
+{
+	c->unfold_max = (o->max_message_size ? o->max_message_size : 50 << 20) * GZIP_UNFOLD_FACTOR;
+	c->expunge_keep_s = o->expunge_keep_s;
+}
+
 enum err
 index_core_open(const struct index_core_options *o, struct index_core **out)
 {
@@ -448,8 +455,7 @@ index_core_open(const struct index_core_options *o, struct index_core **out)
 	c->map_size = o->map_size;
 	c->modseq_floor = o->modseq_floor;
 	c->fsync = o->fsync;
-	c->unfold_max = (o->max_message_size ? o->max_message_size : 50 << 20) * GZIP_UNFOLD_FACTOR;
-	c->expunge_keep_s = o->expunge_keep_s;
+	index_core_set_options(c, o);
 	c->maildir_fd = -1;
 	c->more_deleted = 1;
 	core_quota_rules_set(c, o->limits.rules);

@@ -80,6 +80,8 @@ int index_core_is_gone(const struct index_core *c);
  */
 enum err index_core_rebuild(struct index_core **c, int *same);
 void index_core_set_limits(struct index_core *c, const struct index_core_limits *limits);
+/* Takes max_message_size and expunge_keep_s over, which a reload may have changed; and no other. */
+void index_core_set_options(struct index_core *c, const struct index_core_options *o);
 /* Looks at all folders anew, whatever their times say, counts, and writes maildirsize anew. */
 enum err index_core_quota_recount(struct index_core *c);
 /* Another number for each file that the environment ever had. */

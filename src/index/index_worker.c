@@ -364,10 +364,10 @@ static const struct ipc_conn_handler conn_handler = {on_message, on_close};
 
 /* ---- opening ---- */
 
-enum err
-index_open_core(const struct index_open *o, struct index_core **out)
+static struct index_core_options
+core_options(const struct index_open *o)
 {
-	struct index_core_options options = {
+	return (struct index_core_options){
 		.maildir = o->maildir,
 		.index_dir = o->index_dir,
 		.host = o->host,
@@ -378,6 +378,12 @@ index_open_core(const struct index_open *o, struct index_core **out)
 		.fsync = o->fsync,
 		.expunge_keep_s = o->expunge_keep_s,
 	};
+}
+
+enum err
+index_open_core(const struct index_open *o, struct index_core **out)
+{
+	struct index_core_options options = core_options(o);
 
 	return index_core_open(&options, out);
 }
@@ -466,6 +472,19 @@ answer_opened(struct index_conn *c, const struct index_open *o)
 	index_answer_send(c, INDEX_OPENED, o->request, &body);
 }
 
+/* What the settings say now, for a reload may have changed them since the user was opened. */
+static void
+take_settings(struct index_user_entry *u, struct index_open *o)
+{
+	struct index_core_options options = core_options(o);
+
+	index_core_set_options(u->core, &options);
+	u->watches_max = o->watches_max;
+	index_warnings_free(&u->warnings);
+	u->warnings = o->warnings;
+	o->warnings = NULL;
+}
+
 /* u: NULL, with the error that is told. */
 static void
 conn_begin(struct index_worker *w, struct index_open *o, enum err e, struct index_user_entry *u)
@@ -487,10 +506,7 @@ conn_begin(struct index_worker *w, struct index_open *o, enum err e, struct inde
 	if (!u) {
 		index_answer_error(c, o->request, e == E_CORRUPT ? E_TEMPFAIL : e, "open");
 	} else {
-		/* What the settings say now. */
-		index_warnings_free(&u->warnings);
-		u->warnings = o->warnings;
-		o->warnings = NULL;
+		take_settings(u, o);
 		c->user = u;
 		c->next = u->conns;
 		u->conns = c;

@@ -85,6 +85,28 @@ def test_expunge_and_back(server, client):
     assert contents(client, "INBOX") == before
 
 
+def test_a_reload_changes_what_is_kept_of_open_users(make_instance, imap):
+    server = make_instance()
+    client = imap(ADDRESS, instance=server)
+    fill(client, "INBOX", 9)
+
+    def expunge():
+        other = imap(ADDRESS, instance=server)
+        ok(other.select())
+        ok(other.store("1", "+FLAGS.SILENT", "(\\Deleted)"))
+        ok(other.expunge())
+        return server.ctl("mailbox", "undelete", ADDRESS, "--list")
+
+    assert expunge() == []
+    server.settings["expunge_keep"] = "7d"
+    server.write_conf()
+    server.reload()
+    # The service may take the new settings a moment after the master said so.
+    kept = expunge() or expunge() or expunge()
+    assert kept[0]["mailbox"] == "INBOX"
+    assert len(contents(client, "INBOX")) + kept[0]["uid"] == 9
+
+
 def test_deleted_mailbox_comes_back(server, client):
     ok(client.create("Projects/Old"))
     fill(client, "Projects/Old", 4)
