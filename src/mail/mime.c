@@ -230,6 +230,9 @@ header_close(struct mime_parser *p, uint64_t end, uint64_t lines, uint64_t bare)
 	part->body_off = end;
 	part->body_lines = lines; /* where the counts stood, until the body ends */
 	part->body_bare_lf = bare;
+	/* Also where no empty line comes: it is one without parts. */
+	if (str_is_i(part->type, "multipart"))
+		part->kind = MIME_MULTIPART;
 	p->in_header = 0;
 }
 
@@ -268,8 +271,7 @@ body_open(struct mime_parser *p)
 	struct mime_part *part = p->part;
 
 	header_close(p, p->off, p->lines, p->bare);
-	if (str_is_i(part->type, "multipart")) {
-		part->kind = MIME_MULTIPART;
+	if (part->kind == MIME_MULTIPART) {
 		multipart_open(p);
 	} else if (is_message_type(part) && part->depth + 1 < p->limits.depth &&
 		   p->m->part_count < p->limits.parts) {

@@ -98,6 +98,10 @@ static const struct {
 	/* A multipart without parts is given one. */
 	{"Content-Type: multipart/mixed\n\nx\n", "(" EMPTY ") \"mixed\")",
 		"(" EMPTY " NIL NIL NIL NIL) \"mixed\" NIL NIL NIL NIL)"},
+	/* So is one whose header is all there is of it. */
+	{"Content-Type: multipart/mixed; boundary=b\n", "(" EMPTY ") \"mixed\")", NULL},
+	{"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/x\n--b--\n",
+		"((" EMPTY ") \"x\") \"mixed\")", NULL},
 	{"Content-Type: message/rfc822\n\nSubject: s\n\nb\n",
 		"(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 17 (NIL \"s\" NIL NIL NIL NIL NIL NIL NIL "
 		"NIL) (\"text\" \"plain\" " US_ASCII " NIL NIL \"7bit\" 3 1) 3)",
