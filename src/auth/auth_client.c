@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/auth_channel.h"
 #include "auth/auth_proto.h"
 #include "lib/io.h"
 #include "lib/ipc.h"
@@ -14,20 +15,11 @@
  * The service answers within db_timeout or says E_TEMPFAIL; the margin on top covers its queue and
  * the answer's way back.
  */
-enum { ANSWER_MARGIN_MS = 5000, CONNECT_TIMEOUT_MS = 5000 };
-
-enum { TARGETS_MAX = 10000, TRIES = 2 };
-
-/* One of auth's sockets. */
-struct channel {
-	const char *name;
-	int fd;
-	uint32_t request;
-};
+enum { ANSWER_MARGIN_MS = 5000, TARGETS_MAX = 10000 };
 
 struct auth_client {
 	char *directory_path, *userdb_path;
-	struct channel directory, userdb;
+	struct auth_channel directory, userdb;
 	int timeout_ms;
 };
 
@@ -37,68 +29,6 @@ answer_timeout(const struct config *conf)
 	int64_t ms = conf->db_timeout + ANSWER_MARGIN_MS;
 
 	return ms > INT32_MAX ? INT32_MAX : (int)ms;
-}
-
-static enum err
-channel_open(struct channel *ch, const char *path)
-{
-	enum err e;
-
-	if (ch->fd >= 0)
-		return OK;
-	e = net_connect_unix(path, CONNECT_TIMEOUT_MS, &ch->fd);
-	if (e) {
-		ch->fd = -1;
-		log_event(LOGL_WARN, "auth.connect fail", "socket", ch->name, "error", err_word(e),
-			NULL);
-	}
-	return e;
-}
-
-static enum err
-channel_exchange(
-	struct channel *ch, uint16_t type, struct str body, struct ipc_msg *answer, int timeout_ms)
-{
-	uint32_t request = ++ch->request;
-	enum err e = ipc_send(ch->fd, type, request, body, NULL, 0, timeout_ms);
-
-	if (!e)
-		e = ipc_recv(ch->fd, answer, timeout_ms);
-	if (!e && answer->request != request)
-		e = E_PROTO;
-	return e;
-}
-
-/*
- * Asks and waits. The connection may end with a process whose place another one takes, so that one
- * failure is followed by one try on a new one: no question changes anything, except that a token is
- * used up, which the other process does not know. After any error the connection is closed, lest a
- * late answer is taken for that of the next question.
- */
-static enum err
-channel_ask(struct channel *ch, const char *path, uint16_t type, struct str body,
-	struct ipc_msg *answer, int timeout_ms)
-{
-	enum err e = OK;
-
-	for (int tries = 0; tries < TRIES; tries++) {
-		memset(answer, 0, sizeof(*answer));
-		for (size_t i = 0; i < IPC_FDS_MAX; i++)
-			answer->fds[i] = -1;
-		e = channel_open(ch, path);
-		if (e)
-			break;
-		e = channel_exchange(ch, type, body, answer, timeout_ms);
-		if (!e)
-			return OK;
-		ipc_msg_free(answer);
-		io_close(&ch->fd);
-		log_event(
-			LOGL_WARN, "auth.ask fail", "socket", ch->name, "error", err_word(e), NULL);
-		if (e == E_TIMEOUT)
-			break;
-	}
-	return E_TEMPFAIL;
 }
 
 /* What an answer that is not the wanted one means. */
@@ -170,7 +100,7 @@ static enum err
 session_ask(const struct config *conf, int *conn, uint16_t type, struct buf *body,
 	struct auth_user *out)
 {
-	struct channel ch = {"auth-session", -1, 0};
+	struct auth_channel ch = {.name = "auth-session", .fd = -1};
 	char *path = conf_run_path(conf, ch.name);
 	struct ipc_msg answer;
 	enum err e;
@@ -181,7 +111,7 @@ session_ask(const struct config *conf, int *conn, uint16_t type, struct buf *bod
 		*conn = -1;
 	}
 	io_close(conn); /* there was something to read: the end, or an answer nobody asked for */
-	e = channel_ask(&ch, path, type, buf_str(body), &answer, answer_timeout(conf));
+	e = auth_channel_ask(&ch, path, type, buf_str(body), &answer, answer_timeout(conf));
 	if (e)
 		goto out;
 	e = user_parse(&answer, out, NULL);
@@ -190,7 +120,9 @@ session_ask(const struct config *conf, int *conn, uint16_t type, struct buf *bod
 	buf_wipe(&answer.body);
 	ipc_msg_free(&answer);
 	*conn = ch.fd;
+	ch.fd = -1;
 out:
+	auth_channel_close(&ch);
 	buf_free(body);
 	free(path);
 	return e;
@@ -251,8 +183,8 @@ auth_client_create(const struct config *conf)
 {
 	struct auth_client *c = MEM_NEW(struct auth_client);
 
-	c->directory = (struct channel){"auth-directory", -1, 0};
-	c->userdb = (struct channel){"auth-userdb", -1, 0};
+	c->directory = (struct auth_channel){.name = "auth-directory", .fd = -1};
+	c->userdb = (struct auth_channel){.name = "auth-userdb", .fd = -1};
 	c->directory_path = conf_run_path(conf, c->directory.name);
 	c->userdb_path = conf_run_path(conf, c->userdb.name);
 	c->timeout_ms = answer_timeout(conf);
@@ -264,8 +196,8 @@ auth_client_free(struct auth_client **c)
 {
 	if (!*c)
 		return;
-	io_close(&(*c)->directory.fd);
-	io_close(&(*c)->userdb.fd);
+	auth_channel_close(&(*c)->directory);
+	auth_channel_close(&(*c)->userdb);
 	free((*c)->directory_path);
 	free((*c)->userdb_path);
 	MEM_FREE(*c);
@@ -291,8 +223,8 @@ auth_lookup_rcpt(struct auth_client *c, struct str address, struct auth_rcpt *ou
 
 	memset(out, 0, sizeof(*out));
 	ipc_put_str(&body, address);
-	e = channel_ask(&c->directory, c->directory_path, AUTH_LOOKUP_RCPT, buf_str(&body), &answer,
-		c->timeout_ms);
+	e = auth_channel_ask(&c->directory, c->directory_path, AUTH_LOOKUP_RCPT, buf_str(&body),
+		&answer, c->timeout_ms);
 	if (!e) {
 		e = rcpt_parse(&answer, out);
 		if (e)
@@ -312,14 +244,30 @@ auth_may_send_as(struct auth_client *c, const char *user, struct str address)
 
 	ipc_put_cstr(&body, user);
 	ipc_put_str(&body, address);
-	e = channel_ask(&c->directory, c->directory_path, AUTH_MAY_SEND_AS, buf_str(&body), &answer,
-		c->timeout_ms);
+	e = auth_channel_ask(&c->directory, c->directory_path, AUTH_MAY_SEND_AS, buf_str(&body),
+		&answer, c->timeout_ms);
 	if (!e) {
 		e = answer.type == AUTH_OK ? OK : error_of(&answer);
 		ipc_msg_free(&answer);
 	}
 	buf_free(&body);
 	return e;
+}
+
+void
+auth_expect_user(struct auth_client *c, struct str address)
+{
+	struct buf body = BUF_INIT(IPC_BODY_MAX);
+
+	ipc_put_str(&body, address);
+	auth_channel_expect(&c->userdb, AUTH_LOOKUP_USER, buf_str(&body));
+	buf_free(&body);
+}
+
+void
+auth_expect_none(struct auth_client *c)
+{
+	auth_channel_expect_none(&c->userdb);
 }
 
 enum err
@@ -333,7 +281,7 @@ auth_lookup_user(struct auth_client *c, struct str address, struct auth_user *ou
 	if (detail)
 		*detail = NULL;
 	ipc_put_str(&body, address);
-	e = channel_ask(&c->userdb, c->userdb_path, AUTH_LOOKUP_USER, buf_str(&body), &answer,
+	e = auth_channel_ask(&c->userdb, c->userdb_path, AUTH_LOOKUP_USER, buf_str(&body), &answer,
 		c->timeout_ms);
 	if (!e) {
 		e = user_parse(&answer, out, detail);

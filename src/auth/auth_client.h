@@ -122,5 +122,13 @@ enum err auth_may_send_as(struct auth_client *c, const char *user, struct str ad
  */
 enum err auth_lookup_user(
 	struct auth_client *c, struct str address, struct auth_user *out, char **detail);
+/*
+ * That auth_lookup_user will be called for this address soon, after those that were told before:
+ * they are asked together, at the first of these calls, at most AUTH_EXPECTED_MAX (auth_channel.h).
+ * Who does not call for all of them calls auth_expect_none, lest an old answer is taken for a new
+ * one.
+ */
+void auth_expect_user(struct auth_client *c, struct str address);
+void auth_expect_none(struct auth_client *c);
 
 #endif

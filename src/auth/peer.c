@@ -112,6 +112,8 @@ peer_accept(struct service_run *run, int fd, const struct peer_frame *frames)
 	p->frames = frames;
 	p->front = &login_frames_front;
 	p->conn = ipc_conn_create(service_base(run), fd, FRAME_BODY_MAX, &handler, p);
+	/* Who asks for many recipients at once has most answers at once. */
+	ipc_conn_batch(p->conn);
 }
 
 /* Whether p is to be waited for, whatever it is. */

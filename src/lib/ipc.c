@@ -302,3 +302,84 @@ ipc_recv(int fd, struct ipc_msg *m, int timeout_ms)
 	m->body.len = h.len;
 	return nfds == h.nfds ? OK : E_PROTO;
 }
+
+void
+ipc_frame_put(struct buf *out, uint16_t type, uint32_t request, struct str body)
+{
+	char header[IPC_HEADER_SIZE];
+
+	ipc_header_write(header, (uint32_t)body.len, type, 0, request);
+	buf_add(out, header, sizeof(header));
+	buf_add_str(out, body);
+}
+
+enum err
+ipc_frame_take(struct buf *in, struct ipc_msg *m)
+{
+	struct ipc_header h;
+	enum err e;
+
+	*m = (struct ipc_msg){.fds = {-1, -1, -1, -1}};
+	if (in->len < IPC_HEADER_SIZE)
+		return E_NOTFOUND;
+	e = ipc_header_read(in->p, &h);
+	if (!e && h.nfds)
+		e = E_PROTO;
+	if (!e && in->len - IPC_HEADER_SIZE < h.len)
+		e = E_NOTFOUND;
+	if (e)
+		return e;
+	m->type = h.type;
+	m->request = h.request;
+	buf_add(&m->body, in->p + IPC_HEADER_SIZE, h.len);
+	buf_consume(in, IPC_HEADER_SIZE + h.len);
+	return OK;
+}
+
+enum err
+ipc_frames_send(int fd, struct str frames, int timeout_ms)
+{
+	while (frames.len) {
+		struct iovec iov = {(char *)(uintptr_t)frames.p, frames.len};
+		ssize_t n = ipc_sendmsg(fd, &iov, 1, NULL, 0, MSG_DONTWAIT);
+
+		if (n >= 0) {
+			frames = str_make(frames.p + n, frames.len - (size_t)n);
+		} else if (errno == EAGAIN) {
+			enum err e = io_wait_writable(fd, timeout_ms);
+
+			if (e)
+				return e;
+		} else if (errno != EINTR) {
+			return err_from_errno(errno);
+		}
+	}
+	return OK;
+}
+
+enum err
+ipc_frames_read(int fd, struct buf *in, int timeout_ms)
+{
+	enum { PIECE = 16 * 1024 };
+
+	for (;;) {
+		ssize_t n;
+		enum err e = buf_reserve(in, PIECE);
+
+		if (e)
+			return e;
+		/* Mostly there is nothing yet: whoever reads has just asked. */
+		e = io_wait_readable(fd, timeout_ms);
+		if (e)
+			return e;
+		n = recv(fd, in->p + in->len, PIECE, MSG_DONTWAIT);
+		if (n > 0) {
+			in->len += (size_t)n;
+			return OK;
+		}
+		if (n == 0)
+			return E_CLOSED;
+		if (errno != EINTR && errno != EAGAIN)
+			return err_from_errno(errno);
+	}
+}

@@ -71,6 +71,19 @@ enum err ipc_send(int fd, uint16_t type, uint32_t request, struct str body, cons
 /* Reads one frame into *m, which is zeroed first; the caller frees it. */
 enum err ipc_recv(int fd, struct ipc_msg *m, int timeout_ms);
 
+/* For who sends and reads many at a time: appends a frame without descriptors to *out. */
+void ipc_frame_put(struct buf *out, uint16_t type, uint32_t request, struct str body);
+/*
+ * Takes the first frame off what was read; *m is zeroed first, the caller frees it. E_NOTFOUND: it
+ * is not all there yet; E_PROTO (also for one with descriptors), E_TOOBIG.
+ */
+enum err ipc_frame_take(struct buf *in, struct ipc_msg *m);
+/* Sends what ipc_frame_put made. E_CLOSED, E_TIMEOUT, E_IO. */
+enum err ipc_frames_send(int fd, struct str frames, int timeout_ms);
+/* Waits for bytes and appends what there is to *in, for ipc_frame_take. E_CLOSED, E_TIMEOUT, E_IO.
+ */
+enum err ipc_frames_read(int fd, struct buf *in, int timeout_ms);
+
 /* ---- event-driven: services ---- */
 
 struct ipc_conn;
@@ -95,6 +108,11 @@ void ipc_conn_free(struct ipc_conn **c);
  */
 void ipc_conn_send(struct ipc_conn *c, uint16_t type, uint32_t request, struct str body,
 	const int *fds, size_t nfds);
+/*
+ * Frames queued while on_message runs go out together, when those that came with its frame have
+ * been handled: for answers that are made at once.
+ */
+void ipc_conn_batch(struct ipc_conn *c);
 /* fn is called, from the loop, whenever the peer has taken all of what it had let pile up. */
 void ipc_conn_on_drained(struct ipc_conn *c, void (*fn)(struct ipc_conn *c, void *arg));
 /* Bytes queued and not yet taken by the peer. */

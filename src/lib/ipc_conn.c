@@ -46,7 +46,7 @@ struct ipc_conn {
 	uint64_t out_sent; /* bytes of the stream sent so far */
 	struct out_fds *out_fds, **out_fds_tail;
 
-	int paused, in_callback, dead, detached;
+	int paused, in_callback, dead, detached, batch;
 	enum err dead_error;
 };
 
@@ -206,6 +206,20 @@ conn_next(struct ipc_conn *c, struct ipc_msg *m, size_t *used)
 	return OK;
 }
 
+/* What a batch left: sends it, or waits until the peer takes more. */
+static void
+conn_flush(struct ipc_conn *c)
+{
+	enum err e = conn_write(c);
+
+	if (e) {
+		c->dead = 1;
+		c->dead_error = e;
+	} else if (c->out.len) {
+		event_add(c->write_event, NULL);
+	}
+}
+
 static void
 conn_process(struct ipc_conn *c)
 {
@@ -229,6 +243,8 @@ conn_process(struct ipc_conn *c)
 		c->handler->on_message(c, &m, c->arg);
 		ipc_msg_free(&m);
 	}
+	if (c->batch && !c->dead && !c->detached && c->out.len)
+		conn_flush(c);
 	c->in_callback--;
 	if (c->detached || (c->dead && c->dead_error == E_CANCELLED)) {
 		conn_destroy(c);
@@ -306,6 +322,8 @@ ipc_conn_send(struct ipc_conn *c, uint16_t type, uint32_t request, struct str bo
 	buf_add(&c->out, header, sizeof(header));
 	buf_add_str(&c->out, body);
 	e = c->out.len > CONN_OUT_MAX ? E_TOOBIG : OK;
+	if (!e && c->batch && c->in_callback)
+		return; /* conn_process sends it */
 	if (!e && idle)
 		e = conn_write(c);
 	if (e) {
@@ -316,6 +334,12 @@ ipc_conn_send(struct ipc_conn *c, uint16_t type, uint32_t request, struct str bo
 	} else if (c->out.len && idle) {
 		event_add(c->write_event, NULL);
 	}
+}
+
+void
+ipc_conn_batch(struct ipc_conn *c)
+{
+	c->batch = 1;
 }
 
 void

@@ -275,6 +275,14 @@ look_at_mail(struct lmtp_deliver *d, struct lmtp_user *user, const char *detail,
 	return e ? e : check_quota(user->index, *folder, size);
 }
 
+static void
+deliver_expect(void *arg, const char *address)
+{
+	struct lmtp_deliver *d = arg;
+
+	lmtp_user_expect(d->users, str_of(address));
+}
+
 static struct lmtp_reply
 deliver_rcpt(void *arg, const char *address, struct str raw, uint64_t size)
 {
@@ -578,6 +586,7 @@ deliver_reset(void *arg)
 {
 	struct lmtp_deliver *d = arg;
 
+	lmtp_user_expect_none(d->users);
 	index_append_free(&d->append);
 	if (d->first != NULL) {
 		d->first->user->pins--;
@@ -613,6 +622,7 @@ lmtp_deliver_free(struct lmtp_deliver **d)
 }
 
 const struct lmtp_store lmtp_deliver_store = {
+	.expect = deliver_expect,
 	.rcpt = deliver_rcpt,
 	.begin = deliver_begin,
 	.write = deliver_write,

@@ -36,6 +36,7 @@ struct lmtp {
 	uint64_t size_hint;
 	char **rcpts; /* accepted ones, as given */
 	size_t rcpt_count, rcpt_cap;
+	size_t expected; /* recipients that the store has heard of and was not asked for */
 	int receiving; /* begin was called */
 	int bdat; /* a BDAT was seen: DATA is out (RFC 3030 section 2) */
 	uint64_t size; /* bytes of the message so far */
@@ -71,7 +72,7 @@ transaction_reset(struct lmtp *l)
 	for (size_t i = 0; i < l->rcpt_count; i++) {
 		free(l->rcpts[i]);
 	}
-	l->rcpt_count = 0;
+	l->rcpt_count = l->expected = 0;
 	l->failed = (struct lmtp_reply){0};
 }
 
@@ -172,6 +173,36 @@ run_mail(struct lmtp *l, struct str args)
 	}
 }
 
+/*
+ * A client that does not wait for replies (RFC 2920) has its recipients looked up together: the
+ * store is told of this one and those that were read with it, as many as may still be taken.
+ */
+static void
+look_ahead(struct lmtp *l, const char *address)
+{
+	struct str rest = stream_unread(l->io), line, args;
+	size_t max = (size_t)l->s->conf->lmtp_max_recipients - l->rcpt_count;
+	struct lmtp_path path;
+
+	if (l->expected > 0) {
+		l->expected--;
+		return;
+	}
+	max = max < LMTP_AHEAD_MAX ? max : LMTP_AHEAD_MAX;
+	while (l->expected + 1 < max && (line = str_split(&rest, '\n'), rest.p != NULL)) {
+		if (line.len > 0 && line.p[line.len - 1] == '\r')
+			line.len--;
+		if (line.len > LMTP_LINE_MAX || str_has_control(line) ||
+			lmtp_command_split(line, &args) != LMTP_RCPT)
+			return;
+		if (lmtp_rcpt_parse(args, l->utf8, &path))
+			continue;
+		if (l->expected++ == 0)
+			l->store->expect(l->store_arg, address);
+		l->store->expect(l->store_arg, path.address);
+	}
+}
+
 static void
 run_rcpt(struct lmtp *l, struct str args)
 {
@@ -195,6 +226,7 @@ run_rcpt(struct lmtp *l, struct str args)
 	} else if (l->rcpt_count >= (size_t)l->s->conf->lmtp_max_recipients) {
 		reply(l, "452 4.5.3 Too many recipients in one transaction");
 	} else {
+		look_ahead(l, path.address);
 		r = l->store->rcpt(l->store_arg, path.address, path.raw, l->size_hint);
 		stream_printf(l->io, "%s <%.*s> %s\r\n", r.code, STR_ARG(path.raw), r.text);
 		if (lmtp_reply_is_ok(r)) {

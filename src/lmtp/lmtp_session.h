@@ -36,7 +36,10 @@ struct lmtp_envelope {
  * Where the dialogue delivers to. One transaction: rcpt, rcpt, ..., begin, write, ..., commit; or
  * reset at any point. commit is followed by reset.
  */
+enum { LMTP_AHEAD_MAX = 64 };
 struct lmtp_store {
+	/* That rcpt will be called for this address soon, in the order of these calls, or reset. */
+	void (*expect)(void *arg, const char *address);
 	/*
 	 * A recipient. Only with an OK reply it takes part in what follows. raw: as it was given,
 	 * with its quotes; borrowed for the call. size: 0 unknown.

@@ -166,6 +166,18 @@ lmtp_user_get(struct lmtp_users *us, struct str address, char **detail, struct l
 }
 
 void
+lmtp_user_expect(struct lmtp_users *us, struct str address)
+{
+	auth_expect_user(us->auth, address);
+}
+
+void
+lmtp_user_expect_none(struct lmtp_users *us)
+{
+	auth_expect_none(us->auth);
+}
+
+void
 lmtp_user_put(struct lmtp_users *us, struct lmtp_user *user)
 {
 	user->refs--;

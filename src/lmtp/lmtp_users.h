@@ -36,6 +36,9 @@ void lmtp_users_free(struct lmtp_users **us);
  */
 enum err lmtp_user_get(
 	struct lmtp_users *us, struct str address, char **detail, struct lmtp_user **out);
+/* As auth_expect_user and auth_expect_none. */
+void lmtp_user_expect(struct lmtp_users *us, struct str address);
+void lmtp_user_expect_none(struct lmtp_users *us);
 void lmtp_user_put(struct lmtp_users *us, struct lmtp_user *user);
 /* Opens user->index; good until the next call for another user, longer when pinned. As index_open.
  */

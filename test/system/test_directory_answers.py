@@ -2,7 +2,11 @@
 """Answers of the directory that are remembered: each change counts at the next recipient, however it was made."""
 
 import contextlib
+import os
+import re
+import signal
 import smtplib
+import socket
 import sqlite3
 import subprocess
 
@@ -123,6 +127,46 @@ def test_changes_by_roostctl(either):
         twice(BOB, 550, 550)
         roost.ctl("domain", "set", DOMAIN, "--active", "yes")
         twice(BOB, 250, 250)
+
+
+def pipelined(roost, addresses, break_in=lambda: None):
+    """(code, address) of each reply to recipients that are sent at once; break_in is called before that."""
+    with socket.create_connection(("127.0.0.1", roost.ports["lmtp"]), timeout=60) as s, s.makefile("rb") as replies:
+        def reply():
+            while (line := replies.readline())[3:4] == b"-":
+                pass
+            return line
+
+        reply()
+        s.sendall(b"LHLO client.example.org\r\nMAIL FROM:<sender@example.org>\r\n")
+        assert [reply()[:3], reply()[:3]] == [b"250", b"250"]
+        break_in()
+        s.sendall(b"".join(b"RCPT TO:<%s>\r\n" % a.encode() for a in addresses) + b"RSET\r\n")
+        lines = [reply() for _ in addresses]
+        assert reply()[:3] == b"250"
+        return [(int(line[:3]), re.search(b"<(.*)>", line)[1].decode()) for line in lines]
+
+
+def test_pipelined_recipients(either):
+    """Looked up together, answered one by one; also when roost-auth is killed in between."""
+    roost = either
+    addresses = [f"{('alice', 'nobody', 'bob')[n % 3]}@{DOMAIN}" for n in range(200)]
+    expected = [(550 if a.startswith("nobody") else 250, a) for a in addresses]
+    assert pipelined(roost, addresses) == expected
+    assert pipelined(roost, addresses) == expected
+    roost.ctl("user", "set", ALICE, "--active", "no")
+    assert {code for code, a in pipelined(roost, addresses) if a == ALICE} == {550}
+    roost.ctl("user", "set", ALICE, "--active", "yes")
+
+    def kill_auth():
+        pipelined(roost, [ALICE])
+        for pid in roost.pids("roost-auth"):
+            os.kill(pid, signal.SIGKILL)
+
+    got = pipelined(roost, addresses, kill_auth)
+    assert [a for _, a in got] == addresses
+    assert all(code in (right, 451) for (code, _), (right, _) in zip(got, expected)), got
+    wait_until(lambda: pipelined(roost, addresses) == expected, what="roost-auth is back")
 
 
 def test_changes_in_sqlite_itself(make_instance):

@@ -17,10 +17,19 @@
 /* A store that keeps what it gets: addresses that begin with "no" are unknown, "full" fails late.
  */
 struct fake {
-	struct buf message, log;
+	struct buf message, log, expected;
 	struct lmtp_reply replies[8];
-	size_t rcpts;
+	size_t rcpts, asked_ahead;
 };
+
+/* Each is asked for next, or the transaction ends. */
+static void
+fake_expect(void *arg, const char *address)
+{
+	struct fake *f = arg;
+
+	buf_printf(&f->expected, "%s,", address);
+}
 
 static struct lmtp_reply
 fake_rcpt(void *arg, const char *address, struct str raw, uint64_t size)
@@ -29,6 +38,13 @@ fake_rcpt(void *arg, const char *address, struct str raw, uint64_t size)
 
 	(void)size;
 	(void)raw;
+	if (f->expected.len) {
+		struct str rest = buf_str(&f->expected);
+
+		assert_true(str_is(str_split(&rest, ','), address));
+		buf_consume(&f->expected, strlen(address) + 1);
+		f->asked_ahead++;
+	}
 	if (strncmp(address, "no", 2) == 0) {
 		return (struct lmtp_reply){"550 5.1.1", "No such user here"};
 	}
@@ -71,10 +87,14 @@ fake_commit(void *arg, struct lmtp_reply *replies)
 static void
 fake_reset(void *arg)
 {
-	((struct fake *)arg)->rcpts = 0;
+	struct fake *f = arg;
+
+	f->rcpts = 0;
+	buf_free(&f->expected);
 }
 
 static const struct lmtp_store fake_store = {
+	.expect = fake_expect,
 	.rcpt = fake_rcpt,
 	.begin = fake_begin,
 	.write = fake_write,
@@ -312,6 +332,43 @@ long_lines_and_many_errors(void **state)
 	fake_free(&f, &out);
 }
 
+/* Those that came with the first, up to another command, and no more than may be taken. */
+static void
+recipients_are_told_ahead(void **state)
+{
+	static const struct {
+		const char *in;
+		size_t ahead;
+	} rows[] = {
+		{"RCPT TO:<a@b.test>\r\n", 0},
+		{"RCPT TO:<a@b.test>\r\nDATA\r\nRCPT TO:<b@b.test>\r\n.\r\n", 0},
+		{"RCPT TO:<a@b.test>\r\nRCPT TO:<b@b.test>", 0},
+		{"RCPT TO:<a@b.test>\r\nRCPT TO:<b@b.test>\r\n", 2},
+		{"RCPT TO:<a@b.test>\nrcpt to:<b@b.test>\nRCPT TO:<c@b.test>\nNOOP\n", 3},
+		{"RCPT TO:<a@b.test>\r\nRCPT TO:b\r\nRCPT TO:<b@b.test> X\r\nRCPT TO:<c@b.test>\r\n",
+			2},
+		{"RCPT TO:<no@b.test>\r\nRCPT TO:<no@b.test>\r\nRCPT TO:<no@b.test>\r\n"
+		 "RCPT TO:<a@b.test>\r\nRCPT TO:<b@b.test>\r\nRCPT TO:<c@b.test>\r\n"
+		 "RCPT TO:<d@b.test>\r\nRCPT TO:<e@b.test>\r\n",
+			6},
+		{"RCPT TO:<a@b.test>\r\nRCPT TO:<b@b.test>\r\nRSET\r\nMAIL FROM:<>\r\n"
+		 "RCPT TO:<c@b.test>\r\nRCPT TO:<d@b.test>\r\n",
+			4},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char *in = mem_printf("LHLO c.test\r\nMAIL FROM:<>\r\n%s", rows[i].in);
+		struct buf out = {0};
+		struct fake f;
+
+		converse(in, &f, &out);
+		assert_int_equal(f.asked_ahead, rows[i].ahead);
+		fake_free(&f, &out);
+		free(in);
+	}
+}
+
 int
 main(void)
 {
@@ -320,6 +377,7 @@ main(void)
 		cmocka_unit_test(speaking_for_another),
 		cmocka_unit_test(message_over_the_limit),
 		cmocka_unit_test(long_lines_and_many_errors),
+		cmocka_unit_test(recipients_are_told_ahead),
 	};
 
 	return cmocka_run_group_tests_name("lmtp_session", tests, NULL, NULL);
