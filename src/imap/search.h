@@ -111,6 +111,7 @@ struct search_key {
 	int fuzzy; /* HEADER, BODY, TEXT with words: behind FUZZY */
 	int relevant; /* such a key is it or in it, and not negated: messages have a relevancy */
 	int is_cached; /* HEADER: a field that every cache record has */
+	int is_addresses; /* HEADER: FROM, TO, CC or BCC */
 	int found; /* BODY, TEXT: in the message at hand, see search_content_scan */
 	unsigned score; /* the same, of a FUZZY key: its relevancy, 0: not found */
 	const struct search_fts_key *fts; /* HEADER too: what the index knows; NULL: nothing */
@@ -181,11 +182,14 @@ enum search_answer search_eval(const struct search_plan *plan, struct search_mes
  */
 unsigned search_relevancy(const struct search_plan *plan, struct search_message *msg);
 
+/* ---- header fields (search_header.c) ---- */
+
 /*
- * Whether a header field matches: value as stored, folding and encoded words still in. An empty
- * needle matches every field.
+ * Of a HEADER key. SEARCH_YES: *score is the relevancy, at most 100; if that is as good as enough
+ * it may be more.
  */
-int search_field_matches(struct search_message *msg, struct str value, struct str needle);
+enum search_answer search_header_score(
+	const struct search_key *key, struct search_message *msg, unsigned enough, unsigned *score);
 
 /* ---- text of a whole message (search_content.c) ---- */
 

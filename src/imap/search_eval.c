@@ -4,12 +4,9 @@
 #include <string.h>
 
 #include "imap/search_fts.h"
-#include "imap/search_words.h"
 #include "mail/cache.h"
-#include "mail/casemap.h"
 #include "mail/date.h"
 #include "mail/header.h"
-#include "mail/rfc2047.h"
 
 /*
  * Three-valued logic (Kleene): a key for which too little is known is SEARCH_UNKNOWN, and a tree is
@@ -79,127 +76,15 @@ eval_sent_date(const struct search_key *key, const struct search_message *msg)
 	return compare_days(key->kind, date_day(when, zone), key->day);
 }
 
-/* ---- header fields ---- */
-
-/* Whether decoding would change nothing: ASCII on one line without encoded words. */
-static int
-is_plain(struct str value)
-{
-	unsigned char high = 0;
-	const char *q;
-
-	for (size_t i = 0; i < value.len; i++)
-		high |= (unsigned char)value.p[i] | (unsigned char)(value.p[i] < ' ' ? 0x80 : 0);
-	if (high & 0x80)
-		return 0;
-	q = memmem(value.p, value.len, "=?", 2);
-	return q == NULL;
-}
-
-/* The needle is folded: to capitals, as far as it is ASCII. */
-static int
-plain_contains(struct str value, struct str needle)
-{
-	char first = needle.p[0], other = str_lower(first);
-
-	for (size_t i = 0; i + needle.len <= value.len; i++) {
-		size_t n = 1;
-
-		if (value.p[i] != first && value.p[i] != other)
-			continue;
-		while (n < needle.len && str_upper(value.p[i + n]) == needle.p[n])
-			n++;
-		if (n == needle.len)
-			return 1;
-	}
-	return 0;
-}
-
-/* The value decoded and folded, in the scratch of msg. */
-static struct str
-folded_value(struct search_message *msg, struct str value)
-{
-	buf_reset(&msg->decoded);
-	buf_reset(&msg->folded);
-	rfc2047_decode(value, &msg->decoded);
-	casemap_fold(buf_str(&msg->decoded), &msg->folded);
-	return buf_str(&msg->folded);
-}
-
-int
-search_field_matches(struct search_message *msg, struct str value, struct str needle)
-{
-	struct str text;
-
-	if (needle.len == 0)
-		return 1;
-	if (is_plain(value))
-		return plain_contains(value, needle);
-	text = folded_value(msg, value);
-	return str_find_str(text, needle) < text.len;
-}
-
-/* The relevancy of the best of the fields, at most enough; 0: none matches. */
-static unsigned
-block_score(
-	struct search_message *msg, struct str block, const struct search_key *key, unsigned enough)
-{
-	struct header_iter it = HEADER_ITER(block);
-	struct header_field field;
-	unsigned best = 0;
-
-	while (best < enough && header_next(&it, &field)) {
-		unsigned score;
-
-		if (!str_is_i(field.name, key->word))
-			continue;
-		if (key->words)
-			score = search_words_of(key->words, folded_value(msg, field.value));
-		else
-			score = search_field_matches(msg, field.value, buf_str(&key->needle)) ? 100
-											      : 0;
-		best = score > best ? score : best;
-	}
-	return best;
-}
-
-/* SEARCH_YES: *score is the relevancy, if that is as good as enough it may be more. */
-static enum search_answer
-header_score(
-	const struct search_key *key, struct search_message *msg, unsigned enough, unsigned *score)
-{
-	struct str fields;
-
-	*score = 0;
-	/* What the index has of a header is all of it, so that it knows where a field is not. */
-	if (key->fts && search_fts_answer(key->fts, msg->m) == SEARCH_NO)
-		return SEARCH_NO;
-	if (!msg->has_record)
-		return SEARCH_UNKNOWN;
-	switch (mail_cache_header(msg->record, str_of(key->word), &fields)) {
-	case MAIL_CACHE_HEADER_FOUND:
-		*score = block_score(msg, fields, key, enough);
-		return answer(*score != 0);
-	case MAIL_CACHE_HEADER_ABSENT:
-		return SEARCH_NO;
-	default:
-		break;
-	}
-	if (!msg->has_content)
-		return SEARCH_UNKNOWN;
-	*score = block_score(msg, msg->content, key, enough);
-	return answer(*score != 0);
-}
+/* ---- texts ---- */
 
 static enum search_answer
 eval_header(const struct search_key *key, struct search_message *msg)
 {
 	unsigned score;
 
-	return header_score(key, msg, 1, &score);
+	return search_header_score(key, msg, 1, &score);
 }
-
-/* ---- texts ---- */
 
 static enum search_answer
 eval_text(const struct search_key *key, const struct search_message *msg)
@@ -378,7 +263,7 @@ relevancy_add(const struct search_key *key, struct search_message *msg, int64_t 
 		relevancy_of_or(key, msg, now, out);
 		return;
 	case SEARCH_HEADER:
-		out->unknown |= header_score(key, msg, 100, &score) == SEARCH_UNKNOWN;
+		out->unknown |= search_header_score(key, msg, 100, &score) == SEARCH_UNKNOWN;
 		break;
 	default:
 		score = key->fts ? search_fts_score(key->fts, msg->m) : 0;

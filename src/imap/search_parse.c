@@ -15,6 +15,7 @@
 enum search_argument {
 	ARG_NONE,
 	ARG_STRING,
+	ARG_ADDRESS, /* a string that is looked for in addresses */
 	ARG_FIELD,
 	ARG_KEYWORD,
 	ARG_DATE,
@@ -42,15 +43,15 @@ struct search_name {
 static const struct search_name search_names[] = {
 	{"ALL", SEARCH_ALL},
 	{"ANSWERED", SEARCH_FLAG, ARG_NONE, 0, INDEX_ANSWERED},
-	{"BCC", SEARCH_HEADER, ARG_STRING, 0, 0, "Bcc"},
+	{"BCC", SEARCH_HEADER, ARG_ADDRESS, 0, 0, "Bcc"},
 	{"BEFORE", SEARCH_BEFORE, ARG_DATE},
 	{"BODY", SEARCH_BODY, ARG_STRING},
-	{"CC", SEARCH_HEADER, ARG_STRING, 0, 0, "Cc"},
+	{"CC", SEARCH_HEADER, ARG_ADDRESS, 0, 0, "Cc"},
 	{"DELETED", SEARCH_FLAG, ARG_NONE, 0, INDEX_DELETED},
 	{"DRAFT", SEARCH_FLAG, ARG_NONE, 0, INDEX_DRAFT},
 	{"EMAILID", SEARCH_EMAILID, ARG_ID},
 	{"FLAGGED", SEARCH_FLAG, ARG_NONE, 0, INDEX_FLAGGED},
-	{"FROM", SEARCH_HEADER, ARG_STRING, 0, 0, "From"},
+	{"FROM", SEARCH_HEADER, ARG_ADDRESS, 0, 0, "From"},
 	{"HEADER", SEARCH_HEADER, ARG_FIELD},
 	{"KEYWORD", SEARCH_KEYWORD, ARG_KEYWORD},
 	{"LARGER", SEARCH_LARGER, ARG_SIZE},
@@ -73,7 +74,7 @@ static const struct search_name search_names[] = {
 	{"SUBJECT", SEARCH_HEADER, ARG_STRING, 0, 0, "Subject"},
 	{"TEXT", SEARCH_TEXT, ARG_STRING},
 	{"THREADID", SEARCH_THREADID, ARG_ID},
-	{"TO", SEARCH_HEADER, ARG_STRING, 0, 0, "To"},
+	{"TO", SEARCH_HEADER, ARG_ADDRESS, 0, 0, "To"},
 	{"UIDAFTER", SEARCH_UIDS, ARG_UID, 0, 1},
 	{"UIDBEFORE", SEARCH_UIDS, ARG_UID},
 	{"UNANSWERED", SEARCH_FLAG, ARG_NONE, 1, INDEX_ANSWERED},
@@ -278,6 +279,8 @@ parse_argument(struct search_parse *sp, const struct search_name *n, struct sear
 		e = parse_field_name(sp, key);
 		return e ? e : parse_needle(sp, key);
 	case ARG_STRING:
+	case ARG_ADDRESS:
+		key->is_addresses = n->arg == ARG_ADDRESS;
 		if (n->field)
 			key->word = mem_strdup(n->field);
 		key->is_cached = n->field != NULL;

@@ -42,6 +42,8 @@ static const char latin[] = "From: =?iso-8859-1?Q?J=F6rg?= <joerg@example.test>\
 /* 3: a multipart with HTML in base64, an attached message and a binary attachment. */
 static const char mixed[] =
 	"Subject: parts\n"
+	"Cc: \"Eve \\\"X\\\" Y\" <eve (at home) @ example.test>, =?utf-8?Q?J=C3=B6?= < jo@\n"
+	" example.test>\n"
 	"MIME-Version: 1.0\n"
 	"Content-Type: multipart/mixed; boundary=b\n"
 	"\n"
@@ -193,6 +195,13 @@ static const struct row cached_rows[] = {
 	{"TO carol", " 1"},
 	{"CC Dave", " 1"},
 	{"BCC dave", ""},
+	/* As they are in the envelope, and as they stand there. */
+	{"CC eve@example.test", " 3"},
+	{"CC \"eve (at home) @\"", " 3"},
+	{"CC \"eve \\\"x\\\" y <eve@\"", " 3"},
+	{"CC \"j\xc3\xb6 <jo@example\"", " 3"},
+	{"CC \"test> j\"", ""},
+	{"HEADER Cc eve@example.test", ""},
 	{"SUBJECT \"on friday\"", " 1"},
 	{"SUBJECT \"gr\xc3\xbc\xc3\x9f\"", " 2"},
 	{"SUBJECT \"GR\xc3\x9c\xc3\x9f\x45 aus\"", " 2"},
