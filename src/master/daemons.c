@@ -13,14 +13,15 @@ static const char *const auth_restart_for[] = {
 static const char *const smtpd_restart_for[] = {"smtpd_*", "submission_restrictions", "*_checks",
 	"body_checks_size_limit", "*_maps", "masquerade_*", "recipient_delimiter", "local_domains",
 	"relay_clientcerts", "mynetworks", "hostname", "dns_resolvers", "srs_*",
-	"postscreen_dnsbl_sites", NULL};
+	"postscreen_dnsbl_sites", "pipe_transports", NULL};
 
 static const char *const smtp_restart_for[] = {"smtp_tls_*", "smtp_sasl_*", "smtp_bind_*",
 	"smtp_generic_maps", "smtp_header_checks", "recipient_delimiter", "dns_resolvers",
 	"dns_trust_anchor", "srs_*", NULL};
 
 static const char *const local_restart_for[] = {"*_maps", "masquerade_*", "recipient_delimiter",
-	"local_domains", "alias_*", "allow_mail_to_*", "forward_path", "hostname", "srs_*", NULL};
+	"local_domains", "alias_*", "allow_mail_to_*", "pipe_transports", "forward_path",
+	"hostname", "srs_*", NULL};
 
 static const char *const srs_restart_for[] = {"srs_*", NULL};
 
@@ -176,7 +177,7 @@ daemon_wanted(const struct daemon_def *def, const struct config *conf)
 	if (strcmp(def->name, "fts") == 0 && !conf->fts)
 		return 0;
 	if ((strcmp(def->name, "local") == 0 || strcmp(def->name, "local-run") == 0) &&
-		conf->local_domains.count == 0)
+		conf->local_domains.count == 0 && conf->pipe_transports.count == 0)
 		return 0;
 	if (!def->per_core)
 		return 1;

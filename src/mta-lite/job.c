@@ -26,6 +26,7 @@ job_put(struct buf *body, const struct job *j)
 	ipc_put_u8(body, (uint8_t)j->relayhost);
 	ipc_put_u8(body, (uint8_t)j->lmtp);
 	ipc_put_u8(body, (uint8_t)j->filter);
+	ipc_put_u8(body, (uint8_t)j->pipe);
 	ipc_put_u8(body, (uint8_t)j->forwarded);
 	ipc_put_cstr(body, j->xforward);
 	ipc_put_u32(body, (uint32_t)j->rcpt_count);
@@ -59,6 +60,7 @@ job_get(struct str body, struct job *out)
 	out->relayhost = ipc_get_u8(&r);
 	out->lmtp = ipc_get_u8(&r);
 	out->filter = ipc_get_u8(&r);
+	out->pipe = ipc_get_u8(&r);
 	out->forwarded = ipc_get_u8(&r);
 	out->xforward = ipc_get_dup(&r);
 	out->rcpt_count = ipc_get_u32(&r);

@@ -52,11 +52,15 @@ struct job {
 	int priority;
 	int64_t arrival;
 	uint64_t content_offset, content_len;
-	/* A domain, or hosts as relayhost has them; "unix:PATH" of LMTP, "" of LMTP here. */
+	/*
+	 * A domain, or hosts as relayhost has them; "unix:PATH" of LMTP, "" of LMTP here;
+	 * "NAME:NEXTHOP" of a program.
+	 */
 	char *nexthop;
 	int relayhost; /* nexthop was chosen here and not by the address */
 	int lmtp; /* speak LMTP */
 	int forwarded; /* its recipients are: the sender is rewritten (srs.h) */
+	int pipe; /* nexthop is one of pipe_transports */
 	int filter; /* nexthop is a content filter: nobody else will do */
 	char *xforward; /* "NAME=VALUE NAME=VALUE" in xtext for a filter that wants it; else "" */
 	struct job_rcpt *rcpts;

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,30 +11,21 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/io.h"
-#include "lib/log.h"
-#include "lib/mem.h"
-#include "mta-lite/address_split.h"
-#include "mta-lite/local_copy.h"
 #include "mta-lite/local_run.h"
 
-/*
- * A command gets the message on its standard input. Nothing of the mail is in its command line:
- * what it may want to know of the envelope is in its environment, without signs that mean something
- * to a shell.
- */
+/* A program gets the message on its standard input; what it says and how it ends is the answer. */
 
 /* A shell says with a status above SIGNALLED which signal ended its program. */
 enum { OUTPUT_MAX = 4096, LOOK_MS = 100, NOT_RUN = 126, NOT_FOUND = 127, SIGNALLED = 128 };
 
 struct command {
 	struct local_run *r;
+	const struct local_command *what;
 	pid_t pid;
 	int in, out; /* our ends; -1 closed */
-	struct local_copy copy;
 	struct buf piece; /* not written yet from sent on */
 	size_t sent;
 	struct buf output; /* the first OUTPUT_MAX bytes */
@@ -44,76 +34,12 @@ struct command {
 	int status;
 };
 
-/* ---- the environment ---- */
-
-struct environment {
-	char *v[32];
-	size_t n;
-};
-
-static void
-set(struct environment *env, const char *name, struct str value)
-{
-	static const char safe[] = "1234567890!@%-_=+:,./abcdefghijklmnopqrstuvwxyz"
-				   "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-	char *text = mem_printf("%s=%.*s", name, STR_ARG(value));
-	size_t start = strlen(name) + 1, i;
-
-	for (i = start; text[i]; i++) {
-		/* Nor is it taken for an option. */
-		if (strchr(safe, text[i]) == NULL || (i == start && text[i] == '-'))
-			text[i] = '_';
-	}
-	env->v[env->n++] = text;
-}
-
-static void
-set_recipient(struct environment *env, const struct config *conf, const char *recipient)
-{
-	struct str all = str_of(recipient), local, domain = {NULL, 0}, extension = {NULL, 0}, user;
-	const char *at = strrchr(recipient, '@');
-	size_t cut;
-
-	local = at ? str_make(recipient, (size_t)(at - recipient)) : all;
-	if (at)
-		domain = str_of(at + 1);
-	user = local;
-	cut = address_extension_start(local, conf->recipient_delimiter[0]);
-	if (cut < local.len) {
-		extension = str_make(local.p + cut + 1, local.len - cut - 1);
-		user.len = cut;
-	}
-	set(env, "RECIPIENT", all);
-	set(env, "LOCAL", local);
-	set(env, "DOMAIN", domain);
-	set(env, "EXTENSION", extension);
-	set(env, "ALIAS", user);
-}
-
-static void
-make_environment(struct environment *env, const struct local_run *r)
-{
-	const struct passwd *pw = getpwuid(geteuid());
-	const char *name = pw ? pw->pw_name : "nobody";
-
-	set(env, "PATH", STR("/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"));
-	set(env, "SHELL", r->job->forward && pw ? str_of(pw->pw_shell) : STR("/bin/sh"));
-	set(env, "HOME", str_of(pw ? pw->pw_dir : "/"));
-	set(env, "USER", str_of(name));
-	set(env, "LOGNAME", str_of(name));
-	set(env, "SENDER", str_of(r->job->sender[0] ? r->job->sender : "MAILER-DAEMON"));
-	set(env, "ORIGINAL_RECIPIENT",
-		str_of(r->job->original[0] ? r->job->original : r->job->recipient));
-	set_recipient(env, r->conf, r->job->recipient);
-}
-
 /* ---- the process ---- */
 
-static void __attribute__((noreturn)) command_exec(const char *command, char **env, int in, int out)
+static void __attribute__((noreturn))
+command_exec(const struct local_command *what, int in, int out)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGPIPE, SIGQUIT};
-	char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
-		(char *)(uintptr_t) "--", (char *)(uintptr_t)command, NULL};
 	sigset_t none;
 	size_t i;
 
@@ -127,32 +53,27 @@ static void __attribute__((noreturn)) command_exec(const char *command, char **e
 	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
 		_exit(NOT_RUN);
 	close_range(3, ~0u, 0);
-	execve("/bin/sh", argv, env);
+	execve(what->argv[0], what->argv, what->env);
 	_exit(NOT_FOUND);
 }
 
 static int
 start(struct command *c)
 {
-	struct environment env = {{NULL}, 0};
 	int in[2] = {-1, -1}, out[2] = {-1, -1};
 	pid_t parent = getpid();
-	size_t i;
 
 	if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0) {
 		io_close(&in[0]);
 		io_close(&in[1]);
 		return 0;
 	}
-	make_environment(&env, c->r);
 	c->pid = fork();
 	if (c->pid == 0) {
 		if (getppid() != parent)
 			_exit(NOT_RUN);
-		command_exec(c->r->job->target + 1, env.v, in[0], out[1]);
+		command_exec(c->what, in[0], out[1]);
 	}
-	for (i = 0; i < env.n; i++)
-		free(env.v[i]);
 	close(in[0]);
 	close(out[1]);
 	c->in = in[1];
@@ -182,7 +103,7 @@ feed(struct command *c)
 	if (c->sent == c->piece.len) {
 		buf_reset(&c->piece);
 		c->sent = 0;
-		e = local_copy_next(&c->copy, &c->piece);
+		e = local_copy_next(c->what->copy, &c->piece);
 		if (e && e != E_CLOSED)
 			end(c, "the message could not be read");
 		if (e) {
@@ -289,7 +210,7 @@ judge(struct command *c)
 	const char *first;
 
 	if (status == 0) {
-		smtp_answer_set(c->r->answer, QUEUE_DELIVERED, "2.0.0", "delivered to a command");
+		smtp_answer_set(c->r->answer, c->what->done, "2.0.0", "delivered to a command");
 		return;
 	}
 	first = dsn_of(status);
@@ -298,31 +219,29 @@ judge(struct command *c)
 		(void)snprintf(dsn, sizeof(dsn), "%s", first);
 	if (line.len > 0)
 		smtp_answer_set(c->r->answer, dsn[0] == '4' ? QUEUE_PENDING : QUEUE_FAILED, dsn,
-			"the command of %s said: %.*s", c->r->job->recipient, STR_ARG(line));
+			"%s said: %.*s", c->what->name, STR_ARG(line));
 	else
 		smtp_answer_set(c->r->answer, dsn[0] == '4' ? QUEUE_PENDING : QUEUE_FAILED, dsn,
-			"the command of %s ended with status %d", c->r->job->recipient, status);
+			"%s ended with status %d", c->what->name, status);
 }
 
 static void
 later(struct command *c, const char *why)
 {
-	smtp_answer_set(c->r->answer, QUEUE_PENDING, "4.3.0", "the command of %s: %s",
-		c->r->job->recipient, why);
+	smtp_answer_set(c->r->answer, QUEUE_PENDING, "4.3.0", "%s: %s", c->what->name, why);
 }
 
 void
-local_command_run(struct local_run *r)
+local_command_run(struct local_run *r, const struct local_command *what)
 {
-	struct command c = {
-		.r = r, .in = -1, .out = -1, .deadline = io_now_ms() + r->conf->command_time_limit};
+	struct command c = {.r = r,
+		.what = what,
+		.in = -1,
+		.out = -1,
+		.deadline = io_now_ms() + what->time_limit_ms};
 	char text[64];
 
 	signal(SIGPIPE, SIG_IGN);
-	local_copy_init(
-		&c.copy, r->file, r->job->content_offset, r->job->content_len, LOCAL_COPY_FROM);
-	local_copy_head(
-		&c.copy, r->job->sender, r->job->recipient, r->job->original, (int64_t)time(NULL));
 	if (!start(&c)) {
 		later(&c, "it could not be started");
 	} else {
@@ -338,11 +257,8 @@ local_command_run(struct local_run *r)
 			judge(&c);
 		}
 	}
-	log_event(LOGL_INFO, "local.command", "to", r->job->recipient, "dsn", r->answer->dsn,
-		"status", r->answer->text, NULL);
 	io_close(&c.in);
 	io_close(&c.out);
 	buf_free(&c.piece);
 	buf_free(&c.output);
-	local_copy_free(&c.copy);
 }

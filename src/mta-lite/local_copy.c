@@ -31,26 +31,37 @@ add_word(struct buf *out, const char *text)
 }
 
 void
-local_copy_head(struct local_copy *c, const char *sender, const char *recipient,
-	const char *original, int64_t now)
+local_copy_from_line(struct local_copy *c, const char *sender, int64_t now)
 {
 	time_t when = (time_t)now;
 	char date[64];
 	struct tm tm;
 
-	if (c->how & LOCAL_COPY_FROM) {
-		if (gmtime_r(&when, &tm) == NULL ||
-			strftime(date, sizeof(date), "%a %b %e %H:%M:%S %Y", &tm) == 0)
-			memcpy(date, "Thu Jan  1 00:00:00 1970", 25);
-		buf_add_cstr(&c->head, from_word);
-		add_word(&c->head, sender[0] ? sender : "MAILER-DAEMON");
-		buf_printf(&c->head, " %s\n", date);
-	}
+	if (gmtime_r(&when, &tm) == NULL ||
+		strftime(date, sizeof(date), "%a %b %e %H:%M:%S %Y", &tm) == 0)
+		memcpy(date, "Thu Jan  1 00:00:00 1970", 25);
+	buf_add_cstr(&c->head, from_word);
+	add_word(&c->head, sender[0] ? sender : "MAILER-DAEMON");
+	buf_printf(&c->head, " %s\n", date);
+}
+
+void
+local_copy_field(struct local_copy *c, const char *name, const char *value)
+{
+	buf_printf(&c->head, "%s: %s\n", name, value);
+}
+
+void
+local_copy_head(struct local_copy *c, const char *sender, const char *recipient,
+	const char *original, int64_t now)
+{
+	if (c->how & LOCAL_COPY_FROM)
+		local_copy_from_line(c, sender, now);
 	buf_printf(&c->head, "Return-Path: <%s>\n", sender);
 	if (original[0])
-		buf_printf(&c->head, "X-Original-To: %s\n", original);
+		local_copy_field(c, "X-Original-To", original);
 	if (recipient[0])
-		buf_printf(&c->head, "Delivered-To: %s\n", recipient);
+		local_copy_field(c, "Delivered-To", recipient);
 }
 
 static void
@@ -67,7 +78,7 @@ put_held(struct local_copy *c, struct buf *out)
 static void
 put_byte(struct local_copy *c, char byte, struct buf *out)
 {
-	if ((c->how & LOCAL_COPY_MBOX) && c->line_start) {
+	if ((c->how & LOCAL_COPY_QUOTE) && c->line_start) {
 		if (byte == from_word[c->held.len]) {
 			buf_add_char(&c->held, byte);
 			if (c->held.len == sizeof(from_word) - 1)
@@ -104,7 +115,7 @@ finish(struct local_copy *c, struct buf *out)
 		put_held(c, out);
 	if (!c->line_start)
 		buf_add_char(out, '\n');
-	if (c->how & LOCAL_COPY_MBOX)
+	if (c->how & LOCAL_COPY_BLANK)
 		buf_add_char(out, '\n');
 }
 

@@ -11,7 +11,9 @@
 
 enum local_copy_how {
 	LOCAL_COPY_FROM = 1, /* an mbox's "From sender date" line before it */
-	LOCAL_COPY_MBOX = 2, /* ">" before lines that begin with "From ", an empty line behind it */
+	LOCAL_COPY_QUOTE = 2, /* ">" before lines that begin with "From " */
+	LOCAL_COPY_BLANK = 4, /* an empty line behind it */
+	LOCAL_COPY_MBOX = LOCAL_COPY_FROM | LOCAL_COPY_QUOTE | LOCAL_COPY_BLANK,
 };
 
 struct local_copy {
@@ -32,6 +34,9 @@ struct local_copy {
 void local_copy_init(struct local_copy *c, int fd, uint64_t offset, uint64_t len, unsigned how);
 void local_copy_head(struct local_copy *c, const char *sender, const char *recipient,
 	const char *original, int64_t now);
+/* Or the head by its parts: a field, and the line of LOCAL_COPY_FROM, which comes first. */
+void local_copy_from_line(struct local_copy *c, const char *sender, int64_t now);
+void local_copy_field(struct local_copy *c, const char *name, const char *value);
 /* Appends the next piece. E_CLOSED: that was all; E_IO. */
 enum err local_copy_next(struct local_copy *c, struct buf *out);
 void local_copy_free(struct local_copy *c);

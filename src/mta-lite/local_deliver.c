@@ -19,6 +19,7 @@
 #include "mta-lite/forward_path.h"
 #include "mta-lite/local_expand.h"
 #include "mta-lite/local_run.h"
+#include "mta-lite/pipe_transport.h"
 #include "mta-lite/queue_store.h"
 
 /* What is looked at for Delivered-To. */
@@ -51,6 +52,8 @@ local_open(const struct config *conf, struct local *l)
 		e = aliases_open(l->conf, l->maps, &l->aliases);
 	if (e == OK)
 		e = srs_open(l->conf, &l->srs);
+	if (e == OK)
+		e = pipe_transports_check(l->conf);
 	l->lookup = (struct rcpt_lookup){l->conf, NULL, l->rewrite, l->aliases, l->srs};
 	return e;
 }
@@ -78,9 +81,8 @@ read_header(const struct agent *a, struct buf *out)
 	return e;
 }
 
-/* OK, or E_NOTFOUND: the message has not been here yet. */
-static enum err
-was_here(const struct agent *a, const char *address)
+enum err
+local_was_here(const struct agent *a, const char *address)
 {
 	struct buf header = {0};
 	enum err e = read_header(a, &header);
@@ -237,6 +239,30 @@ struct target {
 };
 
 /* It has a process of its own, of a user who may do little. */
+void
+local_ask_run(struct local *l, struct agent *a, unsigned frame, struct str body,
+	int64_t time_limit_ms, struct smtp_answer *answer)
+{
+	char *path = conf_run_path(l->conf, "local-run");
+	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
+	int fd = -1;
+	enum err e = net_connect_unix(path, 10000, &fd);
+
+	if (e == OK)
+		e = ipc_send(fd, (uint16_t)frame, 0, body, &a->file, 1, 10000);
+	if (e == OK)
+		e = wait_for_answer(a, fd, (int)time_limit_ms + LOCAL_RUN_MORE_MS, &m);
+	if (e == OK)
+		e = take_answer(&m, answer);
+	if (e)
+		smtp_answer_set(answer, QUEUE_PENDING, "4.3.0",
+			"the process that delivers to files and commands did not finish: %s",
+			err_text(e));
+	ipc_msg_free(&m);
+	io_close(&fd);
+	free(path);
+}
+
 static void
 local_target_deliver(struct local *l, struct agent *a, size_t index, const struct target *t)
 {
@@ -251,28 +277,12 @@ local_target_deliver(struct local *l, struct agent *a, size_t index, const struc
 		.content_offset = a->job.content_offset,
 		.content_len = a->job.content_len,
 	};
-	char *path = conf_run_path(l->conf, "local-run");
 	struct buf body = {0};
-	struct ipc_msg m = {.fds = {-1, -1, -1, -1}};
-	int fd = -1;
-	enum err e = net_connect_unix(path, 10000, &fd);
 
 	local_job_put(&body, &job);
-	if (e == OK)
-		e = ipc_send(fd, LOCAL_RUN, 0, buf_str(&body), &a->file, 1, 10000);
-	if (e == OK)
-		e = wait_for_answer(
-			a, fd, (int)l->conf->command_time_limit + LOCAL_RUN_MORE_MS, &m);
-	if (e == OK)
-		e = take_answer(&m, &a->answers[index]);
-	if (e)
-		smtp_answer_set(&a->answers[index], QUEUE_PENDING, "4.3.0",
-			"the process that delivers to files and commands did not finish: %s",
-			err_text(e));
-	ipc_msg_free(&m);
-	io_close(&fd);
+	local_ask_run(
+		l, a, LOCAL_RUN, buf_str(&body), l->conf->command_time_limit, &a->answers[index]);
 	buf_free(&body);
-	free(path);
 }
 
 /* What an alias led to, without a message in between. */
@@ -293,7 +303,7 @@ deliver_alias(struct local *l, struct agent *a, size_t index)
 	struct smtp_answer *answer = &a->answers[index];
 	struct local_expansion x = {0};
 	struct buf why = {0};
-	enum err e = was_here(a, address);
+	enum err e = local_was_here(a, address);
 
 	if (e == OK) {
 		smtp_answer_set(answer, QUEUE_FAILED, "5.4.6", "mail for %s goes round in a circle",
@@ -330,6 +340,10 @@ local_deliver(struct local *l, struct agent *a)
 {
 	size_t i;
 
+	if (a->job.pipe) {
+		local_pipe_deliver(l, a);
+		return;
+	}
 	for (i = 0; i < a->job.rcpt_count; i++) {
 		const struct job_rcpt *r = &a->job.rcpts[i];
 

@@ -251,8 +251,7 @@ local_file_deliver(struct local_run *r)
 		smtp_answer_set(r->answer, QUEUE_DELIVERED, "2.0.0", "thrown away");
 		return;
 	}
-	local_copy_init(&c, r->file, r->job->content_offset, r->job->content_len,
-		LOCAL_COPY_FROM | LOCAL_COPY_MBOX);
+	local_copy_init(&c, r->file, r->job->content_offset, r->job->content_len, LOCAL_COPY_MBOX);
 	local_copy_head(
 		&c, r->job->sender, r->job->recipient, r->job->original, (int64_t)time(NULL));
 	if (lock_by_name(&b, deadline) && open_mbox(&b) && lock_by_fcntl(&b, deadline) &&

@@ -14,6 +14,8 @@ enum local_frame {
 	LOCAL_RAN = 2, /* u8 enum queue_status, str enhanced code, str text */
 	LOCAL_FORWARD = 3, /* str address */
 	LOCAL_FORWARDS = 4, /* struct forward */
+	LOCAL_PIPE =
+		5, /* struct local_pipe in order; the queue file's descriptor attached; LOCAL_RAN */
 };
 
 #endif

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/mem.h"
+#include "mta-lite/pipe_transport.h"
+
 void
 local_job_put(struct buf *body, const struct local_job *j)
 {
@@ -42,6 +45,71 @@ local_job_free(struct local_job *j)
 	free(j->recipient);
 	free(j->original);
 	memset(j, 0, sizeof(*j));
+}
+
+void
+local_pipe_put(struct buf *body, const struct local_pipe *p)
+{
+	size_t i;
+
+	ipc_put_cstr(body, p->transport);
+	ipc_put_cstr(body, p->nexthop);
+	ipc_put_cstr(body, p->queue_id);
+	ipc_put_cstr(body, p->envid);
+	ipc_put_cstr(body, p->sender);
+	ipc_put_cstr(body, p->client);
+	ipc_put_u64(body, p->content_offset);
+	ipc_put_u64(body, p->content_len);
+	ipc_put_u32(body, (uint32_t)p->rcpt_count);
+	for (i = 0; i < p->rcpt_count; i++) {
+		ipc_put_cstr(body, p->rcpts[i].address);
+		ipc_put_cstr(body, p->rcpts[i].original);
+	}
+}
+
+enum err
+local_pipe_get(struct str body, struct local_pipe *out)
+{
+	struct ipc_reader r = ipc_reader_of(body);
+	uint32_t count;
+
+	memset(out, 0, sizeof(*out));
+	out->transport = ipc_get_dup(&r);
+	out->nexthop = ipc_get_dup(&r);
+	out->queue_id = ipc_get_dup(&r);
+	out->envid = ipc_get_dup(&r);
+	out->sender = ipc_get_dup(&r);
+	out->client = ipc_get_dup(&r);
+	out->content_offset = ipc_get_u64(&r);
+	out->content_len = ipc_get_u64(&r);
+	count = ipc_get_u32(&r);
+	if (r.err || count == 0 || count > PIPE_RECIPIENTS)
+		return E_PROTO;
+	out->rcpts = mem_zalloc(count * sizeof(*out->rcpts));
+	for (; out->rcpt_count < count; out->rcpt_count++) {
+		out->rcpts[out->rcpt_count].address = ipc_get_dup(&r);
+		out->rcpts[out->rcpt_count].original = ipc_get_dup(&r);
+	}
+	return ipc_reader_end(&r);
+}
+
+void
+local_pipe_free(struct local_pipe *p)
+{
+	size_t i;
+
+	for (i = 0; i < p->rcpt_count; i++) {
+		free(p->rcpts[i].address);
+		free(p->rcpts[i].original);
+	}
+	free(p->rcpts);
+	free(p->transport);
+	free(p->nexthop);
+	free(p->queue_id);
+	free(p->envid);
+	free(p->sender);
+	free(p->client);
+	memset(p, 0, sizeof(*p));
 }
 
 int

@@ -41,7 +41,7 @@ deliver(struct local_run *r)
 		return;
 	set_up(r);
 	if (target[0] == '|')
-		local_command_run(r);
+		local_shell_run(r);
 	else if (target[0] == '/' && target[len - 1] == '/')
 		local_maildir_deliver(r);
 	else if (target[0] == '/')
@@ -85,6 +85,27 @@ run_job(struct session *s, const struct ipc_msg *m)
 }
 
 static enum err
+run_pipe(struct session *s, const struct ipc_msg *m)
+{
+	const struct rlimit none = {0, 0};
+	struct smtp_answer a = {0};
+	struct local_pipe p = {0};
+	struct local_run r = {
+		.conf = s->conf, .file = m->fds[0], .client = stream_fd(s->client), .answer = &a};
+	enum err e = r.file < 0 ? E_PROTO : local_pipe_get(buf_str(&m->body), &p);
+
+	if (e == OK) {
+		umask(077);
+		(void)setrlimit(RLIMIT_CORE, &none);
+		local_pipe_run(&r, &p);
+		answer(r.client, &a);
+	}
+	local_pipe_free(&p);
+	smtp_answer_free(&a);
+	return e;
+}
+
+static enum err
 tell_forward(struct session *s, const struct ipc_msg *m)
 {
 	struct ipc_reader reader = ipc_reader_of(buf_str(&m->body));
@@ -112,6 +133,8 @@ run(struct session *s)
 
 	if (e == OK && m.type == LOCAL_RUN)
 		e = run_job(s, &m);
+	else if (e == OK && m.type == LOCAL_PIPE)
+		e = run_pipe(s, &m);
 	else if (e == OK)
 		e = m.type == LOCAL_FORWARD ? tell_forward(s, &m) : E_PROTO;
 	if (e && e != E_CLOSED)

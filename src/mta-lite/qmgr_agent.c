@@ -102,6 +102,7 @@ send_start(struct qmgr_link *l, const struct qmgr_job *job, int file)
 		.relayhost = job->route.chosen,
 		.lmtp = job->route.kind == ROUTE_LMTP,
 		.filter = e->filter && e->filter[0],
+		.pipe = job->route.kind == ROUTE_PIPE,
 		.forwarded = e->rcpts[job->rcpts[0]].forwarded,
 		.xforward = xforward,
 		.rcpts = rcpts,
@@ -312,7 +313,7 @@ agent_of(enum route_kind kind)
 {
 	if (kind == ROUTE_SMTP || kind == ROUTE_LMTP)
 		return 0;
-	return kind == ROUTE_ALIAS ? 2 : 1;
+	return kind == ROUTE_ALIAS || kind == ROUTE_PIPE ? 2 : 1;
 }
 
 /* A new process for this destination. OK: it has the job, or its end will be noticed. */

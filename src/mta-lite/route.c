@@ -6,6 +6,7 @@
 
 #include "lib/log.h"
 #include "lib/mem.h"
+#include "mta-lite/pipe_transport.h"
 
 struct routes {
 	const struct config *conf;
@@ -57,9 +58,23 @@ set(struct route *route, enum route_kind kind, int chosen, struct str hop)
 	return buf_add_str(&route->hop, hop);
 }
 
-enum err
-route_parse(struct str text, const char *domain, struct route *route)
+static enum err
+set_pipe(struct str name, struct str hop, const char *domain, struct route *route)
 {
+	enum err e = set(route, ROUTE_PIPE, 1, name);
+
+	buf_add_char(&route->hop, ':');
+	if (hop.len > 0)
+		buf_add_str(&route->hop, hop);
+	else
+		buf_add_cstr(&route->hop, domain ? domain : "");
+	return e ? e : route->hop.err;
+}
+
+enum err
+route_parse(const struct config *conf, struct str text, const char *domain, struct route *route)
+{
+	struct pipe_transport pipe;
 	struct str rest = str_trim(text), name;
 	int has_colon = str_find(rest, 0, ':') < rest.len;
 
@@ -67,6 +82,8 @@ route_parse(struct str text, const char *domain, struct route *route)
 	if (!has_colon)
 		return E_PARSE;
 	rest = str_trim(rest);
+	if (pipe_transport_find(conf, name, &pipe))
+		return set_pipe(name, rest, domain, route);
 	if (str_is_i(name, "smtp") || str_is_i(name, "relay")) {
 		if (rest.len == 0)
 			return domain ? set(route, ROUTE_SMTP, 0, str_of(domain)) : E_PARSE;
@@ -114,7 +131,7 @@ ask_transport(const struct routes *r, const char *address, const char *domain, s
 	else if (e == OK && text.p[0] == ':')
 		e = set(route, ROUTE_SMTP, 1, str_make(text.p + 1, text.len - 1));
 	else if (e == OK)
-		e = route_parse(text, domain, route);
+		e = route_parse(r->conf, text, domain, route);
 	buf_free(&value);
 	return e;
 }
@@ -175,7 +192,7 @@ route_find(const struct routes *r, const struct queue_entry *q, const struct que
 
 	memset(route, 0, sizeof(*route));
 	if (q->filter && q->filter[0]) {
-		e = route_parse(str_of(q->filter), NULL, route);
+		e = route_parse(r->conf, str_of(q->filter), NULL, route);
 		return e ? fail(route, e, "the filter", q->filter) : OK;
 	}
 	if (rcpt->local == QUEUE_ALIAS || queue_place_is_target(rcpt->local))
@@ -197,7 +214,7 @@ void
 route_key(const struct route *route, struct buf *out)
 {
 	static const char *const words[] = {
-		"local", "smtp", "lmtp", "lmtp", "error", "retry", "discard", "alias"};
+		"local", "smtp", "lmtp", "lmtp", "error", "retry", "discard", "alias", "pipe"};
 
 	buf_printf(out, "%s%s:", words[route->kind], route->chosen ? "!" : "");
 	buf_add_buf(out, &route->hop);

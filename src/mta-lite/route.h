@@ -19,6 +19,7 @@ enum route_kind {
 	ROUTE_RETRY, /* the same, for a while */
 	ROUTE_DISCARD, /* taken and thrown away */
 	ROUTE_ALIAS, /* roost-local; hop: the alias */
+	ROUTE_PIPE, /* roost-local; hop: "NAME:NEXTHOP" of pipe_transports */
 };
 
 struct route {
@@ -50,8 +51,12 @@ enum err route_transport(const struct routes *r, const char *address, struct rou
  * it. text: borrowed from route.
  */
 void route_refusal(const struct route *route, char code[DSN_CODE_SIZE], struct str *text);
-/* "smtp:[127.0.0.1]:10025" and the like. domain: stands in for a missing hop. E_PARSE. */
-enum err route_parse(struct str text, const char *domain, struct route *route);
+/*
+ * "smtp:[127.0.0.1]:10025", "NAME:" of pipe_transports and the like. domain: stands in for a
+ * missing hop. E_PARSE.
+ */
+enum err route_parse(
+	const struct config *conf, struct str text, const char *domain, struct route *route);
 void route_free(struct route *route);
 
 /* The destination's name in the schedule: the same for all that goes the same way. */

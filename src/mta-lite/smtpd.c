@@ -17,6 +17,7 @@
 #include "mta-lite/smtpd_filter.h"
 #include "mta-lite/smtpd_limit.h"
 #include "mta-lite/smtpd_notice.h"
+#include "mta-lite/smtpd_pipe.h"
 
 void
 smtpd_reply(struct smtpd *d, const char *fmt, ...)
@@ -360,6 +361,8 @@ identify(struct smtpd *d)
 		d->kind = SMTPD_LOCAL;
 		d->trusted = 1;
 		d->local_uid = peer_uid(stream_fd(d->io));
+		if (smtpd_pipe_gives_back(d, d->conf->content_filter))
+			d->overrides = overrides_of(&d->conf->reinject_override_options);
 	} else if (strcmp(info->service, "smtp") == 0) {
 		d->kind = SMTPD_MX;
 		d->trusted = smtpd_in_networks(&d->conf->mynetworks, &d->peer);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include "mta-lite/smtpd_pipe.h"
 #include "mta-lite/smtpd_proxy.h"
 #include "mta-lite/smtpd_rewrite.h"
 
@@ -82,6 +83,10 @@ set_filter(struct smtpd *d)
 		q->filter = mem_strdup(d->conf->content_filter);
 	else
 		return;
+	if (smtpd_pipe_gives_back(d, q->filter)) {
+		MEM_FREE(q->filter);
+		return;
+	}
 	free(q->xforward);
 	q->xforward = smtpd_xforward_text(d);
 }

@@ -10,6 +10,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "mta-lite/smtpd_filter.h"
+#include "mta-lite/smtpd_pipe.h"
 #include "mta-lite/smtpd_rewrite.h"
 
 /* Made once in the warm parent; children only read it. */
@@ -31,6 +32,7 @@ smtpd_rules_open(const struct config *current)
 		return e;
 	shared.maps = maps_create(conf);
 	shared.set = restrict_create(conf, shared.maps);
+	smtpd_pipe_open(conf);
 	if (smtpd_rewrite_open(conf, shared.maps) || smtpd_filter_open(conf, shared.maps))
 		return E_IO;
 	return dns_open(conf, &shared.dns);

@@ -29,20 +29,26 @@ transports(void **state)
 		{"retry:", OK, "retry!:"},
 		{"discard:", OK, "discard!:"},
 		{"local:", OK, "local!:"},
+		{"prog:", OK, "pipe!:prog:example.com"},
+		{"prog:Any hop", OK, "pipe!:prog:Any hop"},
 		{"lmtp:", E_PARSE, NULL},
 		{"uucp:host", E_PARSE, NULL},
 		{"example.net", E_PARSE, NULL},
 		{"", E_PARSE, NULL},
 	};
+	struct config *conf = conf_defaults("/nonexistent");
 	size_t i;
 
 	(void)state;
+	conf->pipe_transports.items = mem_zalloc(sizeof(char *));
+	conf->pipe_transports.items[0] = mem_strdup("prog user=nobody argv=/bin/cat");
+	conf->pipe_transports.count = 1;
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct route r = {0};
 		struct buf key = {0};
 
 		assert_int_equal(
-			route_parse(str_of(cases[i].text), "example.com", &r), cases[i].err);
+			route_parse(conf, str_of(cases[i].text), "example.com", &r), cases[i].err);
 		if (cases[i].err == OK) {
 			route_key(&r, &key);
 			assert_string_equal(buf_cstr(&key), cases[i].key);
@@ -50,6 +56,7 @@ transports(void **state)
 		buf_free(&key);
 		route_free(&r);
 	}
+	conf_free(&conf);
 }
 
 static void
