@@ -34,8 +34,8 @@ enum { AUTH_EXPECTED_MAX = 64 }; /* in one go; more is the caller's fault and le
 /*
  * Asks and waits. *answer is set with OK, and the caller frees it then. The connection may end with
  * a process whose place another one takes, so that one failure is followed by one try on a new one:
- * no question changes anything, except that a token is used up, which the other process does not
- * know. E_TEMPFAIL, and the connection is closed, lest a late answer is taken for that of the next
+ * no question changes anything, except that a token is used up; then the second try is in vain.
+ * E_TEMPFAIL, and the connection is closed, lest a late answer is taken for that of the next
  * question.
  */
 enum err auth_channel_ask(struct auth_channel *ch, const char *path, uint16_t type, struct str body,

@@ -70,7 +70,7 @@ enum auth_frame {
 
 /*
  * A token is text of hex digits, good once, for this long, for the service and session id of its
- * START; also at another roost-auth that has taken this one's place.
+ * START; also at another roost-auth that has taken this one's place, but once over all of them.
  */
 enum { AUTH_TOKEN_LIFETIME_MS = 30 * 1000 };
 

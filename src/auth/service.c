@@ -150,6 +150,7 @@ start(struct service_run *run)
 {
 	const struct config *conf = service_conf(run);
 	struct auth_service *auth = MEM_NEW(struct auth_service);
+	int tokens_fd = -1;
 	enum err e;
 
 	auth->run = run;
@@ -173,8 +174,13 @@ start(struct service_run *run)
 	auth->cache = cache_create(conf->auth_cache_ttl);
 	auth->answers = answers_create(conf->auth_cache_ttl, conf->auth_cache_size);
 	auth->penalty = penalty_create();
-	auth->tokens = token_table_create();
-	return OK;
+	/* Without the master's it is one of its own. */
+	service_listener_fds(run, "tokens", &tokens_fd, 1);
+	e = token_used_open(tokens_fd, &auth->tokens);
+	if (e)
+		log_event(LOGL_ERROR, "auth.start fail", "message", "no memory for used tokens",
+			"error", err_word(e), NULL);
+	return e;
 }
 
 static enum err
@@ -320,7 +326,7 @@ stop(struct service_run *run)
 	last_login_free(&auth->last_login);
 	directory_watch_free(&auth->watch);
 	peers_close(auth);
-	token_table_free(&auth->tokens);
+	token_used_close(&auth->tokens);
 	penalty_free(&auth->penalty);
 	cache_free(&auth->cache);
 	answers_free(&auth->answers);

@@ -35,7 +35,7 @@ struct auth_service {
 	struct cache *cache; /* passwords */
 	struct answers *answers; /* of the directory, lookup.c */
 	struct penalty *penalty;
-	struct token_table *tokens;
+	struct token_used *tokens;
 	struct peer *peers;
 	/* What other programs have: connections, and the number of the last one. */
 	size_t dovecot_conns;

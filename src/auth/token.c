@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth/lru.h"
 #include "auth/seal.h"
 #include "lib/hex.h"
 #include "lib/io.h"
@@ -13,7 +12,7 @@
 
 static const char label[] = "login-token";
 
-enum { NONCE_BYTES = 16, SEAL_HEX = 2 * SEAL_BYTES };
+enum { NONCE_BYTES = 16 };
 
 /* ---- what is in a token ---- */
 
@@ -93,42 +92,6 @@ token_issue(
 
 /* ---- redeeming ---- */
 
-struct used {
-	int64_t expires_ms;
-};
-
-struct token_table {
-	struct lru *used; /* by the hex digits of the seal, which no two tokens share */
-};
-
-struct token_table *
-token_table_create(void)
-{
-	struct token_table *t = MEM_NEW(struct token_table);
-
-	t->used = lru_create(TOKEN_USED_MAX, sizeof(struct used));
-	return t;
-}
-
-void
-token_table_free(struct token_table **t)
-{
-	if (!*t)
-		return;
-	lru_free(&(*t)->used);
-	MEM_FREE(*t);
-}
-
-static void
-drop_expired(struct token_table *t, int64_t now_ms)
-{
-	const char *key;
-	const struct used *used;
-
-	while ((used = lru_oldest(t->used, &key)) && used->expires_ms <= now_ms)
-		lru_remove(t->used, key);
-}
-
 static enum err
 bytes_of(struct str token, struct buf *out)
 {
@@ -141,22 +104,8 @@ bytes_of(struct str token, struct buf *out)
 	return OK;
 }
 
-static enum err
-use_up(struct token_table *t, struct str token, int64_t expires_ms, int64_t now_ms)
-{
-	char key[SEAL_HEX + 1];
-
-	memcpy(key, token.p, SEAL_HEX);
-	key[SEAL_HEX] = '\0';
-	drop_expired(t, now_ms);
-	if (expires_ms <= now_ms || lru_find(t->used, key))
-		return E_NOTFOUND;
-	((struct used *)lru_put(t->used, key))->expires_ms = expires_ms;
-	return OK;
-}
-
 enum err
-token_redeem(struct token_table *t, const struct token_use *use, struct str token, int64_t now_ms,
+token_redeem(struct token_used *t, const struct token_use *use, struct str token, int64_t now_ms,
 	struct cache_user *out)
 {
 	struct buf context = {0}, sealed = {0};
@@ -170,8 +119,9 @@ token_redeem(struct token_table *t, const struct token_use *use, struct str toke
 		e = E_NOTFOUND;
 	if (!e)
 		e = get_body(body, out, &expires_ms);
-	if (!e)
-		e = use_up(t, token, expires_ms, now_ms);
+	/* It begins with the seal, which no two tokens share. */
+	if (!e && (expires_ms <= now_ms || !token_used_mark(t, sealed.p, expires_ms, now_ms)))
+		e = E_NOTFOUND;
 	if (e)
 		memset(out, 0, sizeof(*out));
 	buf_free(&context);

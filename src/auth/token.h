@@ -6,6 +6,7 @@
 
 #include "auth/auth_proto.h"
 #include "auth/cache.h"
+#include "auth/token_used.h"
 #include "lib/buf.h"
 #include "lib/err.h"
 #include "lib/str.h"
@@ -13,11 +14,10 @@
 /*
  * The tokens of log-ins that wait for their session. A token holds what the session has to know of
  * its user, sealed with the master's key (seal.h) for one service and one session id, so that a
- * process that takes the place of the one that issued it can redeem it, too. A process redeems it
- * once; what the one before it has redeemed it does not know.
+ * process that takes the place of the one that issued it can redeem it, too. It is good once, over
+ * all processes that share a table (token_used.h).
  */
 enum {
-	TOKEN_USED_MAX = 100000, /* remembered as redeemed, the latest */
 	TOKEN_SERVICE_MAX = 15,
 	TOKEN_TEXT_MAX = 4000,
 };
@@ -35,13 +35,8 @@ struct token_use {
 enum err token_issue(const struct token_use *use, const struct cache_user *user, int64_t now_ms,
 	struct buf *out);
 
-/* Those that this process has redeemed. For the loop's thread. */
-struct token_table;
-
-struct token_table *token_table_create(void);
-void token_table_free(struct token_table **t);
 /* E_NOTFOUND: not one of ours, for another service or session, too old, or redeemed already. */
-enum err token_redeem(struct token_table *t, const struct token_use *use, struct str token,
+enum err token_redeem(struct token_used *t, const struct token_use *use, struct str token,
 	int64_t now_ms, struct cache_user *out);
 
 #endif

@@ -281,6 +281,8 @@ child_start(struct child *c)
 		fd_list_add(&list, "limits", m->limits_fd);
 		fd_list_add(&list, "known", m->known_fd);
 	}
+	if (c->def->tokens)
+		fd_list_add(&list, "tokens", m->tokens_fd);
 	if (c->def->metrics)
 		counters_each_read_only(m->counters, fd_list_add_metrics, &list);
 	for (size_t i = 0; i < m->listeners.count; i++)

@@ -32,6 +32,7 @@ const struct daemon_def daemon_defs[] = {
 		.user = DAEMON_USER,
 		.secrets = SECRET_TICKET | SECRET_DATABASE,
 		.stage = STAGE_STORES,
+		.tokens = 1,
 		.restart_for = auth_restart_for,
 		.unix_ =
 			{

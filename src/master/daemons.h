@@ -46,6 +46,7 @@ struct daemon_def {
 	int last; /* starts when all others are ready: what lets clients in */
 	int per_core; /* proxy_processes of them */
 	int limits; /* gets the table of connection counts */
+	int tokens; /* gets the table of used log-in tokens */
 	int metrics; /* reads what all the others count */
 	int rests; /* may end when nobody uses it, until somebody connects again */
 	/*

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "auth/token_used.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/master_proto.h"
@@ -292,6 +293,7 @@ close_all(struct master *m)
 	event_free(m->last_timer);
 	event_base_free(m->base);
 	io_close(&m->limits_fd);
+	io_close(&m->tokens_fd);
 	keep_known(m);
 	counters_free(&m->counters);
 	free(m->orphans.pids);
@@ -358,6 +360,11 @@ prepare(struct master *m, struct buf *problems)
 		buf_printf(problems, "shared memory for known clients: %s\n", err_text(e));
 		return EXIT_START;
 	}
+	e = token_used_create(&m->tokens_fd);
+	if (e) {
+		buf_printf(problems, "shared memory for used log-in tokens: %s\n", err_text(e));
+		return EXIT_START;
+	}
 	e = counters_create(&m->counters);
 	if (e) {
 		buf_printf(problems, "shared memory for metrics: %s\n", err_text(e));
@@ -371,8 +378,12 @@ prepare(struct master *m, struct buf *problems)
 int
 master_run(struct config *conf)
 {
-	struct master m = {
-		.conf = conf, .lock_fd = -1, .limits_fd = -1, .known_fd = -1, .control_fd = -1};
+	struct master m = {.conf = conf,
+		.lock_fd = -1,
+		.limits_fd = -1,
+		.known_fd = -1,
+		.tokens_fd = -1,
+		.control_fd = -1};
 	struct buf problems = {0};
 	struct timeval last = {LAST_START_MS / 1000, 0};
 	int status;

@@ -59,7 +59,7 @@ struct master {
 	enum master_phase phase;
 	enum daemon_stage stage; /* while ending */
 	int64_t stage_deadline_ms;
-	int lock_fd, limits_fd, known_fd;
+	int lock_fd, limits_fd, known_fd, tokens_fd;
 	struct counters *counters; /* of each daemon, over all restarts */
 	int64_t started_ms;
 	struct event *signals[4]; /* TERM, INT, HUP, CHLD */

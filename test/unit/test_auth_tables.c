@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -150,16 +152,19 @@ static const struct token_use imap_use = {token_key, {"imap", 4}, {"s1", 2}};
 static int
 set_up_tokens(void **state)
 {
-	*state = token_table_create();
+	struct token_used *t;
+
+	assert_int_equal(token_used_open(-1, &t), OK);
+	*state = t;
 	return 0;
 }
 
 static int
 tear_down_tokens(void **state)
 {
-	struct token_table *t = *state;
+	struct token_used *t = *state;
 
-	token_table_free(&t);
+	token_used_close(&t);
 	return 0;
 }
 
@@ -178,7 +183,7 @@ longest_user(void)
 }
 
 static void
-assert_redeemed(struct token_table *t, struct str token, const struct token_use *use, enum err want)
+assert_redeemed(struct token_used *t, struct str token, const struct token_use *use, enum err want)
 {
 	struct cache_user got, none = {0};
 
@@ -204,20 +209,34 @@ static void
 a_token_is_good_once(void **state)
 {
 	struct cache_user u = {.name = "alice@example.test"};
-	struct token_table *successor = token_table_create();
+	struct token_used *first, *second;
 	struct buf a = {0}, b = {0};
+	int fd;
 
+	(void)state;
+	assert_int_equal(token_used_create(&fd), OK);
+	assert_int_equal(token_used_open(fd, &first), OK);
+	assert_int_equal(token_used_open(fd, &second), OK);
 	token_issue(&imap_use, &u, 0, &a);
 	token_issue(&imap_use, &u, 0, &b);
 	assert_false(str_equal(buf_str(&a), buf_str(&b)));
-	assert_redeemed(*state, buf_str(&a), &imap_use, OK);
-	assert_redeemed(*state, buf_str(&a), &imap_use, E_NOTFOUND);
+	assert_redeemed(first, buf_str(&a), &imap_use, OK);
+	assert_redeemed(first, buf_str(&a), &imap_use, E_NOTFOUND);
+	assert_redeemed(second, buf_str(&a), &imap_use, E_NOTFOUND);
 	for (size_t i = 0; i < a.len; i++)
 		a.p[i] = str_upper(a.p[i]);
-	assert_redeemed(*state, buf_str(&a), &imap_use, E_NOTFOUND);
-	/* Whoever issued it. */
-	assert_redeemed(successor, buf_str(&b), &imap_use, OK);
-	token_table_free(&successor);
+	assert_redeemed(first, buf_str(&a), &imap_use, E_NOTFOUND);
+	/* Whoever issued it, and when the process before is gone. */
+	token_used_close(&first);
+	assert_redeemed(second, buf_str(&b), &imap_use, OK);
+	token_used_close(&second);
+	assert_int_equal(token_used_open(fd, &first), OK);
+	assert_redeemed(first, buf_str(&b), &imap_use, E_NOTFOUND);
+	token_used_close(&first);
+	/* Memory of another kind is refused. */
+	assert_int_not_equal(token_used_open(0, &first), OK);
+	assert_null(first);
+	close(fd);
 	buf_free(&a);
 	buf_free(&b);
 }
@@ -273,6 +292,90 @@ a_token_that_was_changed_is_none(void **state)
 		buf_add_char(&token, '0');
 	assert_redeemed(*state, buf_str(&token), &imap_use, E_NOTFOUND);
 	buf_free(&token);
+}
+
+/* A seal as it falls: all its bits differ from those of others. */
+static int
+mark(struct token_used *t, uint64_t n, int64_t expires_ms, int64_t now_ms)
+{
+	uint64_t seal = (n + 1) * UINT64_C(0x9e3779b97f4a7c15);
+
+	seal = (seal ^ seal >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	seal = (seal ^ seal >> 27) * UINT64_C(0x94d049bb133111eb);
+	seal ^= seal >> 31;
+	return token_used_mark(t, &seal, expires_ms, now_ms);
+}
+
+static void
+marks_last_until_they_expire(void **state)
+{
+	/* Also where the seconds' lower bits begin anew. */
+	static const int64_t starts[] = {0, 999, 1000 * ((INT64_C(1) << 24) - 10), INT64_MAX / 4};
+	struct token_used *t = *state;
+
+	for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+		int64_t now = starts[i];
+
+		assert_true(mark(t, i, now + 30000, now));
+		assert_false(mark(t, i, now + 30000, now));
+		assert_false(mark(t, i, now + 30000, now + 29999));
+		assert_true(mark(t, i, now + 70000, now + 40000));
+		assert_false(mark(t, i, now + 70000, now + 40000));
+	}
+}
+
+/* 100,000 in half a minute, all of them once; what is too much for the table costs old marks only.
+ */
+static void
+many_marks(void **state)
+{
+	struct token_used *t = *state;
+	size_t twice = 0;
+
+	for (uint64_t n = 0; n < 100000; n++)
+		assert_true(mark(t, n, 30000 + (int64_t)n / 4, (int64_t)n / 4));
+	for (uint64_t n = 0; n < 100000; n++)
+		twice += (size_t)mark(t, n, 60000, 25000);
+	assert_int_equal(twice, 0);
+	for (uint64_t n = 100000; n < 100000 + 3 * TOKEN_USED_MAX; n++)
+		assert_true(mark(t, n, 60000, 25000));
+}
+
+struct racer {
+	struct token_used *t;
+	pthread_t thread;
+	unsigned char won[20000];
+};
+
+static void *
+race(void *arg)
+{
+	struct racer *r = arg;
+
+	for (size_t n = 0; n < sizeof(r->won); n++)
+		r->won[n] = (unsigned char)mark(r->t, n, 30000, 0);
+	return NULL;
+}
+
+static void
+one_at_most_wins(void **state)
+{
+	struct racer *r = calloc(3, sizeof(*r));
+	size_t sum = 0;
+
+	for (size_t i = 0; i < 3; i++) {
+		r[i].t = *state;
+		assert_int_equal(pthread_create(&r[i].thread, NULL, race, &r[i]), 0);
+	}
+	for (size_t i = 0; i < 3; i++)
+		pthread_join(r[i].thread, NULL);
+	for (size_t n = 0; n < sizeof(r->won); n++) {
+		assert_in_range(r[0].won[n] + r[1].won[n] + r[2].won[n], 0, 1);
+		sum += r[0].won[n] + r[1].won[n] + r[2].won[n];
+	}
+	/* None would be safe, and of no use. */
+	assert_in_range(sum, sizeof(r->won) * 9 / 10, sizeof(r->won));
+	free(r);
 }
 
 /* ---- cache ---- */
@@ -502,8 +605,11 @@ main(void)
 		cmocka_unit_test(penalties_by_network),
 		cmocka_unit_test_setup_teardown(
 			a_token_holds_its_user, set_up_tokens, tear_down_tokens),
+		cmocka_unit_test(a_token_is_good_once),
 		cmocka_unit_test_setup_teardown(
-			a_token_is_good_once, set_up_tokens, tear_down_tokens),
+			marks_last_until_they_expire, set_up_tokens, tear_down_tokens),
+		cmocka_unit_test_setup_teardown(many_marks, set_up_tokens, tear_down_tokens),
+		cmocka_unit_test_setup_teardown(one_at_most_wins, set_up_tokens, tear_down_tokens),
 		cmocka_unit_test_setup_teardown(a_token_is_for_its_service_session_and_time,
 			set_up_tokens, tear_down_tokens),
 		cmocka_unit_test_setup_teardown(
