@@ -283,10 +283,26 @@ postfix_main_expand(const struct postfix_main *m, struct str value, struct buf *
 	return expand(m, value, 0, out);
 }
 
+/* ---- for roost.conf ---- */
+
+void
+postfix_quote(struct str text, struct buf *out)
+{
+	size_t i;
+
+	buf_add_char(out, '"');
+	for (i = 0; i < text.len; i++) {
+		if (text.p[i] == '"' || text.p[i] == '\\' || text.p[i] == '$')
+			buf_add_char(out, '\\');
+		buf_add_char(out, text.p[i]);
+	}
+	buf_add_char(out, '"');
+}
+
 /* ---- master.cf ---- */
 
-static struct str
-cut_word(struct str *s)
+struct str
+postfix_cut_word(struct str *s)
 {
 	struct str word;
 	size_t end;
@@ -325,27 +341,29 @@ postfix_master_parse(struct str text, struct postfix_master *out, struct buf *pr
 
 	memset(out, 0, sizeof(*out));
 	while (next_logical(&l, &line, &number)) {
-		struct str rest = buf_str(&line), name = cut_word(&rest), type = cut_word(&rest),
-			   command = {NULL, 0};
+		struct str rest = buf_str(&line), name = postfix_cut_word(&rest),
+			   type = postfix_cut_word(&rest), command = {NULL, 0};
 		struct postfix_service *s;
 		int i;
 
 		/* private unpriv chroot wakeup maxproc, then the command */
 		for (i = 0; i < 6; i++)
-			command = cut_word(&rest);
+			command = postfix_cut_word(&rest);
 		if (command.len == 0) {
 			buf_printf(problems, "master.cf:%u: this is no service\n", number);
 			continue;
 		}
 		out->v = mem_realloc(out->v, out->count + 1, sizeof(*out->v));
 		s = &out->v[out->count++];
-		*s = (struct postfix_service){
-			.name = str_dup(name), .type = str_dup(type), .command = str_dup(command)};
+		*s = (struct postfix_service){.name = str_dup(name),
+			.type = str_dup(type),
+			.command = str_dup(command),
+			.arguments = str_dup(rest)};
 		while (rest.len > 0) {
-			struct str word = cut_word(&rest);
+			struct str word = postfix_cut_word(&rest);
 
 			if (str_is(word, "-o"))
-				add_option(s, cut_word(&rest));
+				add_option(s, postfix_cut_word(&rest));
 		}
 	}
 	buf_free(&line);
@@ -367,6 +385,7 @@ postfix_master_free(struct postfix_master *m)
 		free(s->name);
 		free(s->type);
 		free(s->command);
+		free(s->arguments);
 	}
 	MEM_FREE(m->v);
 	m->count = 0;

@@ -26,6 +26,10 @@ void postfix_main_parse(struct str text, struct postfix_main *out, struct buf *p
 void postfix_main_free(struct postfix_main *m);
 /* The next word, parted by blanks and commas; what stands in braces is one. 0: there is none. */
 int postfix_next_word(struct str *rest, struct str *word);
+/* Cuts the next word of a line of master.cf off; what stands in braces is one. "": the end. */
+struct str postfix_cut_word(struct str *line);
+/* Appends text as a string of roost.conf. */
+void postfix_quote(struct str text, struct buf *out);
 /* As written; NULL when it is not there. */
 const char *postfix_main_get(const struct postfix_main *m, const char *name);
 /*
@@ -40,6 +44,7 @@ struct postfix_option {
 /* A line of master.cf. */
 struct postfix_service {
 	char *name, *type, *command;
+	char *arguments; /* all that stands behind the command, as written */
 	struct postfix_option *options; /* -o name=value */
 	size_t option_count;
 };

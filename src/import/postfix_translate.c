@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "import/postfix_directory.h"
+#include "import/postfix_pipe.h"
 #include "lib/conf.h"
 #include "lib/mem.h"
 
@@ -17,6 +18,7 @@ struct run {
 	struct config *check; /* takes each value, so that what is written is what Roost takes */
 	struct buf *conf, *left;
 	struct postfix_directory directory;
+	const char *filter; /* content_filter, wherever it stands; or NULL */
 };
 
 enum how {
@@ -185,20 +187,6 @@ put_endpoint(struct run *r, struct str word, struct buf *out)
 	buf_printf(out, "/%.*s", STR_ARG(path));
 }
 
-static void
-quote(struct str text, struct buf *out)
-{
-	size_t i;
-
-	buf_add_char(out, '"');
-	for (i = 0; i < text.len; i++) {
-		if (text.p[i] == '"' || text.p[i] == '\\' || text.p[i] == '$')
-			buf_add_char(out, '\\');
-		buf_add_char(out, text.p[i]);
-	}
-	buf_add_char(out, '"');
-}
-
 /* How postsrsd is asked, in its versions 2 and 1. */
 static int
 is_srs(struct str word)
@@ -285,7 +273,7 @@ put_list(struct run *r, const char *name, struct str value, struct buf *out, str
 			buf_add_str(&one, word);
 		}
 		buf_printf(out, "%s", n++ ? ", " : "");
-		quote(buf_str(&one), out);
+		postfix_quote(buf_str(&one), out);
 		buf_printf(plain, "%s%s", plain->len ? " " : "", buf_cstr(&one));
 	}
 	buf_add_char(out, '}');
@@ -322,7 +310,7 @@ write_setting(struct run *r, const char *from, const char *name, struct str valu
 			buf_add_str(&plain, value);
 		else
 			put_endpoint(r, value, &plain);
-		quote(buf_str(&plain), &text);
+		postfix_quote(buf_str(&plain), &text);
 	}
 	e = conf_set(r->check, name, buf_cstr(&plain), &why);
 	if (e)
@@ -361,10 +349,14 @@ write_filter(struct run *r, const char *from, struct str value)
 
 	if (str_is(name, "smtp") || str_is(name, "relay") || str_is(name, "lmtp"))
 		program = str_is(name, "lmtp") ? "lmtp" : "smtp";
+	if (s && postfix_pipe_is_written(r->m, s, r->filter)) {
+		write_setting(r, from, "content_filter", value);
+		return;
+	}
 	if (program == NULL || hop.len == 0 ||
 		(strcmp(program, "smtp") != 0 && strcmp(program, "lmtp") != 0)) {
-		buf_printf(r->left, "%s: filters are reached by smtp or lmtp, not by %.*s\n", from,
-			STR_ARG(value));
+		buf_printf(r->left, "%s: filters are reached by smtp, lmtp or pipe, not by %.*s\n",
+			from, STR_ARG(value));
 		return;
 	}
 	buf_printf(&text, "%s:", program);
@@ -437,7 +429,7 @@ translate(struct run *r, const struct postfix_setting *s)
 		goto out;
 	if (row_of(s->name))
 		write_setting(r, s->name, s->name, buf_str(&value));
-	else
+	else if (!postfix_pipe_has_setting(r->services, s->name))
 		leave(r, s->name, "no counterpart");
 out:
 	buf_free(&value);
@@ -604,10 +596,11 @@ translate_master(struct run *r)
 			if (strcmp(s->command, own[k]) == 0)
 				break;
 		}
-		if (k == sizeof(own) / sizeof(own[0]))
+		if (k == sizeof(own) / sizeof(own[0]) && strcmp(s->command, "pipe") != 0)
 			buf_printf(r->left, "master.cf %s: the service %s has no counterpart\n",
 				s->name, s->command);
 	}
+	postfix_pipe_write(r->m, r->services, r->filter, r->conf, r->left);
 	write_listeners(r, "listen_smtp", &l.smtp);
 	write_listeners(r, "listen_submission", &l.submission);
 	write_listeners(r, "listen_submissions", &l.submissions);
@@ -616,6 +609,18 @@ translate_master(struct run *r)
 	buf_free(&l.submission);
 	buf_free(&l.submissions);
 	buf_free(&l.reinject);
+}
+
+/* As content_filter of main.cf, or of a port of master.cf. */
+static const char *
+find_filter(const struct run *r)
+{
+	const char *filter = postfix_main_get(r->m, "content_filter");
+	size_t i;
+
+	for (i = 0; i < r->services->count && (!filter || !filter[0]); i++)
+		filter = postfix_service_option(&r->services->v[i], "content_filter");
+	return filter;
 }
 
 void
@@ -629,6 +634,7 @@ postfix_translate(const struct postfix_main *main_cf, const struct postfix_maste
 		.left = left};
 	size_t i;
 
+	r.filter = find_filter(&r);
 	postfix_directory_find(main_cf, &r.directory, left);
 	write_directory(&r);
 	for (i = 0; i < main_cf->count; i++)

@@ -46,6 +46,7 @@ static const char main_cf[] =
 	"loop_a = $loop_a\n"
 	"always_bcc = archive@$mydomain\n"
 	"receive_override_options = no_address_mappings, no_milters\n"
+	"copies_destination_recipient_limit = 1\n"
 	"notify_classes = data, policy bounce\n"
 	"relay_domains = $mydomain, backup.example.net, hash:/etc/postfix/relay\n"
 	"recipient_delimiter = +\n";
@@ -70,6 +71,10 @@ static const char master_cf[] =
 	"amavis    unix  -       -       -       -       2       smtp\n"
 	"mlmmj     unix  -       n       n       -       -       pipe\n"
 	"  flags=ORhu user=mlmmj argv=/usr/bin/mlmmj-receive -L /var/spool/mlmmj/$nexthop\n"
+	"copies    unix  -       n       n       -       10      pipe -v -o syslog_name=x\n"
+	"  flags=Rq user=nobody:nogroup null_sender= argv=/bin/cat {a b} ${sender} \"$recipient\"\n"
+	"bad       unix  -       n       n       -       10      pipe flags=. user=x argv=/bin/cat\n"
+	"old       unix  -       n       n       -       10      pipe user=x argv=uux\n"
 	"short line\n";
 
 static void
@@ -103,6 +108,8 @@ whole(void **state)
 		"relay_domains = {\"example.com\", \"backup.example.net\", "
 		"\"file:/etc/postfix/relay\"}\n",
 		"forward_path = {\"/var/forward/\\$user\\${recipient_delimiter?-\\$extension}\", \"\\$home/.forward\"}\n",
+		"pipe_transports = {\"copies recipient_limit=1 flags=Rq user=nobody:nogroup "
+		"null_sender= argv=/bin/cat {a b} \\${sender} \\\"\\$recipient\\\"\"}\n",
 		"listen_smtp = {\"*:25\"}\n",
 		"listen_submission = {\"*:587\"}\n",
 		"listen_submissions = {\"127.0.0.1:10465\"}\n",
@@ -123,8 +130,10 @@ whole(void **state)
 		"master.cf smtp -o syslog_name: ",
 		"receive_override_options: no_address_mappings is for reinject_override_options\n",
 		"notify_classes: Roost does not have the word data\n",
-		"master.cf mlmmj: the service pipe has no counterpart\n",
-		"master.cf:20: this is no service\n",
+		"master.cf mlmmj: /usr/bin/mlmmj-receive is not on this machine\n",
+		"master.cf bad: there is no flag .\n",
+		"master.cf old: argv must begin with the whole",
+		"master.cf:24: this is no service\n",
 	};
 	struct postfix_main m;
 	struct postfix_master services;
