@@ -38,12 +38,12 @@ enum {
 	INDEX_IDLE_CLOSE_MS = 60 * 1000,
 	INDEX_IDLE_AGAIN_MS = 2 * 1000, /* when there was still something to do */
 	INDEX_DRAIN_RENAMES_MS = 2 * 1000, /* all users of a worker together, at the end */
-	/* From what inotify says to the look; this many times what the last look took. */
-	INDEX_NEWS_DELAY_MS = 5,
-	INDEX_NEWS_FIRST_MS = 1, /* the same after so long without news */
-	INDEX_NEWS_QUIET_MS = 20,
-	INDEX_NEWS_DELAY_MAX_MS = 1000,
+	/* From what inotify says to the look. */
+	INDEX_NEWS_FIRST_MS = 1,
+	/* From the end of a look to the next one: this many times what it took, within bounds. */
 	INDEX_NEWS_FACTOR = 5,
+	INDEX_NEWS_DELAY_MS = 5,
+	INDEX_NEWS_DELAY_MAX_MS = 1000,
 	INDEX_HALF_MADE_MS = 200, /* to the next look at a folder that another program is making */
 	INDEX_SLOW_LOOK_MS =
 		15 * 1000, /* at what a client waits for and inotify cannot be had for */

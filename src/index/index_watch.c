@@ -100,13 +100,13 @@ index_watch_drained(struct ipc_conn *ipc, void *arg)
 void
 index_watch_soon(struct index_user_entry *u)
 {
-	unsigned ms = u->news_delay_ms;
+	/* Who fills a folder is looked after in pieces, a single change at once. */
+	int64_t ms = u->news_ms + u->news_delay_ms - io_now_ms();
 	struct timeval tv;
 
 	if (u->away)
 		return;
-	/* Who fills a folder is looked after in pieces, a single change at once. */
-	if (ms == INDEX_NEWS_DELAY_MS && io_now_ms() - u->news_ms >= INDEX_NEWS_QUIET_MS)
+	if (ms < INDEX_NEWS_FIRST_MS)
 		ms = INDEX_NEWS_FIRST_MS;
 	tv = (struct timeval){ms / 1000, ms % 1000 * 1000};
 	if (!event_pending(u->news, EV_TIMEOUT, NULL))
