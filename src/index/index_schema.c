@@ -357,10 +357,20 @@ index_quota_fits(const struct index_state *s, const struct index_mailbox_record 
 
 /* ---- message ---- */
 
-/* A record has the ids only when they are known, and the keywords behind the 64th when there are
- * any. */
-enum { RECORD_IN_NEW = 1, RECORD_HAS_IDS = 2, RECORD_HAS_MORE_KEYWORDS = 4 };
+/*
+ * What a record leaves out: ids that are not known, keywords and an internal date that are not
+ * there. Dates and sizes of nearly all messages fit into 32 bits each.
+ */
+enum {
+	RECORD_IN_NEW = 1,
+	RECORD_HAS_IDS = 2,
+	RECORD_HAS_MORE_KEYWORDS = 4, /* behind the 64th */
+	RECORD_NO_KEYWORDS = 8, /* none of the first 64 */
+	RECORD_NO_DATE = 16,
+	RECORD_NARROW = 32,
+};
 enum { MORE_KEYWORDS_BYTES = sizeof(struct index_keywords) - sizeof(uint64_t) };
+#define NARROW_SIZE_UNKNOWN UINT32_MAX
 
 static int
 has_ids(const struct index_message_record *m)
@@ -378,28 +388,63 @@ has_more_keywords(const struct index_message_record *m)
 	return memcmp(m->keywords.bits + 1, none, sizeof(none)) != 0;
 }
 
+static int
+is_narrow(const struct index_message_record *m)
+{
+	uint64_t all = (uint64_t)m->internal_date | (uint64_t)m->save_date | m->disk_size;
+
+	return all <= UINT32_MAX &&
+	       (m->size == INDEX_SIZE_UNKNOWN || m->size < NARROW_SIZE_UNKNOWN);
+}
+
+static unsigned
+record_shape(const struct index_message_record *m)
+{
+	return (m->in_new ? RECORD_IN_NEW : 0) | (has_ids(m) ? RECORD_HAS_IDS : 0) |
+	       (has_more_keywords(m) ? RECORD_HAS_MORE_KEYWORDS : 0) |
+	       (m->keywords.bits[0] ? 0 : RECORD_NO_KEYWORDS) |
+	       (m->internal_date ? 0 : RECORD_NO_DATE) | (is_narrow(m) ? RECORD_NARROW : 0);
+}
+
+static void
+put_number(struct buf *b, uint64_t n, unsigned shape)
+{
+	if (shape & RECORD_NARROW)
+		put_u32(b, (uint32_t)n);
+	else
+		put_u64(b, n);
+}
+
+static uint64_t
+get_number(struct reader *r, unsigned shape)
+{
+	return shape & RECORD_NARROW ? get_u32(r) : get_u64(r);
+}
+
 void
 index_message_encode(const struct index_message_record *m, struct buf *out)
 {
+	unsigned shape = record_shape(m);
 	unsigned char head[4] = {
 		(unsigned char)m->flags,
-		(unsigned char)((m->in_new ? RECORD_IN_NEW : 0) |
-				(has_ids(m) ? RECORD_HAS_IDS : 0) |
-				(has_more_keywords(m) ? RECORD_HAS_MORE_KEYWORDS : 0)),
+		(unsigned char)shape,
 		(unsigned char)m->base_len,
 		(unsigned char)m->name.len,
 	};
 
 	buf_add(out, head, sizeof(head));
 	put_u64(out, m->modseq);
-	put_u64(out, m->keywords.bits[0]);
-	if (head[1] & RECORD_HAS_MORE_KEYWORDS)
+	if (!(shape & RECORD_NO_KEYWORDS))
+		put_u64(out, m->keywords.bits[0]);
+	if (shape & RECORD_HAS_MORE_KEYWORDS)
 		buf_add(out, m->keywords.bits + 1, MORE_KEYWORDS_BYTES);
-	put_u64(out, (uint64_t)m->internal_date);
-	put_u64(out, (uint64_t)m->save_date);
-	put_u64(out, m->size);
-	put_u64(out, m->disk_size);
-	if (head[1] & RECORD_HAS_IDS) {
+	if (!(shape & RECORD_NO_DATE))
+		put_number(out, (uint64_t)m->internal_date, shape);
+	put_number(out, (uint64_t)m->save_date, shape);
+	/* Cut to 32 bits, unknown is unknown there too. */
+	put_number(out, m->size, shape);
+	put_number(out, m->disk_size, shape);
+	if (shape & RECORD_HAS_IDS) {
 		buf_add(out, m->email_id, sizeof(m->email_id));
 		buf_add(out, m->thread_id, sizeof(m->thread_id));
 	}
@@ -411,22 +456,28 @@ index_message_decode(const MDB_val *v, struct index_message_record *out)
 {
 	struct reader r = reader_of(v);
 	unsigned char head[4];
+	unsigned shape;
 
 	get_bytes(&r, head, sizeof(head));
+	shape = head[1];
 	out->flags = head[0] & INDEX_FLAGS_ALL;
-	out->in_new = (head[1] & RECORD_IN_NEW) != 0;
+	out->in_new = (shape & RECORD_IN_NEW) != 0;
 	out->base_len = head[2];
 	out->modseq = get_u64(&r);
-	out->keywords = (struct index_keywords){{get_u64(&r)}};
-	if (head[1] & RECORD_HAS_MORE_KEYWORDS)
+	out->keywords = (struct index_keywords){{0}};
+	if (!(shape & RECORD_NO_KEYWORDS))
+		out->keywords.bits[0] = get_u64(&r);
+	if (shape & RECORD_HAS_MORE_KEYWORDS)
 		get_bytes(&r, out->keywords.bits + 1, MORE_KEYWORDS_BYTES);
-	out->internal_date = (int64_t)get_u64(&r);
-	out->save_date = (int64_t)get_u64(&r);
-	out->size = get_u64(&r);
-	out->disk_size = get_u64(&r);
+	out->internal_date = shape & RECORD_NO_DATE ? 0 : (int64_t)get_number(&r, shape);
+	out->save_date = (int64_t)get_number(&r, shape);
+	out->size = get_number(&r, shape);
+	if ((shape & RECORD_NARROW) && out->size == NARROW_SIZE_UNKNOWN)
+		out->size = INDEX_SIZE_UNKNOWN;
+	out->disk_size = get_number(&r, shape);
 	memset(out->email_id, 0, sizeof(out->email_id));
 	memset(out->thread_id, 0, sizeof(out->thread_id));
-	if (head[1] & RECORD_HAS_IDS) {
+	if (shape & RECORD_HAS_IDS) {
 		get_bytes(&r, out->email_id, sizeof(out->email_id));
 		get_bytes(&r, out->thread_id, sizeof(out->thread_id));
 	}

@@ -124,6 +124,49 @@ test_message_of_a_first_look(void **state)
 	buf_free(&b);
 }
 
+/* Numbers that fit into 32 bits take those, and all come back, at the edges too. */
+static void
+test_message_numbers(void **state)
+{
+	static const struct {
+		int64_t internal_date, save_date;
+		uint64_t size, disk_size, keywords;
+		size_t shorter; /* than with all fields at their full width */
+	} rows[] = {
+		{1700000000, 1700000001, 5000, 4900, 0, 8 + 16},
+		{0, 1700000001, 5000, 4900, 0, 8 + 8 + 12},
+		{0, 1700000001, INDEX_SIZE_UNKNOWN, 0, 1, 8 + 12},
+		{UINT32_MAX, UINT32_MAX, UINT32_MAX - 1, UINT32_MAX, 1, 16},
+		{1, 1, UINT32_MAX, 1, 1, 0},
+		{1, 1, 1, UINT64_C(1) << 32, 1, 0},
+		{-1, 1, 1, 1, 1, 0},
+		{INT64_C(1) << 32, 1, 1, 1, 1, 0},
+		{0, INT64_MIN, 1, UINT64_MAX, 0, 16},
+	};
+	const size_t full = 4 + 6 * 8 + 32 + 8 + strlen("1.x,U=3:2,SP");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct index_message_record m = message(), out = message();
+		struct buf b = {0};
+		MDB_val v;
+
+		m.internal_date = rows[i].internal_date;
+		m.save_date = rows[i].save_date;
+		m.size = rows[i].size;
+		m.disk_size = rows[i].disk_size;
+		m.keywords.bits[0] = rows[i].keywords;
+		index_message_encode(&m, &b);
+		assert_int_equal(b.len, full - rows[i].shorter);
+		v = val(&b, b.len);
+		assert_int_equal(index_message_decode(&v, &out), OK);
+		assert_true(out.internal_date == m.internal_date && out.save_date == m.save_date);
+		assert_true(out.size == m.size && out.disk_size == m.disk_size);
+		assert_memory_equal(&out.keywords, &m.keywords, sizeof(m.keywords));
+		buf_free(&b);
+	}
+}
+
 static void
 test_mailbox_and_state(void **state)
 {
@@ -237,6 +280,7 @@ main(void)
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_message),
 		cmocka_unit_test(test_message_of_a_first_look),
+		cmocka_unit_test(test_message_numbers),
 		cmocka_unit_test(test_mailbox_and_state),
 		cmocka_unit_test(test_env),
 		cmocka_unit_test(test_paths),
