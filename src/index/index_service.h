@@ -38,9 +38,10 @@ enum {
 	INDEX_IDLE_CLOSE_MS = 60 * 1000,
 	INDEX_IDLE_AGAIN_MS = 2 * 1000, /* when there was still something to do */
 	INDEX_DRAIN_RENAMES_MS = 2 * 1000, /* all users of a worker together, at the end */
-	/* From what inotify says to the look. */
-	INDEX_NEWS_FIRST_MS = 1,
-	/* From the end of a look to the next one: this many times what it took, within bounds. */
+	/*
+	 * What inotify says is looked at at once; but from the end of a look to the next one it is
+	 * this many times what it took, within bounds.
+	 */
 	INDEX_NEWS_FACTOR = 5,
 	INDEX_NEWS_DELAY_MS = 5,
 	INDEX_NEWS_DELAY_MAX_MS = 1000,

@@ -106,8 +106,8 @@ index_watch_soon(struct index_user_entry *u)
 
 	if (u->away)
 		return;
-	if (ms < INDEX_NEWS_FIRST_MS)
-		ms = INDEX_NEWS_FIRST_MS;
+	if (ms < 0)
+		ms = 0;
 	tv = (struct timeval){ms / 1000, ms % 1000 * 1000};
 	if (!event_pending(u->news, EV_TIMEOUT, NULL))
 		event_add(u->news, &tv);
