@@ -31,30 +31,96 @@ behind_time(const char *name)
 	return n < 8 ? out << (8 * (8 - n)) : out;
 }
 
+/*
+ * Those that keep their UID come first, the others in the order of their delivery. The words stand
+ * for what decides, the last one most: the bytes behind the time, the time, the UID less one (0,
+ * none, is the highest then).
+ */
+enum { ORDER_WORDS = 3 };
 struct order {
-	uint32_t uid, at; /* in scan.fresh */
-	int64_t time;
-	uint64_t behind;
+	uint64_t words[ORDER_WORDS];
+	uint32_t at; /* in scan.fresh */
 };
 
-/* Those that keep their UID first, the others in the order of their delivery. */
 static int
-compare_fresh(const void *a, const void *b, void *arg)
+compare_order(const void *a, const void *b, void *arg)
 {
 	const struct order *x = a, *y = b;
 	const struct scan *s = arg;
 
-	if (x->uid != y->uid) {
-		if (x->uid == 0 || y->uid == 0)
-			return x->uid == 0 ? 1 : -1;
-		return x->uid < y->uid ? -1 : 1;
-	}
-	if (x->time != y->time)
-		return x->time < y->time ? -1 : 1;
-	if (x->behind != y->behind)
-		return x->behind < y->behind ? -1 : 1;
+	for (int i = ORDER_WORDS - 1; i >= 0; i--)
+		if (x->words[i] != y->words[i])
+			return x->words[i] < y->words[i] ? -1 : 1;
 	return strcmp(scan_name(s, s->fresh[x->at].en->name_off),
 		scan_name(s, s->fresh[y->at].en->name_off));
+}
+
+/* By one byte of a word, what is alike in the order that it has. */
+static void
+order_by_byte(const struct order *from, struct order *to, size_t count, int word, int shift)
+{
+	size_t places[256] = {0}, sum = 0;
+
+	for (size_t i = 0; i < count; i++)
+		places[from[i].words[word] >> shift & 255]++;
+	for (size_t i = 0; i < 256; i++) {
+		size_t n = places[i];
+
+		places[i] = sum;
+		sum += n;
+	}
+	for (size_t i = 0; i < count; i++)
+		to[places[from[i].words[word] >> shift & 255]++] = from[i];
+}
+
+/* What the words do not decide. */
+static void
+order_rest(struct scan *s, struct order *order)
+{
+	for (size_t begin = 0, end; begin < s->fresh_count; begin = end) {
+		for (end = begin + 1;
+			end < s->fresh_count &&
+			memcmp(order[end].words, order[begin].words, sizeof(order->words)) == 0;)
+			end++;
+		if (end - begin > 1)
+			qsort_r(order + begin, end - begin, sizeof(*order), compare_order, s);
+	}
+}
+
+/*
+ * Takes order and returns it, or another, sorted: byte for byte, from the least on, for a
+ * comparison of many waits for memory again and again. Bytes that all have alike are left out:
+ * those are most.
+ */
+static struct order *
+sort_order(struct scan *s, struct order *order)
+{
+	enum { MANY = 1000 };
+	uint64_t differ[ORDER_WORDS] = {0};
+	struct order *other;
+
+	if (s->fresh_count < MANY) {
+		qsort_r(order, s->fresh_count, sizeof(*order), compare_order, s);
+		return order;
+	}
+	for (size_t i = 1; i < s->fresh_count; i++)
+		for (int w = 0; w < ORDER_WORDS; w++)
+			differ[w] |= order[i].words[w] ^ order[0].words[w];
+	other = mem_large(s->fresh_count * sizeof(*other));
+	for (int w = 0; w < ORDER_WORDS; w++) {
+		for (int shift = 0; shift < 64; shift += 8) {
+			struct order *sorted = other;
+
+			if (!(differ[w] >> shift & 255))
+				continue;
+			order_by_byte(order, sorted, s->fresh_count, w, shift);
+			other = order;
+			order = sorted;
+		}
+	}
+	free(other);
+	order_rest(s, order);
+	return order;
 }
 
 /* Entries and names lie anywhere in the new order: what comes soon is fetched ahead. */
@@ -81,12 +147,10 @@ fetch_ahead(const struct scan *s, const struct order *order, size_t i)
 static void
 gather(struct scan *s, const struct order *order)
 {
-	struct scan_fresh *sorted = mem_alloc((s->fresh_count + 1) * sizeof(*sorted));
-	struct scan_entry *entries = mem_alloc((s->fresh_count + 1) * sizeof(*entries));
+	struct scan_fresh *sorted = mem_large((s->fresh_count + 1) * sizeof(*sorted));
+	struct scan_entry *entries = mem_large((s->fresh_count + 1) * sizeof(*entries));
 	size_t bytes = s->names.len;
 
-	mem_huge(sorted, s->fresh_count * sizeof(*sorted));
-	mem_huge(entries, s->fresh_count * sizeof(*entries));
 	buf_reserve(&s->names, bytes);
 	for (size_t i = 0; i < s->fresh_count; i++) {
 		struct scan_entry *en = &entries[i];
@@ -108,16 +172,18 @@ gather(struct scan *s, const struct order *order)
 static void
 sort_fresh(struct scan *s)
 {
-	struct order *order = mem_alloc((s->fresh_count + 1) * sizeof(*order));
+	struct order *order = mem_large((s->fresh_count + 1) * sizeof(*order));
 
-	mem_huge(order, s->fresh_count * sizeof(*order));
 	for (size_t i = 0; i < s->fresh_count; i++) {
 		const struct scan_fresh *f = &s->fresh[i];
 
-		order[i] = (struct order){f->uid, (uint32_t)i, f->en->time,
-			behind_time(scan_name(s, f->en->name_off))};
+		order[i] = (struct order){
+			.words = {behind_time(scan_name(s, f->en->name_off)), (uint64_t)f->en->time,
+				(uint32_t)(f->uid - 1)},
+			.at = (uint32_t)i,
+		};
 	}
-	qsort_r(order, s->fresh_count, sizeof(*order), compare_fresh, s);
+	order = sort_order(s, order);
 	gather(s, order);
 	free(order);
 }

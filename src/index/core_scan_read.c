@@ -164,9 +164,23 @@ add_fresh(struct scan *s, struct scan_entry *en, uint32_t uid)
 	if (s->fresh_count == s->fresh_cap) {
 		s->fresh_cap = s->fresh_cap ? s->fresh_cap * 2 : 16;
 		s->fresh = mem_realloc(s->fresh, s->fresh_cap, sizeof(*s->fresh));
-		mem_huge(s->fresh, s->fresh_cap * sizeof(*s->fresh));
 	}
 	s->fresh[s->fresh_count++] = (struct scan_fresh){.en = en, .uid = uid};
+}
+
+/* Those without a UID, which come first. */
+static void
+reserve_fresh(struct scan *s)
+{
+	size_t count = 0;
+
+	while (count < s->entry_count && s->entries[count].uid == 0)
+		count++;
+	if (count <= s->fresh_cap)
+		return;
+	free(s->fresh);
+	s->fresh = mem_large(count * sizeof(*s->fresh));
+	s->fresh_cap = count;
 }
 
 static void
@@ -305,6 +319,7 @@ scan_compare(struct core_tx *tx, void *arg)
 	uint32_t last = 0;
 	enum err e;
 
+	reserve_fresh(s);
 	for (; at < s->entry_count && s->entries[at].uid == 0; at++)
 		add_fresh(s, &s->entries[at], 0);
 	if (s->mode == SCAN_ADDED)

@@ -143,8 +143,8 @@ core_bases_init(struct core_bases *b, size_t count_max)
 
 	while (size < count_max * 2)
 		size *= 2;
-	b->slots = mem_zalloc(size * sizeof(*b->slots));
-	mem_huge(b->slots, size * sizeof(*b->slots));
+	b->slots = mem_large(size * sizeof(*b->slots));
+	memset(b->slots, 0, size * sizeof(*b->slots));
 	b->mask = size - 1;
 }
 

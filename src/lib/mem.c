@@ -52,16 +52,34 @@ mem_realloc(void *p, size_t n, size_t size)
 	return p;
 }
 
+enum { LARGE_PAGE = 2 << 20 };
+
 void
 mem_huge(void *p, size_t size)
 {
-	static const uintptr_t large = 2 << 20;
+	static const uintptr_t large = LARGE_PAGE;
 	uintptr_t begin = ((uintptr_t)p + large - 1) & ~(large - 1);
 	uintptr_t end = ((uintptr_t)p + size) & ~(large - 1);
 
 	/* Whether it does or not: nothing but time depends on it. */
 	if (size >= 2 * large && end > begin)
 		(void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+}
+
+void *
+mem_large(size_t size)
+{
+	void *p;
+
+	if (size < LARGE_PAGE / 2)
+		return mem_alloc(size);
+	if (size > SIZE_MAX - LARGE_PAGE)
+		mem_exhausted();
+	size = (size + LARGE_PAGE - 1) & ~(size_t)(LARGE_PAGE - 1);
+	if (posix_memalign(&p, LARGE_PAGE, size) != 0)
+		mem_exhausted();
+	(void)madvise(p, size, MADV_HUGEPAGE);
+	return p;
 }
 
 void

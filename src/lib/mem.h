@@ -18,6 +18,11 @@ void *mem_realloc(void *p, size_t n, size_t size);
  */
 void mem_huge(void *p, size_t size);
 /*
+ * As mem_alloc, for memory of a MB and more that is soon filled and soon freed: it is made of large
+ * pages where the system has them.
+ */
+void *mem_large(size_t size);
+/*
  * So many bytes, up to some 100 KB, will be allocated soon in small pieces: a thread's heap grows
  * by them in one system call, and not by each page with one of its own.
  */
