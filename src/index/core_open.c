@@ -258,11 +258,13 @@ build(struct index_core *c, int new_user)
 
 	fresh_state(c);
 	c->quota_file_stale = 1;
+	c->building = 1;
 	e = core_tree_look(c, 1);
 	if (e == OK)
 		e = core_run(c, load_texts, NULL);
 	if (e == OK)
 		e = index_core_refresh(c, 0);
+	c->building = 0;
 	if (e == OK && new_user)
 		make_defaults(c);
 	return e;

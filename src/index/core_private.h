@@ -67,6 +67,7 @@ struct index_core {
 	int maildir_fd;
 	struct index_env *env;
 	struct index_state state; /* as committed */
+	int building; /* nobody sees the index yet, and what is half made is thrown away */
 	int sync_together; /* while many folders are taken over: one sync at the end */
 	int clean_marked; /* the file "clean" exists: to be removed before the first change */
 	uint64_t modseq_floor; /* that INBOX's roost-uidvalidity has; 0: none */

@@ -71,6 +71,7 @@ scan_reset(struct scan *s)
 static void
 scan_fini(struct scan *s)
 {
+	(void)core_uidlist_write_end(&s->list);
 	scan_reset(s);
 	buf_free(&s->names);
 	free(s->entries);
@@ -157,6 +158,26 @@ note_cost(const struct scan *s, int64_t begin_us)
 	mem->look_cost_us = mem->look_end_us - begin_us;
 }
 
+/*
+ * All at once; but while an index is built in pieces, whose pages LMDB uses again for the next one:
+ * fresh memory for each page costs more than what is written to it.
+ */
+static enum err
+take_in(struct scan *s)
+{
+	enum { PIECE = 4096 };
+	size_t most = s->core->building ? PIECE : s->fresh_count;
+	enum err e;
+
+	do {
+		s->apply_from = s->apply_to;
+		s->apply_to = s->fresh_count - s->apply_from < most ? s->fresh_count
+								    : s->apply_from + most;
+		e = core_run(s->core, scan_apply, s);
+	} while (e == OK && s->apply_to < s->fresh_count);
+	return e;
+}
+
 static enum err
 scan_run(struct scan *s, int force)
 {
@@ -199,7 +220,9 @@ scan_run(struct scan *s, int force)
 	note_cost(s, begin);
 	if (s->mode == SCAN_ADDED && s->fresh_count == 0)
 		return OK;
-	e = core_run(s->core, scan_apply, s);
+	e = take_in(s);
+	if (e == OK)
+		e = core_uidlist_write_end(&s->list);
 	if (e == OK && s->fresh_count + s->changed_count + numset_size(&s->missing))
 		log_event(LOGL_INFO, "index.scan ok", "maildir", s->core->maildir, "dir",
 			s->box.dir, "added", log_u64(s->fresh_count), "changed",

@@ -58,6 +58,8 @@ struct scan {
 	struct scan_entry *sorted_entries; /* those of fresh, in its order; or NULL */
 	struct scan_fresh *fresh;
 	size_t fresh_count, fresh_cap;
+	size_t apply_from, apply_to; /* those of fresh that scan_apply takes in */
+	struct core_uidlist_writer *list; /* of their UIDs, on its way to the disk; or NULL */
 	struct scan_changed *changed;
 	size_t changed_count, changed_cap;
 	struct numset missing;
@@ -72,9 +74,12 @@ scan_name(const struct scan *s, size_t name_off)
 }
 /* Compares them with the index: fills fresh, changed, missing. */
 core_step scan_compare;
-/* Gives UIDs and names to what is fresh, on disk. */
+/* Gives UIDs and names to what is fresh, on disk, but for s->list, which has to be waited for. */
 enum err scan_name_fresh(struct scan *s);
-/* Takes all of it into the index. */
+/*
+ * Takes what is changed and missing, with the first of what is fresh, into the index, and
+ * s->apply_from up to s->apply_to of that.
+ */
 core_step scan_apply;
 void scan_reset(struct scan *s);
 

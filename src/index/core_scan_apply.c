@@ -323,7 +323,11 @@ name_all(struct scan *s, size_t renamed, uint32_t *next)
 			(*next)++;
 	}
 	if (list.len > head)
-		e = core_uidlist_write(s->core, s->box.dir, s->box.r.uidvalidity, *next, &list);
+		e = core_uidlist_write_begin(
+			s->core, s->box.dir, s->box.r.uidvalidity, *next, &list, &s->list);
+	/* In an index that others see are no UIDs that the disk does not have. */
+	if (e == OK && !s->core->building)
+		e = core_uidlist_write_end(&s->list);
 	if (list.len > head || s->has_list)
 		core_uidlist_check_later(s->core, s->mailbox);
 	if (touched) {
@@ -457,10 +461,10 @@ apply_fresh(struct core_tx *tx, struct scan *s, struct core_box *b,
 	struct core_bulk bulk;
 	enum err e;
 
-	if (s->fresh_count == 0)
+	if (s->apply_from == s->apply_to)
 		return OK;
-	e = core_bulk_begin(tx, b, s->fresh[0].uid, &bulk);
-	for (size_t i = 0; i < s->fresh_count && e == OK; i++) {
+	e = core_bulk_begin(tx, b, s->fresh[s->apply_from].uid, &bulk);
+	for (size_t i = s->apply_from; i < s->apply_to && e == OK; i++) {
 		if (!s->fresh[i].failed)
 			e = apply_one(tx, s, &bulk, b, &s->fresh[i], names);
 	}
@@ -520,13 +524,13 @@ scan_apply(struct core_tx *tx, void *arg)
 	box.r.uid_floor = s->box.r.uid_floor;
 	box.r.new_mtime_ns = s->box.r.new_mtime_ns;
 	box.r.cur_mtime_ns = s->box.r.cur_mtime_ns;
-	for (size_t i = 0; i < s->changed_count && e == OK; i++)
+	for (size_t i = 0; s->apply_from == 0 && i < s->changed_count && e == OK; i++)
 		e = apply_changed(tx, s, &box, &s->changed[i], names);
-	if (e == OK && !numset_is_empty(&s->missing))
+	if (e == OK && s->apply_from == 0 && !numset_is_empty(&s->missing))
 		e = core_each(tx, &box, &s->missing, apply_missing, NULL);
 	if (e == OK)
 		e = apply_fresh(tx, s, &box, names);
-	if (e == OK && s->virgin)
+	if (e == OK && s->virgin && s->apply_to == s->fresh_count)
 		e = core_keywords_more_load(tx, &box);
 	return e ? e : core_box_put(tx, &box);
 }

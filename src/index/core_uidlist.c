@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +115,59 @@ core_uidlist_write(struct index_core *c, const char *dir, uint32_t uidvalidity, 
 	memcpy(text->p + HEAD_ROOM - len, head, len);
 	return core_text_write(c, dir, CORE_FILE_UIDLIST,
 		str_make(text->p + HEAD_ROOM - len, text->len - (HEAD_ROOM - len)));
+}
+
+struct core_uidlist_writer {
+	struct index_core *core;
+	const char *dir;
+	uint32_t uidvalidity, next_uid;
+	struct buf text;
+	pthread_t thread;
+	int in_thread;
+	enum err e;
+};
+
+static void *
+writer_run(void *arg)
+{
+	struct core_uidlist_writer *w = arg;
+
+	w->e = core_uidlist_write(w->core, w->dir, w->uidvalidity, w->next_uid, &w->text);
+	return NULL;
+}
+
+enum err
+core_uidlist_write_begin(struct index_core *c, const char *dir, uint32_t uidvalidity,
+	uint32_t next_uid, struct buf *text, struct core_uidlist_writer **out)
+{
+	struct core_uidlist_writer *w = MEM_NEW(struct core_uidlist_writer);
+
+	w->core = c;
+	w->dir = dir;
+	w->uidvalidity = uidvalidity;
+	w->next_uid = next_uid;
+	w->text = *text;
+	*text = (struct buf){0};
+	w->in_thread = pthread_create(&w->thread, NULL, writer_run, w) == 0;
+	if (!w->in_thread)
+		(void)writer_run(w);
+	*out = w;
+	return w->in_thread ? OK : w->e;
+}
+
+enum err
+core_uidlist_write_end(struct core_uidlist_writer **w)
+{
+	enum err e;
+
+	if (!*w)
+		return OK;
+	if ((*w)->in_thread)
+		(void)pthread_join((*w)->thread, NULL);
+	e = (*w)->e;
+	buf_free(&(*w)->text);
+	MEM_FREE(*w);
+	return e;
 }
 
 /* ---- bases ---- */

@@ -55,6 +55,15 @@ void core_uidlist_line(
 	uint32_t uid, uint64_t size, uint64_t crlf_size, struct str base, struct buf *text);
 enum err core_uidlist_write(struct index_core *c, const char *dir, uint32_t uidvalidity,
 	uint32_t next_uid, struct buf *text);
+/*
+ * The same in a thread of its own, so that other work can be done while the disk is at it. Takes
+ * the text; dir is borrowed until the end. end waits, and says whether it is on disk; it accepts
+ * NULL, which is OK.
+ */
+struct core_uidlist_writer;
+enum err core_uidlist_write_begin(struct index_core *c, const char *dir, uint32_t uidvalidity,
+	uint32_t next_uid, struct buf *text, struct core_uidlist_writer **out);
+enum err core_uidlist_write_end(struct core_uidlist_writer **w);
 
 /* A folder that is taken over may have one of a time before that. E_NOTFOUND is OK. */
 enum err core_uidlist_remove(struct index_core *c, const char *dir);
