@@ -106,6 +106,9 @@ index_watch_soon(struct index_user_entry *u)
 
 	if (u->away)
 		return;
+	/* Whoever removes an index file by file is not to find that we went on with it. */
+	if (u->news_files && ms < INDEX_NEWS_DELAY_MS)
+		ms = INDEX_NEWS_DELAY_MS;
 	if (ms < 0)
 		ms = 0;
 	tv = (struct timeval){ms / 1000, ms % 1000 * 1000};
