@@ -295,6 +295,7 @@ cache_flush_verb(struct service_run *run, struct ctl_request *req, const json_t 
 
 /* Not CHANGE for app passwords, for which there may be queries in any schema: they see themselves.
  */
+QUESTION(db_schema)
 CHANGE(user_add)
 QUESTION(user_list)
 QUESTION(user_show)
@@ -316,6 +317,7 @@ QUESTION(domain_alias_list)
 CHANGE(domain_alias_remove)
 
 const struct ctl_verb admin_verbs[] = {
+	{"db-schema", run_db_schema},
 	{"user-add", run_user_add},
 	{"user-list", run_user_list},
 	{"user-show", run_user_show},

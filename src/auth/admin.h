@@ -57,6 +57,8 @@ enum err admin_no_such_user(struct admin_job *j, const struct addr *a);
 void admin_set_text(json_t *object, const char *key, const char *cell); /* NULL: "" */
 void admin_set_number(json_t *object, const char *key, const char *cell);
 
+/* {database, version}: connects anew, which makes or upgrades the tables. */
+enum err admin_db_schema(struct admin_job *j, struct directory *d);
 enum err admin_user_add(struct admin_job *j, struct directory *d);
 enum err admin_user_list(struct admin_job *j, struct directory *d);
 enum err admin_user_show(struct admin_job *j, struct directory *d);

@@ -28,6 +28,28 @@ no_such_domain(struct admin_job *j, const char *domain)
 }
 
 enum err
+admin_db_schema(struct admin_job *j, struct directory *d)
+{
+	struct db_result r;
+	enum err e;
+
+	if (!directory_has(d, SQL_SCHEMA_VERSION))
+		return admin_fail(j, E_UNSUPPORTED,
+			"the tables are another program's (directory_schema, query_user); Roost makes "
+			"none there");
+	directory_disconnect(d);
+	e = directory_run(d, SQL_SCHEMA_VERSION, NULL, &r);
+	if (!e) {
+		j->value = json_object();
+		admin_set_text(j->value, "database",
+			directory_settings(d)->use_postgresql ? "postgresql" : "sqlite");
+		admin_set_number(j->value, "version", db_result_get(&r, 0, "version"));
+	}
+	db_result_free(&r);
+	return e;
+}
+
+enum err
 admin_domain_add(struct admin_job *j, struct directory *d)
 {
 	struct directory_args args = {0};

@@ -112,8 +112,8 @@ directory_create(struct auth_settings *settings, struct directory_health *health
 	return d;
 }
 
-static void
-disconnect(struct directory *d)
+void
+directory_disconnect(struct directory *d)
 {
 	if (d->handle)
 		d->backend->close(d->handle);
@@ -128,7 +128,7 @@ directory_free(struct directory **dp)
 	*dp = NULL;
 	if (!d)
 		return;
-	disconnect(d);
+	directory_disconnect(d);
 	for (size_t i = 0; i < SQL_COUNT; i++)
 		db_statement_free(&d->statements[i]);
 	auth_settings_unref(&d->settings);
@@ -199,7 +199,7 @@ run_once(struct directory *d, enum directory_statement id, const struct director
 		return e;
 	db_result_free(out);
 	if (!d->backend->is_alive(d->handle))
-		disconnect(d);
+		directory_disconnect(d);
 	return E_TEMPFAIL;
 }
 

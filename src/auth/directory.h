@@ -29,6 +29,8 @@ int directory_health_is_down(struct directory_health *h);
 struct directory;
 struct directory *directory_create(struct auth_settings *settings, struct directory_health *health);
 void directory_free(struct directory **d);
+/* The next question makes another connection, which makes or upgrades the tables. */
+void directory_disconnect(struct directory *d);
 const struct auth_settings *directory_settings(const struct directory *d);
 /* Checks the replaceable queries. E_PARSE: *why (the caller frees it) says which and what. */
 enum err directory_check_queries(const struct auth_settings *s, char **why);
@@ -72,6 +74,7 @@ enum err directory_alias_find(
 /* ---- administration: the statements by name ---- */
 
 enum directory_statement {
+	SQL_SCHEMA_VERSION,
 	SQL_DOMAIN_FIND,
 	SQL_DOMAIN_FIRST,
 	SQL_DOMAIN_ALIAS_FIND,

@@ -20,6 +20,7 @@
 #define CONNECTIONS "max_connections, max_connections_per_ip"
 
 static const char *const texts[SQL_COUNT] = {
+	[SQL_SCHEMA_VERSION] = "SELECT max(version) AS version FROM schema_version",
 	[SQL_DOMAIN_FIND] = "SELECT active FROM domain WHERE name = :domain",
 	[SQL_DOMAIN_FIRST] = "SELECT name FROM domain WHERE active <> 0 ORDER BY name LIMIT 1",
 	[SQL_DOMAIN_ALIAS_FIND] =
@@ -250,7 +251,7 @@ directory_sql_text(const struct auth_settings *s, enum directory_statement id)
 
 	if (own[0])
 		return own;
-	if (s->query_user[0] && needs_our_users(id))
+	if (s->query_user[0] && (needs_our_users(id) || id == SQL_SCHEMA_VERSION))
 		return "";
 	return text ? text : "";
 }

@@ -451,7 +451,16 @@ alias_list(struct tool *t, int argc, char **argv)
 static enum err
 alias_remove(struct tool *t, int argc, char **argv)
 {
-	return ask_with_word(t, argc, argv, "alias-remove", "address");
+	struct tool_args a;
+	json_t *args;
+	enum err e = tool_args_parse(argc, argv, NULL, 1, 2, &a);
+
+	if (e)
+		return e;
+	args = json_pack("{s:s}", "address", a.positional[0]);
+	if (a.count > 1)
+		json_object_set_new(args, "target", json_string(a.positional[1]));
+	return ask(t, "alias-remove", args, NULL);
 }
 
 static enum err
@@ -527,7 +536,8 @@ const struct tool_verb tool_verbs_directory[] = {
 	{"alias", "add", "ADDRESS TARGET...",
 		"Mail for ADDRESS goes to the targets; \"@domain\" catches all", alias_add},
 	{"alias", "list", "", "Lists aliases", alias_list},
-	{"alias", "remove", "ADDRESS", "Removes an alias", alias_remove},
+	{"alias", "remove", "ADDRESS [TARGET]", "Removes an alias, or one of its targets",
+		alias_remove},
 	{"domain-alias", "add", "ALIAS DOMAIN", "ALIAS becomes another name of DOMAIN",
 		domain_alias_add},
 	{"domain-alias", "list", "", "Lists domain aliases", domain_alias_list},

@@ -28,6 +28,7 @@ struct tool_verb {
 };
 
 /* Rows of each file, ended by a NULL noun. */
+extern const struct tool_verb tool_verbs_database[];
 extern const struct tool_verb tool_verbs_directory[];
 extern const struct tool_verb tool_verbs_doctor[];
 extern const struct tool_verb tool_verbs_import[];

@@ -10,9 +10,10 @@
 
 enum { EXIT_USAGE = 64, EXIT_UNAVAILABLE = 69, EXIT_TEMPORARY = 75, EXIT_CONF = 78 };
 
-static const struct tool_verb *const tool_nouns[] = {tool_verbs_directory, tool_verbs_fsck,
-	tool_verbs_fts, tool_verbs_limit, tool_verbs_mailbox, tool_verbs_import, tool_verbs_queue,
-	tool_verbs_quota, tool_verbs_server, tool_verbs_doctor, tool_verbs_trace, NULL};
+static const struct tool_verb *const tool_nouns[] = {tool_verbs_directory, tool_verbs_database,
+	tool_verbs_fsck, tool_verbs_fts, tool_verbs_limit, tool_verbs_mailbox, tool_verbs_import,
+	tool_verbs_queue, tool_verbs_quota, tool_verbs_server, tool_verbs_doctor, tool_verbs_trace,
+	NULL};
 
 static void
 print_verb(FILE *f, const struct tool_verb *v)

@@ -8,6 +8,7 @@ import os
 import poplib
 import re
 import smtplib
+import sqlite3
 import subprocess
 import threading
 import time
@@ -211,6 +212,62 @@ def test_a_change_in_postfixadmin(site):
     add_mailbox(site.dsn, "dora@site.test", hashed("-6"))
     assert_a_change_counts(site, site.dsn, "dora@site.test",
                                    "UPDATE mailbox SET password = %s WHERE username = 'dora@site.test'")
+
+
+def test_a_change_that_nobody_tells_of(postgres):
+    """PostfixAdmin without its triggers: the administrator says so."""
+    dsn = new_database(postgres)
+    sql(dsn, POSTFIXADMIN)
+    roost = Roost(db="postgresql", dsn=dsn, users=(), domain=None,
+                  settings={"directory_schema": "postfixadmin", "auth_cache_ttl": "1h", "login_delay_max": "0s"})
+    try:
+        users = ["anna@site.test", "ben@site.test"]
+        for user in users:
+            add_mailbox(dsn, user, hashed("-6"))
+            assert can_log_in(roost, user)
+        sql(dsn, "UPDATE mailbox SET active = false")
+        assert [can_log_in(roost, user) for user in users] == [True, True], "remembered"
+        roost.ctl("cache-flush", users[0])
+        assert [can_log_in(roost, user) for user in users] == [False, True]
+        roost.ctl("cache-flush")
+        assert [can_log_in(roost, user) for user in users] == [False, False]
+        status, _, message = roost.ctl("db", "upgrade", check=False)
+        assert status == 1 and "another program's" in message
+    finally:
+        roost.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_schema_is_upgraded(make_instance, kind):
+    """Also under a running server, when an older dump was restored."""
+    roost = make_instance(kind)
+    now = roost.ctl("db", "init")
+    assert now["database"] == kind and now["version"] >= 7
+    older = "UPDATE schema_version SET version = 6"
+    if kind == "sqlite":
+        with contextlib.closing(sqlite3.connect(roost.state / "db" / "roost.db")) as db:
+            db.execute(older)
+            db.commit()
+    else:
+        sql(roost.settings["postgresql"], older + "; DROP TRIGGER roost_directory_changed ON alias")
+    assert roost.ctl("db", "upgrade") == now
+    assert can_log_in(roost, "alice@example.test")
+    if kind == "postgresql":
+        wait_until(lambda: any(s.get("lookups_remembered") for s in roost.ctl("status")), what="the trigger is back")
+
+
+def test_aliases_lose_single_targets(roost):
+    alias = "several@example.test"
+    roost.ctl("alias", "add", alias, "alice@example.test", "bob@example.test", "carl@elsewhere.test")
+
+    def targets():
+        return next((a["targets"] for a in roost.ctl("alias", "list") if a["address"] == alias), None)
+
+    roost.ctl("alias", "remove", alias, "bob@example.test")
+    assert targets() == ["alice@example.test", "carl@elsewhere.test"]
+    assert roost.ctl("alias", "remove", alias, "bob@example.test", check=False)[0] == 1
+    roost.ctl("alias", "remove", alias)
+    assert targets() is None
 
 
 def test_a_change_while_nobody_listens():

@@ -121,6 +121,9 @@ def directory(run, path):
         run(f"{kind} import", path / kind)
     run("alias remove", "office@example.test")
     run("domain-alias remove", "other.test")
+    run("db init")
+    run("db upgrade")
+    run("cache-flush", ALICE)
     run("domain remove", "more.test")
     run("user remove", CAROL)
 
