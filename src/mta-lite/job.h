@@ -35,6 +35,7 @@ enum job_frame {
 	JOB_START = 1, /* struct job in order; descriptor attached */
 	JOB_RESULT = 2, /* struct job_result in order */
 	JOB_DONE = 3, /* u8: the destination as a whole could not be reached */
+	JOB_NOTICE = 4, /* str subject, str text: a message for error_notice_recipient */
 };
 
 struct job_rcpt {

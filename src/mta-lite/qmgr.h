@@ -72,7 +72,8 @@ struct qmgr {
 	LIST_HEAD(, qmgr_etrn) etrns;
 	struct event *scan_timer, *drain_timer, *due_timer, *pump_timer;
 	uint64_t delivered, deferrals, bounced; /* recipients since start, for status */
-	unsigned reporters;
+	unsigned reporters; /* children that write reports and notices */
+	unsigned notices; /* those that write notices */
 	uint32_t next_request;
 };
 
@@ -163,6 +164,11 @@ void qmgr_report_start(struct qmgr_message *m);
 /* In qmgr_message.c: goes on with the message, at once or, when there was no report, later. */
 void qmgr_report_done(struct qmgr_message *m, int ok);
 enum { QMGR_REPORT_AGAIN_S = 30 };
+
+/* ---- qmgr_notice.c ---- */
+
+/* A JOB_NOTICE frame. */
+void qmgr_notice(struct qmgr *q, struct str body);
 
 /* ---- qmgr_ctl.c, qmgr_select.c ---- */
 extern const struct ctl_verb qmgr_verbs[];

@@ -223,6 +223,8 @@ on_message(struct ipc_conn *c, struct ipc_msg *msg, void *arg)
 		qmgr_job_result(l->job, buf_str(&msg->body));
 	else if (l->job && msg->type == JOB_DONE)
 		on_done(l, buf_str(&msg->body));
+	else if (msg->type == JOB_NOTICE)
+		qmgr_notice(l->q, buf_str(&msg->body));
 }
 
 static void

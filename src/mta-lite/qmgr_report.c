@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
-#include "mta-lite/qmgr.h"
+#include "mta-lite/qmgr_target.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -13,14 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "auth/auth_client.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "mta-lite/ehlo.h"
-#include "mta-lite/rcpt_lookup.h"
 #include "mta-lite/report.h"
-#include "mta-lite/smtp_path.h"
 
 /*
  * A report needs the directory (where does the sender get mail?) and the disk, both of which may be
@@ -79,80 +76,21 @@ is_notified(const struct config *conf, const char *class)
 
 /* ---- in the child ---- */
 
-static const struct qmgr *qmgr; /* the parent's */
-
-struct target {
-	char to[SMTP_ADDRESS_SIZE]; /* for the header */
-	struct auth_rcpt found;
-	unsigned flags;
-};
-
-/* Where mail for it goes. E_NOTFOUND: nowhere. */
-static enum err
-look_up_target(const struct config *conf, struct target *t)
-{
-	struct auth_client *auth = auth_client_create(conf);
-	const struct rcpt_lookup l = {
-		.conf = conf, .auth = auth, .aliases = qmgr->aliases, .srs = qmgr->srs};
-	/* Aliases of this machine are not to be had now: later. */
-	enum err err = qmgr->aliases ? rcpt_lookup_here(&l, str_of(t->to), &t->found) : E_TEMPFAIL;
-
-	auth_client_free(&auth);
-	if (err == E_PARSE || err == E_RANGE || err == E_TOOBIG)
-		return E_NOTFOUND;
-	if (err)
-		return err;
-	if (t->found.kind == AUTH_RCPT_REMOTE)
-		return OK;
-	return t->found.target_count > 0 && (t->found.kind == AUTH_RCPT_MAILBOX ||
-						    t->found.kind == AUTH_RCPT_ALIAS)
-		       ? OK
-		       : E_NOTFOUND;
-}
-
-/* recipient: without a domain it is here. E_NOTFOUND: too long. */
-static enum err
-set_target(const struct config *conf, const char *recipient, struct target *t)
-{
-	struct buf to = BUF_INIT(SMTP_ADDRESS_SIZE - 1);
-	enum err e;
-
-	buf_add_cstr(&to, recipient);
-	if (strchr(recipient, '@') == NULL)
-		buf_printf(&to, "@%s", smtp_hostname(conf));
-	e = to.err ? E_NOTFOUND : OK;
-	if (e == OK) {
-		memcpy(t->to, to.p, to.len);
-		t->to[to.len] = '\0';
-	}
-	buf_free(&to);
-	return e;
-}
-
-/* The postmaster's copy of a report. Reports about it go to nobody. */
-static enum err
-choose_postmaster(const struct config *conf, const char *recipient, struct target *t)
-{
-	enum err e = set_target(conf, recipient, t);
-
-	t->flags = QUEUE_BOUNCE | QUEUE_DOUBLE_BOUNCE;
-	return e ? e : look_up_target(conf, t);
-}
-
 /*
  * To whom? A report about a report goes to the postmaster, and about that one to nobody.
  * E_NOTFOUND: to nobody.
  */
 static enum err
-choose_target(const struct config *conf, const struct queue_entry *e, struct target *t)
+choose_target(const struct qmgr *q, const struct queue_entry *e, struct qmgr_target *t)
 {
+	const struct config *conf = service_conf(q->run);
 	enum err err;
 
 	if (e->sender[0] == '\0') {
 		if (!(e->flags & QUEUE_BOUNCE) || (e->flags & QUEUE_DOUBLE_BOUNCE) ||
 			!is_notified(conf, "2bounce"))
 			return E_NOTFOUND;
-		err = choose_postmaster(conf, conf->bounce_notice_recipient, t);
+		err = qmgr_target_postmaster(q, conf->bounce_notice_recipient, t);
 		/* Only one of here: no report wanders from postmaster to postmaster. */
 		return err == OK && t->found.kind == AUTH_RCPT_REMOTE &&
 				       strchr(conf->bounce_notice_recipient, '@') == NULL
@@ -160,8 +98,8 @@ choose_target(const struct config *conf, const struct queue_entry *e, struct tar
 			       : err;
 	}
 	t->flags = QUEUE_BOUNCE;
-	err = set_target(conf, e->sender, t);
-	return err ? err : look_up_target(conf, t);
+	err = qmgr_target_set(conf, e->sender, t);
+	return err ? err : qmgr_target_look_up(q, t);
 }
 
 enum { REPORT_HEADER_MAX = 64 * 1024, REPORT_SIZE_MAX = 16 << 20 };
@@ -205,7 +143,7 @@ is_for_mailboxes(const struct auth_rcpt *found)
 }
 
 static enum err
-write_report(struct qmgr_message *m, const struct target *t, char id[QUEUE_ID_SIZE])
+write_report(struct qmgr_message *m, const struct qmgr_target *t, char id[QUEUE_ID_SIZE])
 {
 	const struct config *conf = service_conf(m->q->run);
 	int postmaster = (t->flags & QUEUE_DOUBLE_BOUNCE) != 0;
@@ -213,7 +151,6 @@ write_report(struct qmgr_message *m, const struct target *t, char id[QUEUE_ID_SI
 	unsigned flags = t->flags | (m->entry.flags & QUEUE_REQUIRETLS);
 	struct buf original = {0}, text = BUF_INIT(REPORT_SIZE_MAX);
 	struct queue_entry out = {0};
-	size_t i;
 	enum err e;
 
 	queue_id_make(id);
@@ -246,13 +183,7 @@ write_report(struct qmgr_message *m, const struct target *t, char id[QUEUE_ID_SI
 	out.flags = flags | (str_is_ascii(buf_str(&text)) ? 0 : QUEUE_8BIT);
 	out.priority = m->entry.priority; /* RFC 6710 section 4.6 */
 	out.arrival = (int64_t)time(NULL);
-	/* RFC 3461 section 6.1: no report about a report. */
-	if (t->found.kind == AUTH_RCPT_REMOTE)
-		(void)queue_entry_add_rcpt(&out, t->to, "", DSN_NOTIFY_NEVER, 0);
-	for (i = 0; i < t->found.target_count && t->found.kind != AUTH_RCPT_REMOTE; i++)
-		(void)queue_entry_add_rcpt(&out, t->found.targets[i].address, "",
-			t->flags & QUEUE_DOUBLE_BOUNCE ? DSN_NOTIFY_NEVER : 0,
-			t->found.targets[i].local);
+	qmgr_target_add(t, &out);
 	e = queue_store_create(conf, &out, buf_str(&text), NULL);
 done:
 	queue_entry_free(&out);
@@ -273,13 +204,13 @@ copy_to_postmaster(struct qmgr_message *m)
 {
 	const struct config *conf = service_conf(m->q->run);
 	int delay = kind_of(m) == REPORT_DELAY;
-	struct target t = {0};
+	struct qmgr_target t = {0};
 	char id[QUEUE_ID_SIZE];
 
 	if (!is_notified(conf, delay ? "delay" : "bounce") || m->entry.sender[0] == '\0' ||
 		(!delay && !any_due(m, is_failed)))
 		return;
-	if (choose_postmaster(conf,
+	if (qmgr_target_postmaster(m->q,
 		    delay ? conf->delay_notice_recipient : conf->bounce_notice_recipient,
 		    &t) == OK &&
 		write_report(m, &t, id) == OK) {
@@ -292,15 +223,14 @@ copy_to_postmaster(struct qmgr_message *m)
 
 static void __attribute__((noreturn)) child_main(struct qmgr_message *m, int fd)
 {
-	struct target t = {0};
+	struct qmgr_target t = {0};
 	char id[QUEUE_ID_SIZE];
 	enum err e;
 
 	service_leave_in_child(m->q->run, &fd, 1);
 	srs_refresh(m->q->srs);
-	qmgr = m->q;
 	copy_to_postmaster(m);
-	e = choose_target(service_conf(m->q->run), &m->entry, &t);
+	e = choose_target(m->q, &m->entry, &t);
 	if (e == E_NOTFOUND) {
 		log_event(LOGL_WARN, "qmgr.report dropped", "queue_id", m->entry.id, "from",
 			m->entry.sender, NULL);

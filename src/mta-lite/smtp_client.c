@@ -9,6 +9,7 @@
 #include "lib/buf.h"
 #include "lib/mem.h"
 #include "mta-lite/smtp_client_private.h"
+#include "mta-lite/transcript.h"
 
 void
 smtp_answer_set(
@@ -73,6 +74,12 @@ smtp_client_free(struct smtp_client **c)
 }
 
 void
+smtp_client_set_transcript(struct smtp_client *c, struct transcript *t)
+{
+	c->transcript = t;
+}
+
+void
 smtp_client_set_deadline(struct smtp_client *c, int64_t deadline_ms)
 {
 	smtp_io_set_deadline(c->io, deadline_ms);
@@ -119,6 +126,9 @@ smtp_client_command(struct smtp_client *c, const char *fmt, ...)
 	va_start(ap, fmt);
 	e = buf_vprintf(&line, fmt, ap);
 	va_end(ap);
+	if (c->transcript)
+		transcript_add_command(
+			c->transcript, " Out: ", c->secret ? STR("...") : buf_str(&line));
 	buf_add(&line, "\r\n", 2);
 	if (e == OK)
 		e = line.err ? line.err : smtp_io_write(c->io, buf_str(&line));
@@ -136,6 +146,8 @@ smtp_client_reply(struct smtp_client *c, int timeout_ms)
 	smtp_io_set_timeout(c->io, timeout_ms);
 	do {
 		e = smtp_io_read_line(c->io, &line);
+		if (e == OK && c->transcript)
+			transcript_add(c->transcript, " In:  ", line);
 		if (e == OK)
 			e = smtp_reply_line(&c->reply, line);
 	} while (e == OK && !c->reply.done);
@@ -146,10 +158,24 @@ smtp_client_reply(struct smtp_client *c, int timeout_ms)
 	return e;
 }
 
+/* As Postfix has it: replies that mean that one of the two does not speak SMTP (RFC 5321 4.2.1). */
+static int
+is_misunderstanding(const struct smtp_client *c, enum err e)
+{
+	int code = c->reply.code;
+
+	if (e)
+		return e == E_PROTO || e == E_TOOBIG;
+	return (code >= 500 && code < 510) || code == 555;
+}
+
 void
 smtp_client_answer(struct smtp_client *c, enum err e, const char *step, struct smtp_answer *a)
 {
 	struct buf text = {0};
+
+	if (c->transcript && is_misunderstanding(c, e))
+		c->transcript->noted = 1;
 
 	if (e == OK) {
 		int cls = smtp_reply_class(&c->reply);
@@ -369,7 +395,12 @@ smtp_client_auth(struct smtp_client *c, const char *mechanism, const char *initi
 enum err
 smtp_client_auth_next(struct smtp_client *c, const char *response, int *code, struct str *text)
 {
-	return auth_reply(c, smtp_client_command(c, "%s", response), code, text);
+	enum err e;
+
+	c->secret = 1;
+	e = smtp_client_command(c, "%s", response);
+	c->secret = 0;
+	return auth_reply(c, e, code, text);
 }
 
 void

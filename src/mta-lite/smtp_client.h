@@ -14,6 +14,7 @@
  * messages. Waits are those of RFC 5321 section 4.5.3.2 unless a deadline cuts them short.
  */
 struct smtp_client;
+struct transcript;
 
 enum smtp_extension {
 	SMTP_EXT_PIPELINING = 1,
@@ -47,6 +48,11 @@ void smtp_answer_free(struct smtp_answer *a);
 struct smtp_client *smtp_client_create(int fd, const char *helo, int lmtp);
 /* Says QUIT without waiting for the answer. */
 void smtp_client_free(struct smtp_client **c);
+/*
+ * Keeps what is said from now on, for as long as the client lives; noted is set when the server did
+ * not understand a command, or was not understood. Borrowed; NULL: no more.
+ */
+void smtp_client_set_transcript(struct smtp_client *c, struct transcript *t);
 void smtp_client_set_deadline(struct smtp_client *c, int64_t deadline_ms);
 unsigned smtp_client_extensions(const struct smtp_client *c);
 const char *smtp_client_tls_text(const struct smtp_client *c);

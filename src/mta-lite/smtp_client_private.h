@@ -25,6 +25,8 @@ struct smtp_client {
 	struct buf mechanisms, peer_name;
 	struct buf xforward; /* the attributes that the server takes, separated by blanks */
 	struct smtp_reply reply; /* the last one */
+	struct transcript *transcript; /* borrowed; or NULL */
+	int secret; /* the next line is not for a transcript */
 	int broken; /* nothing more can be said */
 	int closing; /* the server said 421 */
 	int dirty; /* a transaction was left open: RSET first */

@@ -46,6 +46,7 @@ open_connection(
 		return NULL;
 	}
 	c = smtp_client_create(fd, smtp_hostname(o->conf), t->lmtp);
+	smtp_client_set_transcript(c, t->transcript);
 	if (wrap)
 		e = smtp_client_tls(c, wrap, why);
 	if (e || smtp_client_hello(c, why))

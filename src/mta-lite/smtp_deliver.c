@@ -12,7 +12,7 @@
 #include "lib/mem.h"
 #include "mta-lite/ehlo.h"
 
-enum { ADDRESSES_PER_HOST = 4, ADDRESSES_MAX = 8, SESSIONS_MAX = 3 };
+enum { ADDRESSES_PER_HOST = 4, ADDRESSES_MAX = 8, SESSIONS_MAX = 3, NOTICE_WAIT_MS = 10000 };
 
 struct delivery {
 	struct smtp_session *s;
@@ -42,6 +42,32 @@ smtp_session_close(struct smtp_session *s)
 	smtp_client_free(&s->client);
 	free(s->hop);
 	s->hop = NULL;
+	/* What one server said is told even if another one took the mail. */
+	if (!s->transcript.noted)
+		transcript_reset(&s->transcript);
+}
+
+void
+smtp_session_notice(struct smtp_session *s, struct agent *a)
+{
+	struct buf subject = {0}, text = {0}, body = {0};
+
+	if (!s->transcript.noted)
+		return;
+	buf_printf(&subject, "SMTP client: errors from %s[%s]", s->host, s->ip);
+	buf_printf(&text,
+		"This is what %s and a server said to each other, since one of them did not\r\n"
+		"understand the other (protocol in notify_classes).\r\n\r\n"
+		"Server:  %s[%s]\r\nMessage: %s\r\n\r\n",
+		smtp_hostname(s->out->conf), s->host, s->ip, a->job.id);
+	transcript_write(&s->transcript, &text);
+	ipc_put_str(&body, buf_str(&subject));
+	ipc_put_str(&body, buf_str(&text));
+	(void)ipc_send(a->channel, JOB_NOTICE, 0, buf_str(&body), NULL, 0, NOTICE_WAIT_MS);
+	transcript_reset(&s->transcript);
+	buf_free(&subject);
+	buf_free(&text);
+	buf_free(&body);
 }
 
 /*
@@ -92,16 +118,19 @@ try_address(struct delivery *d, const char *host, const struct net_addr *addr,
 		.lmtp = d->a->job.lmtp,
 		.flags = d->a->job.flags,
 		.policy = d->policy,
+		.transcript = conf_list_has(&s->out->conf->notify_classes, STR("protocol"))
+				      ? &s->transcript
+				      : NULL,
 	};
 
 	d->tried++;
 	smtp_session_close(s);
+	(void)snprintf(s->host, sizeof(s->host), "%s", host);
+	net_addr_format_ip(addr, s->ip);
 	s->client = smtp_connect(s->out, &target, &d->last);
 	if (s->client) {
 		s->hop = mem_strdup(d->a->job.nexthop);
 		s->flags = d->a->job.flags & SMTP_SESSION_FLAGS;
-		(void)snprintf(s->host, sizeof(s->host), "%s", host);
-		net_addr_format_ip(addr, s->ip);
 		offer(d);
 	}
 	free(hop);
@@ -285,6 +314,7 @@ smtp_deliver(struct smtp_session *s, struct agent *a)
 		d.done = 1;
 	}
 	if (!d.done && can_reuse(s, &a->job)) {
+		transcript_reset(&s->transcript);
 		offer(&d);
 		d.sessions = d.done ? d.sessions : 0;
 	}

@@ -4,6 +4,7 @@
 
 #include "mta-lite/agent.h"
 #include "mta-lite/smtp_out.h"
+#include "mta-lite/transcript.h"
 
 /*
  * A process's way to one destination: the connection stays open from one message to the next.
@@ -16,6 +17,7 @@ struct smtp_session {
 	unsigned flags; /* of the messages that it is good for: SMTP_SESSION_FLAGS */
 	char host[DNS_NAME_SIZE];
 	char ip[NET_ADDR_TEXT];
+	struct transcript transcript; /* of the connection, if notify_classes has protocol */
 };
 /* Messages with other ones of these want a connection of their own. */
 enum { SMTP_SESSION_FLAGS = QUEUE_REQUIRETLS | QUEUE_TLS_OPTIONAL };
@@ -26,5 +28,7 @@ enum { SMTP_SESSION_FLAGS = QUEUE_REQUIRETLS | QUEUE_TLS_OPTIONAL };
  */
 void smtp_deliver(struct smtp_session *s, struct agent *a);
 void smtp_session_close(struct smtp_session *s);
+/* Sends the postmaster the transcript, by qmgr, when there is a reason to. */
+void smtp_session_notice(struct smtp_session *s, struct agent *a);
 
 #endif

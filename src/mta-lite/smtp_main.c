@@ -18,10 +18,12 @@ run(struct session *s)
 	agent_open(&a, s);
 	while (agent_next(&a) == OK) {
 		smtp_deliver(&session, &a);
+		smtp_session_notice(&session, &a);
 		agent_report(&a);
 		status = 0;
 	}
 	smtp_session_close(&session);
+	transcript_reset(&session.transcript);
 	agent_close(&a);
 	return status;
 }

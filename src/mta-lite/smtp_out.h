@@ -57,6 +57,7 @@ struct smtp_target {
 	int lmtp;
 	unsigned flags; /* enum queue_flag of the message */
 	struct tls_policy policy;
+	struct transcript *transcript; /* of the connection; or NULL */
 };
 
 /*

@@ -7,33 +7,9 @@
 #include <time.h>
 
 #include "lib/mem.h"
-#include "mail/date.h"
-#include "mta-lite/ehlo.h"
+#include "mta-lite/notice.h"
 #include "mta-lite/queue_store.h"
 #include "mta-lite/smtpd_rewrite.h"
-
-static void
-write_message(const struct smtpd *d, const struct smtpd_notice *n, const char *id, struct buf *out)
-{
-	const char *hostname = smtp_hostname(d->conf);
-	int ascii = str_is_ascii(n->text) && str_is_ascii(str_of(n->subject));
-	time_t now = time(NULL);
-
-	buf_printf(out, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\n", hostname);
-	if (strchr(n->to, '@'))
-		buf_printf(out, "To: <%s>\r\n", n->to);
-	else
-		buf_printf(out, "To: <%s@%s>\r\n", n->to, hostname);
-	buf_printf(out, "Subject: %s\r\nDate: ", n->subject);
-	(void)date_format_rfc5322(now, date_local_zone(now), out);
-	buf_printf(out, "\r\nMessage-ID: <%s@%s>\r\n", id, hostname);
-	buf_add_cstr(out, "Auto-Submitted: auto-generated\r\n" /* RFC 3834 */
-			  "MIME-Version: 1.0\r\n");
-	buf_add_cstr(out, ascii ? "Content-Type: text/plain; charset=us-ascii\r\n\r\n"
-				: "Content-Type: text/plain; charset=utf-8\r\n"
-				  "Content-Transfer-Encoding: 8bit\r\n\r\n");
-	buf_add_str(out, n->text);
-}
 
 static enum err
 add_recipient(struct smtpd *d, const char *to, struct queue_entry *q)
@@ -71,7 +47,7 @@ smtpd_notice_send(struct smtpd *d, const struct smtpd_notice *n, char id[QUEUE_I
 	q.arrival = (int64_t)time(NULL);
 	e = add_recipient(d, n->to, &q);
 	if (e == OK) {
-		write_message(d, n, q.id, &text);
+		notice_write(d->conf, n->to, n->subject, q.id, n->text, &text);
 		if (!str_is_ascii(buf_str(&text)))
 			q.flags |= QUEUE_8BIT | QUEUE_SMTPUTF8;
 		e = text.err ? text.err : queue_store_create(d->conf, &q, buf_str(&text), NULL);

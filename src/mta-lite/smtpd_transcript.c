@@ -6,6 +6,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 #include "mta-lite/ehlo.h"
+#include "mta-lite/transcript.h"
 
 enum {
 	CLASS_BOUNCE = 1,
@@ -13,8 +14,6 @@ enum {
 	CLASS_PROTOCOL = 4,
 	CLASS_RESOURCE = 8,
 	CLASS_SOFTWARE = 16,
-	TRANSCRIPT_MAX = 32 * 1024, /* bytes; what comes later is left out */
-	TRANSCRIPT_LINE_MAX = 500,
 };
 
 static const struct {
@@ -25,8 +24,7 @@ static const struct {
 
 struct smtpd_transcript {
 	unsigned wanted, seen;
-	struct buf text;
-	int cut;
+	struct transcript lines;
 };
 
 void
@@ -45,32 +43,11 @@ smtpd_transcript_start(struct smtpd *d)
 	d->transcript->wanted = wanted;
 }
 
-/* What goes into a message of plain lines. */
-static void
-add_line(struct smtpd_transcript *t, const char *who, struct str line)
-{
-	size_t i;
-
-	if (t->text.len > TRANSCRIPT_MAX) {
-		t->cut = 1;
-		return;
-	}
-	buf_add_cstr(&t->text, who);
-	for (i = 0; i < line.len && i < TRANSCRIPT_LINE_MAX; i++) {
-		unsigned char c = (unsigned char)line.p[i];
-
-		buf_add_char(&t->text, c < ' ' || c >= 0x7f ? '?' : (char)c);
-	}
-	buf_add_cstr(&t->text, i < line.len ? "...\r\n" : "\r\n");
-}
-
 void
 smtpd_transcript_in(struct smtpd *d, struct str line)
 {
-	/* Whatever stands behind it may be a password. */
 	if (d->transcript)
-		add_line(d->transcript,
-			" In:  ", str_starts_i(line, "AUTH") ? STR("AUTH ...") : line);
+		transcript_add_command(&d->transcript->lines, " In:  ", line);
 }
 
 static int
@@ -107,13 +84,7 @@ smtpd_transcript_out(struct smtpd *d, struct str reply)
 	if (t == NULL)
 		return;
 	t->seen |= class_of(reply);
-	while (reply.p != NULL && reply.len > 0) {
-		struct str line = str_split(&reply, '\n');
-
-		if (line.len > 0 && line.p[line.len - 1] == '\r')
-			line.len--;
-		add_line(t, " Out: ", line);
-	}
+	transcript_add_lines(&t->lines, " Out: ", reply);
 }
 
 static void
@@ -139,9 +110,7 @@ send_transcript(struct smtpd *d, unsigned seen)
 	if (d->user)
 		buf_printf(&text, "User:    %s\r\n", d->user);
 	buf_printf(&text, "Session: %s\r\n\r\n", d->session->info.id);
-	buf_add_buf(&text, &t->text);
-	if (t->cut)
-		buf_add_cstr(&text, " ... and more, which is left out.\r\n");
+	transcript_write(&t->lines, &text);
 	notice.subject = buf_cstr(&subject);
 	notice.text = buf_str(&text);
 	e = smtpd_notice_send(d, &notice, id);
@@ -165,6 +134,6 @@ smtpd_transcript_stop(struct smtpd *d)
 		return;
 	if (t->seen & t->wanted)
 		send_transcript(d, t->seen & t->wanted);
-	buf_free(&t->text);
+	transcript_reset(&t->lines);
 	MEM_FREE(d->transcript);
 }

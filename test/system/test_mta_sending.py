@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What Roost makes of other servers: what they offer, what they must prove, and how they fail."""
 
+import base64
 import email.policy
 import hashlib
 import os
@@ -198,6 +199,28 @@ def test_a_log_in_at_the_relay(world, mechanisms, tls, password, arrives):
             reason = world.deferred()
             assert sink.messages == [] and "log-in" in reason, reason
             assert not any("AUTH" in line for line in sink.lines if not tls)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+def test_a_transcript_of_a_log_in_has_no_password(world, mechanism, instance_imap):  # noqa: F811
+    hop = f"[mx.good.test]:{world.port}"
+    accounts = world.roost.dir / f"accounts-transcript-{mechanism}"
+    accounts.write_text(f"{hop} relay-user:right\n")
+    world.configure(relayhost=hop, smtp_sasl_auth_enable="yes", smtp_sasl_password_maps=[f"file:{accounts}"],
+                    notify_classes=["protocol"], error_notice_recipient="bob@example.test")
+    inbox = instance_imap("bob@example.test", world.roost)
+    before = len(subjects(inbox))
+    with world.sink("good", accounts={"relay-user": "right"}, mechanisms=mechanism,
+                    faults={"rcpt": "503 5.5.1 not now"}):
+        world.send("someone@elsewhere.test")
+        wait_until(lambda: len(subjects(inbox)) > before, what="the postmaster hears of it")
+    inbox.select("INBOX")
+    _, data = inbox.fetch(str(before + 1), "(BODY.PEEK[])")
+    text = data[0][1].decode()
+    assert " Out: AUTH ...\r\n" in text and " In:  235 2.7.0 welcome\r\n" in text and " In:  503 5.5.1 not now" in text
+    lines = [base64.b64encode(secret).decode().rstrip("=") for secret in (b"right", b"\0relay-user\0right", b"relay-user")]
+    assert not any(line in text for line in [*lines, "right"])
+    world.empty()
 
 
 def test_the_second_relay_when_the_first_is_down(world):

@@ -259,3 +259,33 @@ def test_a_deferred_directory_that_cannot_be_read_at_the_start(make, ports):
     with Sink(ports[0], LIVES) as sink:
         wait_until(lambda: len(sink.messages) == 3, 90, "what was due arrives")
     wait_until(lambda: queue(roost) == [], what="the queue is empty")
+
+
+# ---- transcripts for the postmaster ----
+
+
+def test_a_server_that_does_not_understand_us_is_told_of(make, ports, instance_imap):  # noqa: F811
+    """One transcript for each message that met such an error, and none for refusals that are none of the protocol."""
+    roost = make(notify_classes=["protocol"], error_notice_recipient="alice@example.test")
+    faults = {"rcpt": "501 5.5.4 what is this", "mail": None}
+    with Sink(ports[0], LIVES, faults=faults) as sink:
+        send(roost, "someone@lives.test", subject="not understood", sender="bob@example.test")
+        inbox = instance_imap("alice@example.test", roost)
+        wait_until(lambda: subjects(inbox) == [f"SMTP client: errors from mx.lives.test[{LIVES}]"]
+                   or subjects(inbox) == [f"SMTP client: errors from lives.test[{LIVES}]"], what="the postmaster hears of it")
+        inbox.select("INBOX")
+        _, data = inbox.fetch("1", "(BODY.PEEK[])")
+        text = email.message_from_bytes(data[0][1]).get_payload(decode=True).decode()
+        wanted = (" In:  220 ", " Out: EHLO mail.example.test\r\n", " Out: MAIL FROM:<bob@example.test>",
+                  " Out: RCPT TO:<someone@lives.test>", " In:  501 5.5.4 what is this\r\n", "Message: ")
+        assert [line for line in wanted if line not in text] == [], text
+        assert "Subject: not understood" not in text
+        faults["rcpt"] = "550 5.1.1 nobody"
+        send(roost, "someone@lives.test", subject="nobody", sender="bob@example.test")
+        faults["rcpt"] = "550 5.1.1 nobody"
+        wait_until(lambda: queue(roost) == [], what="both have failed")
+        faults["rcpt"] = None
+        send(roost, "someone@lives.test", subject="taken", sender="bob@example.test")
+        wait_until(lambda: len(sink.messages) == 1, what="it arrives")
+        wait_until(lambda: queue(roost) == [], what="the queue is empty")
+        assert len(subjects(inbox)) == 1
