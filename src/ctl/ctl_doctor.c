@@ -36,6 +36,42 @@ doctor_say(struct doctor *d, enum doctor_level level, const char *check, const c
 
 /* ---- services ---- */
 
+/* What other programs change in PostgreSQL; in SQLite nobody would tell. */
+static void
+check_changes(struct doctor *d, const json_t *status)
+{
+	if (!json_is_true(json_object_get(status, "database_watched")))
+		doctor_say(d, DOCTOR_WARNING, "database",
+			"see in the log why roost-auth cannot listen; a pooler in front of the "
+			"database must pass notifications on",
+			"changes in the database itself are not heard of");
+	else if (!json_is_true(json_object_get(status, "lookups_remembered")))
+		doctor_say(d, DOCTOR_NOTE, "database",
+			"for PostfixAdmin's tables run postfixadmin_watch.sql; passwd_file and "
+			"queries of one's own cannot do without",
+			"the database is asked for each recipient, since not every change is told");
+	else
+		doctor_say(d, DOCTOR_OK, "database", NULL,
+			"changes in the database itself are heard of");
+}
+
+static void
+check_database(struct doctor *d, const json_t *status)
+{
+	const char *database = json_string_value(json_object_get(status, "database"));
+
+	if (json_is_false(json_object_get(status, "database_up"))) {
+		doctor_say(d, DOCTOR_ERROR, "database",
+			"see that the database runs, and look at the settings sqlite_path "
+			"or postgresql and into the log",
+			"the %s database does not answer", database);
+		return;
+	}
+	doctor_say(d, DOCTOR_OK, "database", NULL, "the %s database answers", database);
+	if (database && strcmp(database, "postgresql") == 0)
+		check_changes(d, status);
+}
+
 /* Every daemon has a control socket in run/, ctl-NAME. */
 static unsigned
 check_service(struct doctor *d, const char *name)
@@ -50,18 +86,8 @@ check_service(struct doctor *d, const char *name)
 		free(message);
 		return 0;
 	}
-	if (strcmp(name, "auth") == 0) {
-		const char *database = json_string_value(json_object_get(status, "database"));
-
-		if (json_is_false(json_object_get(status, "database_up")))
-			doctor_say(d, DOCTOR_ERROR, "database",
-				"see that the database runs, and look at the settings sqlite_path "
-				"or postgresql and into the log",
-				"the %s database does not answer", database);
-		else
-			doctor_say(d, DOCTOR_OK, "database", NULL, "the %s database answers",
-				database);
-	}
+	if (strcmp(name, "auth") == 0)
+		check_database(d, status);
 	json_decref(status);
 	return 1;
 }

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """roostctl doctor: every kind of finding, against a DNS server and certificates made for it."""
 
+import contextlib
 import shutil
 import subprocess
 
+import psycopg2
 import pytest
 from peers import Nsd
-from roost_instance import BUILD, free_ports
+from roost_instance import BUILD, free_ports, wait_until
 
 
 def findings(roost, *options, status=None):
@@ -108,6 +110,21 @@ def test_healthy_instance(make_instance):
     assert "ok       services     13 services answer\n" in text.stdout
     assert "warning  certificate  it is self-signed" in text.stdout and "-> get one of an authority" in text.stdout
     assert text.stdout.endswith(" warnings\n")
+
+
+def test_changes_in_the_database(make_instance):
+    roost = make_instance("postgresql")
+
+    def auth():
+        return next(s for s in roost.ctl("status") if "lookups_remembered" in s)
+
+    wait_until(lambda: auth()["lookups_remembered"], what="roost-auth listens")
+    find(findings(roost), "database", "changes in the database itself are heard of", "ok")
+    with contextlib.closing(psycopg2.connect(roost.settings["postgresql"])) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("DROP TRIGGER roost_directory_changed ON alias")
+        wait_until(lambda: not auth()["lookups_remembered"], what="the loss is seen")
+        find(findings(roost), "database", "the database is asked for each recipient", "note")
 
 
 def openssl(*arguments):
