@@ -2,7 +2,6 @@
 #include "config.h"
 #include "index/core_scan.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "index/core_dirents.h"
 #include "lib/io.h"
 #include "lib/log.h"
 #include "lib/mem.h"
@@ -18,7 +18,7 @@
 /* ---- reading ---- */
 
 static int
-is_regular(int fd, const struct dirent *d)
+is_regular(int fd, const struct dirent64 *d)
 {
 	struct stat st;
 
@@ -39,20 +39,23 @@ reserve(struct scan *s, size_t entries, size_t name_bytes)
 
 /*
  * Growing step by step would copy much of a large directory; its size says how much it is at most.
- * Names get room for those that are put into order behind them.
+ * Names get room for those that are put into order behind them. 1: it is large.
  */
-static void
+static int
 reserve_for(struct scan *s, int fd)
 {
 	enum { ENTRY_BYTES_MIN = 56, LARGE = 1 << 20, HUGE_SIZE = 256 << 20 };
 	struct stat st;
 
-	if (fstat(fd, &st) == 0 && st.st_size >= LARGE && st.st_size < HUGE_SIZE)
+	if (fstat(fd, &st) != 0 || st.st_size < LARGE)
+		return 0;
+	if (st.st_size < HUGE_SIZE)
 		reserve(s, (size_t)st.st_size / ENTRY_BYTES_MIN, 2 * (size_t)st.st_size);
+	return 1;
 }
 
 static void
-read_one(struct scan *s, int fd, const struct dirent *d, int in_new)
+read_one(struct scan *s, int fd, const struct dirent64 *d, int in_new)
 {
 	struct str name = str_of(d->d_name);
 	struct scan_entry *en;
@@ -92,25 +95,19 @@ read_one(struct scan *s, int fd, const struct dirent *d, int in_new)
 static enum err
 read_dir(struct scan *s, enum core_sub sub)
 {
-	struct dirent *d;
-	DIR *dirp;
-	int fd;
+	struct core_dirents *all;
+	const struct dirent64 *d;
+	int fd, large;
 	enum err e = core_dir_open(s->core, s->box.dir, sub, &fd);
 
 	if (e)
 		return e;
-	dirp = fdopendir(fd);
-	if (!dirp) {
-		e = err_from_errno(errno);
-		io_close(&fd);
-		return e;
-	}
-	reserve_for(s, fd);
-	while ((errno = 0, d = readdir(dirp)))
+	large = reserve_for(s, fd);
+	all = core_dirents_begin(fd, large);
+	while ((d = core_dirents_next(all, &e)))
 		read_one(s, fd, d, sub == CORE_NEW);
-	if (errno)
-		e = err_from_errno(errno);
-	closedir(dirp);
+	core_dirents_end(&all);
+	io_close(&fd);
 	return e;
 }
 
