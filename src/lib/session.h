@@ -92,7 +92,10 @@ struct session_info {
 	uint64_t since; /* seconds: when it began */
 	char *resume; /* resume_len bytes for auth_resume, in the place of the token */
 	size_t resume_len;
-	char *state; /* what it remembers, state_len bytes, sealed by the program */
+	/*
+	 * What it remembers, state_len bytes, sealed by the program. Of SMTP: prelogin.troubles.
+	 */
+	char *state;
 	size_t state_len;
 	uint64_t bytes_in, bytes_out; /* before it slept */
 };

@@ -445,6 +445,7 @@ smtpd_run(struct session *s)
 		status = 1;
 	} else {
 		smtpd_transcript_start(&d);
+		smtpd_transcript_before(&d, str_make(s->info.state, s->info.state_len));
 		if (s->info.fresh)
 			smtpd_reply(&d, "220 %s ESMTP Roost", smtp_hostname(s->conf));
 		smtpd_filter_start(&d);

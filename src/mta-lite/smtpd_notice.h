@@ -23,6 +23,8 @@ enum err smtpd_notice_send(struct smtpd *d, const struct smtpd_notice *n, char i
  * nobody has).
  */
 void smtpd_transcript_start(struct smtpd *d);
+/* What was refused before the client came here (session_info.state). */
+void smtpd_transcript_before(struct smtpd *d, struct str troubles);
 /* A command, without its line end; and what was answered, one line or several. */
 void smtpd_transcript_in(struct smtpd *d, struct str line);
 void smtpd_transcript_out(struct smtpd *d, struct str reply);

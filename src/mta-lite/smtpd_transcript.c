@@ -87,6 +87,19 @@ smtpd_transcript_out(struct smtpd *d, struct str reply)
 	transcript_add_lines(&t->lines, " Out: ", reply);
 }
 
+void
+smtpd_transcript_before(struct smtpd *d, struct str troubles)
+{
+	while (troubles.p) {
+		struct str line = str_split(&troubles, '\n');
+
+		if (line.len > 0 && line.p[0] == 'C')
+			smtpd_transcript_in(d, str_make(line.p + 1, line.len - 1));
+		else if (line.len > 0 && line.p[0] == 'S')
+			smtpd_transcript_out(d, str_make(line.p + 1, line.len - 1));
+	}
+}
+
 static void
 send_transcript(struct smtpd *d, unsigned seen)
 {

@@ -153,6 +153,8 @@ fill_info(struct client *c, const struct buf *input, struct session_info *info)
 	info->utf8 = p->utf8;
 	info->input = input->p;
 	info->input_len = input->len;
+	info->state = p->troubles.p;
+	info->state_len = p->troubles.len;
 }
 
 void

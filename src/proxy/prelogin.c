@@ -84,6 +84,8 @@ prelogin_fini(struct prelogin *p)
 	free(p->timestamp);
 	buf_free(&p->in);
 	buf_free(&p->out);
+	buf_wipe(&p->troubles);
+	buf_free(&p->troubles);
 }
 
 void

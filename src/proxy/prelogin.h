@@ -41,6 +41,7 @@ enum {
 	PRELOGIN_COMMANDS_MAX = 1000,
 	PRELOGIN_HELO_MAX = 255,
 	PRELOGIN_TAG_MAX = 128,
+	PRELOGIN_TROUBLES_MAX = 4096,
 };
 
 /* What the common code has to tell the client; each protocol has its words for it. */
@@ -157,6 +158,11 @@ struct prelogin {
 	char *tag; /* IMAP: of the command being answered */
 	char *mechanism; /* of the exchange; NULL: the protocol's own way to log in */
 	char *helo; /* SMTP */
+	/*
+	 * SMTP: refused commands and their replies for roost-smtpd's transcript, if notify_classes
+	 * wants one: lines that begin with C or S.
+	 */
+	struct buf troubles;
 	int utf8; /* POP3: it said UTF8 */
 	char *user; /* POP3: from USER */
 	char *timestamp; /* POP3: of the greeting, for APOP; NULL: not offered */

@@ -226,11 +226,26 @@ test_pipelining(struct prelogin *p, const struct command *cmd, size_t used)
 		prelogin_screen_failed(p, TEST_PIPELINING, p->conf->postscreen_pipelining_action);
 }
 
+/* reply: where it begins in out. A secret of AUTH stays here. */
+static void
+note_trouble(struct prelogin *p, struct str line, size_t reply)
+{
+	const struct conf_list *classes = &p->conf->notify_classes;
+
+	if ((!conf_list_has(classes, STR("protocol")) && !conf_list_has(classes, STR("policy"))) ||
+		p->out.len <= reply || p->troubles.len > PRELOGIN_TROUBLES_MAX)
+		return;
+	buf_printf(
+		&p->troubles, "C%.*s\nS", STR_ARG(str_starts_i(line, "AUTH") ? STR("AUTH") : line));
+	buf_add(&p->troubles, p->out.p + reply, p->out.len - reply);
+}
+
 static int
 command(struct prelogin *p)
 {
 	struct str line, name;
-	size_t used;
+	unsigned errors = p->errors;
+	size_t used, reply = p->out.len;
 
 	if (!prelogin_line(p, &line, &used))
 		return 0;
@@ -251,6 +266,8 @@ command(struct prelogin *p)
 		cmd->run(p, args);
 	else if (!other(p, name))
 		return 1;
+	if (p->errors != errors)
+		note_trouble(p, line, reply);
 	/* RFC 3207 section 4.2 and the NO STARTTLS family: what came with STARTTLS is thrown away.
 	 */
 	prelogin_consume(p, p->state == PRELOGIN_TLS ? p->in.len : used);

@@ -670,6 +670,22 @@ def test_a_transcript_has_no_passwords(make_instance, instance_imap):
     assert b" In:  AUTH ...\r\n" in data[0][1] and b"AGEAc2VjcmV0" not in data[0][1]
 
 
+def test_a_transcript_has_what_was_refused_before_mail(make_instance, instance_imap):
+    """Such commands are answered by roost-proxy, which hands them over with the client."""
+    instance = make_instance(settings={"notify_classes": ["protocol"], "error_notice_recipient": "alice@example.test"})
+    with client_of(instance.ports["smtp"]) as client:
+        assert client("NONSENSE at first").startswith("500")
+        assert client("AUTH PLAIN AGEAc2VjcmV0").startswith("503")
+        assert client("MAIL FROM:<a@good.example>").startswith("250")
+        assert client("QUIT").startswith("221")
+    inbox = instance_imap("alice@example.test", instance)
+    wait_for_subject(inbox, "SMTP server: errors from client.example[127.0.0.1]")
+    _, data = inbox.fetch("1", "(BODY.PEEK[])")
+    text = data[0][1].decode()
+    assert " In:  NONSENSE at first\r\n Out: 500 5.5.2 Unknown command\r\n In:  AUTH ...\r\n Out: 503 " in text
+    assert " In:  MAIL FROM:<a@good.example>\r\n" in text and "AGEAc2VjcmV0" not in text
+
+
 def test_there_are_no_transcripts_unless_asked_for(make_instance):
     instance = make_instance()
     with client_of(instance.ports["smtp"]) as client:
