@@ -18,4 +18,7 @@ enum master_frame {
 	MASTER_LOG = 5, /* master → daemon: descriptor of a new log to put in place of 2 */
 };
 
+/* The exit status of a daemon that wants to be started anew at once: see service_start_anew. */
+enum { MASTER_EXIT_ANEW = 99 };
+
 #endif

@@ -90,6 +90,44 @@ sandbox_allow(struct sandbox *sb, unsigned can)
 	sb->can |= can;
 }
 
+void
+sandbox_add(struct sandbox *sb, const struct sandbox *other)
+{
+	for (size_t i = 0; i < other->count; i++)
+		sandbox_allow_path(sb, other->rules[i].path, other->rules[i].access);
+	sandbox_allow(sb, other->can);
+}
+
+static int
+is_below(const char *path, const char *dir)
+{
+	size_t len = strlen(dir);
+
+	return strncmp(path, dir, len) == 0 && (path[len] == '\0' || path[len] == '/');
+}
+
+static int
+covers_path(const struct sandbox *sb, const struct path_rule *rule)
+{
+	unsigned access = 0;
+
+	for (size_t i = 0; i < sb->count; i++)
+		if (is_below(rule->path, sb->rules[i].path))
+			access |= sb->rules[i].access;
+	return (rule->access & ~access) == 0;
+}
+
+int
+sandbox_covers(const struct sandbox *sb, const struct sandbox *other)
+{
+	if (sb->can & SANDBOX_CAN_ALL)
+		return 1;
+	for (size_t i = 0; i < other->count; i++)
+		if (!covers_path(sb, &other->rules[i]))
+			return 0;
+	return (other->can & ~sb->can) == 0;
+}
+
 /* ---- Landlock: files and TCP ---- */
 
 static const uint64_t fs_read = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;

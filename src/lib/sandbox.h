@@ -39,6 +39,10 @@ void sandbox_free(struct sandbox **sb);
 void sandbox_allow_path(struct sandbox *sb, const char *path, unsigned access);
 /* can: a union of sandbox_can; calls add up. */
 void sandbox_allow(struct sandbox *sb, unsigned can);
+/* What *other allows too. */
+void sandbox_add(struct sandbox *sb, const struct sandbox *other);
+/* Whether *sb allows all that *other does; a directory allows what is below it. */
+int sandbox_covers(const struct sandbox *sb, const struct sandbox *other);
 /*
  * Sets no_new_privs and applies it to the calling process and its later children and threads.
  * Cannot be undone; a second sandbox can only narrow. E_UNSUPPORTED when the kernel has neither

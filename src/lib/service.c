@@ -49,7 +49,7 @@ struct service_run {
 	void *state;
 	int64_t started_ms;
 	enum { SERVICE_RUNS, SERVICE_RETIRES, SERVICE_STOPS } phase;
-	int paused, exit_status;
+	int paused, exit_status, starts_anew;
 	size_t ctl_clients;
 };
 
@@ -94,7 +94,7 @@ service_is_retiring(const struct service_run *run)
 void
 service_exit(struct service_run *run, int status)
 {
-	run->exit_status = status;
+	run->exit_status = status == 0 && run->starts_anew ? MASTER_EXIT_ANEW : status;
 	event_base_loopbreak(run->base);
 }
 
@@ -262,6 +262,13 @@ drain(struct service_run *run)
 		run->spec->drain(run);
 	else
 		service_exit(run, 0);
+}
+
+void
+service_start_anew(struct service_run *run)
+{
+	run->starts_anew = 1;
+	drain(run);
 }
 
 static void

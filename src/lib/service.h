@@ -77,6 +77,11 @@ void *service_state(struct service_run *run);
 void service_set_state(struct service_run *run, void *state);
 /* Ends the loop with this exit status. */
 void service_exit(struct service_run *run, int status);
+/*
+ * Drains, and has the master start the service anew once it has ended: for settings that are beyond
+ * what the sandbox of this process lets it reach.
+ */
+void service_start_anew(struct service_run *run);
 /* Stops and resumes accepting on all listeners (out of descriptors, too many clients). */
 void service_pause_accept(struct service_run *run, int on);
 /* The listening descriptors with that name; returns how many, at most max are written. */

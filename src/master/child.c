@@ -396,6 +396,13 @@ has_gone_to_rest(const struct child *c, int status)
 	       WEXITSTATUS(status) == 0;
 }
 
+static int
+wants_to_start_anew(const struct child *c, int status)
+{
+	return c->state == CHILD_READY && WIFEXITED(status) &&
+	       WEXITSTATUS(status) == MASTER_EXIT_ANEW;
+}
+
 static void
 log_end(const struct child *c, int status)
 {
@@ -404,7 +411,8 @@ log_end(const struct child *c, int status)
 	if (WIFSIGNALED(status))
 		log_event(LOGL_ERROR, "master.child crash", "daemon", name, "pid", pid, "signal",
 			log_i64(WTERMSIG(status)), "what", strsignal(WTERMSIG(status)), NULL);
-	else if (c->state == CHILD_STOPPING || has_gone_to_rest(c, status))
+	else if (c->state == CHILD_STOPPING || has_gone_to_rest(c, status) ||
+		 wants_to_start_anew(c, status))
 		log_event(LOGL_DEBUG, "master.child stopped", "daemon", name, "pid", pid, "status",
 			log_i64(WEXITSTATUS(status)), NULL);
 	else
@@ -465,7 +473,7 @@ child_ended(struct child *c, int status)
 	}
 	/* Somebody else killed it (an administrator, the kernel for want of memory): no crash loop.
 	 */
-	if (io_now_ms() - c->started_ms >= ALIVE_RESET_MS ||
+	if (io_now_ms() - c->started_ms >= ALIVE_RESET_MS || wants_to_start_anew(c, status) ||
 		(c->state == CHILD_READY && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
 		c->backoff_ms = 0;
 	c->restarts++;

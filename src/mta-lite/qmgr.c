@@ -215,9 +215,18 @@ limits_of(const struct config *conf)
 	};
 }
 
-/* What the sandbox must keep reachable for the tables. */
-static const struct maps *opened_maps;
+/* What the sandbox must keep reachable. */
+static struct sandbox *opened_tables;
 static const struct srs *opened_srs;
+
+static struct sandbox *
+tables_sandbox(const struct maps *maps)
+{
+	struct sandbox *sb = sandbox_create();
+
+	maps_sandbox(maps, sb);
+	return sb;
+}
 
 static enum err
 start(struct service_run *run)
@@ -228,6 +237,8 @@ start(struct service_run *run)
 	struct timeval now = {0};
 	enum err e = queue_store_init(conf);
 
+	if (e == OK)
+		e = queue_store_lock(conf);
 	q->maps = maps_create(conf);
 	if (e == OK)
 		e = routes_open(conf, q->maps, &q->routes);
@@ -254,7 +265,7 @@ start(struct service_run *run)
 	q->scan_timer = event_new(service_base(run), -1, EV_PERSIST, on_scan, q);
 	q->pump_timer = evtimer_new(service_base(run), on_pump, q);
 	service_set_state(run, q);
-	opened_maps = q->maps;
+	opened_tables = tables_sandbox(q->maps);
 	opened_srs = q->srs;
 	/* From the loop: by then privileges are dropped. */
 	event_base_once(service_base(run), -1, EV_TIMEOUT, on_first_scan, q, &now);
@@ -266,15 +277,20 @@ sandbox(const struct config *conf, struct sandbox *sb)
 {
 	sandbox_allow_path(sb, conf->queue_dir, SANDBOX_READ | SANDBOX_WRITE);
 	sandbox_allow(sb, SANDBOX_CAN_FORK); /* writes delivery reports */
-	if (opened_maps)
-		maps_sandbox(opened_maps, sb);
+	sandbox_add(sb, opened_tables);
 	srs_sandbox(opened_srs, sb);
 }
 
-/* The old tables go with the old settings. Without new ones mail waits, and goes nowhere else. */
-static void
+/*
+ * The old tables go with the old settings. Without new ones mail waits, and goes nowhere else. 0:
+ * there are some that this process cannot reach.
+ */
+static int
 reload_routes(struct qmgr *q, const struct config *conf)
 {
+	struct sandbox *wanted;
+	int reached;
+
 	routes_free(&q->routes);
 	aliases_free(&q->aliases);
 	maps_free(&q->maps);
@@ -283,6 +299,10 @@ reload_routes(struct qmgr *q, const struct config *conf)
 		q->routes = NULL;
 	if (aliases_open(conf, q->maps, &q->aliases))
 		q->aliases = NULL;
+	wanted = tables_sandbox(q->maps);
+	reached = q->routes && q->aliases && sandbox_covers(opened_tables, wanted);
+	sandbox_free(&wanted);
+	return reached;
 }
 
 static void
@@ -292,7 +312,12 @@ reload(struct service_run *run, const struct config *old)
 	struct schedule_limits limits = limits_of(service_conf(run));
 
 	(void)old;
-	reload_routes(q, service_conf(run));
+	if (!reload_routes(q, service_conf(run))) {
+		log_event(LOGL_INFO, "qmgr.start anew", "reason",
+			"a table is beyond what this process may open", NULL);
+		service_start_anew(run);
+		return;
+	}
 	schedule_set_limits(q->schedule, &limits);
 	qmgr_due_wait(q);
 	qmgr_pump(q);
@@ -319,6 +344,7 @@ drain(struct service_run *run)
 	struct qmgr *q = service_state(run);
 
 	qmgr_agents_release(q);
+	event_del(q->scan_timer); /* what others take in is not ours any more */
 	q->drain_timer = evtimer_new(service_base(run), on_drain_timer, q);
 	on_drain_timer(-1, 0, q);
 }

@@ -42,16 +42,22 @@ file_path(const struct config *conf, enum queue_dir dir, const char *id)
 }
 
 /* As root this runs before privileges are dropped: the directory must be the later user's. */
+/* Who works on the queue, where root makes something for him; else NULL. */
+static const struct passwd *
+owner(const struct config *conf)
+{
+	return geteuid() == 0 && conf->mail_user[0] ? getpwnam(conf->mail_user) : NULL;
+}
+
 enum err
 queue_store_make_dir(const struct config *conf, const char *path)
 {
-	const struct passwd *pw;
+	const struct passwd *pw = owner(conf);
 	struct stat st;
 	enum err e = io_mkdir_parents(path, 0700);
 
-	if (e || geteuid() != 0 || conf->mail_user[0] == '\0')
+	if (e)
 		return e;
-	pw = getpwnam(conf->mail_user);
 	if (pw == NULL || lstat(path, &st) != 0 || st.st_uid != 0 || !S_ISDIR(st.st_mode))
 		return OK;
 	return lchown(path, pw->pw_uid, pw->pw_gid) == 0 ? OK : err_from_errno(errno);
@@ -91,6 +97,37 @@ queue_store_init(const struct config *conf)
 	}
 	if (e == OK && conf->mail_fsync)
 		e = sync_dirs(conf);
+	return e;
+}
+
+enum err
+queue_store_lock(const struct config *conf)
+{
+	enum { LOOK_US = 20 * 1000 };
+	char *path = mem_printf("%s/qmgr.lock", conf->queue_dir);
+	const struct passwd *pw = owner(conf);
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	/* Never closed: that is the end of the lock. */
+	int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600), told = 0;
+	enum err e = fd < 0 ? err_from_errno(errno) : OK;
+
+	if (e == OK && pw && fchown(fd, pw->pw_uid, pw->pw_gid) != 0)
+		e = err_from_errno(errno);
+	while (e == OK && fcntl(fd, F_SETLK, &lock) != 0) {
+		if (errno != EAGAIN && errno != EACCES) {
+			e = err_from_errno(errno);
+		} else {
+			if (!told)
+				log_event(LOGL_INFO, "qmgr.queue waits", "reason",
+					"another qmgr finishes what it delivers", NULL);
+			told = 1;
+			usleep(LOOK_US);
+		}
+	}
+	if (e)
+		log_event(LOGL_ERROR, "qmgr.queue cannot be locked", "path", path, "error",
+			err_text(e), NULL);
+	free(path);
 	return e;
 }
 

@@ -38,6 +38,12 @@ enum err queue_store_create(const struct config *conf, const struct queue_entry 
 /* Tells qmgr about a new message. A lost notice is made up for by its scans. */
 void queue_store_notify(const struct config *conf, const char *id);
 
+/*
+ * For qmgr, of which only one may work on the queue: what is in active is in its hands. Waits until
+ * those before it have ended, and says in the log that it does. The lock is the process's and goes
+ * with it; it is not its children's. E_IO and others: logged.
+ */
+enum err queue_store_lock(const struct config *conf);
 /* For qmgr. flags: open(2)'s. E_NOTFOUND; E_ACCESS: not a regular file. */
 enum err queue_store_open(
 	const struct config *conf, enum queue_dir dir, const char *id, int flags, int *fd);

@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import smtplib
+import sqlite3
 import subprocess
+import threading
 import time
 
 import pytest
@@ -99,6 +101,53 @@ def test_requeued_mail_takes_a_new_way(make, ports):
         roost.reload()
         # The settings reach the daemons one after the other.
         wait_until(lambda: count(roost, "requeue", "--all") >= 0 and sink.messages, what="it arrives")
+
+
+@pytest.mark.parametrize("kind", ["file", "sqlite"])
+def test_a_reload_may_name_a_table_in_another_place(make, ports, kind):
+    """Which nothing that runs may open before."""
+    roost = make()
+    place = roost.dir / "tables"
+    place.mkdir(mode=0o755)
+    way = f"smtp:[{LIVES}]:{ports[0]}"
+    if kind == "file":
+        (place / "transport").write_text(f"gone.hung.test {way}\n")
+        table = f"file:{place}/transport"
+    else:
+        with sqlite3.connect(place / "ways.db") as db:
+            db.execute("CREATE TABLE way (name TEXT, value TEXT)")
+            db.execute("INSERT INTO way VALUES ('gone.hung.test', ?)", (way,))
+        (place / "ways").write_text(f"dbpath = {place}/ways.db\n"
+                                       "query = SELECT value FROM way WHERE name = '%s'\n")
+        table = f"sqlite:{place}/ways"
+    with Sink(ports[0], LIVES) as sink:
+        roost.settings["transport_maps"] = [table]
+        roost.write_conf()
+        roost.reload()
+        send(roost, "someone@gone.hung.test")
+        wait_until(lambda: sink.messages, what="it arrives")
+
+
+def test_a_new_queue_manager_waits_for_the_one_before_it(make, ports):
+    """Or it would deliver what that one has under way once more."""
+    roost = make()
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def hold(_session):
+        arrived.set()
+        go_on.wait(60)
+
+    with Sink(ports[0], LIVES, faults={"end": hold}) as sink:
+        send(roost, "someone@lives.test")
+        assert arrived.wait(60)
+        roost.settings["srs_lifetime"] = "20d"  # what a qmgr has from its start
+        roost.write_conf()
+        roost.reload()
+        wait_until(lambda: "qmgr.queue waits" in roost.log(), what="the new one waits")
+        go_on.set()
+        wait_until(lambda: roost.log().count("qmgr.queue loaded") == 2, what="its turn comes")
+        wait_until(lambda: queue(roost) == [], what="the queue is empty")
+        assert len(sink.messages) == 1
 
 
 # ---- reports ----

@@ -178,6 +178,33 @@ out_of_reach(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static void
+one_covers_another(void **state)
+{
+	struct sandbox *all = sandbox_create(), *some = sandbox_create();
+
+	(void)state;
+	sandbox_allow_path(all, "/etc/roost", SANDBOX_READ);
+	sandbox_allow_path(all, "/var/x", SANDBOX_READ | SANDBOX_WRITE);
+	sandbox_allow(all, SANDBOX_CAN_UDP | SANDBOX_CAN_FORK);
+	assert_true(sandbox_covers(all, some));
+	sandbox_allow_path(some, "/etc/roost/a/b", SANDBOX_READ);
+	sandbox_allow_path(some, "/var/x", SANDBOX_WRITE);
+	sandbox_allow(some, SANDBOX_CAN_UDP);
+	assert_true(sandbox_covers(all, some));
+	assert_false(sandbox_covers(some, all));
+	sandbox_allow_path(some, "/etc/roost2", SANDBOX_READ);
+	assert_false(sandbox_covers(all, some));
+	sandbox_add(all, some);
+	assert_true(sandbox_covers(all, some));
+	sandbox_allow_path(some, "/etc/roost", SANDBOX_WRITE);
+	assert_false(sandbox_covers(all, some));
+	sandbox_allow(all, SANDBOX_CAN_ALL);
+	assert_true(sandbox_covers(all, some));
+	sandbox_free(&all);
+	sandbox_free(&some);
+}
+
 int
 main(void)
 {
@@ -185,6 +212,7 @@ main(void)
 		cmocka_unit_test(files),
 		cmocka_unit_test(out_of_reach),
 		cmocka_unit_test(signals),
+		cmocka_unit_test(one_covers_another),
 		cmocka_unit_test(system_calls),
 	};
 
