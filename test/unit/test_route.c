@@ -40,8 +40,9 @@ transports(void **state)
 	size_t i;
 
 	(void)state;
-	conf->pipe_transports.items = mem_zalloc(sizeof(char *));
+	conf->pipe_transports.items = mem_realloc(conf->pipe_transports.items, 2, sizeof(char *));
 	conf->pipe_transports.items[0] = mem_strdup("prog user=nobody argv=/bin/cat");
+	conf->pipe_transports.items[1] = NULL;
 	conf->pipe_transports.count = 1;
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct route r = {0};
