@@ -455,10 +455,9 @@ int
 service_main(const struct service *spec, int argc, char **argv)
 {
 	struct service_run *run = MEM_NEW(struct service_run);
+	int only_check = argc > 1 && strcmp(argv[1], SERVICE_CHECK_OPTION) == 0;
 	enum err e;
 
-	(void)argc;
-	(void)argv;
 	log_init(spec->name, LOGL_INFO);
 	signal(SIGPIPE, SIG_IGN);
 	run->spec = spec;
@@ -475,6 +474,8 @@ service_main(const struct service *spec, int argc, char **argv)
 	e = conf_load_fd(launch_find(&run->launch, "config"), &run->conf);
 	if (e)
 		return fail(spec, "settings", e);
+	if (only_check) /* whose tables need not be closed */
+		_exit(spec->check && spec->check(run->conf) ? EXIT_CONFIG : 0);
 	if (strcmp(run->conf->log, "syslog") == 0)
 		log_use_syslog();
 	apply_log_level(run->conf);

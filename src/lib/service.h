@@ -62,11 +62,19 @@ struct service {
 	 * service_exit. drain may still follow. NULL: as drain.
 	 */
 	void (*retire)(struct service_run *run);
+	/*
+	 * In a process of its own, which ends then: whether start could work with these settings,
+	 * what is wrong in the log. Changes nothing anywhere. NULL: nothing can be wrong.
+	 */
+	enum err (*check)(const struct config *conf);
 	/* The loop has ended: free what start and begin made. */
 	void (*stop)(struct service_run *run);
 	/* Adds "key": value pairs to the answer of the control verb "status". */
 	void (*status)(struct service_run *run, json_t *object);
 };
+
+/* The argument with which a daemon does nothing but spec->check, and tells by its status. */
+#define SERVICE_CHECK_OPTION "--check"
 
 int service_main(const struct service *spec, int argc, char **argv);
 

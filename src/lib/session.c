@@ -651,6 +651,7 @@ session_main(const struct session_program *program, int argc, char **argv)
 		.drain = parent_drain,
 		.stop = parent_stop,
 		.status = parent_status,
+		.check = program->check,
 	};
 	size_t n = 5;
 

@@ -143,6 +143,8 @@ struct session_program {
 	const struct ctl_verb *ctl; /* further verbs of the parent; or NULL */
 	/* Once, in the parent before the sandbox: load tables, warm caches. May be NULL. */
 	enum err (*warm)(const struct config *conf);
+	/* As in lib/service.h: whether warm could work. May be NULL. */
+	enum err (*check)(const struct config *conf);
 	/* The parent's sandbox, inherited by all children; each child narrows it further. */
 	void (*sandbox)(const struct config *conf, struct sandbox *sb);
 	/*

@@ -93,6 +93,7 @@ const struct daemon_def daemon_defs[] = {
 	{
 		.name = "smtpd",
 		.program = "roost-smtpd",
+		.checks = 1,
 		.restart_for = smtpd_restart_for,
 		.user = DAEMON_MAIL_USER,
 		.stage = STAGE_CLIENTS,
@@ -103,6 +104,7 @@ const struct daemon_def daemon_defs[] = {
 	{
 		.name = "qmgr",
 		.program = "roost-qmgr",
+		.checks = 1,
 		.restart_for = srs_restart_for,
 		.user = DAEMON_MAIL_USER,
 		.stage = STAGE_DELIVERY,
@@ -111,6 +113,7 @@ const struct daemon_def daemon_defs[] = {
 	{
 		.name = "smtp",
 		.program = "roost-smtp",
+		.checks = 1,
 		.restart_for = smtp_restart_for,
 		.user = DAEMON_MAIL_USER,
 		.stage = STAGE_DELIVERY,
@@ -129,6 +132,7 @@ const struct daemon_def daemon_defs[] = {
 	{
 		.name = "local",
 		.program = "roost-local",
+		.checks = 1,
 		.restart_for = local_restart_for,
 		.user = DAEMON_MAIL_USER,
 		.stage = STAGE_DELIVERY,

@@ -48,6 +48,7 @@ struct daemon_def {
 	int limits; /* gets the table of connection counts */
 	int tokens; /* gets the table of used log-in tokens */
 	int metrics; /* reads what all the others count */
+	int checks; /* has more to say of settings than their form: master/program_check.h */
 	int rests; /* may end when nobody uses it, until somebody connects again */
 	/*
 	 * Settings that it cannot take over while it runs (files that it opens before its sandbox):

@@ -8,6 +8,7 @@
 #include "lib/conf.h"
 #include "lib/log.h"
 #include "master/master.h"
+#include "master/program_check.h"
 #include "master/setup.h"
 
 enum { EXIT_USAGE = 64, EXIT_CONFIG = 78 };
@@ -35,16 +36,21 @@ static const char help_text[] =
 static int
 check(struct config *conf, const char *path, struct buf *problems)
 {
+	struct buf warnings = {0};
+
 	setup_hostname(conf);
 	setup_check(conf, problems);
 	cert_load(conf, 0, problems);
 	setup_quota_warning(conf, problems);
-	if (problems->len > 0) {
+	program_check(conf, &warnings, problems);
+	if (problems->len > 0)
 		fputs(buf_cstr(problems), stderr);
-		return EXIT_CONFIG;
-	}
-	printf("%s: nothing wrong\n", path);
-	return EXIT_SUCCESS;
+	else
+		printf("%s: nothing wrong%s\n", path, warnings.len > 0 ? ", but see this:" : "");
+	if (warnings.len > 0)
+		fputs(buf_cstr(&warnings), stderr);
+	buf_free(&warnings);
+	return problems->len > 0 ? EXIT_CONFIG : EXIT_SUCCESS;
 }
 
 int

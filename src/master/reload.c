@@ -11,6 +11,7 @@
 #include "lib/mem.h"
 #include "master/master.h"
 #include "master/notify.h"
+#include "master/program_check.h"
 #include "master/setup.h"
 
 /* What daemons have built upon cannot change under them. */
@@ -117,6 +118,9 @@ reload_checked(struct master *m, struct config *fresh, struct buf *problems)
 	e = e ? e : e2;
 	e2 = setup_quota_warning(fresh, problems);
 	e = e ? e : e2;
+	/* Last, and of what is well-formed: it costs a process for each. */
+	if (!e)
+		e = program_check(fresh, NULL, problems);
 	if (setup_log_open(fresh, &log_fd)) {
 		buf_printf(problems, "%s: %s\n", fresh->log, strerror(errno));
 		e = e ? e : E_IO;

@@ -34,6 +34,12 @@ warm(const struct config *conf)
 	return e ? e : queue_store_init(conf);
 }
 
+static enum err
+check(const struct config *conf)
+{
+	return local_open(conf, &shared);
+}
+
 /* Only where new mail goes of the queue; and lists of addresses wherever they lie. */
 static void
 sandbox(const struct config *conf, struct sandbox *sb)
@@ -61,6 +67,7 @@ static const struct session_program local_program = {
 	.handover = "local-out",
 	.rests = 1,
 	.warm = warm,
+	.check = check,
 	.sandbox = sandbox,
 	.refresh = refresh,
 	.run = run,

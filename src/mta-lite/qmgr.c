@@ -229,6 +229,27 @@ tables_sandbox(const struct maps *maps)
 }
 
 static enum err
+open_tables(struct qmgr *q, const struct config *conf)
+{
+	enum err e, e2;
+
+	q->maps = maps_create(conf);
+	e = routes_open(conf, q->maps, &q->routes);
+	e2 = aliases_open(conf, q->maps, &q->aliases);
+	e = e ? e : e2;
+	e2 = srs_open(conf, &q->srs);
+	return e ? e : e2;
+}
+
+static enum err
+check(const struct config *conf)
+{
+	struct qmgr q = {0};
+
+	return open_tables(&q, conf);
+}
+
+static enum err
 start(struct service_run *run)
 {
 	const struct config *conf = service_conf(run);
@@ -239,13 +260,8 @@ start(struct service_run *run)
 
 	if (e == OK)
 		e = queue_store_lock(conf);
-	q->maps = maps_create(conf);
 	if (e == OK)
-		e = routes_open(conf, q->maps, &q->routes);
-	if (e == OK)
-		e = aliases_open(conf, q->maps, &q->aliases);
-	if (e == OK)
-		e = srs_open(conf, &q->srs);
+		e = open_tables(q, conf);
 	if (e) {
 		routes_free(&q->routes);
 		aliases_free(&q->aliases);
@@ -359,6 +375,7 @@ static const struct service qmgr_service = {
 	.listeners = listeners,
 	.ctl = qmgr_verbs,
 	.start = start,
+	.check = check,
 	.sandbox = sandbox,
 	.reload = reload,
 	.drain = drain,

@@ -58,6 +58,7 @@ static const struct session_program smtp_program = {
 	.handover = "smtp-out",
 	.rests = 1,
 	.warm = warm,
+	.check = warm,
 	.sandbox = sandbox,
 	.refresh = refresh,
 	.run = run,

@@ -28,6 +28,14 @@ smtpd_warm(const struct config *conf)
 	return queue_store_init(conf);
 }
 
+static enum err
+smtpd_check(const struct config *conf)
+{
+	enum err e = smtpd_rules_open(conf), e2 = smtpd_dnsbl_open(conf);
+
+	return e ? e : e2;
+}
+
 /* Create-only, and only where new mail goes: the rest of the queue is out of reach. */
 static void
 smtpd_sandbox(const struct config *conf, struct sandbox *sb)
@@ -50,6 +58,7 @@ static const struct session_program smtpd_program = {
 	.handover = "smtpd",
 	.accept = smtpd_accept,
 	.warm = smtpd_warm,
+	.check = smtpd_check,
 	.sandbox = smtpd_sandbox,
 	.refresh = smtpd_rules_refresh,
 	.same_host = 1,

@@ -73,7 +73,9 @@ read_secrets(struct srs *s)
 	s->seen = seen;
 	if (e)
 		log_event(LOGL_ERROR, "srs.secrets failed", "path", s->path, "error",
-			e == E_PARSE ? "there is no secret in it" : err_text(e), NULL);
+			e == E_PARSE ? "there is no secret in it" : err_text(e), "remedy",
+			"srs_domain needs srs_secrets: a file with a line that nobody can guess",
+			NULL);
 	if (e == OK) {
 		buf_wipe(&s->secrets);
 		buf_free(&s->secrets);

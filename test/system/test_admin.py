@@ -3,6 +3,7 @@
 
 import imaplib
 import os
+import smtplib
 import subprocess
 
 import pytest
@@ -114,6 +115,25 @@ def test_a_reload_with_mistakes_changes_nothing(make_instance, imap):
     os.kill(instance.process.pid, 1)
     wait_until(lambda: "imap_max_errors" in instance.log(), what="the log names the mistake")
     assert imap("alice@example.test", instance=instance).select()[0] == "OK"
+
+
+def test_a_reload_does_not_stop_what_cannot_start_again(make_instance):
+    """What only the daemons can tell: tables, restrictions, files that they read."""
+    instance = make_instance()
+    smtpd = instance.pids("roost-smtpd")
+    instance.settings["smtpd_recipient_restrictions"] = ["permit_mynetworks", "reject_bogus"]
+    instance.settings["transport_maps"] = ["file:/nonexistent/transport"]
+    instance.settings["srs_domain"] = "srs.example.test"
+    instance.write_conf()
+    status, _, message = instance.ctl("reload", check=False)
+    assert status != 0
+    for text in ("'reject_bogus' is no restriction", "/nonexistent/transport", "srs_domain needs srs_secrets"):
+        assert text in message, message
+    checked = subprocess.run([BUILD / "roost", "-c", instance.conf, "--check"], capture_output=True, text=True)
+    assert checked.returncode == 78 and "'reject_bogus' is no restriction" in checked.stderr
+    assert instance.pids("roost-smtpd") == smtpd
+    with smtplib.SMTP("127.0.0.1", instance.ports["smtp"]) as client:
+        assert client.ehlo()[0] == 250
 
 
 def test_check_tells_all_mistakes(tmp_path):
