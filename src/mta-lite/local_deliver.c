@@ -238,7 +238,6 @@ struct target {
 	int place; /* QUEUE_TARGET or QUEUE_FORWARD */
 };
 
-/* It has a process of its own, of a user who may do little. */
 void
 local_ask_run(struct local *l, struct agent *a, unsigned frame, struct str body,
 	int64_t time_limit_ms, struct smtp_answer *answer)
@@ -263,6 +262,7 @@ local_ask_run(struct local *l, struct agent *a, unsigned frame, struct str body,
 	free(path);
 }
 
+/* It has a process of its own, of a user who may do little. */
 static void
 local_target_deliver(struct local *l, struct agent *a, size_t index, const struct target *t)
 {
