@@ -48,7 +48,7 @@ qmgr_deferred_count(struct qmgr *q)
 
 	q->deferred_unread = d == NULL;
 	q->counts[QUEUE_DEFERRED] = 0; /* with what was put off before this look */
-	while ((id = qmgr_dir_next(d)) != NULL) {
+	while (d && (id = qmgr_dir_next(d)) != NULL) {
 		add_file(q, d, id);
 		q->counts[QUEUE_DEFERRED]++;
 	}

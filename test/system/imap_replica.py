@@ -442,7 +442,9 @@ class Replica:
         first = known[-1].uid + 1 if known else 1
         items = "(FLAGS MODSEQ)" if self.condstore else "(FLAGS)"
         self.run("FETCH", f"UID FETCH {max(first, self.complete_to + 1)}:* {items}", uid=True)
-        self.complete_to = max([self.complete_to, *(m.uid or 0 for m in self.messages)])
+        # Of a message that came meanwhile it may know the flags, told unasked, and of one before it nothing.
+        if all(m.uid is not None for m in self.messages):
+            self.complete_to = max([self.complete_to, *(m.uid for m in self.messages)])
 
     def settle(self):
         """Catches up; afterwards its copy must be the mailbox."""

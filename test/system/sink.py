@@ -34,6 +34,7 @@ class Session:
     def __init__(self, sink, connection, number):
         self.sink, self.connection, self.number = sink, connection, number
         self.tls, self.client_cert, self.user = False, None, None
+        self.line = ""  # the last of this session; sink.lines has those of all
         self.file = connection.makefile("rb")
         self.next = None
 
@@ -70,7 +71,8 @@ class Session:
             line = self.file.readline()
             if not line:
                 return
-            self.sink.lines.append(line.decode(errors="replace").rstrip())
+            self.line = line.decode(errors="replace").rstrip()
+            self.sink.lines.append(self.line)
             verb, _, rest = line.decode(errors="replace").strip().partition(" ")
             handler = getattr(self, "do_" + verb.lower(), None)
             if verb.upper() == "QUIT":

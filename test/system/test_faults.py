@@ -400,7 +400,7 @@ def test_a_queue_disk_fills_up(make_instance, small_disk, size, inodes):
     roost.stop()
     roost.start()
     wait_until(lambda: waiting() == accepted, what="it is all there after a restart")
-    with Sink(port, faults={"rcpt": lambda s: "550 5.1.1 no" if "<no" in s.sink.lines[-1] else None}) as sink:
+    with Sink(port, faults={"rcpt": lambda s: "550 5.1.1 no" if "<no" in s.line else None}) as sink:
         wait_until(lambda: roost.ctl("queue", "list") == [], 120, "the queue is empty")
         arrived = [re.search("<(.*?)>", rcpt).group(1) for m in sink.messages for rcpt in m.rcpts]
     assert sorted(arrived) == sorted(to for to in accepted if to.startswith("yes"))

@@ -290,7 +290,7 @@ def test_a_server_that_limits_recipients(world):
 
 
 def nobody(session):
-    return "550 5.1.1 nobody" if "nobody@" in session.sink.lines[-1] else None
+    return "550 5.1.1 nobody" if "nobody@" in session.line else None
 
 
 def test_a_priority_goes_on_and_back(world):

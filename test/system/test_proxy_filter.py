@@ -90,7 +90,7 @@ def test_a_filter_that_hangs_or_is_not_there(setup):
 
 def test_all_recipients_or_none(setup):
     def refuse_bob(session):
-        return "550 5.1.1 not him" if BOB in session.sink.lines[-1] else None
+        return "550 5.1.1 not him" if BOB in session.line else None
 
     with setup.filter(faults={"rcpt": refuse_bob}) as content_filter:
         roost = setup.start()
