@@ -54,17 +54,6 @@ lookup_answer_pack(enum auth_frame type, const struct lookup_answer *a, struct b
 	}
 }
 
-static void
-get_text(struct ipc_reader *r, char *out, size_t size)
-{
-	struct str s = ipc_get_str(r);
-
-	if (s.len >= size)
-		r->err = E_PROTO;
-	else if (s.len)
-		memcpy(out, s.p, s.len);
-}
-
 enum err
 lookup_answer_unpack(enum auth_frame type, struct str packed, struct lookup_answer *a)
 {
@@ -80,13 +69,13 @@ lookup_answer_unpack(enum auth_frame type, struct str packed, struct lookup_answ
 		return OK;
 	}
 	if (type == AUTH_LOOKUP_USER) {
-		get_text(&r, a->mailbox.name, sizeof(a->mailbox.name));
+		ipc_get_text(&r, a->mailbox.name, sizeof(a->mailbox.name));
 		a->mailbox.quota_bytes = ipc_get_u64(&r);
 		a->mailbox.quota_messages = ipc_get_u64(&r);
-		get_text(&r, a->mailbox.quota_rules, sizeof(a->mailbox.quota_rules));
-		get_text(&r, a->mailbox.acl_groups, sizeof(a->mailbox.acl_groups));
-		get_text(&r, a->detail, sizeof(a->detail));
-		get_text(&r, a->moved_to, sizeof(a->moved_to));
+		ipc_get_text(&r, a->mailbox.quota_rules, sizeof(a->mailbox.quota_rules));
+		ipc_get_text(&r, a->mailbox.acl_groups, sizeof(a->mailbox.acl_groups));
+		ipc_get_text(&r, a->detail, sizeof(a->detail));
+		ipc_get_text(&r, a->moved_to, sizeof(a->moved_to));
 	}
 	return ipc_reader_end(&r);
 }

@@ -41,35 +41,21 @@ put_body(struct buf *b, const struct cache_user *user, int64_t expires_ms)
 	ipc_put_cstr(b, user->acl_groups);
 }
 
-static int
-get_text(struct ipc_reader *r, char *out, size_t size)
-{
-	struct str s = ipc_get_str(r);
-
-	if (s.len >= size)
-		return 0;
-	if (s.len)
-		memcpy(out, s.p, s.len);
-	out[s.len] = '\0';
-	return 1;
-}
-
 static enum err
 get_body(struct str body, struct cache_user *user, int64_t *expires_ms)
 {
 	struct ipc_reader r = ipc_reader_of(body);
-	int fits;
 
 	ipc_get_str(&r); /* the nonce */
 	*expires_ms = (int64_t)ipc_get_u64(&r);
-	fits = get_text(&r, user->name, sizeof(user->name));
+	ipc_get_text(&r, user->name, sizeof(user->name));
 	user->quota_bytes = ipc_get_u64(&r);
 	user->quota_messages = ipc_get_u64(&r);
 	user->max_connections = ipc_get_u32(&r);
 	user->max_connections_per_ip = ipc_get_u32(&r);
-	fits &= get_text(&r, user->quota_rules, sizeof(user->quota_rules));
-	fits &= get_text(&r, user->acl_groups, sizeof(user->acl_groups));
-	return ipc_reader_end(&r) || !fits ? E_NOTFOUND : OK;
+	ipc_get_text(&r, user->quota_rules, sizeof(user->quota_rules));
+	ipc_get_text(&r, user->acl_groups, sizeof(user->acl_groups));
+	return ipc_reader_end(&r) ? E_NOTFOUND : OK;
 }
 
 enum err

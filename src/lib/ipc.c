@@ -108,6 +108,20 @@ ipc_get_str(struct ipc_reader *r)
 	return s;
 }
 
+void
+ipc_get_text(struct ipc_reader *r, char *out, size_t size)
+{
+	struct str s = ipc_get_str(r);
+
+	if (s.len >= size) {
+		r->err = E_PROTO;
+		s.len = 0;
+	}
+	if (s.len)
+		memcpy(out, s.p, s.len);
+	out[s.len] = '\0';
+}
+
 char *
 ipc_get_dup(struct ipc_reader *r)
 {
@@ -218,6 +232,23 @@ ipc_recvmsg(int fd, void *p, size_t len, int fds[IPC_FDS_MAX], size_t *nfds, int
 
 /* ---- blocking ---- */
 
+/* After a call that failed. OK: it can be tried again. */
+static enum err
+once_writable(int fd, int timeout_ms)
+{
+	if (errno == EAGAIN)
+		return io_wait_writable(fd, timeout_ms);
+	return errno == EINTR ? OK : err_from_errno(errno);
+}
+
+static enum err
+once_readable(int fd, int timeout_ms)
+{
+	if (errno == EAGAIN)
+		return io_wait_readable(fd, timeout_ms);
+	return errno == EINTR ? OK : err_from_errno(errno);
+}
+
 enum err
 ipc_send(int fd, uint16_t type, uint32_t request, struct str body, const int *fds, size_t nfds,
 	int timeout_ms)
@@ -243,13 +274,11 @@ ipc_send(int fd, uint16_t type, uint32_t request, struct str body, const int *fd
 		n = ipc_sendmsg(fd, iov, count, fds, sent ? 0 : nfds, MSG_DONTWAIT);
 		if (n >= 0) {
 			sent += (size_t)n;
-		} else if (errno == EAGAIN) {
-			enum err e = io_wait_writable(fd, timeout_ms);
+		} else {
+			enum err e = once_writable(fd, timeout_ms);
 
 			if (e)
 				return e;
-		} else if (errno != EINTR) {
-			return err_from_errno(errno);
 		}
 	}
 	return OK;
@@ -267,13 +296,11 @@ recv_exact(int fd, char *p, size_t len, struct ipc_msg *m, size_t *nfds, int tim
 			len -= (size_t)n;
 		} else if (n == 0) {
 			return E_CLOSED;
-		} else if (errno == EAGAIN) {
-			enum err e = io_wait_readable(fd, timeout_ms);
+		} else {
+			enum err e = once_readable(fd, timeout_ms);
 
 			if (e)
 				return e;
-		} else if (errno != EINTR) {
-			return err_from_errno(errno);
 		}
 	}
 	return OK;
@@ -345,13 +372,11 @@ ipc_frames_send(int fd, struct str frames, int timeout_ms)
 
 		if (n >= 0) {
 			frames = str_make(frames.p + n, frames.len - (size_t)n);
-		} else if (errno == EAGAIN) {
-			enum err e = io_wait_writable(fd, timeout_ms);
+		} else {
+			enum err e = once_writable(fd, timeout_ms);
 
 			if (e)
 				return e;
-		} else if (errno != EINTR) {
-			return err_from_errno(errno);
 		}
 	}
 	return OK;

@@ -47,6 +47,8 @@ uint8_t ipc_get_u8(struct ipc_reader *r);
 uint32_t ipc_get_u32(struct ipc_reader *r);
 uint64_t ipc_get_u64(struct ipc_reader *r);
 struct str ipc_get_str(struct ipc_reader *r); /* borrowed from the body */
+/* Into out, ended by NUL; one that does not fit is E_PROTO. */
+void ipc_get_text(struct ipc_reader *r, char *out, size_t size);
 char *ipc_get_dup(struct ipc_reader *r); /* heap copy, never NULL; the caller frees it */
 /* OK when everything was read without an error and nothing is left over; else E_PROTO. */
 enum err ipc_reader_end(const struct ipc_reader *r);
