@@ -40,8 +40,7 @@ ask(struct local *l, struct agent *a, const struct pipe_transport *t, size_t fro
 			r->address, (char *)(uintptr_t)(original ? original + 1 : "")};
 	}
 	local_pipe_put(&body, &p);
-	local_ask_run(l, a, LOCAL_PIPE, buf_str(&body),
-		t->time_limit_s ? (int64_t)t->time_limit_s * 1000 : l->conf->command_time_limit,
+	local_ask_run(l, a, LOCAL_PIPE, buf_str(&body), pipe_transport_time_limit_ms(l->conf, t),
 		&answer);
 	for (i = 0; i < count; i++)
 		smtp_answer_copy(&a->answers[from + i], &answer);

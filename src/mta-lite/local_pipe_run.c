@@ -84,8 +84,7 @@ run_program(struct local_run *r, const struct local_pipe *p, const struct pipe_t
 		.env = env.v,
 		.copy = &copy,
 		.name = name,
-		.time_limit_ms = t->time_limit_s ? (int64_t)t->time_limit_s * 1000
-						 : r->conf->command_time_limit,
+		.time_limit_ms = pipe_transport_time_limit_ms(r->conf, t),
 		.done = t->flags & PIPE_FINAL ? QUEUE_DELIVERED : QUEUE_RELAYED};
 
 	local_environment_set_user(&env);

@@ -309,6 +309,12 @@ pipe_transport_find(const struct config *conf, struct str name, struct pipe_tran
 	return 0;
 }
 
+int64_t
+pipe_transport_time_limit_ms(const struct config *conf, const struct pipe_transport *t)
+{
+	return t->time_limit_s ? (int64_t)t->time_limit_s * 1000 : conf->command_time_limit;
+}
+
 /* ---- arguments ---- */
 
 static void

@@ -51,6 +51,8 @@ enum err pipe_transport_parse(struct str item, struct pipe_transport *out, struc
 enum err pipe_transports_check(const struct config *conf);
 /* The one of "NAME" or "NAME:NEXTHOP". 0: there is none. */
 int pipe_transport_find(const struct config *conf, struct str name, struct pipe_transport *out);
+/* How long its program may run. */
+int64_t pipe_transport_time_limit_ms(const struct config *conf, const struct pipe_transport *t);
 
 struct pipe_recipient {
 	const char *address, *original; /* original: "" when it is the address */
